@@ -1,0 +1,160 @@
+// Package report holds what clusterpair has to say about its input: findings.
+//
+// A [Finding] names a rule, a place and a message; a package that checks
+// something returns findings, and a command prints them with [WriteText].
+// Findings never carry a value of a credential: they name the file, the
+// line and the field instead.
+package report
+
+import (
+	"bufio"
+	"cmp"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+)
+
+// Severity tells what a finding does to a run.
+type Severity int
+
+// The severities, gravest first: an Error stops a run, a Warning is printed
+// (and stops a strict run), an Info is printed.
+const (
+	Error Severity = iota
+	Warning
+	Info
+)
+
+func (s Severity) String() string {
+	switch s {
+	case Error:
+		return "error"
+	case Warning:
+		return "warning"
+	default:
+		return "info"
+	}
+}
+
+// Position is a place in a user's file. Line and Column count from 1; zero
+// means unknown, as for a resource that came through kustomize, which keeps
+// no positions. File is the name as the user wrote it, "-" for standard
+// input, or a resource's name where there is no file.
+type Position struct {
+	File   string
+	Line   int
+	Column int
+}
+
+func (p Position) String() string {
+	switch {
+	case p.Line == 0:
+		return p.File
+	case p.Column == 0:
+		return fmt.Sprintf("%s:%d", p.File, p.Line)
+	default:
+		return fmt.Sprintf("%s:%d:%d", p.File, p.Line, p.Column)
+	}
+}
+
+// Finding is one thing that is wrong, or worth knowing, about the input.
+type Finding struct {
+	// Rule is the permanent kebab-case id of the broken rule.
+	Rule string
+	// Severity tells whether the run stops.
+	Severity Severity
+	// Position is where the offending value stands.
+	Position Position
+	// Path is the field, as in spec.config.clusters.west.server; it may be empty.
+	Path string
+	// Message says what is wrong, in lower case and without a value of a credential.
+	Message string
+	// Hint is what to do or type next; it may be empty.
+	Hint string
+}
+
+// String is the finding on one line: path:line:col: severity: message [rule].
+func (f Finding) String() string {
+	var b strings.Builder
+	if pos := f.Position.String(); pos != "" {
+		b.WriteString(pos + ": ")
+	}
+	fmt.Fprintf(&b, "%s: %s", f.Severity, f.Message)
+	if f.Rule != "" {
+		fmt.Fprintf(&b, " [%s]", f.Rule)
+	}
+	return b.String()
+}
+
+// Sort orders findings by file, line, column, severity, rule and message, so
+// that the same input gives the same list.
+func Sort(fs []Finding) {
+	slices.SortStableFunc(fs, func(a, b Finding) int {
+		return cmp.Or(
+			cmp.Compare(a.Position.File, b.Position.File),
+			cmp.Compare(a.Position.Line, b.Position.Line),
+			cmp.Compare(a.Position.Column, b.Position.Column),
+			cmp.Compare(a.Severity, b.Severity),
+			cmp.Compare(a.Rule, b.Rule),
+			cmp.Compare(a.Message, b.Message),
+		)
+	})
+}
+
+// HasErrors tells whether any finding is an Error.
+func HasErrors(fs []Finding) bool {
+	return slices.ContainsFunc(fs, func(f Finding) bool { return f.Severity == Error })
+}
+
+// WriteText writes the findings one a line, each followed by its hint on an
+// indented line. It sorts fs first.
+func WriteText(w io.Writer, fs []Finding) error {
+	Sort(fs)
+	b := bufio.NewWriter(w)
+	for _, f := range fs {
+		fmt.Fprintln(b, f)
+		if f.Hint != "" {
+			fmt.Fprintf(b, "  hint: %s\n", f.Hint)
+		}
+	}
+	return b.Flush()
+}
+
+// Nearest returns the member of names that a reader most likely meant by
+// got, or "" when none is close: at most one edit for every three letters,
+// case aside.
+func Nearest(got string, names []string) string {
+	best, bestDistance := "", len(got)/3+2
+	for _, name := range names {
+		if d := distance(strings.ToLower(got), strings.ToLower(name)); d < bestDistance {
+			best, bestDistance = name, d
+		}
+	}
+	return best
+}
+
+// distance is the optimal string alignment distance: insertions, deletions,
+// substitutions and swaps of neighbours.
+func distance(a, b string) int {
+	before, last := make([]int, len(b)+1), make([]int, len(b)+1)
+	for j := range last {
+		last[j] = j
+	}
+	for i := 1; i <= len(a); i++ {
+		row := make([]int, len(b)+1)
+		row[0] = i
+		for j := 1; j <= len(b); j++ {
+			cost := 1
+			if a[i-1] == b[j-1] {
+				cost = 0
+			}
+			row[j] = min(last[j]+1, row[j-1]+1, last[j-1]+cost)
+			if i > 1 && j > 1 && a[i-1] == b[j-2] && a[i-2] == b[j-1] {
+				row[j] = min(row[j], before[j-2]+1)
+			}
+		}
+		before, last = last, row
+	}
+	return last[len(b)]
+}
