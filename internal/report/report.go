@@ -75,10 +75,14 @@ type Finding struct {
 }
 
 // String is the finding on one line: path:line:col: severity: message [rule].
+// Where there is no line it names the field.
 func (f Finding) String() string {
 	var b strings.Builder
 	if pos := f.Position.String(); pos != "" {
 		b.WriteString(pos + ": ")
+	}
+	if f.Position.Line == 0 && f.Path != "" {
+		b.WriteString(f.Path + ": ") // the field stands in for the line
 	}
 	fmt.Fprintf(&b, "%s: %s", f.Severity, f.Message)
 	if f.Rule != "" {
@@ -86,6 +90,9 @@ func (f Finding) String() string {
 	}
 	return b.String()
 }
+
+// Error makes a Finding an error, for functions that find one thing wrong and stop.
+func (f Finding) Error() string { return f.String() }
 
 // Sort orders findings by file, line, column, severity, rule and message, so
 // that the same input gives the same list.

@@ -1,0 +1,370 @@
+package kubeconfig
+
+import (
+	"cmp"
+	"fmt"
+	"net/netip"
+	"net/url"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+
+	"clusterpair.dev/internal/report"
+)
+
+// checker makes one Destination and notes what is wrong with it.
+type checker struct {
+	options     Options
+	origin      origin
+	destination Destination
+	// places are where the fields of the destination stand, by their names in a
+	// kubeconfig; "cluster" and "user" stand for the whole.
+	places map[string]place
+	// broken are the fields that a finding has refused already: they are there,
+	// so that nothing is missing, and have no value to judge.
+	broken   map[string]bool
+	findings []report.Finding
+}
+
+// finish gives out what the checker has made.
+func (c *checker) finish() (*Destination, []report.Finding) {
+	if report.HasErrors(c.findings) {
+		return nil, c.findings
+	}
+	return &c.destination, c.findings
+}
+
+func (c *checker) place(field string, at place) {
+	if c.places == nil {
+		c.places = make(map[string]place)
+	}
+	c.places[field] = at
+}
+
+func (c *checker) refused(field string) {
+	if c.broken == nil {
+		c.broken = make(map[string]bool)
+	}
+	c.broken[field] = true
+}
+
+// where is the place of the first of the fields that has one.
+func (c *checker) where(fields ...string) place {
+	for _, f := range fields {
+		if at, ok := c.places[f]; ok {
+			return at
+		}
+	}
+	at := c.at(nil, fields[0])
+	if c.origin.key != "" {
+		at.within = fmt.Sprintf("key %q: ", c.origin.key)
+	}
+	return at
+}
+
+// check applies the pair's overrides and judges the destination field by field.
+func (c *checker) check() {
+	d := &c.destination
+	if c.options.Server != "" {
+		d.Server, d.TLSServerName = c.options.Server, ""
+		c.place("server", place{position: c.origin.position, path: "destination.server"})
+		delete(c.broken, "server")
+	}
+	if c.options.TLSServerName != "" {
+		d.TLSServerName = c.options.TLSServerName
+	}
+	d.Token = strings.TrimSpace(d.Token) // a final line end would break the HTTP header
+	c.checkServer()
+	c.checkProxy()
+	c.checkCA()
+	c.checkCredentials()
+	c.checkClientCertificate()
+	c.checkToken()
+	c.checkImpersonation()
+	c.checkExec()
+}
+
+// checkServer judges the server's URL. It quotes no more of it than the host:
+// a URL may hold a password.
+func (c *checker) checkServer() {
+	server, at := c.destination.Server, c.where("server", "cluster")
+	if c.broken["server"] {
+		return
+	}
+	invalid := func(message string) {
+		c.refuse(at, "server-invalid", message, "server: https://HOST:6443")
+	}
+	if server == "" {
+		if !c.broken["cluster"] {
+			invalid("the cluster has no server")
+		}
+		return
+	}
+	u, err := url.Parse(server)
+	switch {
+	case err != nil:
+		invalid("server is no URL")
+		return
+	case u.Scheme == "http":
+		invalid("server is plain http, over which client-go silently leaves the credential out")
+		return
+	case u.Scheme != "https":
+		invalid("server does not begin with https://; client-go would use http and silently leave the credential out")
+		return
+	}
+	if u.User != nil {
+		invalid("server holds a user name or password")
+	}
+	if u.RawQuery != "" || u.ForceQuery || u.Fragment != "" {
+		invalid("server holds a query or fragment")
+	}
+	if strings.HasSuffix(u.Host, ":") {
+		invalid("server has an empty port")
+	} else if port := u.Port(); port != "" {
+		if n, err := strconv.Atoi(port); err != nil || n < 1 || n > 65535 {
+			invalid("the server's port is not between 1 and 65535")
+		}
+	}
+	if strings.Contains(u.Path, "/k8s/clusters/") {
+		c.report(at, "server-proxied", report.Warning, "server is a Rancher proxy: the pair fails with Rancher, and its token ends with Rancher's",
+			"use the cluster's own endpoint: Authorized Cluster Endpoint in Rancher")
+	}
+	c.checkHost(at, strings.TrimSuffix(strings.ToLower(u.Hostname()), "."), invalid)
+}
+
+// checkHost judges whether the source cluster can reach the host of a server.
+func (c *checker) checkHost(at place, host string, invalid func(string)) {
+	const hintServer = "set destination.server to the address by which the source cluster reaches it"
+	loopback := func() {
+		c.report(at, "server-loopback", report.Error, fmt.Sprintf("server %s is the Stork pod itself, or its node, when seen from the source cluster", host), hintServer)
+	}
+	private := func(what string) {
+		c.report(at, "server-private", report.Warning, fmt.Sprintf("server %s is %s: the source cluster may not reach it", host, what), hintServer)
+	}
+	if ip, err := netip.ParseAddr(host); err == nil {
+		ip = ip.Unmap()
+		switch {
+		case ip.Zone() != "", ip.IsMulticast():
+			invalid("the server's address is no host's")
+		case ip.IsLoopback(), ip.IsUnspecified(), ip.IsLinkLocalUnicast():
+			loopback()
+		case dockerBridge.Contains(ip):
+			private("on Docker's default bridge")
+		case ip.IsPrivate(), carrierNAT.Contains(ip):
+			c.report(at, "server-private", report.Info, fmt.Sprintf("server %s is a private address: the source cluster must have a route to it", host), "")
+		}
+		return
+	}
+	last := host[strings.LastIndexByte(host, '.')+1:]
+	switch {
+	case !hostName.MatchString(host):
+		invalid("server has no valid host")
+	case endsInNumber.MatchString(last):
+		invalid("the server's host is neither a name nor a complete IP address")
+	case host == "localhost", last == "localhost", host == "localhost.localdomain":
+		loopback()
+	case last == "svc", strings.HasSuffix(host, ".svc.cluster.local"):
+		private("a Service of one cluster")
+	case last == "local", last == "localdomain":
+		private("a name of one network")
+	case strings.HasSuffix(host, ".docker.internal"):
+		private("a name of one Docker host")
+	case last == host:
+		private("a name without a domain")
+	}
+}
+
+var (
+	hostName     = regexp.MustCompile(`^[a-z0-9_]([-a-z0-9_]{0,61}[a-z0-9_])?(\.[a-z0-9_]([-a-z0-9_]{0,61}[a-z0-9_])?)*$`)
+	endsInNumber = regexp.MustCompile(`^([0-9]+|0x[0-9a-f]*)$`)
+	dockerBridge = netip.MustParsePrefix("172.17.0.0/16")
+	carrierNAT   = netip.MustParsePrefix("100.64.0.0/10")
+)
+
+func (c *checker) checkProxy() {
+	proxy, at := c.destination.ProxyURL, c.where("proxy-url", "cluster")
+	if proxy == "" {
+		return
+	}
+	u, err := url.Parse(proxy)
+	switch {
+	case err != nil, u.Scheme != "http" && u.Scheme != "https" && u.Scheme != "socks5", u.Host == "":
+		c.refuse(at, "server-proxied", "proxy-url is no URL with http, https or socks5, and client-go refuses it", "proxy-url: https://HOST:PORT")
+	case u.User != nil:
+		c.report(at, "server-proxied", report.Error, "proxy-url holds a user name or password", "let the proxy know the source cluster by its address")
+	default:
+		c.report(at, "server-proxied", report.Warning, "the Stork pod has to reach the destination through a proxy", "check that the source cluster reaches the proxy")
+	}
+}
+
+func (c *checker) checkCA() {
+	d, at := &c.destination, c.where("certificate-authority-data", "cluster")
+	skip := c.where("insecure-skip-tls-verify", "cluster")
+	present := len(d.CAData) > 0 || c.broken["certificate-authority-data"]
+	switch {
+	case d.InsecureSkipTLSVerify && present:
+		c.refuse(skip, "ca-invalid", "insecure-skip-tls-verify together with a CA, which client-go refuses", "remove insecure-skip-tls-verify")
+	case d.InsecureSkipTLSVerify:
+		c.report(skip, "tls-skipped", report.Error, "insecure-skip-tls-verify hands the credential to whoever answers at the server's address",
+			"give the CA as certificate-authority-data: kubectl get configmap kube-root-ca.crt -o jsonpath='{.data.ca\\.crt}' | base64 -w0")
+	case !present && !c.broken["cluster"]:
+		c.report(at, "ca-missing", report.Error, "no certificate-authority-data: Stork would trust only the public CAs of its image",
+			"add it: kubectl get configmap kube-root-ca.crt -o jsonpath='{.data.ca\\.crt}' | base64 -w0")
+	}
+	if len(d.CAData) > 0 && !c.broken["certificate-authority-data"] {
+		c.checkCABundle(at)
+	}
+}
+
+// checkCredentials judges which credentials there are, not what is in them.
+func (c *checker) checkCredentials() {
+	d := &c.destination
+	has := func(set bool, fields ...string) bool {
+		for _, f := range fields {
+			set = set || c.broken[f]
+		}
+		return set
+	}
+	token := has(d.Token != "", "token")
+	basic := has(d.Username != "" || d.Password != "", "username", "password")
+	certificate := has(len(d.ClientCertificateData) > 0 || len(d.ClientKeyData) > 0, "client-certificate-data", "client-key-data")
+	exec := d.Exec != nil
+	at := c.where("user")
+	switch {
+	case c.broken["user"] || c.broken["auth-provider"]:
+	case !token && !basic && !certificate && !exec:
+		c.report(at, "no-credential", report.Error, "the user has no credential; Stork would call the pair Ready, because anyone may ask for the version, and fail at the first migration",
+			"make a service account on the destination and use its token")
+	}
+	if basic {
+		c.report(c.where("username", "password", "user"), "basic-auth", report.Error, "a user name with a password, which no API server has accepted since 1.19",
+			"use a service account's token")
+	}
+	if token && basic {
+		c.refuse(at, "several-credentials", "both a token and a password, which client-go refuses", "keep one")
+	}
+	if exec && (token || basic || certificate) {
+		c.refuse(at, "several-credentials", "an exec user with another credential beside it", "keep one")
+	}
+}
+
+func (c *checker) checkToken() {
+	d, at := &c.destination, c.where("token", "user")
+	if d.Token == "" || c.broken["token"] {
+		return
+	}
+	malformed := func(message, hint string) { c.refuse(at, "token-malformed", message, hint) }
+	decoded, err := decodeBase64(d.Token)
+	switch {
+	case strings.HasPrefix(strings.ToLower(d.Token), "bearer "):
+		malformed(`the token begins with the word Bearer, which client-go adds by itself`, "remove the word")
+		return
+	case strings.ContainsFunc(d.Token, func(r rune) bool { return r <= ' ' || r >= 0x7f }):
+		malformed("the token holds white space or a character that no HTTP header can carry", "kubectl create token SERVICEACCOUNT --duration 720h")
+		return
+	case isRedacted(d.Token):
+		malformed("what kubectl config view prints instead of the token", "kubectl config view --raw prints the token itself")
+		return
+	case err == nil && strings.HasPrefix(string(decoded), "eyJ") && strings.Count(string(decoded), ".") == 2:
+		malformed("the token is still in the base64 of its Secret", "base64 -d it once")
+		return
+	}
+	claims, ok := parseJWT(d.Token)
+	if !ok {
+		return
+	}
+	if start := later(claims.notBefore, claims.issuedAt); start.After(c.options.Now.Add(clockSkew)) {
+		c.report(at, "credential-expired", report.Error, "the token is not valid before "+date(start), "check this machine's clock")
+	}
+	if claims.expires.IsZero() {
+		c.report(at, "credential-unbounded", report.Warning, "the token never ends: whoever takes it has it until its Secret is deleted",
+			"kubectl create token SERVICEACCOUNT --duration 720h, renewed by a job")
+		return
+	}
+	c.ends(at, "the token", claims.expires, "kubectl create token SERVICEACCOUNT --duration 720h")
+}
+
+func (c *checker) checkImpersonation() {
+	d := &c.destination
+	at := c.where("as-uid", "as-groups", "as-user-extra", "user")
+	if d.Impersonate == "" && (d.ImpersonateUID != "" || len(d.ImpersonateGroups) > 0 || len(d.ImpersonateUserExtra) > 0) {
+		c.refuse(at, "required-field", "as-uid, as-groups and as-user-extra need as, and client-go refuses them without", "add as: USER")
+	}
+	if d.ImpersonateUID != "" && parseRelease(c.options.StorkVersion).before(23, 2) {
+		c.report(c.where("as-uid"), "drifting-field", report.Warning,
+			fmt.Sprintf("as-uid: Stork %s does not know it, strips it from the cluster and impersonates without", c.options.StorkVersion), "remove as-uid")
+	}
+}
+
+// execCommands are the credential commands in Stork's image.
+var execCommands = []string{"aws", "aws-iam-authenticator", "gcloud", "gke-gcloud-auth-plugin", "kubelogin", "oci"}
+
+// checkExec judges an exec user. Even a waiver lets only those commands run
+// that Stork's image has.
+func (c *checker) checkExec() {
+	exec, at := c.destination.Exec, c.where("exec", "user")
+	if exec == nil {
+		return
+	}
+	command := "exec user"
+	known := false
+	for _, name := range execCommands {
+		if exec.Command == name {
+			known, command = true, "exec user with the command "+name
+		}
+	}
+	c.report(at, "exec-credential", report.Error, command+": it runs inside the Stork pod, with the pod's cloud credentials",
+		"use a service account's token, or allow the rule for this pair")
+	refuse := func(message, hint string) { c.refuse(at, "exec-credential", message, hint) }
+	if !known {
+		refuse("Stork's image does not have the command of the exec user", "commands there, by bare name: "+strings.Join(execCommands, ", "))
+	}
+	if v := exec.APIVersion; v != "client.authentication.k8s.io/v1" && v != "client.authentication.k8s.io/v1beta1" {
+		refuse("Stork's client-go does not know the apiVersion of the exec user", "apiVersion: client.authentication.k8s.io/v1")
+	}
+	switch exec.InteractiveMode {
+	case "Never", "IfAvailable":
+	case "Always":
+		refuse("interactiveMode Always: nobody is there to answer in the Stork pod", "interactiveMode: Never")
+	default:
+		refuse("the exec user has no valid interactiveMode, and client-go refuses it", "interactiveMode: Never")
+	}
+	for _, v := range exec.Env {
+		if v.Name == "" {
+			refuse("a variable in the exec user's env has no name, and client-go refuses it", "")
+			break
+		}
+	}
+	if c.options.Allow["exec-credential"] && parseRelease(c.options.StorkVersion) == (release{}) {
+		refuse("how an exec user is spelled depends on the Stork release", `set storkVersion, such as "24.3"`)
+	}
+}
+
+// ends notes that a part of the destination ends, and reports an end that has
+// come or is near.
+func (c *checker) ends(at place, what string, end time.Time, hint string) {
+	if d := &c.destination; d.expires.IsZero() || end.Before(d.expires) {
+		d.expires = end
+	}
+	within := cmp.Or(c.options.Within, 30*24*time.Hour)
+	switch now := c.options.Now; {
+	case !end.After(now):
+		c.report(at, "credential-expired", report.Error, fmt.Sprintf("%s has ended on %s", what, date(end)), hint)
+	case !end.After(now.Add(within)):
+		c.report(at, "credential-expiring", report.Warning, fmt.Sprintf("%s ends on %s", what, date(end)), hint)
+	}
+}
+
+// clockSkew is how far the clocks of two machines may differ; API servers
+// grant a token as much.
+const clockSkew = time.Minute
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
+func date(t time.Time) string { return t.UTC().Format(time.RFC3339) }
