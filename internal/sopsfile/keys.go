@@ -1,0 +1,412 @@
+package sopsfile
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/getsops/sops/v3/age"
+	"github.com/getsops/sops/v3/azkv"
+	"github.com/getsops/sops/v3/gcpkms"
+	"github.com/getsops/sops/v3/hckms"
+	"github.com/getsops/sops/v3/hcvault"
+	"github.com/getsops/sops/v3/keys"
+	"github.com/getsops/sops/v3/kms"
+	"github.com/getsops/sops/v3/logging"
+	"github.com/getsops/sops/v3/pgp"
+	"github.com/getsops/sops/v3/shamir"
+	"github.com/sirupsen/logrus"
+)
+
+// key is one recipient of a file: what its entry in the sops section says.
+type key struct {
+	typ  string   // the list it stands in: "age", "pgp", "kms", …
+	name []string // the fields that name it, in the order of keyFields[typ]
+	// context is the encryption context of an AWS KMS key.
+	context map[string]string
+	created string // RFC 3339; empty for age
+	wrapped string // the data key, or a part of it, encrypted to this key
+	// parsed keeps the parsed recipient of an age key of a Policy.
+	parsed *age.MasterKey
+}
+
+// keyTypes are the lists of the sops section, in the order in which sops
+// itself sorts the keys of a group.
+var keyTypes = []string{"kms", "gcp_kms", "hckms", "azure_kv", "hc_vault", "pgp", "age"}
+
+// keyFields are the fields that name a key of each type.
+var keyFields = map[string][]string{
+	"kms":      {"arn", "role", "aws_profile"},
+	"gcp_kms":  {"resource_id"},
+	"hckms":    {"key_id"},
+	"azure_kv": {"vault_url", "name", "version"},
+	"hc_vault": {"vault_address", "engine_path", "key_name"},
+	"pgp":      {"fp"},
+	"age":      {"recipient"},
+}
+
+// String is the key as sops names it in messages.
+func (k *key) String() string {
+	switch k.typ {
+	case "kms":
+		s := k.name[0]
+		if role := k.name[1]; role != "" {
+			s += "+" + role
+		}
+		var pairs []string
+		for _, name := range slices.Sorted(maps.Keys(k.context)) {
+			pairs = append(pairs, name+":"+k.context[name])
+		}
+		profile := k.name[2]
+		if len(pairs) > 0 || profile != "" {
+			s += "|" + strings.Join(pairs, ",")
+		}
+		if profile != "" {
+			s += "|" + profile
+		}
+		return s
+	case "azure_kv":
+		return k.name[0] + "/keys/" + k.name[1] + "/" + k.name[2]
+	case "hc_vault":
+		return k.name[0] + "/v1/" + k.name[1] + "/keys/" + k.name[2]
+	}
+	return k.name[0]
+}
+
+// is tells whether k, of a policy, is the key other, of a file. An Azure key
+// without a version is any version of it.
+func (k *key) is(other *key) bool {
+	if k.typ != other.typ || len(k.context) != len(other.context) {
+		return false
+	}
+	for name, v := range k.context {
+		if o, ok := other.context[name]; !ok || o != v {
+			return false
+		}
+	}
+	if k.typ == "azure_kv" && k.name[2] == "" {
+		return slices.Equal(k.name[:2], other.name[:2])
+	}
+	return slices.Equal(k.name, other.name)
+}
+
+// master is the key as the sops package of its type knows it.
+func (k *key) master() (keys.MasterKey, error) {
+	var m keys.MasterKey
+	switch k.typ {
+	case "age":
+		m = &age.MasterKey{Recipient: k.name[0]}
+	case "pgp":
+		m = &pgp.MasterKey{Fingerprint: k.name[0]}
+	case "kms":
+		c := make(map[string]*string, len(k.context))
+		for name, v := range k.context {
+			c[name] = &v
+		}
+		m = &kms.MasterKey{Arn: k.name[0], Role: k.name[1], AwsProfile: k.name[2], EncryptionContext: c}
+	case "gcp_kms":
+		m = &gcpkms.MasterKey{ResourceID: k.name[0]}
+	case "hckms":
+		h, err := hckms.NewMasterKey(k.name[0])
+		if err != nil {
+			return nil, err
+		}
+		m = h
+	case "azure_kv":
+		m = azkv.NewMasterKey(k.name[0], k.name[1], k.name[2])
+	case "hc_vault":
+		m = hcvault.NewMasterKey(k.name[0], k.name[1], k.name[2])
+	}
+	m.SetEncryptedDataKey([]byte(k.wrapped))
+	return m, nil
+}
+
+// keyring wraps and unwraps data keys. It parses the age identities at hand
+// once, and tries first the recipient that fitted last.
+type keyring struct {
+	mu         sync.Mutex // an identity with a passphrase is no thing for two at a time
+	identities map[string]*age.MasterKey
+	lucky      atomic.Pointer[string]
+	azure      sync.Map // the version of an Azure key named without one
+}
+
+// quiet stops the logs of the sops packages: they go to stderr, where they
+// stand between our own messages.
+var quiet = sync.OnceFunc(func() { logging.SetLevel(logrus.PanicLevel) })
+
+// wrap encrypts part to the key and returns the entry for the file.
+func (r *keyring) wrap(ctx context.Context, k *key, part []byte, now time.Time) (*key, error) {
+	w := *k
+	if k.typ == "age" {
+		m := age.MasterKey{Recipient: k.name[0]}
+		if k.parsed != nil {
+			m = *k.parsed
+		}
+		if err := m.Encrypt(part); err != nil {
+			return nil, fmt.Errorf("encrypt the data key for %s: not a usable age recipient", k)
+		}
+		w.wrapped = m.EncryptedKey
+		return &w, nil
+	}
+	w.created = now.Format(time.RFC3339)
+	if k.typ == "azure_kv" && k.name[2] == "" {
+		version, err := r.azureVersion(k)
+		if err != nil {
+			return nil, fmt.Errorf("find the version of %s: %s", k, cause(err))
+		}
+		w.name = []string{k.name[0], k.name[1], version}
+	}
+	m, err := w.master()
+	if err != nil {
+		return nil, fmt.Errorf("encrypt the data key for %s: %s", k, cause(err))
+	}
+	if c, ok := m.(interface {
+		EncryptContext(context.Context, []byte) error
+	}); ok {
+		err = c.EncryptContext(ctx, part)
+	} else {
+		err = m.Encrypt(part)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("encrypt the data key for %s: %s", k, cause(err))
+	}
+	w.wrapped = string(m.EncryptedDataKey())
+	return &w, nil
+}
+
+func (r *keyring) azureVersion(k *key) (string, error) {
+	id := k.String()
+	if v, ok := r.azure.Load(id); ok {
+		return v.(string), nil
+	}
+	m, err := azkv.NewMasterKeyWithOptionalVersion(k.name[0], k.name[1], "")
+	if err != nil {
+		return "", err
+	}
+	r.azure.Store(id, m.Version)
+	return m.Version, nil
+}
+
+// wrapAll splits a data key among the groups and encrypts it to their keys.
+func (r *keyring) wrapAll(ctx context.Context, groups [][]key, threshold int, dataKey []byte, now time.Time) ([][]key, error) {
+	parts := [][]byte{dataKey}
+	if len(groups) > 1 {
+		var err error
+		if parts, err = shamir.Split(dataKey, len(groups), threshold); err != nil {
+			return nil, fmt.Errorf("split the data key among %d key groups with a threshold of %d: %w", len(groups), threshold, err)
+		}
+	}
+	wrapped := make([][]key, len(groups))
+	for i, group := range groups {
+		for j := range group {
+			w, err := r.wrap(ctx, &group[j], parts[i], now)
+			if err != nil {
+				return nil, err
+			}
+			wrapped[i] = append(wrapped[i], *w)
+		}
+	}
+	return wrapped, nil
+}
+
+// unwrap recovers the data key, and of several groups the part of each group
+// that gave one. With local it asks age identities only.
+func (r *keyring) unwrap(ctx context.Context, m *metadata, local bool) (dataKey []byte, parts [][]byte, err error) {
+	missing := &NoKeyError{Threshold: m.threshold}
+	parts = make([][]byte, len(m.groups))
+	var got [][]byte
+	for i, group := range m.groups {
+		names := make([]string, len(group))
+		for j := range group {
+			names[j] = group[j].String()
+		}
+		missing.Groups = append(missing.Groups, names)
+		for _, k := range r.order(group) {
+			if local && k.typ != "age" {
+				continue
+			}
+			if err := ctx.Err(); err != nil {
+				return nil, nil, err
+			}
+			part, err := r.unwrapOne(ctx, k)
+			if err == nil {
+				parts[i] = part
+				got = append(got, part)
+				break
+			}
+			missing.causes = append(missing.causes, err.Error())
+		}
+	}
+	if len(m.groups) == 1 && len(got) == 1 {
+		return got[0], parts, nil
+	}
+	if len(m.groups) == 1 || len(got) < max(m.threshold, 2) {
+		missing.Found = len(got)
+		missing.causes = append(slices.Compact(missing.causes), r.searched(m)...)
+		return nil, nil, missing
+	}
+	dataKey, err = shamir.Combine(got)
+	if err != nil {
+		return nil, nil, fmt.Errorf("put the data key together from %d key groups: %w", len(got), err)
+	}
+	return dataKey, parts, nil
+}
+
+// order is that of sops, age before PGP before everything that costs a call
+// over the network, with the recipient first that fitted last.
+func (r *keyring) order(group []key) []*key {
+	lucky := r.lucky.Load()
+	rank := func(k *key) int {
+		switch {
+		case k.typ == "age" && lucky != nil && k.name[0] == *lucky:
+			return 0
+		case k.typ == "age":
+			return 1
+		case k.typ == "pgp":
+			return 2
+		}
+		return 3
+	}
+	sorted := make([]*key, len(group))
+	for i := range group {
+		sorted[i] = &group[i]
+	}
+	slices.SortStableFunc(sorted, func(a, b *key) int { return cmp.Compare(rank(a), rank(b)) })
+	return sorted
+}
+
+func (r *keyring) unwrapOne(ctx context.Context, k *key) ([]byte, error) {
+	if k.typ == "age" {
+		return r.unwrapAge(k)
+	}
+	m, err := k.master()
+	if err != nil {
+		return nil, fmt.Errorf("%s: %s", k, cause(err))
+	}
+	var part []byte
+	if c, ok := m.(interface {
+		DecryptContext(context.Context) ([]byte, error)
+	}); ok {
+		part, err = c.DecryptContext(ctx)
+	} else {
+		part, err = m.Decrypt()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s: %s", k, cause(err))
+	}
+	return part, nil
+}
+
+// errNoIdentity and errOtherIdentity keep back what the age packages say:
+// their errors can quote a malformed private key or the command that prints it.
+var (
+	errNoIdentity    = errors.New("no age identity found")
+	errOtherIdentity = errors.New("no age identity at hand fits")
+)
+
+func (r *keyring) unwrapAge(k *key) ([]byte, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	identities := r.load(k.name[0])
+	if identities == nil {
+		return nil, errNoIdentity
+	}
+	m := *identities
+	m.EncryptedKey = k.wrapped
+	part, err := m.Decrypt()
+	if err != nil {
+		return nil, errOtherIdentity
+	}
+	if last := r.lucky.Load(); last == nil || *last != k.name[0] {
+		r.lucky.Store(&k.name[0])
+	}
+	return part, nil
+}
+
+// load returns a master key that bears the identities sops finds, or nil when
+// it finds none. Only a command is told the recipient, so without one the
+// identities are the same for all.
+func (r *keyring) load(recipient string) *age.MasterKey {
+	if os.Getenv(age.SopsAgeKeyCmdEnv) == "" && os.Getenv(age.SopsAgeSshPrivateKeyCmdEnv) == "" {
+		recipient = ""
+	}
+	if m, ok := r.identities[recipient]; ok {
+		return m
+	}
+	// A master key loads the identities when it first decrypts, and keeps
+	// them, whether or not there is anything to decrypt.
+	m := &age.MasterKey{Recipient: recipient}
+	if _, err := m.Decrypt(); err != nil && strings.HasPrefix(err.Error(), "failed to load age identities") {
+		m = nil
+	}
+	if r.identities == nil {
+		r.identities = map[string]*age.MasterKey{}
+	}
+	r.identities[recipient] = m
+	return m
+}
+
+// searched tells where age identities were looked for, and what stood there.
+func (r *keyring) searched(m *metadata) []string {
+	if !slices.ContainsFunc(m.groups, func(g []key) bool {
+		return slices.ContainsFunc(g, func(k key) bool { return k.typ == "age" })
+	}) {
+		return nil
+	}
+	var found, empty []string
+	for _, env := range []string{
+		age.SopsAgeKeyEnv, age.SopsAgeKeyFileEnv, age.SopsAgeKeyCmdEnv,
+		age.SopsAgeSshPrivateKeyFileEnv, age.SopsAgeSshPrivateKeyCmdEnv,
+	} {
+		v, ok := os.LookupEnv(env)
+		switch {
+		case !ok:
+			empty = append(empty, env)
+		case strings.HasSuffix(env, "_FILE"):
+			if _, err := os.Stat(v); err != nil {
+				v += ", which cannot be read"
+			}
+			found = append(found, fmt.Sprintf("%s (%s)", env, v))
+		default:
+			found = append(found, env)
+		}
+	}
+	var files []string
+	if dir, err := os.UserConfigDir(); err == nil {
+		files = append(files, filepath.Join(dir, filepath.FromSlash(age.SopsAgeKeyUserConfigPath)))
+	}
+	if home, err := os.UserHomeDir(); err == nil {
+		files = append(files, filepath.Join(home, ".ssh", "id_ed25519"), filepath.Join(home, ".ssh", "id_rsa"))
+	}
+	for _, file := range files {
+		if _, err := os.Stat(file); err == nil {
+			found = append(found, file)
+		} else {
+			empty = append(empty, file)
+		}
+	}
+	var said []string
+	if len(found) > 0 {
+		said = append(said, "looked in "+strings.Join(found, ", "))
+	}
+	return append(said, "nothing in "+strings.Join(empty, ", "))
+}
+
+// cause is the first line of what a key service or gpg says. They are asked
+// about wrapped keys and never see a value of the document.
+func cause(err error) string {
+	text, _, _ := strings.Cut(strings.TrimSpace(err.Error()), "\n")
+	if len(text) > 400 {
+		text = strings.ToValidUTF8(text[:400], "") + "…"
+	}
+	return text
+}
