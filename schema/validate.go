@@ -1,0 +1,338 @@
+// Package schema tells whether a document is a ClusterPair that Stork takes,
+// or a config of clusterpair, and what is wrong if it is not.
+//
+// Call [Validate]. What it knows stands in the CUE files of this folder, which
+// work without this package, too: cue vet -c ./schema FILE -d '#ClusterPair'.
+// CUE's evaluator takes half a millisecond for a document and leaves out
+// unknown and missing fields as long as anything else is wrong. So the tests
+// compile the CUE files into plan.go, a tree that is walked in microseconds,
+// and prove that walking it and evaluating CUE give the same verdict. A
+// construct that the plan cannot express fails the tests, not a user.
+//
+// The package promises that all findings of a document come at once, each with
+// the position of the field in the user's file, and none with a value.
+//
+//go:generate env UPDATE=1 go test -count=1 -run ^TestPlanIsCurrent$ .
+package schema
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+
+	"clusterpair.dev/internal/report"
+)
+
+// Options say more about a document than it says itself.
+type Options struct {
+	// StorkVersion is the release of the source cluster's Stork, such as "24.3"
+	// or "v24.3.2". It decides whether a ClusterPair over one fabric may have a
+	// mode. Empty, or anything else, is unknown: then a mode is a warning.
+	StorkVersion string
+}
+
+// Validate checks a YAML document against a definition: "#ClusterPair" or the
+// "#" and kind of a function config. doc is the document or its mapping, with
+// the positions of its file, and is not changed. Findings name file, and come
+// in the order of the document. None means that the document is right.
+//
+// YAML is read as sigs.k8s.io/yaml, and so Stork, reads it: an unquoted y, n,
+// yes, no, on or off is a bool. A definition that does not exist panics.
+func Validate(def string, doc *yaml.Node, file string, o Options) []report.Finding {
+	if def == "#ClusterPair" {
+		def += modeSuffix(o.StorkVersion)
+	}
+	p := plan(def)
+	if p == nil {
+		panic("schema: no definition " + def)
+	}
+	w := walk{file: file}
+	switch {
+	case doc.Kind == yaml.DocumentNode && len(doc.Content) == 1:
+		w.value(nil, doc.Content[0], p, nil)
+	case doc.Kind == yaml.DocumentNode || doc.Kind == 0:
+		w.add(doc, nil, report.Error, "the document is empty [required-field]")
+	default:
+		w.value(nil, doc, p, nil)
+	}
+	return w.findings
+}
+
+// modeSuffix chooses among the definitions of a ClusterPair. Before 2.9 Stork
+// pairs storage as soon as there is any option; from 23.11 storkctl, and from
+// 24.2 failover, take a pair with any option for an asynchronous one.
+func modeSuffix(storkVersion string) string {
+	parts := strings.Split(strings.TrimPrefix(storkVersion, "v"), ".")
+	if len(parts) < 2 {
+		return ""
+	}
+	major, err := strconv.Atoi(parts[0])
+	if err != nil {
+		return ""
+	}
+	minor, err := strconv.Atoi(parts[1])
+	if err != nil {
+		return ""
+	}
+	if major < 2 || major == 2 && minor < 9 || major > 23 || major == 23 && minor >= 11 {
+		return "WithoutMode"
+	}
+	return "WithMode"
+}
+
+// walk is one document on its way along a plan.
+type walk struct {
+	file     string
+	findings []report.Finding
+	visited  map[visit]bool
+}
+
+// visit is an anchored value that was judged by a part of the plan.
+type visit struct {
+	value *yaml.Node
+	plan  *node
+}
+
+// step is a place in the document: the way to it, leaf first.
+type step struct {
+	up    *step
+	key   string
+	index int // in a list, where key is empty
+}
+
+// value judges n, which stands under key in a mapping; in a list and at the
+// root key is nil.
+func (w *walk) value(key, n *yaml.Node, p *node, at *step) {
+	if n.Kind == yaml.AliasNode {
+		// Once is enough: a finding would have the same position again. It also
+		// makes an end of anchors that multiply or hold themselves.
+		v := visit{n.Alias, p}
+		if w.visited[v] {
+			return
+		}
+		if w.visited == nil {
+			w.visited = make(map[visit]bool)
+		}
+		w.visited[v] = true
+		n = n.Alias
+	}
+	k := kindOf(n)
+	if p.kinds&k == 0 {
+		w.refuse(key, n, k, p, at)
+		return
+	}
+	switch k {
+	case aString:
+		said := ""
+		for i := range p.checks {
+			if c := &p.checks[i]; c.fail != said && !c.accepts(n.Value) {
+				w.add(n, at, report.Error, c.fail)
+				said = c.fail
+			}
+		}
+	case anInt:
+		if p.max != 0 {
+			if i, err := strconv.ParseInt(strings.ReplaceAll(n.Value, "_", ""), 0, 64); err != nil || i < p.min || i > p.max {
+				w.add(n, at, report.Error, p.fail)
+			}
+		}
+	case aList:
+		if len(n.Content) < p.minItems {
+			w.add(n, at, report.Error, subject(key)+" is an empty list [required-field]\nhint: add an item, or remove the field")
+		}
+		items := p.items
+		if items == nil {
+			items = &anything
+		}
+		for i, item := range n.Content {
+			w.value(nil, item, items, &step{up: at, index: i})
+		}
+	case aMapping:
+		w.mapping(key, n, p.variant(n), at)
+	}
+}
+
+// refuse reports a value of a kind that does not belong here.
+func (w *walk) refuse(key, n *yaml.Node, k kinds, p *node, at *step) {
+	switch {
+	case p.kinds&^aNull == 0: // no value at all belongs here
+		if key == nil {
+			key = n
+		}
+		w.add(key, at, report.Error, subject(key)+": "+p.fail)
+	case p.wrongKind != "":
+		w.add(n, at, report.Error, p.wrongKind)
+	default:
+		hint := ""
+		switch {
+		case k == aNull:
+			hint = "\nhint: give it a value, or remove the field"
+		case p.kinds&aString != 0 && k&(aBool|anInt|aFloat) != 0:
+			hint = "\nhint: quote it: unquoted y, n, yes, no, on and off are bools"
+		case p.kinds&aBool != 0 && k == aString:
+			hint = "\nhint: write true or false without quotes"
+		}
+		w.add(n, at, report.Error, fmt.Sprintf("%s is %s where %s belongs [value-type]%s", subject(key), k, p.kinds, hint))
+	}
+}
+
+// mapping judges the fields of n, which stands under key.
+func (w *walk) mapping(key, n *yaml.Node, v *variant, at *step) {
+	twice := duplicates(n)
+	var present uint64 // a bit for each of v.fields
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		name, value := n.Content[i], n.Content[i+1]
+		here := &step{up: at, key: name.Value}
+		switch {
+		case name.Kind == yaml.ScalarNode && name.ShortTag() == "!!merge":
+			w.add(name, here, report.Error, "a merge key: its fields count where SOPS and kustomize do not see them [value-type]\nhint: write the fields out")
+			continue
+		case name.Kind != yaml.ScalarNode || kindOf(name) != aString:
+			w.add(name, here, report.Error, "a key that is no string [value-type]\nhint: quote it: unquoted y, n, yes, no, on and off are bools")
+			continue
+		case twice[name]:
+			w.add(name, here, report.Error, subject(name)+" stands twice in one mapping [duplicate-key]\nhint: remove one")
+		}
+		if j := v.field(name.Value); j >= 0 {
+			f := &v.fields[j]
+			present |= 1 << j
+			if f.warning != "" {
+				w.add(name, here, report.Warning, subject(name)+": "+f.warning)
+			}
+			w.value(name, value, f.node, here)
+			continue
+		}
+		known := v.open
+		for j := range v.patterns {
+			if p := &v.patterns[j]; p.accepts(name.Value) {
+				known = true
+				w.value(name, value, p.node, here)
+			}
+		}
+		if v.open {
+			w.value(name, value, &anything, here)
+		}
+		if !known {
+			w.unknown(name, v, here)
+		}
+	}
+	for j := range v.fields {
+		if f := &v.fields[j]; f.required && present&(1<<j) == 0 {
+			message := f.missing
+			if message == "" {
+				message = fmt.Sprintf("required field %q is missing [required-field]", f.name)
+			}
+			w.add(n, &step{up: at, key: f.name}, report.Error, message)
+		}
+	}
+}
+
+// unknown reports a field that v does not have.
+func (w *walk) unknown(name *yaml.Node, v *variant, at *step) {
+	if v.key != "" {
+		w.add(name, at, report.Error, subject(name)+": "+v.key)
+		return
+	}
+	var accepted []string
+	for _, f := range v.fields {
+		if f.node.kinds&^aNull != 0 {
+			accepted = append(accepted, f.name) // sorted in the plan
+		}
+	}
+	hint := ""
+	if near := report.Nearest(name.Value, accepted); near != "" {
+		hint = fmt.Sprintf("\nhint: did you mean %s?", near)
+	} else if 0 < len(accepted) && len(accepted) <= 16 {
+		hint = "\nhint: accepted here: " + strings.Join(accepted, ", ")
+	}
+	w.add(name, at, report.Error, "unknown field "+subject(name)+" [unknown-field]"+hint)
+}
+
+// add reports a text of the form "message [rule]\nhint: what to do".
+func (w *walk) add(n *yaml.Node, at *step, severity report.Severity, text string) {
+	message, hint, _ := strings.Cut(text, "\nhint: ")
+	message, rule, _ := strings.Cut(strings.TrimSuffix(message, "]"), " [")
+	w.findings = append(w.findings, report.Finding{Rule: rule, Severity: severity, Path: at.String(), Message: message, Hint: hint,
+		Position: report.Position{File: w.file, Line: n.Line, Column: n.Column}})
+}
+
+// String is the place as a path: spec.pairs[0].labels["example.com/role"].
+func (s *step) String() string {
+	if s == nil {
+		return ""
+	}
+	up := s.up.String()
+	switch {
+	case s.key == "":
+		return fmt.Sprintf("%s[%d]", up, s.index)
+	case strings.ContainsFunc(s.key, func(r rune) bool { return r != '-' && r != '_' && !isAlphanumeric(r) }):
+		return up + "[" + quoted(s.key) + "]"
+	case up == "":
+		return quotedIfLong(s.key)
+	default:
+		return up + "." + quotedIfLong(s.key)
+	}
+}
+
+// subject names the field that a message is about.
+func subject(key *yaml.Node) string {
+	if key == nil {
+		return "the value"
+	}
+	return quoted(key.Value)
+}
+
+// longestName is more than any name has that is no accident, such as a
+// credential that was pasted as a key.
+const longestName = 63
+
+func quoted(name string) string {
+	if len(name) > longestName {
+		return "the field"
+	}
+	return strconv.Quote(name)
+}
+
+func quotedIfLong(name string) string {
+	if len(name) > longestName {
+		return "…"
+	}
+	return name
+}
+
+func isAlphanumeric(r rune) bool {
+	return '0' <= r && r <= '9' || 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z'
+}
+
+// duplicates are the keys of a mapping that stand there for a second time.
+func duplicates(n *yaml.Node) map[*yaml.Node]bool {
+	var twice map[*yaml.Node]bool
+	mark := func(key *yaml.Node) {
+		if twice == nil {
+			twice = make(map[*yaml.Node]bool)
+		}
+		twice[key] = true
+	}
+	if len(n.Content) > 64 {
+		seen := make(map[string]bool, len(n.Content)/2)
+		for i := 0; i+1 < len(n.Content); i += 2 {
+			key := n.Content[i]
+			if seen[key.Value] {
+				mark(key)
+			}
+			seen[key.Value] = true
+		}
+		return twice
+	}
+	for i := 2; i+1 < len(n.Content); i += 2 {
+		for j := 0; j < i; j += 2 {
+			if n.Content[j].Value == n.Content[i].Value {
+				mark(n.Content[i])
+				break
+			}
+		}
+	}
+	return twice
+}

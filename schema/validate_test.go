@@ -1,0 +1,356 @@
+package schema
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"go.yaml.in/yaml/v3"
+	sigsyaml "sigs.k8s.io/yaml"
+
+	"clusterpair.dev/internal/report"
+)
+
+// fixture is one file of testdata/DEFINITION[@STORKVERSION]: its findings
+// stand beside it in a file that ends in .out; without one there are none.
+type fixture struct {
+	path    string
+	def     string
+	options Options
+}
+
+func fixtures(t testing.TB) []fixture {
+	paths, err := filepath.Glob("testdata/ClusterPair*/*.yaml")
+	if err != nil || len(paths) == 0 {
+		t.Fatalf("fixtures: %d, %v", len(paths), err)
+	}
+	var all []fixture
+	for _, p := range paths {
+		kind, version, _ := strings.Cut(filepath.Base(filepath.Dir(p)), "@")
+		all = append(all, fixture{filepath.ToSlash(p), "#" + kind, Options{StorkVersion: version}})
+	}
+	return all
+}
+
+// documents reads the documents of a stream, with positions in the stream.
+func documents(t testing.TB, data []byte) []*yaml.Node {
+	var docs []*yaml.Node
+	for d := yaml.NewDecoder(bytes.NewReader(data)); ; {
+		var doc yaml.Node
+		err := d.Decode(&doc)
+		if errors.Is(err, io.EOF) {
+			return docs
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		docs = append(docs, &doc)
+	}
+}
+
+func read(t testing.TB, path string) []byte {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
+}
+
+func TestFindings(t *testing.T) {
+	for _, f := range fixtures(t) {
+		t.Run(strings.TrimPrefix(f.path, "testdata/"), func(t *testing.T) {
+			var all []report.Finding
+			for _, doc := range documents(t, read(t, f.path)) {
+				all = append(all, Validate(f.def, doc, filepath.Base(f.path), f.options)...)
+			}
+			var got bytes.Buffer
+			if err := report.WriteText(&got, all); err != nil {
+				t.Fatal(err)
+			}
+			golden := strings.TrimSuffix(f.path, ".yaml") + ".out"
+			if os.Getenv("UPDATE") != "" {
+				os.Remove(golden)
+				if got.Len() > 0 {
+					if err := os.WriteFile(golden, got.Bytes(), 0o644); err != nil {
+						t.Fatal(err)
+					}
+				}
+				return
+			}
+			want, err := os.ReadFile(golden)
+			if err != nil && !errors.Is(err, os.ErrNotExist) {
+				t.Fatal(err)
+			}
+			if !bytes.Equal(got.Bytes(), want) {
+				t.Errorf("findings:\n%s\nwant:\n%s", &got, want)
+			}
+		})
+	}
+}
+
+// TestFixturesNameTheirRule makes sure that a fixture named after a rule finds
+// it, and that all others find nothing.
+func TestFixturesNameTheirRule(t *testing.T) {
+	for _, f := range fixtures(t) {
+		name := strings.TrimSuffix(filepath.Base(f.path), ".yaml")
+		rule, _, _ := strings.Cut(name, "_")
+		want := strings.Contains(rule, "-") && rule != "many-mistakes" || rule == "config"
+		for i, doc := range documents(t, read(t, f.path)) {
+			found := Validate(f.def, doc, "", f.options)
+			switch {
+			case rule == "many-mistakes":
+			case !want && len(found) > 0:
+				t.Errorf("%s, document %d: %v", f.path, i+1, found)
+			case want && len(found) == 0:
+				t.Errorf("%s, document %d: nothing is found", f.path, i+1)
+			}
+			for _, f := range found {
+				if want && !strings.HasPrefix(f.Rule, rule) && rule != "config" {
+					t.Errorf("%s, document %d: %v", name, i+1, f)
+				}
+			}
+		}
+	}
+}
+
+func TestPaths(t *testing.T) {
+	doc := documents(t, []byte(`
+spec:
+  config:
+    clusters: {"a.b": {server: 1}}
+    users: {u: {exec: {env: [{}, {name: 2}]}}}
+`))[0]
+	got := make(map[string]bool)
+	for _, f := range Validate("#ClusterPair", doc, "f", Options{}) {
+		got[f.Path] = true
+	}
+	for _, want := range []string{
+		"metadata", "spec.config.contexts", "spec.config.current-context",
+		`spec.config.clusters["a.b"].server`, "spec.config.users.u.exec.env[0].name", "spec.config.users.u.exec.env[1].name",
+	} {
+		if !got[want] {
+			t.Errorf("no finding at %s in %v", want, got)
+		}
+	}
+}
+
+func TestEmptyDocuments(t *testing.T) {
+	for _, doc := range []*yaml.Node{{}, {Kind: yaml.DocumentNode}, {Kind: yaml.ScalarNode, Tag: "!!null"}} {
+		if found := Validate("#ClusterPair", doc, "f.yaml", Options{}); len(found) != 1 || found[0].Position.File != "f.yaml" {
+			t.Errorf("%+v: %v", doc, found)
+		}
+	}
+}
+
+// TestBuiltNodes takes a document that was never a text: an "on" is quoted
+// when it is written.
+func TestBuiltNodes(t *testing.T) {
+	doc := documents(t, read(t, "testdata/ClusterPair/one_fabric.yaml"))[0]
+	var forget func(*yaml.Node)
+	forget = func(n *yaml.Node) {
+		n.Line, n.Column = 0, 0
+		if n.Value == "remotecluster" {
+			n.Value = "on"
+		}
+		for _, c := range n.Content {
+			forget(c)
+		}
+	}
+	forget(doc)
+	if found := Validate("#ClusterPair", doc, "", Options{}); len(found) > 0 {
+		t.Error(found)
+	}
+}
+
+func TestStorkVersions(t *testing.T) {
+	doc := documents(t, read(t, "testdata/ClusterPair/mode-on-single-fabric.yaml"))[0]
+	const fine = report.Severity(-1)
+	for version, want := range map[string]report.Severity{
+		"": report.Warning, "latest": report.Warning, "24": report.Warning, "24.x": report.Warning, "x.3": report.Warning,
+		"1.9": report.Error, "2.8": report.Error, "2.8.9": report.Error,
+		"2.9": fine, "2.12": fine, "v2.9.0": fine, "3.0": fine, "23.10": fine, "v23.10.1": fine,
+		"23.11": report.Error, "v23.11.0": report.Error, "24.1": report.Error, "25.0": report.Error, "26.4": report.Error,
+	} {
+		found := Validate("#ClusterPair", doc, "", Options{StorkVersion: version})
+		switch {
+		case want == fine && len(found) == 0:
+		case want != fine && len(found) == 1 && found[0].Severity == want && found[0].Rule == "mode-on-single-fabric":
+		default:
+			t.Errorf("Stork %q: %v", version, found)
+		}
+	}
+}
+
+// TestKindsAsStorkReadsThem compares the kinds of plain scalars with what
+// sigs.k8s.io/yaml makes of them.
+func TestKindsAsStorkReadsThem(t *testing.T) {
+	for _, s := range strings.Fields(`
+		a y Y yes Yes YES yEs n N no No NO nO on On ON oN off Off OFF oFF true True TRUE false False FALSE tRUE
+		null Null NULL ~ nil 0 1 -1 +1 01 08 0o17 0x1F 0b11 1_000 1e3 1E3 1.5 .5 5. -.5 1e 1.2.3 1:30 190:20:30
+		2026-11-22 2026-11-22T10:00:00Z 10.0.0.9 24.3 v24.3 -- = << "1" 'on' !!str|on !!str|1 !!int|"1" !!bool|"true" !!float|1 !!null|""`) {
+		s = strings.ReplaceAll(s, "|", " ")
+		if s == "<<" {
+			s = "x<<"
+		}
+		text := []byte("v: " + s + "\n")
+		var m map[string]any
+		if err := sigsyaml.Unmarshal(text, &m); err != nil {
+			t.Errorf("%s: %v", text, err)
+			continue
+		}
+		var want kinds
+		switch v := m["v"].(type) {
+		case nil:
+			want = aNull
+		case bool:
+			want = aBool
+		case float64:
+			want = anInt | aFloat
+		case string:
+			want = aString
+		default:
+			t.Fatalf("%s: %T", text, v)
+		}
+		if got := kindOf(documents(t, text)[0].Content[0].Content[1]); got&want == 0 {
+			t.Errorf("%s is %v to us and %v to Stork", s, got, want)
+		}
+	}
+}
+
+// TestNoValueInFindings plants a value into every scalar of every fixture, one
+// after the other, of every form that a rule refuses.
+func TestNoValueInFindings(t *testing.T) {
+	const planted = "PLANTEDq7x"
+	for _, f := range fixtures(t) {
+		data := read(t, f.path)
+		for i, doc := range documents(t, data) {
+			for j := range scalars(doc) {
+				for _, form := range []func(*yaml.Node){
+					func(n *yaml.Node) { n.Value = planted },
+					func(n *yaml.Node) { n.Value = "<" + planted + ">" },
+					func(n *yaml.Node) { n.Value = planted + "\n" + planted },
+					func(n *yaml.Node) { n.Value, n.Tag = planted, "!!int" },
+					func(n *yaml.Node) { n.Value, n.Tag = planted, "!"+planted },
+					func(n *yaml.Node) {
+						*n = yaml.Node{Kind: yaml.SequenceNode, Content: []*yaml.Node{{Kind: yaml.ScalarNode, Value: planted}}}
+					},
+				} {
+					again := documents(t, data)[i]
+					form(scalars(again)[j])
+					for _, finding := range Validate(f.def, again, "", f.options) {
+						if strings.Contains(fmt.Sprintf("%+v", finding), planted) {
+							t.Fatalf("%s: %+v", f.path, finding)
+						}
+					}
+				}
+			}
+			_ = doc
+		}
+	}
+}
+
+// scalars are the scalar values, not the keys, of a document.
+func scalars(n *yaml.Node) []*yaml.Node {
+	if n.Kind == yaml.ScalarNode {
+		return []*yaml.Node{n}
+	}
+	var all []*yaml.Node
+	for i, c := range n.Content {
+		if n.Kind != yaml.MappingNode || i%2 == 1 {
+			all = append(all, scalars(c)...)
+		}
+	}
+	return all
+}
+
+// TestLongKeyIsNotQuoted is about a credential that was pasted as a key.
+func TestLongKeyIsNotQuoted(t *testing.T) {
+	secret := strings.Repeat("PLANTED", 20)
+	for _, def := range []string{"#ClusterPair", "#ClusterPairGenerator"} {
+		doc := documents(t, []byte(secret+": "+secret+"\nspec: {"+secret+": {}, "+secret+": [1]}\n"))[0]
+		found := Validate(def, doc, "", Options{})
+		if len(found) < 5 {
+			t.Errorf("%s: %v", def, found)
+		}
+		for _, f := range found {
+			if strings.Contains(fmt.Sprintf("%+v", f), "PLANTED") {
+				t.Errorf("%s: %+v", def, f)
+			}
+		}
+	}
+}
+
+// TestAnchorsThatMultiply ends at once although the document, expanded, has
+// more values than there are bytes in memory.
+func TestAnchorsThatMultiply(t *testing.T) {
+	var b strings.Builder
+	b.WriteString("a: &a0 {x: 1}\n")
+	for i := range 60 {
+		fmt.Fprintf(&b, "b%d: &a%d {x: *a%d, y: *a%d, z: [*a%d, *a%d]}\n", i, i+1, i, i, i, i)
+	}
+	b.WriteString("metadata: {ownerReferences: [*a60], labels: *a60}\nspec: &s {config: {users: {u: *s}, extensions: &e {e: *e}}}\n")
+	if found := Validate("#ClusterPair", documents(t, []byte(b.String()))[0], "", Options{}); len(found) < 61 {
+		t.Errorf("%d findings", len(found))
+	}
+}
+
+func BenchmarkValidate(b *testing.B) {
+	doc := benchmarkDocument(b)
+	for b.Loop() {
+		if found := Validate("#ClusterPair", doc, "f.yaml", Options{StorkVersion: "24.3"}); len(found) > 0 {
+			b.Fatal(found)
+		}
+	}
+}
+
+// BenchmarkFirst is the first document of a run: it compiles the regular
+// expressions that it needs.
+func BenchmarkFirst(b *testing.B) {
+	doc := benchmarkDocument(b)
+	for b.Loop() {
+		forgetRegexes(plan("#ClusterPairWithoutMode"), make(map[*node]bool))
+		if found := Validate("#ClusterPair", doc, "f.yaml", Options{StorkVersion: "24.3"}); len(found) > 0 {
+			b.Fatal(found)
+		}
+	}
+}
+
+// benchmarkDocument is a ClusterPair of 6 KB over two fabrics.
+func benchmarkDocument(b *testing.B) *yaml.Node {
+	data := read(b, "testdata/ClusterPair/every_field.yaml")
+	data = bytes.ReplaceAll(data, []byte("&data YWJj"), []byte("&data "+strings.Repeat("YWJj", 500)))
+	data = bytes.ReplaceAll(data, []byte("*data"), []byte(strings.Repeat("YWJj", 500)))
+	return documents(b, data)[0]
+}
+
+func forgetRegexes(n *node, done map[*node]bool) {
+	if n == nil || done[n] {
+		return
+	}
+	done[n] = true
+	forget := func(cs []check) {
+		for i := range cs {
+			for _, r := range []*regex{cs[i].match, cs[i].differ} {
+				if r != nil {
+					*r = regex{expr: r.expr}
+				}
+			}
+		}
+	}
+	forget(n.checks)
+	forgetRegexes(n.items, done)
+	for _, v := range n.variants {
+		for _, f := range v.fields {
+			forgetRegexes(f.node, done)
+		}
+		for _, p := range v.patterns {
+			forget(p.checks)
+			forgetRegexes(p.node, done)
+		}
+	}
+}
