@@ -1,0 +1,79 @@
+package main
+
+import (
+	"encoding/json"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// TestArrows keeps the imports of the house: they point downwards only, each
+// heavy library has one importer, and the main hall reaches neither SOPS nor
+// live clusters nor the command line by any way.
+func TestArrows(t *testing.T) {
+	const module = "clusterpair.dev/"
+	allowed := map[string][]string{
+		"internal/report":     {},
+		"internal/kubeconfig": {"internal/report"},
+		"schema":              {"internal/report"},
+		"internal/sopsfile":   {},
+		"generator":           {"schema", "internal/kubeconfig", "internal/report"},
+		"cmd/clusterpair":     {"generator", "schema", "internal/kubeconfig", "internal/report", "internal/sopsfile"},
+	}
+	soleImporter := map[string]string{
+		"github.com/spf13/cobra":     "cmd/clusterpair",
+		"sigs.k8s.io/kustomize/api":  "cmd/clusterpair",
+		"github.com/getsops/sops/v3": "internal/sopsfile",
+		"filippo.io/age":             "internal/sopsfile",
+		"cuelang.org/go":             "schema",
+		"k8s.io/client-go":           "cmd/clusterpair",
+	}
+	forbidden := map[string][]string{
+		"generator": {"github.com/getsops/sops/v3", "github.com/spf13/cobra", "k8s.io/client-go", "sigs.k8s.io/kustomize/api", module + "internal/sopsfile"},
+		// What sops costs at start-up sits in these packages.
+		"cmd/clusterpair": {"github.com/getsops/sops/v3/config", "github.com/getsops/sops/v3/publish", "github.com/getsops/sops/v3/decrypt", "k8s.io/client-go/kubernetes"},
+	}
+
+	out, err := exec.Command("go", "list", "-deps", "-json=ImportPath,Imports,Deps", "../../...").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := 0
+	for decoder := json.NewDecoder(strings.NewReader(string(out))); decoder.More(); {
+		var p struct {
+			ImportPath    string
+			Imports, Deps []string
+		}
+		if err := decoder.Decode(&p); err != nil {
+			t.Fatal(err)
+		}
+		name, ours := strings.CutPrefix(p.ImportPath, module)
+		if !ours {
+			continue
+		}
+		seen++
+		may, known := allowed[name]
+		if !known {
+			t.Errorf("package %s stands in no plan of the house", name)
+		}
+		for _, i := range p.Imports {
+			if below, ours := strings.CutPrefix(i, module); ours && !slices.Contains(may, below) {
+				t.Errorf("%s imports %s: arrows point downwards only", name, below)
+			}
+			for library, importer := range soleImporter {
+				if (i == library || strings.HasPrefix(i, library+"/")) && name != importer {
+					t.Errorf("%s imports %s, which only %s does", name, i, importer)
+				}
+			}
+		}
+		for _, f := range forbidden[name] {
+			if slices.ContainsFunc(p.Deps, func(d string) bool { return d == f || strings.HasPrefix(d, f+"/") }) {
+				t.Errorf("%s reaches %s", name, f)
+			}
+		}
+	}
+	if seen != len(allowed) {
+		t.Errorf("%d packages found, %d planned", seen, len(allowed))
+	}
+}

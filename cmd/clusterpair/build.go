@@ -1,0 +1,346 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/spf13/cobra"
+	"go.yaml.in/yaml/v3"
+	"sigs.k8s.io/kustomize/api/krusty"
+	"sigs.k8s.io/kustomize/api/types"
+	"sigs.k8s.io/kustomize/kyaml/filesys"
+	"sigs.k8s.io/kustomize/kyaml/fn/framework"
+
+	"clusterpair.dev/generator"
+)
+
+func newBuildCommand() *cobra.Command {
+	var restrictor string
+	cmd := &cobra.Command{
+		Use:   "build [DIR]",
+		Short: "Run kustomize build with clusterpair as its only function",
+		Long: `build is kustomize build with functions on: it runs the function configs of
+clusterpair with this very binary, whatever path they name, and no other program
+or container. It fails if a config of clusterpair was not run, where kustomize
+build without --enable-exec leaves it out and says nothing.`,
+		Example: `  clusterpair build overlays/east
+  clusterpair build . | kubectl diff --server-side -f -`,
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			dir := "."
+			if len(args) == 1 {
+				dir = args[0]
+			}
+			restrictions, ok := map[string]types.LoadRestrictions{
+				"LoadRestrictionsRootOnly": types.LoadRestrictionsRootOnly, "LoadRestrictionsNone": types.LoadRestrictionsNone,
+			}[restrictor]
+			if !ok {
+				return usageError(fmt.Errorf("--load-restrictor %s: it is LoadRestrictionsRootOnly or LoadRestrictionsNone", restrictor))
+			}
+			out, err := build(dir, restrictions)
+			if err != nil {
+				return err
+			}
+			if _, err := cmd.OutOrStdout().Write(out); err != nil {
+				return failed(err)
+			}
+			return nil
+		},
+	}
+	cmd.Flags().StringVar(&restrictor, "load-restrictor", "LoadRestrictionsRootOnly", "what a kustomization may load: LoadRestrictionsRootOnly or LoadRestrictionsNone, as in kustomize build")
+	return cmd
+}
+
+// runsVariable names the file in which functions run by build leave their
+// names.
+const runsVariable = "CLUSTERPAIR_BUILD_RUNS"
+
+// build runs kustomize on a directory. It changes the environment and the
+// default HTTP transport of the process, which does nothing else.
+func build(dir string, restrictions types.LoadRestrictions) ([]byte, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, failed(err)
+	}
+	scratch, err := os.MkdirTemp("", "clusterpair-build-")
+	if err != nil {
+		return nil, failed(err)
+	}
+	defer os.RemoveAll(scratch)
+	runs := filepath.Join(scratch, "runs")
+	// An empty plugin home keeps legacy plugins from running.
+	for name, value := range map[string]string{runsVariable: runs, "KUSTOMIZE_PLUGIN_HOME": scratch} {
+		if err := os.Setenv(name, value); err != nil {
+			return nil, failed(err)
+		}
+	}
+	g := &guard{FileSystem: filesys.MakeFsOnDisk(), self: self, listed: make(map[string]bool)}
+	http.DefaultTransport = &guardedTransport{guard: g, next: http.DefaultTransport}
+
+	options := krusty.MakeDefaultOptions()
+	options.LoadRestrictions = restrictions
+	options.PluginConfig = types.EnabledPluginConfig(types.BploUseStaticallyLinked)
+	options.PluginConfig.FnpLoadingOptions.EnableExec = true
+	resources, err := krusty.MakeKustomizer(options).Run(g, dir)
+	if refused := g.refusal(); refused != nil {
+		return nil, refused
+	}
+	if err != nil {
+		return nil, failed(fmt.Errorf("kustomize build %s: %w", dir, err))
+	}
+
+	ran, err := os.ReadFile(runs)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, failed(err)
+	}
+	for name := range g.listed {
+		if !slices.Contains(strings.Split(string(ran), "\n"), name) {
+			return nil, failed(withHint(fmt.Errorf("%s was not run by kustomize", name),
+				"list its file under generators or transformers of the kustomization.yaml, not under resources"))
+		}
+	}
+	out, err := resources.AsYaml()
+	if err != nil {
+		return nil, failed(errors.New("kustomize cannot write its result as YAML"))
+	}
+	return out, nil
+}
+
+// markRun leaves the name of a function config for the build that runs it.
+func markRun(rl *framework.ResourceList) {
+	path := os.Getenv(runsVariable)
+	if path == "" || rl.FunctionConfig == nil {
+		return
+	}
+	if f, err := os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600); err == nil {
+		fmt.Fprintf(f, "%s/%s\n", rl.FunctionConfig.GetKind(), rl.FunctionConfig.GetName())
+		f.Close() // if this is lost, build says that the function was not run
+	}
+}
+
+// guard is the file system that kustomize reads through. Every file passes
+// [guard.admit] before kustomize sees it.
+type guard struct {
+	filesys.FileSystem
+	self string
+
+	mu      sync.Mutex
+	listed  map[string]bool // kind/name of the function configs of clusterpair
+	refused error
+}
+
+// ReadFile implements filesys.FileSystem.
+func (g *guard) ReadFile(path string) ([]byte, error) {
+	data, err := g.FileSystem.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	return g.admit(data, path)
+}
+
+// Open implements filesys.FileSystem. kustomize reads by ReadFile alone; what
+// would come past the guard is refused.
+func (g *guard) Open(path string) (filesys.File, error) {
+	return nil, fmt.Errorf("open %s: not allowed during clusterpair build", path)
+}
+
+func (g *guard) refusal() error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.refused
+}
+
+// guardedTransport passes what kustomize fetches by HTTP through the guard.
+type guardedTransport struct {
+	guard *guard
+	next  http.RoundTripper
+}
+
+// RoundTrip implements http.RoundTripper.
+func (t *guardedTransport) RoundTrip(r *http.Request) (*http.Response, error) {
+	response, err := t.next.RoundTrip(r)
+	if err != nil {
+		return nil, err
+	}
+	data, err := io.ReadAll(io.LimitReader(response.Body, maxFile))
+	response.Body.Close()
+	if err == nil {
+		data, err = t.guard.admit(data, r.URL.Redacted())
+	}
+	if err != nil {
+		return nil, err
+	}
+	response.Body = io.NopCloser(bytes.NewReader(data))
+	response.ContentLength = int64(len(data))
+	return response, nil
+}
+
+// functionKeys are the annotations and the field by which kustomize knows a
+// function (kyaml/fn/runtime/runtimeutil/functiontypes.go, GetFunctionSpec),
+// and the spellings of them in a JSON pointer.
+var functionKeys = []string{
+	"config.kubernetes.io/function", "config.k8s.io/function", "config.kubernetes.io/container", "configFn",
+	"config.kubernetes.io~1function", "config.k8s.io~1function", "config.kubernetes.io~1container",
+}
+
+// admit gives kustomize the content of a file in which every function is
+// clusterpair itself. It refuses content that names another function, or that
+// could make one: a patch or a replacement that mentions the annotation.
+func (g *guard) admit(data []byte, path string) ([]byte, error) {
+	out, err := g.rewrite(data, path)
+	if err != nil {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		if g.refused == nil {
+			g.refused = err
+		}
+		return nil, err
+	}
+	return out, nil
+}
+
+// rewrite works on YAML, in the content of a file or in a string within.
+func (g *guard) rewrite(data []byte, path string) ([]byte, error) {
+	decoder := yaml.NewDecoder(bytes.NewReader(data))
+	var docs []*yaml.Node
+	changed := false
+	for {
+		var doc yaml.Node
+		if err := decoder.Decode(&doc); errors.Is(err, io.EOF) {
+			break
+		} else if err != nil {
+			// Not YAML: kustomize makes no function of it either. It may take
+			// it as the content of a ConfigMap.
+			return data, nil
+		}
+		if len(doc.Content) == 0 {
+			continue
+		}
+		again, err := g.document(doc.Content[0], path)
+		if err != nil {
+			return nil, err
+		}
+		changed = changed || again
+		docs = append(docs, &doc)
+	}
+	if !changed {
+		return data, nil
+	}
+	var out bytes.Buffer
+	encoder := yaml.NewEncoder(&out)
+	for _, doc := range docs {
+		if err := encoder.Encode(doc); err != nil {
+			return nil, failed(fmt.Errorf("%s: the document cannot be written as YAML", path))
+		}
+	}
+	if err := encoder.Close(); err != nil {
+		return nil, failed(fmt.Errorf("%s: the document cannot be written as YAML", path))
+	}
+	return out.Bytes(), nil
+}
+
+// document points the function annotation of a config of clusterpair at this
+// binary, and goes through everything else. It tells whether it changed doc.
+func (g *guard) document(doc *yaml.Node, path string) (bool, error) {
+	var own *yaml.Node
+	kind, name := scalar(doc, "kind"), scalar(child(doc, "metadata"), "name")
+	if scalar(doc, "apiVersion") == generator.APIVersion {
+		annotations := child(child(doc, "metadata"), "annotations")
+		for _, key := range functionKeys[:2] {
+			if own == nil {
+				own = child(annotations, key)
+			}
+		}
+		if own == nil {
+			return false, failed(withHint(fmt.Errorf("%s: %s/%s has no annotation %s: kustomize does not know that it is a function", path, kind, name, functionKeys[0]),
+				"add to metadata.annotations:  %s: |\n          exec: {path: clusterpair}", functionKeys[0]))
+		}
+		var spec struct {
+			Exec struct{ Path string }
+		}
+		if yaml.Unmarshal([]byte(own.Value), &spec) != nil || filepath.Base(spec.Exec.Path) != "clusterpair" {
+			return false, g.other(path, own)
+		}
+		target, err := yaml.Marshal(map[string]any{"exec": map[string]any{"path": g.self}})
+		if err != nil {
+			return false, failed(err)
+		}
+		*own = yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: string(target), Line: own.Line}
+		g.mu.Lock()
+		g.listed[kind+"/"+name] = true
+		g.mu.Unlock()
+	}
+	changed, err := g.walk(doc, own, path)
+	return changed || own != nil, err
+}
+
+// walk goes through keys and values. A string may be YAML itself, as an inline
+// config or patch is: it is treated like a file.
+func (g *guard) walk(n, own *yaml.Node, path string) (bool, error) {
+	changed := false
+	for i, c := range n.Content {
+		if c == own {
+			continue
+		}
+		isKeyOfOwn := own != nil && n.Kind == yaml.MappingNode && i%2 == 0 && n.Content[i+1] == own
+		switch {
+		case c.Kind == yaml.ScalarNode && strings.ContainsAny(c.Value, "\n{"):
+			inner, err := g.rewrite([]byte(c.Value), path)
+			if err != nil {
+				return false, err
+			}
+			if string(inner) != c.Value {
+				c.Value, changed = string(inner), true
+			} else if mentionsFunction(c.Value) {
+				return false, g.other(path, c)
+			}
+		case c.Kind == yaml.ScalarNode && !isKeyOfOwn && mentionsFunction(c.Value):
+			return false, g.other(path, c)
+		}
+		again, err := g.walk(c, own, path)
+		if err != nil {
+			return false, err
+		}
+		changed = changed || again
+	}
+	return changed, nil
+}
+
+func mentionsFunction(s string) bool {
+	return slices.ContainsFunc(functionKeys, func(key string) bool { return strings.Contains(s, key) })
+}
+
+func (g *guard) other(path string, at *yaml.Node) error {
+	return failed(withHint(fmt.Errorf("%s:%d: a function other than clusterpair: clusterpair build runs no other program", path, at.Line),
+		"run it with kustomize build --enable-alpha-plugins --enable-exec, which runs whatever the repository names"))
+}
+
+// child is the value of a key in a mapping, nil if there is none.
+func child(n *yaml.Node, key string) *yaml.Node {
+	if n != nil && n.Kind == yaml.AliasNode {
+		n = n.Alias
+	}
+	if n != nil && n.Kind == yaml.MappingNode {
+		for i := 0; i+1 < len(n.Content); i += 2 {
+			if n.Content[i].Value == key {
+				return n.Content[i+1]
+			}
+		}
+	}
+	return nil
+}
+
+func scalar(n *yaml.Node, key string) string {
+	if c := child(n, key); c != nil {
+		return c.Value
+	}
+	return ""
+}

@@ -1,0 +1,211 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"regexp"
+	"strconv"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+
+	"clusterpair.dev/internal/report"
+)
+
+// Limits of one YAML document. Kubernetes stores no object beyond 1.5 MiB.
+const (
+	maxDocument = 2 << 20
+	maxNodes    = 200_000
+)
+
+// parseDocuments parses the documents of a file as parseFile does, and gives
+// what is in them.
+func parseDocuments(data []byte, file string) ([]*yaml.Node, error) {
+	docs, err := parseFile(data, file)
+	return contents(docs), err
+}
+
+// contents are the values at the top of documents.
+func contents(docs []*yaml.Node) []*yaml.Node {
+	values := make([]*yaml.Node, len(docs))
+	for i, doc := range docs {
+		values[i] = doc
+		if doc.Kind == yaml.DocumentNode {
+			values[i] = doc.Content[0]
+		}
+	}
+	return values
+}
+
+// parseFile parses YAML or JSON documents, with the lines of the whole
+// file. What a YAML 1.1 and a Kubernetes reader could understand differently
+// is refused: a key twice, conflict markers, an alias bomb. Aliases are
+// expanded. Its error is a [report.Finding], without a value of the file.
+func parseFile(data []byte, file string) ([]*yaml.Node, error) {
+	var docs []*yaml.Node
+	data = bytes.TrimPrefix(data, []byte("\xef\xbb\xbf"))
+	for first := 1; len(data) > 0; {
+		chunk := data[:documentEnd(data)]
+		data = data[len(chunk):]
+		if len(chunk) > maxDocument {
+			return nil, badFile(file, first, 0, fmt.Sprintf("the document is larger than %d MiB; Kubernetes stores no such object", maxDocument>>20), "")
+		}
+		doc, err := parseDocument(chunk, file, first)
+		if err != nil {
+			return nil, err
+		}
+		if doc != nil {
+			docs = append(docs, doc)
+		}
+		first += bytes.Count(chunk, []byte("\n"))
+	}
+	return docs, nil
+}
+
+// documentEnd is where the first document of data ends: before the next line
+// that starts with three dashes and holds a document of its own.
+func documentEnd(data []byte) int {
+	for from := 0; ; {
+		i := bytes.Index(data[from:], []byte("\n---"))
+		if i < 0 {
+			return len(data)
+		}
+		from += i + len("\n---")
+		if from == len(data) || strings.IndexByte(" \t\r\n", data[from]) >= 0 {
+			return from - len("---")
+		}
+	}
+}
+
+// parseDocument parses one document that starts on the given line of the file;
+// it is nil if there is none in the chunk.
+func parseDocument(chunk []byte, file string, first int) (*yaml.Node, error) {
+	if line, ok := conflictMarker(chunk); ok {
+		return nil, badFile(file, first+line, 1, "a Git conflict marker is left in the file", "resolve the conflict, or render the file anew with clusterpair generate")
+	}
+	decoder := yaml.NewDecoder(bytes.NewReader(chunk))
+	var root yaml.Node
+	if err := decoder.Decode(&root); errors.Is(err, io.EOF) {
+		return nil, nil
+	} else if err != nil {
+		return nil, yamlError(err, file, first)
+	}
+	var more yaml.Node
+	if err := decoder.Decode(&more); err != nil && !errors.Is(err, io.EOF) {
+		return nil, yamlError(err, file, first)
+	}
+	if doc := root.Content[0]; doc.Kind == yaml.ScalarNode && doc.Tag == "!!null" {
+		return nil, nil
+	}
+	e := expander{file: file, first: first - 1, budget: maxNodes}
+	return e.expand(&root)
+}
+
+// expander replaces aliases by what they stand for, moves positions to those
+// of the whole file and finds keys that stand twice.
+type expander struct {
+	file          string
+	first, budget int
+	inside        []*yaml.Node // the anchors being expanded
+}
+
+func (e *expander) expand(n *yaml.Node) (*yaml.Node, error) {
+	if e.budget--; e.budget < 0 {
+		return nil, badFile(e.file, e.first+n.Line, n.Column, fmt.Sprintf("the document has more than %d values once its aliases are expanded", maxNodes), "write it without anchors")
+	}
+	if n.Kind == yaml.AliasNode {
+		for _, anchor := range e.inside {
+			if anchor == n.Alias {
+				return nil, badFile(e.file, e.first+n.Line, n.Column, "the alias stands inside the value that it repeats", "write it without anchors")
+			}
+		}
+		e.inside = append(e.inside, n.Alias)
+		value, err := e.expand(copyNode(n.Alias))
+		e.inside = e.inside[:len(e.inside)-1]
+		return value, err
+	}
+	line := e.first + n.Line
+	if n.Kind == yaml.MappingNode {
+		var seen map[string]bool
+		if len(n.Content) > 2 {
+			seen = make(map[string]bool, len(n.Content)/2)
+		}
+		for i := 0; i < len(n.Content); i += 2 {
+			key := n.Content[i]
+			if key.Tag == "!!merge" {
+				return nil, badFile(e.file, e.first+key.Line, key.Column, "a YAML merge key (<<) means different things to different readers", "write the keys out")
+			}
+			if seen[key.Value] {
+				return nil, report.Finding{Rule: "duplicate-key", Severity: report.Error,
+					Position: report.Position{File: e.file, Line: e.first + key.Line, Column: key.Column},
+					Message:  fmt.Sprintf("key %q stands twice in the same mapping", key.Value), Hint: "keep one of the two"}
+			}
+			if seen != nil && key.Kind == yaml.ScalarNode {
+				seen[key.Value] = true
+			}
+		}
+	}
+	for i, child := range n.Content {
+		value, err := e.expand(child)
+		if err != nil {
+			return nil, err
+		}
+		n.Content[i] = value
+	}
+	n.Line, n.Anchor = line, ""
+	return n, nil
+}
+
+// copyNode copies a tree, as each alias is to be a value of its own.
+func copyNode(n *yaml.Node) *yaml.Node {
+	c := *n
+	c.Content = make([]*yaml.Node, len(n.Content))
+	copy(c.Content, n.Content)
+	for i, child := range c.Content {
+		if child.Kind != yaml.AliasNode {
+			c.Content[i] = copyNode(child)
+		}
+	}
+	return &c
+}
+
+// conflictMarker finds what Git leaves where it could not merge, as the offset
+// of its line.
+func conflictMarker(chunk []byte) (int, bool) {
+	for _, marker := range []string{"<<<<<<< ", ">>>>>>> "} {
+		if bytes.HasPrefix(chunk, []byte(marker)) {
+			return 0, true
+		}
+		if i := bytes.Index(chunk, []byte("\n"+marker)); i >= 0 {
+			return bytes.Count(chunk[:i+1], []byte("\n")), true
+		}
+	}
+	return 0, false
+}
+
+var yamlErrorLine = regexp.MustCompile(`^yaml: (?:line (\d+): )?(.*)$`)
+
+// yamlError makes a finding of an error of the YAML library. Its texts are
+// fixed but for names of anchors and the like, which it quotes: such a text is
+// left out, as it may be part of a value.
+func yamlError(err error, file string, first int) report.Finding {
+	line, text := 0, "it cannot be read"
+	if m := yamlErrorLine.FindStringSubmatch(err.Error()); m != nil {
+		line, _ = strconv.Atoi(m[1])
+		if !strings.ContainsAny(m[2], "'\"`") || m[2] == "could not find expected ':'" || m[2] == "did not find expected ',' or ']'" || m[2] == "did not find expected ',' or '}'" || m[2] == "did not find expected '-' indicator" {
+			text = m[2]
+		}
+	}
+	hint := ""
+	if strings.Contains(text, "cannot start any token") {
+		hint = "indent with spaces: YAML forbids tabs"
+	}
+	return badFile(file, max(first, first-1+line), 0, "not valid YAML: "+text, hint)
+}
+
+func badFile(file string, line, column int, message, hint string) report.Finding {
+	return report.Finding{Rule: "yaml", Severity: report.Error, Position: report.Position{File: file, Line: line, Column: column},
+		Message: message, Hint: hint}
+}

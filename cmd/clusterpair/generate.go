@@ -1,0 +1,376 @@
+package main
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/rogpeppe/go-internal/diff"
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"clusterpair.dev/generator"
+	"clusterpair.dev/internal/report"
+	"clusterpair.dev/internal/sopsfile"
+)
+
+func newGenerateCommand() *cobra.Command {
+	var o generateOptions
+	var one onePair
+	cmd := &cobra.Command{
+		Use:   "generate [-f CONFIG|DIR] | NAME --kubeconfig FILE (--age RECIPIENT | --plaintext)",
+		Short: "Render encrypted ClusterPairs from destination kubeconfigs",
+		Long: `generate renders the pairs of a function config into the files of its output
+directory. What has not changed keeps its bytes. A run writes all of its files
+or none.
+
+With NAME it renders one pair from a kubeconfig and prints it, as storkctl
+generate clusterpair does, but encrypted, checked and without the placeholder.`,
+		Example: `  clusterpair generate
+  clusterpair generate -f clusters/east --check --diff
+  clusterpair generate remotecluster -n migrationnamespace --kubeconfig dest.yaml --age age1...`,
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 1 {
+				if name := firstChanged(cmd, "filename", "check", "diff", "dry-run"); name != "" {
+					return usageError(fmt.Errorf("--%s goes with a config, not with the name of a pair", name))
+				}
+				one.name = args[0]
+				return one.run(cmd)
+			}
+			if name := firstChanged(cmd, "namespace", "kubeconfig", "context", "storage-options", "project-mappings",
+				"stork-version", "server", "tls-server-name", "allow", "age", "plaintext", "output"); name != "" {
+				return usageError(fmt.Errorf("--%s goes with the name of a pair: clusterpair generate NAME --%s …", name, name))
+			}
+			return o.run(cmd)
+		},
+		ValidArgsFunction: cobra.NoFileCompletions,
+	}
+	flags := cmd.Flags()
+	flags.StringVarP(&o.path, "filename", "f", ".", "function config, or directory of a kustomization that lists one")
+	flags.BoolVar(&o.check, "check", false, "write nothing; list the files that would change and exit with 1 if there are any")
+	flags.BoolVar(&o.diff, "diff", false, "show what changes, with every secret value masked")
+	flags.BoolVar(&o.dryRun, "dry-run", false, "write nothing; list the files that would change")
+	one.addFlags(flags)
+	return cmd
+}
+
+// firstChanged is the first of the flags that the user has set.
+func firstChanged(cmd *cobra.Command, names ...string) string {
+	for _, name := range names {
+		if cmd.Flags().Changed(name) {
+			return name
+		}
+	}
+	return ""
+}
+
+// generateOptions are the flags of generate with a config.
+type generateOptions struct {
+	path                string
+	check, diff, dryRun bool
+}
+
+// run renders the configs of a file or a directory. All of them are rendered
+// before the first file is written.
+func (o *generateOptions) run(cmd *cobra.Command) (err error) {
+	t, configs, err := openConfigs(o.path)
+	if err != nil {
+		return runError(cmd, err)
+	}
+	defer t.Close()
+
+	safe := sopsfile.New(nil)
+	var runs []*staging
+	defer func() {
+		for _, w := range runs {
+			w.abort()
+		}
+	}()
+	var findings []report.Finding
+	var parsed []*generator.Config
+	for _, found := range configs {
+		c, bad := generator.ParseConfig(found.doc, found.file)
+		findings = append(findings, bad...)
+		if c != nil {
+			c.Spec.Files = append(c.Spec.Files, found.resources...)
+			w := &staging{tree: t, output: filepath.Clean(c.Spec.Output), dry: o.check || o.dryRun}
+			w.sweep()
+			parsed, runs = append(parsed, c), append(runs, w)
+		}
+	}
+	diffs := &diffPrinter{w: cmd.OutOrStdout(), tree: t}
+	renderedBy := make(map[string]report.Position)
+	for i, c := range parsed {
+		more, err := o.config(cmd, t, safe, c, runs[i], diffs)
+		findings = append(findings, more...)
+		for path := range runs[i].kept {
+			if first, twice := renderedBy[path]; twice {
+				findings = append(findings, report.Finding{Rule: "duplicate-pair", Severity: report.Error, Position: c.Position,
+					Message: fmt.Sprintf("%s is rendered by this config and by the one at %s", t.show(path), first),
+					Hint:    "give one of the two pairs another name or namespace, or one of the configs another output"})
+			}
+			renderedBy[path] = c.Position
+		}
+		var f report.Finding
+		if errors.As(err, &f) {
+			findings = append(findings, f)
+		} else if err != nil {
+			printFindings(cmd, findings)
+			return runError(cmd, err)
+		}
+	}
+	if err := printFindings(cmd, findings); err != nil {
+		return err
+	}
+	return o.finish(cmd, t, runs, diffs)
+}
+
+// config renders one config into its staging.
+func (o *generateOptions) config(cmd *cobra.Command, t *tree, safe *sopsfile.Safe, c *generator.Config, w *staging, diffs *diffPrinter) ([]report.Finding, error) {
+	secrets, err := openSecrets(t, safe, c, nil)
+	if err != nil {
+		return nil, err
+	}
+	seal, err := newSealer(t, safe, c)
+	if err != nil {
+		return nil, err
+	}
+	bar := newProgress(cmd.ErrOrStderr(), "rendering "+c.Metadata.Name)
+	defer bar.done()
+	findings, err := generator.Generate(cmd.Context(), c, generator.Inputs{
+		Secrets: secrets, Encrypter: seal, Now: time.Now(), Progress: bar.update,
+	}, func(r generator.Result) error {
+		if o.diff {
+			diffs.add(pairFile(w.output, r.Namespace, r.Name), r.Previous, r.Document)
+		}
+		return w.add(r)
+	})
+	if err == nil && !report.HasErrors(findings) {
+		err = w.prune(c.Metadata.Name, func(path string, data []byte) {
+			if o.diff {
+				diffs.add(path, data, nil)
+			}
+		})
+	}
+	return findings, err
+}
+
+// finish writes the files, unless it is only to tell, and says what it did.
+func (o *generateOptions) finish(cmd *cobra.Command, t *tree, runs []*staging, diffs *diffPrinter) error {
+	counts := make(map[string]int)
+	var changes []change
+	for _, w := range runs {
+		if cmd.Context().Err() != nil {
+			return cmd.Context().Err()
+		}
+		if err := w.commit(); err != nil {
+			return err
+		}
+		counts["unchanged"] += w.unchanged
+		for _, c := range w.sorted() {
+			counts[c.verb]++
+			changes = append(changes, c)
+		}
+	}
+	out := cmd.OutOrStdout()
+	for _, c := range changes {
+		if _, err := fmt.Fprintf(out, "%s %s\n", c.verb, t.show(c.path)); err != nil {
+			return failed(err)
+		}
+	}
+	if o.diff {
+		if err := diffs.print(); err != nil {
+			return failed(err)
+		}
+	}
+	would := ""
+	if o.check || o.dryRun {
+		would = "would be "
+	}
+	fmt.Fprintf(cmd.ErrOrStderr(), "pairs: %s%d created, %d changed, %d removed, %d unchanged\n",
+		would, counts["created"], counts["changed"], counts["removed"], counts["unchanged"])
+	if o.check && len(changes) > 0 {
+		return &exitError{code: exitFindings, err: withHint(fmt.Errorf("files that would change: %d", len(changes)), "clusterpair generate -f %s", o.path)}
+	}
+	return nil
+}
+
+// openConfigs finds the configs to render and the tree of their kustomization:
+// a directory's, or, for a file, that of the nearest kustomization at or above
+// it that lists the file.
+func openConfigs(path string) (*tree, []foundConfig, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, nil, failed(withHint(fmt.Errorf("%s: %w", path, cause(err)), "name a function config or its directory with -f"))
+	}
+	if info.IsDir() {
+		t, err := openTree(path)
+		if err != nil {
+			return nil, nil, failed(err)
+		}
+		configs, err := findConfigs(t)
+		if err == nil {
+			configs = slices.DeleteFunc(configs, func(c foundConfig) bool { return c.kind == generator.DecryptorKind })
+			if len(configs) == 0 {
+				err = errNoConfig(path)
+			}
+		}
+		if err != nil {
+			t.Close()
+		}
+		return t, configs, err
+	}
+	dir := filepath.Dir(path)
+	t, err := openTree(dir)
+	if err != nil {
+		return nil, nil, failed(err)
+	}
+	configs, err := configsIn(t, filepath.Base(path))
+	if err == nil && len(configs) == 0 {
+		err = errNoConfig(path)
+	}
+	if err != nil {
+		t.Close()
+		return nil, nil, err
+	}
+	for up := dir; ; up = filepath.Join(up, "..") {
+		above, err := openTree(up)
+		if err != nil || above.root.Name() != t.root.Name() {
+			return t, configs, nil
+		}
+		if listed, err := findConfigs(above); err == nil && hasKustomization(above) {
+			for _, c := range listed {
+				if sameFile(c.file, path) {
+					t.Close()
+					listed = slices.DeleteFunc(listed, func(c foundConfig) bool { return !sameFile(c.file, path) })
+					return above, listed, nil
+				}
+			}
+		}
+		atTop := above.base == "."
+		above.Close()
+		if atTop {
+			return t, configs, nil
+		}
+	}
+}
+
+func hasKustomization(t *tree) bool {
+	return slices.ContainsFunc(kustomizationFiles, func(name string) bool {
+		rel, err := t.inside(name)
+		if err == nil {
+			_, err = t.root.Stat(rel)
+		}
+		return err == nil
+	})
+}
+
+func sameFile(a, b string) bool {
+	x, err := os.Stat(a)
+	if err != nil {
+		return false
+	}
+	y, err := os.Stat(b)
+	return err == nil && os.SameFile(x, y)
+}
+
+// diffPrinter collects differences and prints them sorted by file.
+type diffPrinter struct {
+	w    io.Writer
+	tree *tree
+
+	mu    sync.Mutex
+	diffs map[string][]byte
+}
+
+// add takes in a file before and after; nil means that there is none.
+func (d *diffPrinter) add(path string, before, after []byte) {
+	if bytes.Equal(before, after) {
+		return
+	}
+	shown := d.tree.show(path)
+	text := diff.Diff("a/"+shown, mask(before), "b/"+shown, mask(after))
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.diffs == nil {
+		d.diffs = make(map[string][]byte)
+	}
+	d.diffs[path] = text
+}
+
+func (d *diffPrinter) print() error {
+	paths := make([]string, 0, len(d.diffs))
+	for path := range d.diffs {
+		paths = append(paths, path)
+	}
+	slices.Sort(paths)
+	for _, path := range paths {
+		if _, err := d.w.Write(d.diffs[path]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+var (
+	ciphertext = regexp.MustCompile(`ENC\[AES256_GCM,data:([^,]*),[^]]*\]`)
+	keyWrap    = regexp.MustCompile(`(?s)-----BEGIN (AGE ENCRYPTED FILE|PGP MESSAGE)-----(.*?)-----END`)
+)
+
+// mask replaces ciphertexts by a mark that differs when they do.
+func mask(document []byte) []byte {
+	fingerprint := func(b []byte) string {
+		sum := sha256.Sum256(b)
+		return fmt.Sprintf("%x", sum[:4])
+	}
+	document = keyWrap.ReplaceAllFunc(document, func(b []byte) []byte {
+		return []byte("(wrapped data key " + fingerprint(b) + ") -----END")
+	})
+	return ciphertext.ReplaceAllFunc(document, func(b []byte) []byte {
+		return []byte("(encrypted " + fingerprint(b) + ")")
+	})
+}
+
+// progress shows on a terminal how far a long run is.
+type progress struct {
+	w     io.Writer
+	what  string
+	start time.Time
+	last  time.Time
+	shown bool
+}
+
+func newProgress(w io.Writer, what string) *progress {
+	p := &progress{what: what, start: time.Now()}
+	if f, ok := w.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
+		p.w = w
+	}
+	return p
+}
+
+// update shows the count of a run that has taken more than a second, ten times
+// a second at most.
+func (p *progress) update(done, total int) {
+	now := time.Now()
+	if p.w == nil || now.Sub(p.start) < time.Second || now.Sub(p.last) < 100*time.Millisecond {
+		return
+	}
+	p.last, p.shown = now, true
+	fmt.Fprintf(p.w, "\r%s: %d of %d files", p.what, done, total)
+}
+
+// done clears the line.
+func (p *progress) done() {
+	if p.shown {
+		fmt.Fprint(p.w, "\r\033[K")
+	}
+}

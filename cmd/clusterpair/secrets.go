@@ -1,0 +1,115 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"path/filepath"
+	"slices"
+
+	"go.yaml.in/yaml/v3"
+
+	"clusterpair.dev/generator"
+	"clusterpair.dev/internal/report"
+	"clusterpair.dev/internal/sopsfile"
+)
+
+// secretFiles is the [generator.SecretSource] of a config: the Secrets that
+// kustomize streamed and the files that the config lists, each decrypted with
+// the keys that SOPS finds.
+type secretFiles struct {
+	tree   *tree
+	safe   *sopsfile.Safe
+	stream map[string]*yaml.Node
+	names  []string
+	paths  map[string]string // what is shown to the path within the tree
+}
+
+// openSecrets lists the files of a config. It rewrites destination.file of
+// each pair to the name that Files gives for it.
+func openSecrets(t *tree, safe *sopsfile.Safe, c *generator.Config, stream map[string]*yaml.Node) (*secretFiles, error) {
+	s := &secretFiles{tree: t, safe: safe, stream: stream, paths: make(map[string]string)}
+	add := func(pattern string, at report.Position) error {
+		files, err := t.expand(pattern, filepath.Clean(c.Spec.Output))
+		if err != nil {
+			return report.Finding{Rule: "secret-missing", Severity: report.Error, Position: at, Path: "spec.files",
+				Message: err.Error(), Hint: "paths are relative to the kustomization: see what is there with ls " + t.shown}
+		}
+		for _, f := range files {
+			s.paths[t.show(f)] = f
+		}
+		return nil
+	}
+	for _, pattern := range c.Spec.Files {
+		if err := add(pattern, c.Position); err != nil {
+			return nil, err
+		}
+	}
+	for i := range c.Spec.Pairs {
+		p := &c.Spec.Pairs[i]
+		if file := p.Destination.File; file != "" {
+			if err := add(file, p.Position); err != nil {
+				return nil, err
+			}
+			p.Destination.File = t.show(file)
+		}
+	}
+	s.names = append(slices.Sorted(maps.Keys(stream)), slices.Sorted(maps.Keys(s.paths))...)
+	return s, nil
+}
+
+// Files implements [generator.SecretSource].
+func (s *secretFiles) Files() []string { return s.names }
+
+// Documents implements [generator.SecretSource].
+func (s *secretFiles) Documents(ctx context.Context, name string) ([]*yaml.Node, error) {
+	if doc, ok := s.stream[name]; ok {
+		if !sopsfile.IsEncrypted(doc) {
+			return []*yaml.Node{doc}, nil
+		}
+		return decryptStreamed(ctx, s.safe, doc, name)
+	}
+	data, err := s.tree.readFile(s.paths[name])
+	if err != nil {
+		return nil, failed(err)
+	}
+	return openDocuments(ctx, s.safe, data, name)
+}
+
+// openDocuments parses the documents of a file and decrypts them if they are
+// encrypted.
+func openDocuments(ctx context.Context, safe *sopsfile.Safe, data []byte, name string) ([]*yaml.Node, error) {
+	if !bytes.Contains(data, []byte("sops")) {
+		return parseDocuments(data, name)
+	}
+	docs, err := safe.Decrypt(ctx, data, name)
+	switch {
+	case errors.Is(err, sopsfile.ErrNotEncrypted):
+		return parseDocuments(data, name)
+	case err != nil:
+		return nil, sopsError(err, name)
+	}
+	return contents(docs), nil
+}
+
+// decryptStreamed decrypts a Secret that came through kustomize, which has
+// sorted its keys and added annotations of its own. The MAC holds if the file
+// was encrypted with mac_only_encrypted and in sorted order.
+func decryptStreamed(ctx context.Context, safe *sopsfile.Safe, doc *yaml.Node, name string) ([]*yaml.Node, error) {
+	data, err := yaml.Marshal(doc)
+	if err != nil {
+		return nil, fmt.Errorf("%s: the document cannot be written as YAML", name)
+	}
+	docs, err := safe.Decrypt(ctx, data, name)
+	if errors.Is(err, sopsfile.ErrMAC) {
+		return nil, report.Finding{Rule: "mac-mismatch", Severity: report.Error, Position: report.Position{File: name},
+			Message: "the MAC does not verify: kustomize sorts the keys of what it reads, and this Secret was encrypted in another order or with a MAC over its cleartext",
+			Hint:    "list the file under spec.files instead of resources, or encrypt it anew with clusterpair encrypt"}
+	}
+	if err != nil {
+		return nil, sopsError(err, name)
+	}
+	return contents(docs), nil
+}

@@ -1,0 +1,263 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+	"go.yaml.in/yaml/v3"
+
+	"clusterpair.dev/generator"
+	"clusterpair.dev/internal/report"
+	"clusterpair.dev/internal/sopsfile"
+)
+
+func newDecryptCommand() *cobra.Command {
+	var output string
+	cmd := &cobra.Command{
+		Use:   "decrypt FILE",
+		Short: "Print the plaintext of a SOPS file, its MAC verified",
+		Long: `decrypt prints a SOPS YAML file in clear, as sops decrypt does. The MAC is always
+verified. Keys are found where SOPS finds them: SOPS_AGE_KEY_FILE, gpg, the
+environment of the cloud key services. FILE may be -.`,
+		Example: `  clusterpair decrypt rendered/migrationnamespace/remotecluster.yaml`,
+		Args:    cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			data, err := readInput(cmd, args[0])
+			if err != nil {
+				return err
+			}
+			plain, err := decrypt(cmd.Context(), data, args[0])
+			if err != nil {
+				return runError(cmd, err)
+			}
+			if output != "" {
+				err = writeFile(output, plain, 0o600)
+			} else {
+				_, err = cmd.OutOrStdout().Write(plain)
+			}
+			if err != nil {
+				return failed(err)
+			}
+			return nil
+		},
+	}
+	cmd.Flags().StringVarP(&output, "output", "o", "", "file to write instead of standard output; it is made readable by its owner alone")
+	return cmd
+}
+
+// decrypt is the plaintext of a SOPS file, with its comments and the order of
+// its keys.
+func decrypt(ctx context.Context, data []byte, file string) ([]byte, error) {
+	docs, err := sopsfile.New(nil).Decrypt(ctx, data, file)
+	if err != nil {
+		return nil, sopsError(err, file)
+	}
+	plain, err := sopsfile.Marshal(docs, 2)
+	if err != nil {
+		return nil, sopsError(err, file)
+	}
+	return plain, nil
+}
+
+// sopsError turns an error of the safe into a finding about the file, or into
+// the reason why the run could not be done.
+func sopsError(err error, file string) error {
+	f := report.Finding{Severity: report.Error, Position: report.Position{File: file}}
+	var noKey *sopsfile.NoKeyError
+	var malformed *sopsfile.MalformedError
+	switch {
+	case errors.As(err, &noKey):
+		return failed(withHint(noKey, "%s", noKey.Hint()))
+	case errors.As(err, &malformed):
+		f.Rule, f.Position.Line, f.Path, f.Message = "sops-malformed", malformed.Line, malformed.Field, malformed.Problem
+		if f.Path != "" && f.Position.Line > 0 {
+			f.Message = f.Path + ": " + f.Message
+		}
+		return f
+	case errors.Is(err, sopsfile.ErrMAC):
+		f.Rule, f.Message = "mac-mismatch", sopsfile.ErrMAC.Error()
+		f.Hint = "restore the file from Git history, or render it anew: move it away and run clusterpair generate"
+		return f
+	case errors.Is(err, sopsfile.ErrNotEncrypted):
+		f.Rule, f.Message = "not-encrypted", "the file is not encrypted with SOPS"
+		f.Hint = "clusterpair encrypt " + file
+		return f
+	}
+	return failed(err)
+}
+
+func newEncryptCommand() *cobra.Command {
+	var output string
+	var inPlace bool
+	var age []string
+	cmd := &cobra.Command{
+		Use:   "encrypt FILE",
+		Short: "Encrypt a YAML file with SOPS",
+		Long: `encrypt seals a YAML file for the recipients of its creation rule in .sops.yaml,
+as sops encrypt does. Of a ClusterPair it encrypts the credentials, of a Secret
+data and stringData, both with a MAC over only that, so that it survives
+kustomize; of any other document all but keys ending in _unencrypted. A creation
+rule may say otherwise. With -o onto an earlier result, what
+has not changed keeps its bytes. FILE may be -, then -o tells the creation rule.`,
+		Example: `  clusterpair encrypt -i secrets/west.enc.yaml
+  clusterpair encrypt west-kubeconfig.yaml -o secrets/west.enc.yaml`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if inPlace && (output != "" || args[0] == "-") {
+				return usageError(errors.New("--in-place goes with a file and without --output"))
+			}
+			if inPlace {
+				output = args[0]
+			}
+			return encrypt(cmd, args[0], output, age)
+		},
+	}
+	flags := cmd.Flags()
+	flags.StringVarP(&output, "output", "o", "", "file to write instead of standard output")
+	flags.BoolVarP(&inPlace, "in-place", "i", false, "write the result into FILE")
+	flags.StringSliceVar(&age, "age", nil, "age recipient, instead of the creation rule; repeatable")
+	return cmd
+}
+
+// encrypt seals one file.
+func encrypt(cmd *cobra.Command, input, output string, age []string) error {
+	data, err := readInput(cmd, input)
+	if err != nil {
+		return err
+	}
+	docs, err := parseFile(data, input)
+	if err != nil {
+		return runError(cmd, err)
+	}
+	switch {
+	case len(docs) == 0:
+		return runError(cmd, report.Finding{Rule: "yaml", Severity: report.Error, Position: report.Position{File: input}, Message: "the file holds no document"})
+	case sopsfile.IsEncrypted(docs[0]):
+		return runError(cmd, report.Finding{Rule: "encrypted-already", Severity: report.Error, Position: report.Position{File: input},
+			Message: "the file is encrypted already", Hint: "clusterpair decrypt " + input})
+	}
+	target := output
+	if target == "" {
+		target = input
+	}
+	policy, err := filePolicy(target, age)
+	if err != nil {
+		return runError(cmd, err)
+	}
+	policy = documentPolicy(policy, contents(docs)[0])
+	var previous []byte
+	if output != "" && output != input {
+		if previous, err = os.ReadFile(output); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return failed(fmt.Errorf("read %s: %w", output, cause(err)))
+		}
+		if previous != nil && !bytes.Contains(previous, []byte("sops:")) {
+			return runError(cmd, report.Finding{Rule: "output-taken", Severity: report.Error, Position: report.Position{File: output},
+				Message: "the file exists and is not encrypted, so that it is not overwritten", Hint: "move it away, or write to another file"})
+		}
+	}
+	sealed, _, err := sopsfile.New(nil).Encrypt(cmd.Context(), docs, previous, policy, sopsfile.EncryptOptions{File: target})
+	if err != nil {
+		return runError(cmd, sopsError(err, input))
+	}
+	switch {
+	case output == "":
+		_, err = cmd.OutOrStdout().Write(sealed)
+	case !bytes.Equal(sealed, previous):
+		err = writeFile(output, sealed, 0o644)
+	}
+	if err != nil {
+		return failed(err)
+	}
+	return nil
+}
+
+// filePolicy is how a file is to be encrypted: for the recipients given, or by
+// its creation rule.
+func filePolicy(path string, age []string) (*sopsfile.Policy, error) {
+	if len(age) > 0 {
+		p, err := sopsfile.Recipients{Age: age}.Policy()
+		if err != nil {
+			return nil, usageError(fmt.Errorf("--age: %w", err))
+		}
+		return p, nil
+	}
+	abs, err := filepath.Abs(path)
+	if err != nil {
+		return nil, failed(err)
+	}
+	rules, err := findRules(filepath.Dir(abs))
+	if err != nil {
+		return nil, err
+	}
+	return rulePolicy(rules, abs, path)
+}
+
+// documentPolicy completes a policy by what the document is.
+func documentPolicy(p *sopsfile.Policy, doc *yaml.Node) *sopsfile.Policy {
+	switch scalar(doc, "kind") {
+	case generator.ClusterPairKind:
+		return pairPolicy(p)
+	case "Secret":
+		return completePolicy(p, "^(data|stringData)$")
+	}
+	return p
+}
+
+// readInput reads a file, or standard input for -.
+func readInput(cmd *cobra.Command, path string) ([]byte, error) {
+	if path == "-" {
+		data, err := io.ReadAll(io.LimitReader(cmd.InOrStdin(), maxFile))
+		if err != nil {
+			return nil, failed(fmt.Errorf("read standard input: %w", err))
+		}
+		return data, nil
+	}
+	info, err := os.Stat(path)
+	if err == nil && info.IsDir() {
+		err = errors.New("is a directory, not a file")
+	}
+	if err == nil && info.Size() > maxFile {
+		err = fmt.Errorf("is larger than %d MiB", maxFile>>20)
+	}
+	var data []byte
+	if err == nil {
+		data, err = os.ReadFile(path)
+	}
+	if err != nil {
+		return nil, failed(fmt.Errorf("read %s: %w", path, cause(err)))
+	}
+	return data, nil
+}
+
+// writeFile replaces a file as a whole: it writes beside it and renames.
+func writeFile(path string, data []byte, mode os.FileMode) (err error) {
+	dir, base := filepath.Split(path)
+	f, err := os.CreateTemp(filepath.Clean(dir), "."+base+".*")
+	if err != nil {
+		return fmt.Errorf("write %s: %w", path, cause(err))
+	}
+	defer func() {
+		if err != nil {
+			os.Remove(f.Name())
+			err = fmt.Errorf("write %s: %w", path, cause(err))
+		}
+	}()
+	if _, err = f.Write(data); err != nil {
+		f.Close()
+		return err
+	}
+	if err = f.Chmod(mode); err != nil {
+		f.Close()
+		return err
+	}
+	if err = f.Close(); err != nil {
+		return err
+	}
+	return os.Rename(f.Name(), path)
+}

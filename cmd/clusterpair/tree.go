@@ -1,0 +1,253 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+)
+
+// tree is the part of the file system that a config may reach: the Git work
+// tree around its kustomization, or the kustomization's own directory outside
+// of any. Symbolic links cannot lead out of it.
+type tree struct {
+	root *os.Root
+	// base is the kustomization's directory relative to the root; shown is the
+	// same as the user wrote it, for messages.
+	base, shown string
+
+	mu          sync.Mutex
+	directories map[string]*os.Root
+}
+
+// openTree opens the tree around dir. The caller closes it.
+func openTree(dir string) (*tree, error) {
+	abs, err := filepath.Abs(dir) // os.Getwd trusts $PWD only where it is right
+	if err != nil {
+		return nil, err
+	}
+	if abs, err = filepath.EvalSymlinks(abs); err != nil {
+		return nil, err
+	}
+	top, ok := workTree(abs)
+	if !ok {
+		top = abs
+	}
+	root, err := os.OpenRoot(top)
+	if err != nil {
+		return nil, err
+	}
+	base, err := filepath.Rel(top, abs)
+	if err != nil {
+		return nil, err
+	}
+	return &tree{root: root, base: base, shown: filepath.Clean(dir)}, nil
+}
+
+// Close closes the tree.
+func (t *tree) Close() error {
+	for _, d := range t.directories {
+		d.Close() // read-only
+	}
+	return t.root.Close()
+}
+
+// workTree is the Git work tree that holds dir, which is absolute.
+func workTree(dir string) (string, bool) {
+	for {
+		if _, err := os.Lstat(filepath.Join(dir, ".git")); err == nil {
+			return dir, true
+		}
+		parent := filepath.Dir(dir)
+		if parent == dir {
+			return "", false
+		}
+		dir = parent
+	}
+}
+
+// inside turns a path relative to the kustomization into one relative to the
+// root.
+func (t *tree) inside(path string) (string, error) {
+	if filepath.IsAbs(path) {
+		return "", fmt.Errorf("%s is absolute: paths are relative to the kustomization, so that they mean the same on every machine", path)
+	}
+	rel := filepath.Join(t.base, path)
+	if !filepath.IsLocal(rel) {
+		return "", fmt.Errorf("%s leaves the Git work tree", path)
+	}
+	return rel, nil
+}
+
+// show is how messages name a path relative to the kustomization.
+func (t *tree) show(path string) string { return filepath.Join(t.shown, path) }
+
+// abs is the absolute path of one relative to the kustomization.
+func (t *tree) abs(path string) string { return filepath.Join(t.root.Name(), t.base, path) }
+
+// maxFile bounds what is read into memory at once, in bytes.
+const maxFile = 100 << 20
+
+// readFile reads a file by its path relative to the kustomization.
+func (t *tree) readFile(path string) ([]byte, error) {
+	rel, err := t.inside(path)
+	if err != nil {
+		return nil, err
+	}
+	data, err := t.read(rel)
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", t.show(path), cause(err))
+	}
+	return data, nil
+}
+
+// read reads a regular file by its path relative to the root.
+func (t *tree) read(rel string) ([]byte, error) {
+	f, err := t.open(rel)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	switch {
+	case err != nil:
+		return nil, err
+	case !info.Mode().IsRegular():
+		return nil, fmt.Errorf("is a %s, not a file", kindOf(info))
+	case info.Size() > maxFile:
+		return nil, fmt.Errorf("is larger than %d MiB", maxFile>>20)
+	}
+	data := make([]byte, info.Size(), info.Size()+1)
+	n, err := io.ReadFull(f, data)
+	if err == io.ErrUnexpectedEOF || err == io.EOF { // it has become shorter
+		err = nil
+	}
+	return data[:n], err
+}
+
+// open opens a file for reading, without waiting for a pipe's other end. Many
+// files stand in few directories: those are kept open, as os.Root walks each
+// path anew.
+func (t *tree) open(rel string) (*os.File, error) {
+	const flags = os.O_RDONLY | syscall.O_NONBLOCK
+	dir, name := filepath.Split(rel)
+	if d := t.directory(filepath.Clean(dir)); d != nil {
+		if f, err := d.OpenFile(name, flags, 0); err == nil {
+			return f, nil
+		}
+	}
+	// A link may lead out of its directory and yet stay in the tree.
+	return t.root.OpenFile(rel, flags, 0)
+}
+
+// directory is an open directory of the tree, nil if there is none.
+func (t *tree) directory(dir string) *os.Root {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if d, ok := t.directories[dir]; ok {
+		return d
+	}
+	if len(t.directories) >= maxDirectories {
+		return nil
+	}
+	d, err := t.root.OpenRoot(dir)
+	if err != nil {
+		return nil
+	}
+	if t.directories == nil {
+		t.directories = make(map[string]*os.Root)
+	}
+	t.directories[dir] = d
+	return d
+}
+
+// maxDirectories is how many directories a tree keeps open.
+const maxDirectories = 64
+
+// kindOf says what is not a regular file.
+func kindOf(info fs.FileInfo) string {
+	switch {
+	case info.IsDir():
+		return "directory"
+	case info.Mode()&fs.ModeNamedPipe != 0:
+		return "pipe"
+	default:
+		return "special file"
+	}
+}
+
+// cause strips the operation and the path that os put before an error, as the
+// caller names the path in the user's words.
+func cause(err error) error {
+	var pathError *fs.PathError
+	if errors.As(err, &pathError) {
+		return pathError.Err
+	}
+	var linkError *os.LinkError
+	if errors.As(err, &linkError) {
+		return linkError.Err
+	}
+	return err
+}
+
+// expand lists the files that a pattern means, relative to the kustomization,
+// sorted: the file itself, the matches of a glob, or every YAML and JSON file
+// below a directory but for those below skip.
+func (t *tree) expand(pattern, skip string) ([]string, error) {
+	rel, err := t.inside(pattern)
+	if err != nil {
+		return nil, err
+	}
+	fsys := t.root.FS()
+	matches := []string{filepath.ToSlash(rel)}
+	if strings.ContainsAny(pattern, "*?[") {
+		if matches, err = fs.Glob(fsys, matches[0]); err != nil {
+			return nil, fmt.Errorf("%s is no valid pattern", pattern)
+		}
+	}
+	var files []string
+	for _, m := range matches {
+		info, err := t.root.Stat(m)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", t.show(pattern), cause(err))
+		}
+		if !info.IsDir() {
+			files = append(files, t.relative(m))
+			continue
+		}
+		err = fs.WalkDir(fsys, m, func(path string, d fs.DirEntry, err error) error {
+			switch {
+			case err != nil:
+				return err
+			case d.IsDir() && (path != m && strings.HasPrefix(d.Name(), ".") || t.relative(path) == skip):
+				return fs.SkipDir
+			case !d.IsDir() && slices.Contains([]string{".yaml", ".yml", ".json"}, filepath.Ext(path)):
+				files = append(files, t.relative(path))
+			}
+			return nil
+		})
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", t.show(pattern), cause(err))
+		}
+	}
+	if len(files) == 0 {
+		return nil, fmt.Errorf("%s matches no file", t.show(pattern))
+	}
+	slices.Sort(files)
+	return files, nil
+}
+
+// relative turns a path relative to the root into one relative to the kustomization.
+func (t *tree) relative(path string) string {
+	rel, err := filepath.Rel(t.base, filepath.FromSlash(path))
+	if err != nil {
+		return path
+	}
+	return rel
+}

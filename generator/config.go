@@ -1,0 +1,381 @@
+package generator
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/selection"
+
+	"clusterpair.dev/internal/kubeconfig"
+	"clusterpair.dev/internal/report"
+	"clusterpair.dev/schema"
+)
+
+// APIVersion is the group and version of every function config.
+const APIVersion = "clusterpair.dev/v1alpha1"
+
+// The kinds of function config.
+const (
+	GeneratorKind = "ClusterPairGenerator"
+	DecryptorKind = "ClusterPairDecryptor"
+)
+
+// Config is a function config of kind ClusterPairGenerator: which ClusterPairs
+// to render, from which Secrets, and how to encrypt them. schema/config.cue
+// documents every field. Get one from [ParseConfig].
+type Config struct {
+	Metadata struct {
+		Name string `yaml:"name"`
+	} `yaml:"metadata"`
+	Spec Spec `yaml:"spec"`
+
+	// Position is where the config stands.
+	Position report.Position `yaml:"-"`
+
+	modePosition report.Position
+	version      storkVersion
+}
+
+// Spec is the spec of a [Config].
+type Spec struct {
+	StorkVersion string    `yaml:"storkVersion"`
+	Namespace    string    `yaml:"namespace"`
+	Mode         string    `yaml:"mode"`
+	Within       string    `yaml:"within"`
+	Pairs        []Pair    `yaml:"pairs"`
+	Files        []string  `yaml:"files"`
+	Selector     *Selector `yaml:"selector"`
+	// Output is the directory of the rendered files, relative to the
+	// kustomization; ParseConfig fills in "rendered".
+	Output string `yaml:"output"`
+	// Encryption holds inline recipients in the words of a creation rule; its
+	// Kind is zero when the creation rules of .sops.yaml decide.
+	Encryption yaml.Node `yaml:"encryption"`
+}
+
+// Pair is one ClusterPair to render.
+type Pair struct {
+	Name            string            `yaml:"name"`
+	Namespace       string            `yaml:"namespace"`
+	Mode            string            `yaml:"mode"`
+	Destination     Destination       `yaml:"destination"`
+	Options         Options           `yaml:"options"`
+	ProjectMappings map[string]string `yaml:"projectMappings"`
+	Labels          map[string]string `yaml:"labels"`
+	Annotations     map[string]string `yaml:"annotations"`
+	Allow           []Allowance       `yaml:"allow"`
+
+	// Position is where the pair stands in the config.
+	Position report.Position `yaml:"-"`
+
+	modePosition report.Position
+}
+
+// Destination says where the destination's kubeconfig comes from.
+type Destination struct {
+	Secret        *SecretReference `yaml:"secret"`
+	File          string           `yaml:"file"`
+	Context       string           `yaml:"context"`
+	Server        string           `yaml:"server"`
+	TLSServerName string           `yaml:"tlsServerName"`
+}
+
+// SecretReference names a Secret of the stream or of the files. An empty
+// namespace matches any; an empty key leaves the choice to the convention
+// that the Secret follows.
+type SecretReference struct {
+	Name      string `yaml:"name"`
+	Namespace string `yaml:"namespace"`
+	Key       string `yaml:"key"`
+}
+
+func (r SecretReference) String() string {
+	if r.Namespace == "" {
+		return r.Name
+	}
+	return r.Namespace + "/" + r.Name
+}
+
+// Options are the storage options of a pair over two fabrics. A pair over one
+// stretched fabric has none.
+type Options struct {
+	IP    string `yaml:"ip"`
+	Port  string `yaml:"port"`
+	Token string `yaml:"token"`
+	// TokenFrom takes the storage token out of a Secret.
+	TokenFrom *struct {
+		Secret SecretReference `yaml:"secret"`
+	} `yaml:"tokenFrom"`
+	BackupLocation string `yaml:"backuplocation"`
+}
+
+// any tells whether any storage option is set: then the pair spans two fabrics.
+func (o Options) any() bool {
+	return o.IP != "" || o.Port != "" || o.Token != "" || o.TokenFrom != nil || o.BackupLocation != ""
+}
+
+// Allowance waives one rule for one pair. The reason is kept on the rendered
+// pair for its auditors.
+type Allowance struct {
+	Rule   string `yaml:"rule"`
+	Reason string `yaml:"reason"`
+}
+
+// Selector renders one pair for every Secret whose labels match.
+type Selector struct {
+	MatchLabels      map[string]string `yaml:"matchLabels"`
+	MatchExpressions []struct {
+		Key      string   `yaml:"key"`
+		Operator string   `yaml:"operator"`
+		Values   []string `yaml:"values"`
+	} `yaml:"matchExpressions"`
+	// Name makes a pair's name: ${name}, ${namespace} and ${label:KEY} stand
+	// for the Secret's. Empty: the Secret's name without a final -kubeconfig.
+	Name string `yaml:"name"`
+
+	Namespace       string            `yaml:"namespace"`
+	Mode            string            `yaml:"mode"`
+	Key             string            `yaml:"key"`
+	Context         string            `yaml:"context"`
+	Server          string            `yaml:"server"`
+	TLSServerName   string            `yaml:"tlsServerName"`
+	Options         Options           `yaml:"options"`
+	ProjectMappings map[string]string `yaml:"projectMappings"`
+	Labels          map[string]string `yaml:"labels"`
+	Annotations     map[string]string `yaml:"annotations"`
+	Allow           []Allowance       `yaml:"allow"`
+
+	matches      labels.Selector
+	position     report.Position
+	modePosition report.Position
+}
+
+// ParseConfig reads a function config of kind ClusterPairGenerator from its
+// YAML document. Without an Error among the findings the config is complete:
+// defaults are filled in and every field has been checked. file names the
+// document in findings.
+func ParseConfig(doc *yaml.Node, file string) (*Config, []report.Finding) {
+	findings := schema.Validate("#"+GeneratorKind, doc, file, schema.Options{})
+	if report.HasErrors(findings) {
+		return nil, findings
+	}
+	c := &Config{Position: position(doc, file)}
+	if err := doc.Decode(c); err != nil {
+		// The schema has accepted the document, so that this names a gap in it.
+		return nil, append(findings, report.Finding{Rule: "config", Severity: report.Error, Position: c.Position,
+			Message: "function config cannot be read although its schema accepts it"})
+	}
+	spec := field(doc, "spec")
+	c.modePosition = position(field(spec, "mode"), file)
+	if pairs := field(spec, "pairs"); pairs != nil {
+		for i, node := range pairs.Content {
+			c.Spec.Pairs[i].Position = position(node, file)
+			c.Spec.Pairs[i].modePosition = position(field(node, "mode"), file)
+			findings = append(findings, checkAllowances(c.Spec.Pairs[i].Allow, field(node, "allow"), file)...)
+		}
+	}
+	if s := c.Spec.Selector; s != nil {
+		node := field(spec, "selector")
+		s.position = position(node, file)
+		s.modePosition = position(field(node, "mode"), file)
+		findings = append(findings, checkAllowances(s.Allow, field(node, "allow"), file)...)
+		var err error
+		if s.matches, err = s.compile(); err != nil {
+			findings = append(findings, report.Finding{Rule: "config", Severity: report.Error, Position: s.position,
+				Path: "spec.selector", Message: fmt.Sprintf("selector cannot match anything: %v", err)})
+		}
+	}
+	findings = append(findings, c.complete()...)
+	if report.HasErrors(findings) {
+		return nil, findings
+	}
+	return c, findings
+}
+
+// complete fills in defaults and checks what concerns several fields.
+func (c *Config) complete() []report.Finding {
+	var findings []report.Finding
+	c.version = parseStorkVersion(c.Spec.StorkVersion)
+	if c.Spec.Output == "" {
+		c.Spec.Output = "rendered"
+	}
+	seen := make(map[string]report.Position, len(c.Spec.Pairs))
+	for i := range c.Spec.Pairs {
+		p := &c.Spec.Pairs[i]
+		if p.Namespace == "" {
+			p.Namespace = c.Spec.Namespace
+		}
+		if p.Namespace == "" {
+			findings = append(findings, noNamespace(p.Position, p.Name))
+		}
+		id := p.Namespace + "/" + p.Name
+		if first, twice := seen[id]; twice {
+			findings = append(findings, report.Finding{Rule: "duplicate-pair", Severity: report.Error, Position: p.Position,
+				Path: "spec.pairs", Message: fmt.Sprintf("ClusterPair %s is declared twice, first at %s", id, first),
+				Hint: "give one of the two another name or namespace"})
+		}
+		seen[id] = p.Position
+	}
+	if s := c.Spec.Selector; s != nil && s.Namespace == "" {
+		if s.Namespace = c.Spec.Namespace; s.Namespace == "" {
+			findings = append(findings, noNamespace(s.position, "selector"))
+		}
+	}
+	return findings
+}
+
+func noNamespace(at report.Position, name string) report.Finding {
+	return report.Finding{Rule: "pair-namespace", Severity: report.Error, Position: at,
+		Message: fmt.Sprintf("pair %q has no namespace", name),
+		Hint:    "set namespace on the pair, or spec.namespace for all pairs; Migrations find a pair only in their own namespace"}
+}
+
+func checkAllowances(allow []Allowance, node *yaml.Node, file string) []report.Finding {
+	var findings []report.Finding
+	for i, a := range allow {
+		if f, ok := CheckAllowance(a.Rule); !ok {
+			f.Position = position(node.Content[i], file)
+			findings = append(findings, f)
+		}
+	}
+	return findings
+}
+
+// CheckAllowance tells whether a rule may be waived, and the finding to report
+// if it may not.
+func CheckAllowance(rule string) (report.Finding, bool) {
+	if kubeconfig.Allowable(rule) {
+		return report.Finding{}, true
+	}
+	hint := "rules that can be allowed: " + strings.Join(kubeconfig.AllowableRules(), ", ")
+	if near := report.Nearest(rule, kubeconfig.AllowableRules()); near != "" {
+		hint = fmt.Sprintf("did you mean %s? %s", near, hint)
+	}
+	return report.Finding{Rule: "config", Severity: report.Error, Path: "allow",
+		Message: fmt.Sprintf("rule %q cannot be allowed: it is unknown, or its breach stops Stork", rule), Hint: hint}, false
+}
+
+func (s *Selector) compile() (labels.Selector, error) {
+	sel := labels.SelectorFromSet(s.MatchLabels)
+	operators := map[string]selection.Operator{"In": selection.In, "NotIn": selection.NotIn,
+		"Exists": selection.Exists, "DoesNotExist": selection.DoesNotExist}
+	for _, e := range s.MatchExpressions {
+		r, err := labels.NewRequirement(e.Key, operators[e.Operator], e.Values)
+		if err != nil {
+			return nil, fmt.Errorf("matchExpressions: key %q, operator %q", e.Key, e.Operator)
+		}
+		sel = sel.Add(*r)
+	}
+	return sel, nil
+}
+
+// pair makes the pair that the selector renders for a Secret.
+func (s *Selector) pair(h header) (Pair, error) {
+	name := strings.TrimSuffix(h.name, "-kubeconfig")
+	if s.Name != "" {
+		var err error
+		if name, err = expand(s.Name, h); err != nil {
+			return Pair{}, err
+		}
+	}
+	return Pair{
+		Name: name, Namespace: s.Namespace, Mode: s.Mode, Options: s.Options,
+		Destination: Destination{
+			Secret:  &SecretReference{Name: h.name, Namespace: h.namespace, Key: s.Key},
+			Context: s.Context, Server: s.Server, TLSServerName: s.TLSServerName,
+		},
+		ProjectMappings: s.ProjectMappings, Labels: s.Labels, Annotations: s.Annotations, Allow: s.Allow,
+		Position: s.position, modePosition: s.modePosition,
+	}, nil
+}
+
+// expand replaces ${name}, ${namespace} and ${label:KEY}.
+func expand(template string, h header) (string, error) {
+	var b strings.Builder
+	for rest := template; ; {
+		before, after, found := strings.Cut(rest, "${")
+		b.WriteString(before)
+		if !found {
+			return b.String(), nil
+		}
+		variable, tail, _ := strings.Cut(after, "}")
+		switch key, isLabel := strings.CutPrefix(variable, "label:"); {
+		case isLabel && h.labels[key] != "":
+			b.WriteString(h.labels[key])
+		case isLabel:
+			return "", fmt.Errorf("name template %q: Secret %s has no label %q", template, h, key)
+		case variable == "name":
+			b.WriteString(h.name)
+		case variable == "namespace":
+			b.WriteString(h.namespace)
+		default:
+			return "", fmt.Errorf("name template %q: ${%s} is not one of ${name}, ${namespace}, ${label:KEY}", template, variable)
+		}
+		rest = tail
+	}
+}
+
+// storkVersion is a Stork release as its year and month, or its major and
+// minor number; unknown when the config gives none.
+type storkVersion struct {
+	major, minor int
+	known        bool
+}
+
+// parseStorkVersion reads MAJOR.MINOR, with an optional v before and anything
+// after; the schema has checked the form.
+func parseStorkVersion(s string) storkVersion {
+	parts := strings.SplitN(strings.TrimPrefix(s, "v"), ".", 3)
+	if len(parts) < 2 {
+		return storkVersion{}
+	}
+	major, err := strconv.Atoi(parts[0])
+	if err != nil {
+		return storkVersion{}
+	}
+	minor, err := strconv.Atoi(parts[1])
+	if err != nil {
+		return storkVersion{}
+	}
+	return storkVersion{major, minor, true}
+}
+
+// atLeast tells whether v is major.minor or later.
+func (v storkVersion) atLeast(major, minor int) bool {
+	return v.major > major || v.major == major && v.minor >= minor
+}
+
+// within is the horizon of credential-expiring; zero leaves it to its default.
+func (c *Config) within() time.Duration {
+	if days, ok := strings.CutSuffix(c.Spec.Within, "d"); ok {
+		if n, err := strconv.Atoi(days); err == nil {
+			return time.Duration(n) * 24 * time.Hour
+		}
+	}
+	d, _ := time.ParseDuration(c.Spec.Within)
+	return d
+}
+
+// field is the value of a key in a mapping, nil if there is none.
+func field(n *yaml.Node, key string) *yaml.Node {
+	if n != nil && n.Kind == yaml.MappingNode {
+		for i := 0; i+1 < len(n.Content); i += 2 {
+			if n.Content[i].Value == key {
+				return n.Content[i+1]
+			}
+		}
+	}
+	return nil
+}
+
+// position is where a node stands, the file alone if it is nil.
+func position(n *yaml.Node, file string) report.Position {
+	if n == nil {
+		return report.Position{File: file}
+	}
+	return report.Position{File: file, Line: n.Line, Column: n.Column}
+}

@@ -1,0 +1,232 @@
+package generator
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+	"sigs.k8s.io/kustomize/kyaml/fn/framework"
+	kyaml "sigs.k8s.io/kustomize/kyaml/yaml"
+
+	"clusterpair.dev/internal/report"
+	"clusterpair.dev/schema"
+)
+
+// Environment is what a function needs from the place where it runs.
+type Environment interface {
+	// Open gives the sources of a config: the Secrets that kustomize streamed,
+	// by name, and the files that the config lists; and where pairs go.
+	Open(c *Config, stream map[string]*yaml.Node) (SecretSource, Encrypter, error)
+	// Decrypt decrypts the files that match the patterns, with their MAC
+	// verified, and hands on each document with the name of its file.
+	Decrypt(ctx context.Context, patterns []string, each func(file string, doc *yaml.Node) error) error
+	// Locate finds the file in which the user wrote a function config, so that
+	// a finding can name a line: kustomize hands on neither. It is nil when
+	// the config cannot be found.
+	Locate(kind, name string) (doc *yaml.Node, file string)
+}
+
+// Process is the kustomize function: it dispatches on the kind of rl's
+// functionConfig and replaces rl's items.
+//
+// A ClusterPairGenerator, as generator or as transformer, adds its encrypted
+// pairs and takes away the Secrets that it used. A ClusterPairDecryptor, as
+// generator, gives the plaintext of encrypted pairs. With an error or a finding
+// of severity Error no item is left in rl, so that no plaintext can reach
+// standard output. kustomize shows no results: the caller prints the findings.
+func Process(ctx context.Context, rl *framework.ResourceList, env Environment, now time.Time) ([]report.Finding, error) {
+	findings, err := process(ctx, rl, env, now)
+	report.Sort(findings)
+	if err != nil || report.HasErrors(findings) {
+		rl.Items = nil
+		if rl.FunctionConfig != nil {
+			// It goes to standard output, too, and may hold a storage token.
+			if err := rl.FunctionConfig.PipeE(kyaml.Clear("spec")); err != nil {
+				return findings, fmt.Errorf("the functionConfig is no mapping")
+			}
+		}
+	}
+	rl.Results = results(findings)
+	return findings, err
+}
+
+func process(ctx context.Context, rl *framework.ResourceList, env Environment, now time.Time) ([]report.Finding, error) {
+	if rl.FunctionConfig == nil {
+		return nil, fmt.Errorf("the ResourceList has no functionConfig: list a config of kind %s under generators or transformers of a kustomization.yaml", GeneratorKind)
+	}
+	doc := rl.FunctionConfig.YNode()
+	forgetPositions(doc)
+	h := readHeader(doc)
+	switch h.kind {
+	case GeneratorKind:
+		return generate(ctx, rl, doc, h, env, now)
+	case DecryptorKind:
+		return decrypt(ctx, rl, doc, h, env)
+	}
+	hint := fmt.Sprintf("the kinds are %s and %s", GeneratorKind, DecryptorKind)
+	if near := report.Nearest(h.kind, []string{GeneratorKind, DecryptorKind}); near != "" {
+		hint = fmt.Sprintf("did you mean %s?", near)
+	}
+	return []report.Finding{{Rule: "config", Severity: report.Error, Position: report.Position{File: h.kind + "/" + h.name}, Path: "kind",
+		Message: fmt.Sprintf("kind %q is no function config of clusterpair", h.kind), Hint: hint}}, nil
+}
+
+func generate(ctx context.Context, rl *framework.ResourceList, doc *yaml.Node, h header, env Environment, now time.Time) ([]report.Finding, error) {
+	c, findings := ParseConfig(doc, h.kind+"/"+h.name)
+	if len(findings) > 0 {
+		// Say it again with the lines of the user's own file, if that is at
+		// hand and says the same.
+		if own, file := env.Locate(h.kind, h.name); own != nil {
+			if _, again := ParseConfig(own, file); len(again) > 0 {
+				findings = again
+			}
+		}
+	}
+	if c == nil {
+		return findings, nil
+	}
+
+	stream := make(map[string]*yaml.Node)
+	origin := make([]string, len(rl.Items))
+	for i, item := range rl.Items {
+		if item.GetKind() == "Secret" && item.GetApiVersion() == "v1" {
+			name := "Secret/" + item.GetName()
+			if ns := item.GetNamespace(); ns != "" {
+				name = "Secret/" + ns + "/" + item.GetName()
+			}
+			if _, taken := stream[name]; taken {
+				name = fmt.Sprintf("%s (%d)", name, i)
+			}
+			forgetPositions(item.YNode())
+			stream[name], origin[i] = item.YNode(), name
+		}
+	}
+	secrets, encrypter, err := env.Open(c, stream)
+	if err != nil {
+		return findings, err
+	}
+
+	var mu sync.Mutex
+	consumed := make(map[string]bool)
+	var rendered []Result
+	more, err := Generate(ctx, c, Inputs{Secrets: secrets, Encrypter: encrypter, Now: now,
+		Consumed: func(file string) {
+			mu.Lock()
+			defer mu.Unlock()
+			consumed[file] = true
+		},
+	}, func(r Result) error {
+		mu.Lock()
+		defer mu.Unlock()
+		rendered = append(rendered, r)
+		return nil
+	})
+	findings = append(findings, more...)
+	if err != nil || report.HasErrors(findings) {
+		return findings, err
+	}
+
+	var items []*kyaml.RNode
+	for i, item := range rl.Items {
+		isConfig := item.GetKind() == GeneratorKind && item.GetName() == h.name
+		if !isConfig && !consumed[origin[i]] {
+			items = append(items, item)
+		}
+	}
+	SortResults(rendered)
+	for _, r := range rendered {
+		node, err := kyaml.Parse(string(r.Document))
+		if err != nil {
+			return findings, fmt.Errorf("ClusterPair %s/%s: the encrypted document is not YAML", r.Namespace, r.Name)
+		}
+		items = append(items, node)
+	}
+	rl.Items = items
+	return findings, nil
+}
+
+// SortResults puts results into the order of the config, and those of a
+// selector into that of their namespaces and names.
+func SortResults(rs []Result) {
+	slices.SortFunc(rs, func(a, b Result) int {
+		return cmp.Or(cmp.Compare(a.Index, b.Index), cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name))
+	})
+}
+
+func decrypt(ctx context.Context, rl *framework.ResourceList, doc *yaml.Node, h header, env Environment) ([]report.Finding, error) {
+	findings := schema.Validate("#"+DecryptorKind, doc, h.kind+"/"+h.name, schema.Options{})
+	if report.HasErrors(findings) {
+		if own, file := env.Locate(h.kind, h.name); own != nil {
+			if again := schema.Validate("#"+DecryptorKind, own, file, schema.Options{}); len(again) > 0 {
+				findings = again
+			}
+		}
+		return findings, nil
+	}
+	var config struct {
+		Spec struct {
+			Files        []string `yaml:"files"`
+			StorkVersion string   `yaml:"storkVersion"`
+		} `yaml:"spec"`
+	}
+	if err := doc.Decode(&config); err != nil {
+		return findings, fmt.Errorf("%s/%s: function config cannot be read although its schema accepts it", h.kind, h.name)
+	}
+	var items []*kyaml.RNode
+	err := env.Decrypt(ctx, config.Spec.Files, func(file string, doc *yaml.Node) error {
+		if kind := readHeader(doc).kind; kind != ClusterPairKind {
+			findings = append(findings, report.Finding{Rule: "pair-kind", Severity: report.Error, Position: position(doc, file),
+				Message: fmt.Sprintf("kind %q is no %s", kind, ClusterPairKind),
+				Hint:    "list only encrypted ClusterPairs under spec.files of a " + DecryptorKind})
+			return nil
+		}
+		for _, f := range schema.Validate("#"+ClusterPairKind, doc, file, schema.Options{StorkVersion: config.Spec.StorkVersion}) {
+			if f.Severity == report.Error {
+				findings = append(findings, f)
+			}
+		}
+		items = append(items, kyaml.NewRNode(doc))
+		return nil
+	})
+	if err != nil {
+		return findings, err
+	}
+	rl.Items = items
+	return findings, nil
+}
+
+// results are the findings in the form of the function specification. Only
+// tools other than kustomize read them.
+func results(findings []report.Finding) framework.Results {
+	var rs framework.Results
+	for _, f := range findings {
+		r := &framework.Result{Message: fmt.Sprintf("%s [%s]", f.Message, f.Rule), Severity: framework.Info}
+		switch f.Severity {
+		case report.Error:
+			r.Severity = framework.Error
+		case report.Warning:
+			r.Severity = framework.Warning
+		}
+		if f.Path != "" {
+			r.Field = &framework.Field{Path: f.Path}
+		}
+		if f.Position.File != "" {
+			r.File = &framework.File{Path: f.Position.File}
+		}
+		rs = append(rs, r)
+	}
+	return rs
+}
+
+// forgetPositions clears lines and columns: those of a stream mean nothing to
+// the one who wrote the file.
+func forgetPositions(n *yaml.Node) {
+	n.Line, n.Column = 0, 0
+	for _, child := range n.Content {
+		forgetPositions(child)
+	}
+}

@@ -1,0 +1,536 @@
+// Package generator renders encrypted ClusterPairs from the kubeconfig Secrets
+// of destination clusters.
+//
+// Start with [ParseConfig], then call [Generate]; [Process] does both for a
+// kustomize function. The package takes values: files, keys and clusters are
+// behind the interfaces [SecretSource] and [Encrypter]. It promises that a
+// pair is handed on only if every check on its plaintext has passed, and that
+// no value of a credential stands in a finding or an error.
+package generator
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+	"golang.org/x/sync/errgroup"
+	"k8s.io/apimachinery/pkg/labels"
+
+	"clusterpair.dev/internal/kubeconfig"
+	"clusterpair.dev/internal/report"
+	"clusterpair.dev/schema"
+)
+
+// SecretSource gives the documents that kubeconfigs come from, decrypted.
+type SecretSource interface {
+	// Files lists the names of what Documents can read, each once.
+	Files() []string
+	// Documents parses one of the Files. A [report.Finding] as error says that
+	// the file is bad and lets the run go on to find more; any other error
+	// ends the run. Called from several goroutines at once.
+	Documents(ctx context.Context, file string) ([]*yaml.Node, error)
+}
+
+// Encrypter seals a rendered pair and knows what an earlier run made of it. Its
+// methods are called from several goroutines at once.
+type Encrypter interface {
+	// Previous is the rendered document of an earlier run, nil if there is none.
+	Previous(namespace, name string) ([]byte, error)
+	// Encrypt turns the plaintext into the document to commit, which is
+	// previous itself if nothing changed. sealed tells that the clear part of
+	// the plaintext holds a digest of its secret part.
+	Encrypt(ctx context.Context, namespace, name string, plain *yaml.Node, previous []byte, sealed bool) ([]byte, error)
+}
+
+// Inputs is what a run of [Generate] works with.
+type Inputs struct {
+	Secrets   SecretSource
+	Encrypter Encrypter
+	// Plaintext tells that the Encrypter does not encrypt: a digest of what
+	// stands in clear would only change from run to run.
+	Plaintext bool
+	// Now decides about expiry.
+	Now time.Time
+	// Progress, if set, is told after each file how many are done.
+	Progress func(done, total int)
+	// Consumed, if set, is told each file that a pair was rendered from.
+	Consumed func(file string)
+}
+
+// Result is one rendered pair.
+type Result struct {
+	Namespace, Name string
+	// Index is the place of the pair in the config; with a selector it is 0
+	// and namespace and name decide the order.
+	Index int
+	// Document is what to commit, Previous what an earlier run made.
+	Document, Previous []byte
+}
+
+// Generate renders every pair of the config and hands each to emit, in no
+// particular order and from several goroutines at once. It keeps no document:
+// memory does not grow with the number of pairs. Findings with severity Error
+// mean that some pairs were not rendered; then nothing that was emitted may be
+// used. An error means that the run could not be done: a file, a key or the
+// network failed, emit did, or ctx ended.
+func Generate(ctx context.Context, c *Config, in Inputs, emit func(Result) error) ([]report.Finding, error) {
+	r := &run{config: c, in: in, emit: emit, jobs: make([]*job, len(c.Spec.Pairs)), rendered: make(map[string]report.Position), said: make(map[string]bool)}
+	for i := range c.Spec.Pairs {
+		r.addJob(i, &c.Spec.Pairs[i])
+	}
+	files := in.Secrets.Files()
+	group, ctx := errgroup.WithContext(ctx)
+	next := make(chan string)
+	group.Go(func() error {
+		defer close(next)
+		for _, f := range files {
+			select {
+			case next <- f:
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}
+		return nil
+	})
+	done := 0
+	for range runtime.GOMAXPROCS(0) {
+		group.Go(func() error {
+			for file := range next {
+				if err := r.file(ctx, file); err != nil {
+					return err
+				}
+				if in.Progress != nil {
+					r.mu.Lock()
+					done++
+					in.Progress(done, len(files))
+					r.mu.Unlock()
+				}
+			}
+			return nil
+		})
+	}
+	err := group.Wait()
+	if err == nil {
+		r.missing()
+	}
+	report.Sort(r.findings)
+	return r.findings, err
+}
+
+// run is the state of one Generate.
+type run struct {
+	config *Config
+	in     Inputs
+	emit   func(Result) error
+
+	// jobs, byName and byFile are fixed before the first file is read.
+	jobs   []*job
+	byName map[string][]*job
+	tokens map[string][]*job
+	byFile map[string][]*job
+
+	mu       sync.Mutex
+	findings []report.Finding
+	rendered map[string]report.Position
+	said     map[string]bool
+	others   []string // names of Secrets that no pair wanted, for hints
+	matched  bool     // whether the selector has matched anything
+}
+
+// job is one pair on its way: it is rendered as soon as its destination and,
+// if it refers to one, its storage token have been seen.
+type job struct {
+	pair  *Pair
+	index int
+
+	mu          sync.Mutex
+	destination *kubeconfig.Destination
+	destFile    string
+	destAt      report.Position
+	token       string
+	tokenAt     report.Position
+	failed      bool
+}
+
+func (r *run) addJob(i int, p *Pair) {
+	j := &job{pair: p, index: i, token: p.Options.Token}
+	r.jobs[i] = j
+	add := func(m *map[string][]*job, key string) {
+		if *m == nil {
+			*m = make(map[string][]*job)
+		}
+		(*m)[key] = append((*m)[key], j)
+	}
+	if s := p.Destination.Secret; s != nil {
+		add(&r.byName, s.Name)
+	} else {
+		add(&r.byFile, p.Destination.File)
+	}
+	if from := p.Options.TokenFrom; from != nil {
+		add(&r.tokens, from.Secret.Name)
+	}
+}
+
+// file takes in all documents of one file.
+func (r *run) file(ctx context.Context, file string) error {
+	docs, err := r.in.Secrets.Documents(ctx, file)
+	var finding report.Finding
+	if errors.As(err, &finding) {
+		r.report(finding)
+		r.once(unread)
+		return nil
+	} else if err != nil {
+		return err
+	}
+	for _, doc := range docs {
+		if err := r.document(ctx, file, doc); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// document offers one document, or each item of a List, to the pairs.
+func (r *run) document(ctx context.Context, file string, doc *yaml.Node) error {
+	h := readHeader(doc)
+	switch {
+	case h.kind == "List" || h.kind == "SecretList":
+		if items := field(doc, "items"); items != nil {
+			for _, item := range items.Content {
+				if err := r.document(ctx, file, item); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	case h.kind == "Secret":
+		return r.secret(ctx, file, doc, h)
+	case kubeconfig.IsKubeconfig(doc):
+		for _, j := range r.byFile[file] {
+			o := r.options(j.pair)
+			err := r.offer(ctx, j, file, position(doc, file), func() (*kubeconfig.Destination, []report.Finding) {
+				return kubeconfig.FromDocument(doc, file, o)
+			})
+			if err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// secret offers a Secret to the pairs that name it and to the selector.
+func (r *run) secret(ctx context.Context, file string, doc *yaml.Node, h header) error {
+	var jobs, tokens []*job
+	for _, j := range r.byName[h.name] {
+		if ns := j.pair.Destination.Secret.Namespace; ns == "" || ns == h.namespace {
+			jobs = append(jobs, j)
+		}
+	}
+	jobs = append(jobs, r.byFile[file]...)
+	for _, j := range r.tokens[h.name] {
+		if ns := j.pair.Options.TokenFrom.Secret.Namespace; ns == "" || ns == h.namespace {
+			tokens = append(tokens, j)
+		}
+	}
+	if s := r.config.Spec.Selector; s != nil && s.matches.Matches(h.labels) {
+		p, err := s.pair(h)
+		if err != nil {
+			r.report(report.Finding{Rule: "pair-name", Severity: report.Error, Position: position(doc, file), Message: err.Error()})
+			return nil
+		}
+		r.mu.Lock()
+		r.matched = true
+		r.mu.Unlock()
+		jobs = append(jobs, &job{pair: &p, token: p.Options.Token})
+	}
+	if len(jobs)+len(tokens) == 0 {
+		r.mu.Lock()
+		if len(r.others) < 100 {
+			r.others = append(r.others, h.String())
+		}
+		r.mu.Unlock()
+		return nil
+	}
+
+	secret, findings := kubeconfig.ParseSecret(doc, file)
+	r.report(findings...)
+	if report.HasErrors(findings) {
+		for _, j := range slices.Concat(jobs, tokens) {
+			j.fail()
+		}
+		return nil
+	}
+	for _, j := range tokens {
+		if err := r.offerToken(ctx, j, file, secret); err != nil {
+			return err
+		}
+	}
+	for _, j := range jobs {
+		o := r.options(j.pair)
+		err := r.offer(ctx, j, file, secret.Position, func() (*kubeconfig.Destination, []report.Finding) {
+			return kubeconfig.FromSecret(secret, o)
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// options are the choices of a pair about its kubeconfig.
+func (r *run) options(p *Pair) kubeconfig.Options {
+	o := kubeconfig.Options{
+		Context: p.Destination.Context, Server: p.Destination.Server, TLSServerName: p.Destination.TLSServerName,
+		StorkVersion: r.config.Spec.StorkVersion, Within: r.config.within(), Now: r.in.Now,
+	}
+	if s := p.Destination.Secret; s != nil {
+		o.Key = s.Key
+	}
+	for _, a := range p.Allow {
+		if o.Allow == nil {
+			o.Allow = make(map[string]bool)
+		}
+		o.Allow[a.Rule] = true
+	}
+	return o
+}
+
+// offer gives a job its destination, and renders it if that was all it lacked.
+func (r *run) offer(ctx context.Context, j *job, file string, at report.Position, parse func() (*kubeconfig.Destination, []report.Finding)) error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.destAt != (report.Position{}) {
+		r.report(ambiguous(j.pair, "its destination", j.destAt, at))
+		return nil
+	}
+	j.destAt = at
+	d, findings := parse()
+	r.report(findings...)
+	if report.HasErrors(findings) {
+		j.failed = true
+		return nil
+	}
+	j.destination, j.destFile = d, file
+	return r.render(ctx, j)
+}
+
+// offerToken gives a job the storage token that it takes from a Secret.
+func (r *run) offerToken(ctx context.Context, j *job, file string, s *kubeconfig.Secret) error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.tokenAt != (report.Position{}) {
+		r.report(ambiguous(j.pair, "its storage token", j.tokenAt, s.Position))
+		return nil
+	}
+	j.tokenAt = s.Position
+	key := cmp.Or(j.pair.Options.TokenFrom.Secret.Key, "token")
+	value, ok := s.Data[key]
+	token := strings.TrimSpace(string(value.Bytes))
+	f := report.Finding{Rule: "storage-options-incomplete", Severity: report.Error, Position: s.Position, Path: "options.tokenFrom"}
+	switch {
+	case !ok:
+		f.Message = fmt.Sprintf("Secret %s has no key %q for the storage token of pair %s", s.Name, key, j.pair.Name)
+		f.Hint = "set options.tokenFrom.secret.key to one of the Secret's keys"
+	case token == "" || strings.ContainsFunc(token, func(c rune) bool { return c <= ' ' || c == 0x7f }):
+		f.Position = value.Position
+		f.Message = fmt.Sprintf("the storage token under key %q is empty or holds white space", key)
+		f.Hint = "take a new token with pxctl cluster token show on the destination"
+	default:
+		if r.in.Consumed != nil {
+			r.in.Consumed(file)
+		}
+		j.token = token
+		return r.render(ctx, j)
+	}
+	r.report(f)
+	j.failed = true
+	return nil
+}
+
+func ambiguous(p *Pair, what string, first, second report.Position) report.Finding {
+	return report.Finding{Rule: "secret-ambiguous", Severity: report.Error, Position: second, Path: "destination.secret",
+		Message: fmt.Sprintf("pair %s finds %s twice, first at %s", p.Name, what, first),
+		Hint:    "name the namespace in destination.secret, or list only one of the two files"}
+}
+
+// render renders, checks and encrypts a job that has all it needs, and emits
+// it. The job is locked.
+func (r *run) render(ctx context.Context, j *job) error {
+	p := j.pair
+	if j.failed || j.destination == nil || p.Options.TokenFrom != nil && j.token == "" {
+		return nil
+	}
+	at := p.Position
+	if at.Line == 0 {
+		at = j.destAt
+	}
+	id := p.Namespace + "/" + p.Name
+	r.mu.Lock()
+	first, twice := r.rendered[id]
+	r.rendered[id] = j.destAt
+	r.mu.Unlock()
+	if twice {
+		r.report(report.Finding{Rule: "duplicate-pair", Severity: report.Error, Position: j.destAt,
+			Message: fmt.Sprintf("the selector renders ClusterPair %s twice, first from %s", id, first),
+			Hint:    "set selector.name to a template that tells the Secrets apart, such as ${namespace}-${name}"})
+		return nil
+	}
+
+	r.report(r.config.checkMode(p, r.once)...)
+	previous, err := r.in.Encrypter.Previous(p.Namespace, p.Name)
+	if err != nil {
+		return r.finding(err)
+	}
+	sealed := j.destination.FullEntropy() && !r.in.Plaintext
+	var salt []byte
+	if sealed {
+		if salt = previousSalt(previous); salt == nil {
+			salt = make([]byte, saltSize)
+			rand.Read(salt)
+		}
+	}
+	plain := r.config.render(p, j.destination, j.token, salt)
+	// The schema knows the mode rule, too; checkMode has said it at the place
+	// in the config that decides it.
+	findings := slices.DeleteFunc(
+		schema.Validate("#"+ClusterPairKind, plain, at.File, schema.Options{StorkVersion: r.config.Spec.StorkVersion}),
+		func(f report.Finding) bool { return f.Rule == "mode-on-single-fabric" })
+	for i := range findings {
+		findings[i].Position = at
+	}
+	r.report(findings...)
+	if report.HasErrors(findings) {
+		return nil
+	}
+	document, err := r.in.Encrypter.Encrypt(ctx, p.Namespace, p.Name, plain, previous, sealed)
+	if err != nil {
+		return r.finding(err)
+	}
+	if r.in.Consumed != nil {
+		r.in.Consumed(j.destFile)
+	}
+	j.destination = nil
+	return r.emit(Result{Namespace: p.Namespace, Name: p.Name, Index: j.index, Document: document, Previous: previous})
+}
+
+// unread is the word that a file could not be read.
+const unread = "unread"
+
+// missing reports the pairs whose Secrets were not found, unless they may
+// stand in a file that could not be read.
+func (r *run) missing() {
+	if r.said[unread] {
+		return
+	}
+	for _, j := range r.jobs {
+		p := j.pair
+		if j.destAt == (report.Position{}) && !j.failed {
+			f := report.Finding{Rule: "secret-missing", Severity: report.Error, Position: p.Position, Path: "destination"}
+			if s := p.Destination.Secret; s != nil {
+				f.Message = fmt.Sprintf("Secret %s of pair %s is in none of the %d inputs", s, p.Name, len(r.in.Secrets.Files()))
+				f.Hint = r.otherSecrets(*s)
+			} else {
+				f.Message = fmt.Sprintf("%s holds no kubeconfig for pair %s", p.Destination.File, p.Name)
+				f.Hint = "the file is to be a kubeconfig (kind: Config) or a Secret that holds one"
+			}
+			r.report(f)
+		}
+		if from := p.Options.TokenFrom; from != nil && j.tokenAt == (report.Position{}) && !j.failed {
+			r.report(report.Finding{Rule: "secret-missing", Severity: report.Error, Position: p.Position, Path: "options.tokenFrom",
+				Message: fmt.Sprintf("Secret %s with the storage token of pair %s is in none of the inputs", from.Secret, p.Name),
+				Hint:    r.otherSecrets(from.Secret)})
+		}
+	}
+	if s := r.config.Spec.Selector; s != nil && !r.matched && !report.HasErrors(r.findings) {
+		r.report(report.Finding{Rule: "secret-missing", Severity: report.Error, Position: s.position, Path: "spec.selector",
+			Message: "no Secret matches the selector", Hint: "see the labels of the Secrets: grep -A3 labels: FILE"})
+	}
+}
+
+// otherSecrets is a hint about the Secrets that are there.
+func (r *run) otherSecrets(want SecretReference) string {
+	if len(r.others) == 0 {
+		return "list the file that holds it under spec.files, or the Secret under resources of the kustomization when the config is a transformer"
+	}
+	slices.Sort(r.others)
+	if near := report.Nearest(want.String(), r.others); near != "" {
+		return fmt.Sprintf("did you mean %s?", near)
+	}
+	if len(r.others) > 10 {
+		return fmt.Sprintf("there are %s and more", strings.Join(r.others[:10], ", "))
+	}
+	return "there is " + strings.Join(r.others, ", ")
+}
+
+// report takes findings in.
+func (r *run) report(fs ...report.Finding) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.findings = append(r.findings, fs...)
+}
+
+// finding reports an error that is a finding, and gives back any other.
+func (r *run) finding(err error) error {
+	var f report.Finding
+	if errors.As(err, &f) {
+		r.report(f)
+		return nil
+	}
+	return err
+}
+
+// once tells whether it is called with this word for the first time.
+func (r *run) once(word string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	first := !r.said[word]
+	r.said[word] = true
+	return first
+}
+
+func (j *job) fail() {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.failed = true
+}
+
+// header is what tells a Secret from others.
+type header struct {
+	kind, name, namespace string
+	labels                labels.Set
+}
+
+func (h header) String() string {
+	return SecretReference{Name: h.name, Namespace: h.namespace}.String()
+}
+
+// readHeader reads the kind and the identifying metadata of a document.
+func readHeader(doc *yaml.Node) header {
+	var h header
+	if k := field(doc, "kind"); k != nil {
+		h.kind = k.Value
+	}
+	m := field(doc, "metadata")
+	if n := field(m, "name"); n != nil {
+		h.name = n.Value
+	}
+	if n := field(m, "namespace"); n != nil {
+		h.namespace = n.Value
+	}
+	if l := field(m, "labels"); l != nil && l.Kind == yaml.MappingNode {
+		h.labels = make(labels.Set, len(l.Content)/2)
+		for i := 0; i+1 < len(l.Content); i += 2 {
+			h.labels[l.Content[i].Value] = l.Content[i+1].Value
+		}
+	}
+	return h
+}

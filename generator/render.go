@@ -1,0 +1,241 @@
+package generator
+
+import (
+	"bytes"
+	"cmp"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"fmt"
+	"hash"
+	"maps"
+	"slices"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+
+	"clusterpair.dev/internal/kubeconfig"
+	"clusterpair.dev/internal/report"
+)
+
+// Annotations that a rendered pair carries in clear, so that it can be judged
+// without a key.
+const (
+	// AnnotationExpires is when the credential ends, in RFC 3339, UTC.
+	AnnotationExpires = "clusterpair.dev/credential-expires"
+	// AnnotationCA is the SHA-256 of the public key of the destination's CA.
+	AnnotationCA = "clusterpair.dev/destination-ca"
+	// AnnotationDigest is sha256:SALT:HASH over the plaintext spec, both in
+	// hexadecimal. It stands only on pairs whose secret part holds a key or
+	// token of full entropy: of a password it would allow a guess.
+	AnnotationDigest = "clusterpair.dev/plaintext-digest"
+	// AnnotationGeneratedBy is the name of the function config that rendered the pair.
+	AnnotationGeneratedBy = "clusterpair.dev/generated-by"
+	// AnnotationAllow, followed by a rule, holds the reason for which the rule is waived.
+	AnnotationAllow = "clusterpair.dev/allow-"
+
+	annotationPrefix = "clusterpair.dev/"
+)
+
+// ClusterPair is the API version and kind of what is rendered.
+const (
+	ClusterPairAPIVersion = "stork.libopenstorage.org/v1alpha1"
+	ClusterPairKind       = "ClusterPair"
+)
+
+// saltSize is the length of a digest's salt in bytes.
+const saltSize = 16
+
+// render makes the plaintext ClusterPair of one pair: exactly what Stork reads,
+// and nothing that it or its client-go would strip, reset or refuse. salt is
+// nil when the pair is to carry no digest.
+func (c *Config) render(p *Pair, d *kubeconfig.Destination, token string, salt []byte) *yaml.Node {
+	annotations := maps.Clone(p.Annotations)
+	if annotations == nil {
+		annotations = make(map[string]string)
+	}
+	if c.Metadata.Name != "" {
+		annotations[AnnotationGeneratedBy] = c.Metadata.Name
+	}
+	if expires := d.Expires(); !expires.IsZero() {
+		annotations[AnnotationExpires] = expires.UTC().Format(time.RFC3339)
+	}
+	if digest := d.CAKeyDigest(); digest != "" {
+		annotations[AnnotationCA] = digest
+	}
+	for _, a := range p.Allow {
+		annotations[AnnotationAllow+a.Rule] = a.Reason
+	}
+
+	spec := mapping(
+		"config", d.Config(c.Spec.StorkVersion),
+		"options", c.options(p, token),
+	)
+	if len(p.ProjectMappings) > 0 {
+		spec.Content = append(spec.Content, text("platformOptions"),
+			mapping("rancher", mapping("projectMappings", texts(p.ProjectMappings))))
+	}
+	if salt != nil {
+		annotations[AnnotationDigest] = digest(salt, spec)
+	}
+
+	metadata := mapping()
+	if len(annotations) > 0 {
+		metadata.Content = append(metadata.Content, text("annotations"), texts(annotations))
+	}
+	if len(p.Labels) > 0 {
+		metadata.Content = append(metadata.Content, text("labels"), texts(p.Labels))
+	}
+	metadata.Content = append(metadata.Content,
+		text("name"), text(p.Name),
+		text("namespace"), text(p.Namespace))
+	return mapping(
+		"apiVersion", text(ClusterPairAPIVersion),
+		"kind", text(ClusterPairKind),
+		"metadata", metadata,
+		"spec", spec,
+	)
+}
+
+// options is spec.options. Over one fabric it is empty, or holds the mode for
+// those Stork releases that bear it; over two it tells Portworx where to pair.
+func (c *Config) options(p *Pair, token string) *yaml.Node {
+	if !p.Options.any() {
+		if mode := c.oneFabricMode(p); mode != "" {
+			return mapping("mode", text(mode))
+		}
+		return mapping()
+	}
+	o := mapping()
+	set := func(key, value string) {
+		if value != "" {
+			o.Content = append(o.Content, text(key), text(value))
+		}
+	}
+	set("backuplocation", p.Options.BackupLocation)
+	set("ip", p.Options.IP)
+	set("mode", cmp.Or(p.Mode, c.Spec.Mode, "DisasterRecovery"))
+	set("port", cmp.Or(p.Options.Port, "9001"))
+	set("token", token)
+	return o
+}
+
+// oneFabricMode is the mode of a pair over one fabric, "" for none. Stork
+// before 2.9 tries to pair storage when it sees a mode; from 23.11 it takes
+// the pair for an asynchronous one. storkctl itself writes none.
+func (c *Config) oneFabricMode(p *Pair) string {
+	if c.version.known && (!c.version.atLeast(2, 9) || c.version.atLeast(23, 11)) {
+		return ""
+	}
+	return cmp.Or(p.Mode, c.Spec.Mode, "DisasterRecovery")
+}
+
+// checkMode finds modes that do harm on a pair over one fabric. Findings about
+// spec.mode come once for each config, not for each pair.
+func (c *Config) checkMode(p *Pair, once func(string) bool) []report.Finding {
+	if p.Options.any() {
+		return nil
+	}
+	at, mode := p.modePosition, p.Mode
+	if mode == "" {
+		at, mode = c.modePosition, c.Spec.Mode
+	}
+	if (p.Mode == "" || p.Position == (report.Position{})) && !once("mode-on-single-fabric") {
+		return nil
+	}
+	f := report.Finding{Rule: "mode-on-single-fabric", Severity: report.Error, Position: at, Path: "mode"}
+	switch {
+	case !c.version.known:
+		f.Severity = report.Warning
+		if f.Position.Line == 0 {
+			f.Position = c.Position
+		}
+		f.Message = "a mode on a pair over one fabric is right only for Stork 2.9 to 23.10; Stork 23.11 and later take the pair for an asynchronous one and do not fence on failover"
+		f.Hint = `name the Stork release of the source cluster: spec.storkVersion: "24.3" in a config, --stork-version 24.3 on the command line`
+	case mode == "":
+		return nil
+	case c.version.atLeast(23, 11):
+		f.Message = fmt.Sprintf("mode %s on a pair over one fabric: Stork %s takes the pair for an asynchronous one, migrates volumes and does not fence the cluster domain on failover", mode, c.Spec.StorkVersion)
+		f.Hint = "remove mode: storkctl create clusterpair --mode sync-dr writes no options either"
+	case !c.version.atLeast(2, 9):
+		f.Message = fmt.Sprintf("mode %s on a pair over one fabric: Stork %s tries to pair storage and fails", mode, c.Spec.StorkVersion)
+		f.Hint = "remove mode"
+	default:
+		return nil
+	}
+	return []report.Finding{f}
+}
+
+// digest is sha256:SALT:HASH over the paths, types and values under n.
+func digest(salt []byte, n *yaml.Node) string {
+	h := sha256.New()
+	h.Write(salt)
+	digestNode(h, n)
+	return "sha256:" + hex.EncodeToString(salt) + ":" + hex.EncodeToString(h.Sum(nil))
+}
+
+// digestNode writes a node so that no two different trees write the same: each
+// kind, tag and value with its length, each collection with its size.
+func digestNode(h hash.Hash, n *yaml.Node) {
+	var head [9]byte
+	head[0] = byte(n.Kind)
+	if n.Kind == yaml.ScalarNode {
+		for _, s := range []string{n.Tag, n.Value} {
+			binary.BigEndian.PutUint64(head[1:], uint64(len(s)))
+			h.Write(head[:])
+			h.Write([]byte(s))
+		}
+		return
+	}
+	binary.BigEndian.PutUint64(head[1:], uint64(len(n.Content)))
+	h.Write(head[:])
+	for _, child := range n.Content {
+		digestNode(h, child)
+	}
+}
+
+// previousSalt is the salt of the digest in an earlier rendering, nil if there
+// is none. The annotation stands in clear, on a line of its own in every style
+// that sops and kustomize write.
+func previousSalt(previous []byte) []byte {
+	_, after, found := bytes.Cut(previous, []byte(AnnotationDigest+": sha256:"))
+	if !found {
+		return nil
+	}
+	hexSalt, _, found := bytes.Cut(after, []byte(":"))
+	if !found || len(hexSalt) != hex.EncodedLen(saltSize) {
+		return nil
+	}
+	salt := make([]byte, saltSize)
+	if _, err := hex.Decode(salt, hexSalt); err != nil {
+		return nil
+	}
+	return salt
+}
+
+// mapping builds a mapping of alternating keys (strings) and values (*yaml.Node).
+func mapping(pairs ...any) *yaml.Node {
+	n := &yaml.Node{Kind: yaml.MappingNode, Tag: "!!map"}
+	for _, x := range pairs {
+		switch x := x.(type) {
+		case string:
+			n.Content = append(n.Content, text(x))
+		case *yaml.Node:
+			n.Content = append(n.Content, x)
+		}
+	}
+	return n
+}
+
+// texts builds a mapping of strings, sorted by key.
+func texts(m map[string]string) *yaml.Node {
+	n := mapping()
+	for _, key := range slices.Sorted(maps.Keys(m)) {
+		n.Content = append(n.Content, text(key), text(m[key]))
+	}
+	return n
+}
+
+func text(s string) *yaml.Node {
+	return &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: s}
+}
