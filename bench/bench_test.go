@@ -1,0 +1,184 @@
+package main
+
+import (
+	"bytes"
+	"crypto/tls"
+	"encoding/base64"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+)
+
+func TestCorpusIsSeededAndSound(t *testing.T) {
+	dirs := []string{t.TempDir(), t.TempDir()}
+	for _, dir := range dirs {
+		if err := writeCorpus(dir, 2, "age1a,age1b"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	certificates := make(map[string]bool)
+	for _, name := range []string{"dr-00000.yaml", "dr-00001.yaml"} {
+		secret := read(t, dirs[0], secretsDir, name)
+		if !bytes.Equal(secret, read(t, dirs[1], secretsDir, name)) {
+			t.Errorf("%s: two corpora of one seed differ", name)
+		}
+		var s struct{ Data struct{ Value string } }
+		unmarshal(t, secret, &s)
+		var k struct {
+			Users []struct {
+				User struct {
+					Certificate string `yaml:"client-certificate-data"`
+					Key         string `yaml:"client-key-data"`
+				}
+			}
+		}
+		unmarshal(t, decode(t, s.Data.Value), &k)
+		user := k.Users[0].User
+		if _, err := tls.X509KeyPair(decode(t, user.Certificate), decode(t, user.Key)); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		certificates[user.Certificate] = true
+		pair := read(t, dirs[0], pairsDir, name)
+		if !bytes.Contains(pair, []byte(user.Key)) {
+			t.Errorf("%s: the ClusterPair has not the key of the Secret", name)
+		}
+	}
+	if len(certificates) != 2 {
+		t.Error("two destinations share a certificate")
+	}
+}
+
+func TestResourceListHoldsTheConfig(t *testing.T) {
+	var list struct {
+		FunctionConfig map[string]any `yaml:"functionConfig"`
+	}
+	unmarshal(t, []byte(resourceList("age1a,age1b")), &list)
+	var want map[string]any
+	unmarshal(t, []byte(config("age1a,age1b")), &want)
+	got, err := yaml.Marshal(list.FunctionConfig)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if w, _ := yaml.Marshal(want); !bytes.Equal(got, w) {
+		t.Errorf("functionConfig is\n%s\nwant\n%s", got, w)
+	}
+}
+
+// TestBars gives every bar a figure that keeps it by a hair and then, one
+// after the other, figures that miss it.
+func TestBars(t *testing.T) {
+	kept := func() *measurements {
+		seconds := func(cpu float64) result {
+			return result{sample: sample{cpu: time.Duration(cpu * 1e9), peak: 64 << 20}, busy: 1.3}
+		}
+		work := func(factor float64) map[string]result {
+			return map[string]result{
+				generateFirst: seconds(1.6 * factor), generateAgain: seconds(2 * factor), generateNoKey: seconds(2 * factor),
+				generateCheck: seconds(2 * factor), atFloor: seconds(factor), sopsLibrary: seconds(8 * factor),
+			}
+		}
+		m := &measurements{
+			processors: 2, sizes: []int{100, 1000, 10000}, perFileLimit: 100,
+			work:    map[int]map[string]result{100: work(0.1), 1000: work(1), 10000: work(10.5)},
+			startUp: map[string]result{ourVersion: seconds(0.01), ourFunction: seconds(0.01), sopsVersion: seconds(0.01)},
+			size:    map[string]int64{"clusterpair": 80e6},
+		}
+		m.work[100][sopsCLI] = seconds(4)
+		return m
+	}
+	missed := func(m *measurements) (texts []string) {
+		for _, b := range m.bars() {
+			if !b.kept {
+				texts = append(texts, b.text)
+			}
+		}
+		return texts
+	}
+	if texts := missed(kept()); len(texts) > 0 {
+		t.Errorf("missed although all figures are at their limit: %q", texts)
+	}
+
+	slower := func(work map[string]result, name string, by time.Duration) {
+		r := work[name]
+		r.cpu += by
+		work[name] = r
+	}
+	for text, worsen := range map[string]func(*measurements){
+		"/ the floor":            func(m *measurements) { slower(m.work[1000], atFloor, -time.Millisecond) },
+		"/ the library of SOPS":  func(m *measurements) { slower(m.work[1000], sopsLibrary, -time.Millisecond) },
+		"/ sops, a process":      func(m *measurements) { slower(m.work[100], sopsCLI, -time.Millisecond) },
+		"key at hand / the":      func(m *measurements) { slower(m.work[1000], generateAgain, time.Millisecond) },
+		"no key / the floor":     func(m *measurements) { slower(m.work[1000], generateNoKey, time.Millisecond) },
+		"--check`, no key":       func(m *measurements) { slower(m.work[1000], generateCheck, time.Millisecond) },
+		"for 10,000 pairs / for": func(m *measurements) { slower(m.work[10000], generateFirst, time.Second) },
+		"`clusterpair version`":  func(m *measurements) { slower(m.startUp, ourVersion, time.Millisecond) },
+		"function on one pair":   func(m *measurements) { slower(m.startUp, ourFunction, time.Millisecond) },
+		"the binary":             func(m *measurements) { m.size["clusterpair"]++ },
+		"largest peak": func(m *measurements) {
+			r := m.work[10000][generateCheck]
+			r.peak++
+			m.work[10000][generateCheck] = r
+		},
+		"/ wall": func(m *measurements) {
+			r := m.work[1000][generateFirst]
+			r.busy = 1
+			m.work[1000][generateFirst] = r
+		},
+	} {
+		m := kept()
+		worsen(m)
+		if got := missed(m); !strings.Contains(strings.Join(got, "\n"), text) {
+			t.Errorf("%q is not missed, only %q", text, got)
+		}
+	}
+}
+
+func TestReplaceTable(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "README.md")
+	if err := os.WriteFile(file, []byte("a\n"+begin+"old\n"+end+"z\n"), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // the second time must find the markers again
+		if err := replaceTable(file, "new\n"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got, want := string(read(t, file)), "a\n"+begin+"\nnew\n\n"+end+"z\n"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	if err := os.WriteFile(file, []byte("a\n"), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	if err := replaceTable(file, "new\n"); err == nil {
+		t.Error("a file without markers is accepted")
+	}
+}
+
+func read(t *testing.T, path ...string) []byte {
+	t.Helper()
+	data, err := os.ReadFile(filepath.Join(path...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
+}
+
+func decode(t *testing.T, s string) []byte {
+	t.Helper()
+	data, err := base64.StdEncoding.DecodeString(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
+}
+
+func unmarshal(t *testing.T, data []byte, into any) {
+	t.Helper()
+	if err := yaml.Unmarshal(data, into); err != nil {
+		t.Fatal(err)
+	}
+}

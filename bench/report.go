@@ -1,0 +1,151 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"strings"
+)
+
+// bar is one promise and what became of it.
+type bar struct {
+	text     string
+	limit    string
+	measured string
+	kept     bool
+}
+
+// atMost is the bar that value may not exceed limit; format prints both.
+func atMost(text, format string, value, limit float64) bar {
+	return bar{text, "≤ " + fmt.Sprintf(format, limit), fmt.Sprintf(format, value), value <= limit}
+}
+
+// bars judges the work for n pairs, the growth from there to ten times as
+// many if that was measured, and the start-up.
+func (m *measurements) bars() []bar {
+	n := m.largest(1000)
+	work, floor := m.work[n], m.work[n][atFloor].cpu.Seconds()
+	first := work[generateFirst].cpu.Seconds()
+	of := func(what string) string { return fmt.Sprintf("`generate` of %s pairs, CPU: %s", thousands(n), what) }
+	bars := []bar{
+		atMost(of("first time / the floor"), "%.2f", first/floor, 1.6),
+		atMost(of("first time / the library of SOPS"), "%.3f", first/work[sopsLibrary].cpu.Seconds(), 1./5),
+		atMost(of("first time / sops, a process per file"), "%.3f", first/m.sopsPerFile(n).Seconds(), 1./25),
+		atMost(of("nothing changed, key at hand / the floor"), "%.2f", work[generateAgain].cpu.Seconds()/floor, 2),
+		atMost(of("nothing changed, no key / the floor"), "%.2f", work[generateNoKey].cpu.Seconds()/floor, 2),
+		atMost(of("`--check`, no key / the floor"), "%.2f", work[generateCheck].cpu.Seconds()/floor, 2),
+	}
+	if m.processors > 1 {
+		busy := work[generateFirst].busy
+		bars = append(bars, bar{of("first time / wall, best run"), "> 1.2", fmt.Sprintf("%.2f", busy), busy > 1.2})
+	}
+	if ten, ok := m.work[10*n]; ok {
+		for _, name := range []string{generateFirst, generateAgain, generateNoKey, generateCheck} {
+			bars = append(bars, atMost(fmt.Sprintf("`%s`: CPU for %s pairs / for %s", name, thousands(10*n), thousands(n)), "%.2f",
+				ten[name].cpu.Seconds()/work[name].cpu.Seconds(), 10.5))
+		}
+		var peak int64
+		for _, name := range []string{generateFirst, generateAgain, generateNoKey, generateCheck} {
+			peak = max(peak, ten[name].peak)
+		}
+		bars = append(bars, atMost(fmt.Sprintf("`generate` of %s pairs: largest peak, MiB", thousands(10*n)), "%.1f", mebibytes(peak), 64))
+	}
+	sops := m.startUp[sopsVersion].cpu.Seconds() * 1000
+	return append(bars,
+		atMost("start-up: `clusterpair version`, CPU ms against `sops --version`", "%.1f", m.startUp[ourVersion].cpu.Seconds()*1000, sops),
+		atMost("start-up: the function on one pair, CPU ms against `sops --version`", "%.1f", m.startUp[ourFunction].cpu.Seconds()*1000, sops),
+		atMost("the binary, MB", "%.1f", float64(m.size["clusterpair"])/1e6, 80),
+	)
+}
+
+// table writes everything measured as Markdown and tells whether all bars were kept.
+func (m *measurements) table(w io.Writer) (kept bool) {
+	fmt.Fprintf(w, "Made by `%s` with %s on %d processors (%s/%s), against %s.\n\n",
+		m.command, m.goVersion, m.processors, m.goos, m.goarch, strings.Join(m.peers, ", "))
+
+	n := m.largest(1000)
+	fmt.Fprintf(w, "CPU seconds (peak MiB) for a number of pairs, two age recipients:\n\n| |")
+	for _, size := range m.sizes {
+		fmt.Fprintf(w, " %s |", thousands(size))
+	}
+	fmt.Fprintf(w, " × floor at %s | wall s at %s |\n|---|%s---|---|\n", thousands(n), thousands(n), strings.Repeat("---|", len(m.sizes)))
+	for _, name := range workNames {
+		fmt.Fprintf(w, "| %s |", name)
+		for _, size := range m.sizes {
+			r, ok := m.work[size][name]
+			switch {
+			case ok:
+				fmt.Fprintf(w, " %.3f (%.0f) |", r.cpu.Seconds(), mebibytes(r.peak))
+			case name == sopsCLI:
+				fmt.Fprintf(w, " %.1f* |", m.sopsPerFile(size).Seconds())
+			default:
+				fmt.Fprint(w, " – |")
+			}
+		}
+		cpu, wall := m.work[n][name].cpu, "–"
+		if r, ok := m.work[n][name]; ok {
+			wall = fmt.Sprintf("%.3f", r.wall.Seconds())
+		} else if name == sopsCLI {
+			cpu = m.sopsPerFile(n)
+		}
+		fmt.Fprintf(w, " %.2f | %s |\n", cpu.Seconds()/m.work[n][atFloor].cpu.Seconds(), wall)
+	}
+	if last := m.sizes[len(m.sizes)-1]; last > m.perFileLimit {
+		fmt.Fprintf(w, "\n\\* not measured but extrapolated: the CPU per file at %s, times the number of files.\n", thousands(m.largest(m.perFileLimit)))
+	}
+
+	fmt.Fprintf(w, "\nStart-up:\n\n| | CPU ms | wall ms | peak MiB | binary MB |\n|---|---|---|---|---|\n")
+	for _, name := range startUpNames {
+		r := m.startUp[name]
+		binary, _, _ := strings.Cut(name, " ")
+		fmt.Fprintf(w, "| `%s` | %.1f | %.1f | %.0f | %.1f |\n", name,
+			r.cpu.Seconds()*1000, r.wall.Seconds()*1000, mebibytes(r.peak), float64(m.size[binary])/1e6)
+	}
+
+	fmt.Fprintf(w, "\nBars:\n\n| | limit | measured | |\n|---|---|---|---|\n")
+	kept = true
+	for _, b := range m.bars() {
+		mark := "✓"
+		if !b.kept {
+			mark, kept = "✗", false
+		}
+		fmt.Fprintf(w, "| %s | %s | %s | %s |\n", b.text, b.limit, b.measured, mark)
+	}
+	runs := make([]string, len(m.sizes))
+	for i, size := range m.sizes {
+		runs[i] = fmt.Sprint(m.work[size][atFloor].runs)
+	}
+	fmt.Fprintf(w, "\nMedians of %s runs by number of pairs and of %d for the start-up, after one warm-up each. Peaks below %.0f MiB cannot be told apart.\n",
+		strings.Join(runs, ", "), m.startUp[sopsVersion].runs, mebibytes(m.ownPeak))
+	return kept
+}
+
+// The markers between which the README holds the table.
+const (
+	begin = "<!-- table: begin -->\n"
+	end   = "<!-- table: end -->\n"
+)
+
+// replaceTable puts table between the markers of a file.
+func replaceTable(file, table string) error {
+	old, err := os.ReadFile(file)
+	if err != nil {
+		return err
+	}
+	before, rest, ok := strings.Cut(string(old), begin)
+	_, after, ok2 := strings.Cut(rest, end)
+	if !ok || !ok2 {
+		return fmt.Errorf("%s: no lines %q and %q", file, strings.TrimSpace(begin), strings.TrimSpace(end))
+	}
+	return os.WriteFile(file, []byte(before+begin+"\n"+table+"\n"+end+after), 0o666)
+}
+
+func mebibytes(bytes int64) float64 { return float64(bytes) / (1 << 20) }
+
+// thousands prints 10000 as 10,000.
+func thousands(n int) string {
+	if n < 1000 {
+		return fmt.Sprint(n)
+	}
+	return fmt.Sprintf("%d,%03d", n/1000, n%1000)
+}
