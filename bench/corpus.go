@@ -91,11 +91,26 @@ spec:
   selector:
     matchLabels:
       role: dr
+%s
   files: ["%s/*.yaml"]
   output: %s
   encryption:
     age: [%s]
-`, namespace, secretsDir, renderedDir, recipients)
+`, namespace, metadata("    "), secretsDir, renderedDir, recipients)
+}
+
+// metadata are the labels and annotations that an organisation puts on each of
+// its objects: enough to give a pair the 41 leaves of the pairs with which the
+// peers were first measured.
+func metadata(indent string) string {
+	var b strings.Builder
+	for _, field := range []string{"annotations", "labels"} {
+		fmt.Fprintf(&b, "%s%s:\n", indent, field)
+		for i := range 13 {
+			fmt.Fprintf(&b, "%s  example.com/%s-%02d: value-%02d-of-the-platform\n", indent, strings.TrimSuffix(field, "s"), i, i)
+		}
+	}
+	return strings.TrimSuffix(b.String(), "\n")
 }
 
 type destination struct {
@@ -144,6 +159,7 @@ func (d destination) clusterPair() string {
 	return fmt.Sprintf(`apiVersion: stork.libopenstorage.org/v1alpha1
 kind: ClusterPair
 metadata:
+%[7]s
   name: %[1]s
   namespace: %[6]s
 spec:
@@ -162,7 +178,7 @@ spec:
         client-certificate-data: %[4]s
         client-key-data: %[5]s
   options: {}
-`, d.name, d.host, d.ca, d.cert, d.key, namespace)
+`, d.name, d.host, d.ca, d.cert, d.key, namespace, metadata("  "))
 }
 
 // resourceList is the stdin of a kustomize function with the config of recipients.

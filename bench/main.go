@@ -290,7 +290,7 @@ func (b *bench) work(ctx context.Context, n int) (map[string]result, error) {
 		{name: generateAgain, commands: [][]string{generate}, env: key, check: unchanged},
 		{name: generateNoKey, commands: [][]string{generate}, env: noKey, check: unchanged},
 		{name: generateCheck, commands: [][]string{append(generate, "--check")}, env: noKey, check: unchanged},
-		{name: atFloor, prepare: empty("floor"), commands: [][]string{{b.bin("floor"), secretsDir, "floor"}}, env: noKey,
+		{name: atFloor, prepare: empty("floor"), commands: [][]string{{b.bin("floor"), secretsDir, "floor", "clusterpair.yaml"}}, env: noKey,
 			check: filesIn(filepath.Join(dir, "floor", "*.yaml"), n)},
 		{name: sopsLibrary, prepare: empty("sopslib"), commands: [][]string{{b.bin("sopslib"), pairsDir, "sopslib", b.recipients}}, env: noKey,
 			check: all(filesIn(filepath.Join(dir, "sopslib", "*.yaml"), n), b.decryptable(ctx, filepath.Join(dir, "sopslib", "*.yaml")))},

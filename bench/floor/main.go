@@ -6,7 +6,9 @@
 // It checks nothing, its stanzas lack age's header and its documents have no
 // MAC: it is a measure, and nothing can decrypt what it writes.
 //
-//	floor SECRETS OUTPUT
+//	floor SECRETS OUTPUT CONFIG
+//
+// CONFIG is the function config, of which it takes the labels and annotations.
 package main
 
 import (
@@ -38,8 +40,20 @@ func main() {
 }
 
 func run(args []string) error {
-	if len(args) != 2 {
-		return errors.New("usage: floor SECRETS OUTPUT")
+	if len(args) != 3 {
+		return errors.New("usage: floor SECRETS OUTPUT CONFIG")
+	}
+	data, err := os.ReadFile(args[2])
+	if err != nil {
+		return err
+	}
+	var function struct {
+		Spec struct {
+			Selector metadata `yaml:"selector"`
+		} `yaml:"spec"`
+	}
+	if err := yaml.Unmarshal(data, &function); err != nil {
+		return err
 	}
 	files, err := os.ReadDir(args[0])
 	if err != nil {
@@ -60,7 +74,7 @@ func run(args []string) error {
 	group.SetLimit(runtime.GOMAXPROCS(0))
 	for _, file := range files {
 		group.Go(func() error {
-			if err := render(filepath.Join(args[0], file.Name()), filepath.Join(args[1], file.Name()), recipients); err != nil {
+			if err := render(filepath.Join(args[0], file.Name()), filepath.Join(args[1], file.Name()), recipients, function.Spec.Selector); err != nil {
 				return fmt.Errorf("%s: %w", file.Name(), err)
 			}
 			return nil
@@ -101,8 +115,10 @@ type clusterPair struct {
 }
 
 type metadata struct {
-	Name      string `yaml:"name"`
-	Namespace string `yaml:"namespace"`
+	Annotations map[string]string `yaml:"annotations"`
+	Labels      map[string]string `yaml:"labels"`
+	Name        string            `yaml:"name"`
+	Namespace   string            `yaml:"namespace"`
 }
 
 type sops struct {
@@ -129,7 +145,7 @@ type config struct {
 	Users          map[string]map[string]string `yaml:"users"`
 }
 
-func render(in, out string, recipients []*ecdh.PublicKey) error {
+func render(in, out string, recipients []*ecdh.PublicKey, meta metadata) error {
 	data, err := os.ReadFile(in)
 	if err != nil {
 		return err
@@ -147,12 +163,14 @@ func render(in, out string, recipients []*ecdh.PublicKey) error {
 		return err
 	}
 
+	meta.Name, meta.Namespace = s.Metadata.Name, "migrationnamespace"
+
 	dataKey := make([]byte, 32)
 	rand.Read(dataKey)
 	pair := clusterPair{
 		APIVersion: "stork.libopenstorage.org/v1alpha1",
 		Kind:       "ClusterPair",
-		Metadata:   metadata{Name: s.Metadata.Name, Namespace: "migrationnamespace"},
+		Metadata:   meta,
 		Sops: sops{
 			EncryptedRegex: "^(config|token)$",
 			LastModified:   time.Now().UTC().Format(time.RFC3339),

@@ -24,8 +24,8 @@ var sopsDir string
 
 // buildSops makes the sops command that tools/go.mod names, once.
 var buildSops = sync.OnceValues(func() (string, error) {
-	if path := os.Getenv("CLUSTERPAIR_SOPS"); path != "" {
-		return path, nil
+	if dir := os.Getenv("CLUSTERPAIR_TOOLS"); dir != "" {
+		return filepath.Join(dir, "sops"), nil
 	}
 	dir, err := os.MkdirTemp("", "sops-command-")
 	if err != nil {

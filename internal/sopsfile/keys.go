@@ -37,6 +37,7 @@ type key struct {
 	wrapped string // the data key, or a part of it, encrypted to this key
 	// parsed keeps the parsed recipient of an age key of a Policy.
 	parsed *age.MasterKey
+	x25519 *x25519Recipient // the same, if it is of that type
 }
 
 // keyTypes are the lists of the sops section, in the order in which sops
@@ -146,6 +147,13 @@ var quiet = sync.OnceFunc(func() { logging.SetLevel(logrus.PanicLevel) })
 // wrap encrypts part to the key and returns the entry for the file.
 func (r *keyring) wrap(ctx context.Context, k *key, part []byte, now time.Time) (*key, error) {
 	w := *k
+	if k.x25519 != nil {
+		var err error
+		if w.wrapped, err = k.x25519.encrypt(part); err != nil {
+			return nil, fmt.Errorf("encrypt the data key for %s: not a usable age recipient", k)
+		}
+		return &w, nil
+	}
 	if k.typ == "age" {
 		m := age.MasterKey{Recipient: k.name[0]}
 		if k.parsed != nil {

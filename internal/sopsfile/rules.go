@@ -169,7 +169,7 @@ func (g *group) age(recipients ...string) {
 			g.fail(fmt.Errorf("age: %q is not a recipient", r))
 			return
 		}
-		g.addKey(key{typ: "age", name: []string{m.Recipient}, parsed: m})
+		g.addKey(key{typ: "age", name: []string{m.Recipient}, parsed: m, x25519: parseX25519(m.Recipient)})
 	}
 }
 
