@@ -22,7 +22,15 @@ import (
 // TestPlanIsCurrent compiles the CUE files and compares the result with
 // plan.go; with UPDATE=1 it writes plan.go.
 func TestPlanIsCurrent(t *testing.T) {
-	want, err := compile()
+	paths, err := filepath.Glob("*.cue")
+	if err != nil {
+		t.Fatal(err)
+	}
+	sources := make(map[string]string)
+	for _, p := range paths {
+		sources[p] = string(read(t, p))
+	}
+	want, err := compile(sources)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -32,18 +40,34 @@ func TestPlanIsCurrent(t *testing.T) {
 		}
 		return
 	}
-	got, err := os.ReadFile("plan.go")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !bytes.Equal(got, want) {
+	if !bytes.Equal(read(t, "plan.go"), want) {
 		t.Error("plan.go is not what the CUE files say: go generate ./schema")
 	}
 }
 
-// compile makes plan.go out of the CUE files. It knows the part of CUE that
-// they use, and fails on all else.
-func compile() (src []byte, err error) {
+// TestCompileRefuses makes sure that nothing in a CUE file is silently left
+// out of the plan.
+func TestCompileRefuses(t *testing.T) {
+	const good = `#D: {kind!: "D" | error("no [a-rule]"), metadata!: {name?: string}, A}`
+	if _, err := compile(map[string]string{"good.cue": strings.Replace(good, "A", `a?: int & >=1 & <=2 | error("no [a-rule]")`, 1)}); err != nil {
+		t.Fatal(err)
+	}
+	for _, part := range []string{
+		`a: string`, `a!: string @missing("no rule")`, `a?: string @missing("no [a-rule]")`, `a?: string @other("no [a-rule]")`, `@other(x)`,
+		`a?: "A" | "B"`, `a?: =~"a"`, `a?: int & >=1 & <=2`, `a?: int & >1 & <3 | error("no [a-rule]")`, `a?: =~"a" | =~"b" | error("no [a-rule]")`, `a?: "A" | =~"b" | error("no [a-rule]")`,
+		`a?: error("no [a-rule]\nmore")`, `a?: error("[a-rule]")`, `a?: {x?: int} | {y?: int}`, `a?: {x?: int} | *{y?: int}`, `a?: {@when(x), x!: int} | {y?: int}`, `a?: *{@when(x), x!: int} | {y?: int}`, `a?: *"A" | null`,
+		`a?: {x?: int} & {y?: int}`, `a?: [int]`, `a?: [int, ...string]`, `if true {a?: int}`, `a?: "\(kind)"`, `a?: strings.MinRunes(3)`, `a?: #E`, `a?: #D`, `a?: [...int] | [...string]`,
+		`a?: {x?: int, [=~"^x$"]: int}`, `a?: {x?: int, x?: >=1}`, `a?: {#E}`, `a?: float`, `a?: int & >=1 | error("no [a-rule]")`, `a?: int & <=1 | error("no [a-rule]")`, `a?: {x?: int} | error("no [a-rule]")`, `a?: 5`, `let x = 5`, `a?: true`,
+	} {
+		if _, err := compile(map[string]string{"bad.cue": strings.Replace(good, "A", part, 1)}); err == nil {
+			t.Errorf("%s compiles", part)
+		}
+	}
+}
+
+// compile makes plan.go out of CUE files, by name. It knows the part of CUE
+// that they use, and fails on all else.
+func compile(sources map[string]string) (src []byte, err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			e, ok := r.(compileError)
@@ -53,13 +77,9 @@ func compile() (src []byte, err error) {
 			err = e
 		}
 	}()
-	files, err := filepath.Glob("*.cue")
-	if err != nil {
-		return nil, err
-	}
 	c := &compiler{decls: make(map[string]ast.Expr), compiled: make(map[string]*node), shared: make(map[*node]string)}
-	for _, name := range files {
-		f, err := parser.ParseFile(name, nil, parser.ParseComments)
+	for name, text := range sources {
+		f, err := parser.ParseFile(name, text)
 		if err != nil {
 			return nil, err
 		}
@@ -83,6 +103,8 @@ type compiler struct {
 	decls    map[string]ast.Expr
 	compiled map[string]*node // by name of the declaration
 	shared   map[*node]string // nodes of definitions, by their name in Go
+
+	documents []string // names of the definitions of whole documents
 }
 
 // ref compiles a declaration once.
@@ -239,6 +261,9 @@ func (c *compiler) or(e *ast.BinaryExpr) *node {
 		}
 	}
 	if all.kinds&^aNull != 0 && all.max == 0 {
+		if all.fail != "" && all.checks == nil {
+			c.fail(e, "error(…) behind what has no condition")
+		}
 		all.fail = "" // the checks have it
 	}
 	for i, v := range all.variants {
@@ -252,8 +277,12 @@ func (c *compiler) or(e *ast.BinaryExpr) *node {
 // and joins conditions on a string or on an integer.
 func (c *compiler) and(e *ast.BinaryExpr) *node {
 	all := &node{kinds: ^kinds(0)}
+	bounds := 0
 	for _, operand := range operands(e, token.AND) {
 		n := c.expr(operand)
+		if n.kinds == anInt|aFloat {
+			bounds++
+		}
 		if n.kinds&(aList|aMapping) != 0 {
 			c.fail(operand, "& between lists or mappings: embed instead")
 		}
@@ -263,6 +292,9 @@ func (c *compiler) and(e *ast.BinaryExpr) *node {
 	}
 	if all.kinds != aString && all.kinds != anInt {
 		c.fail(e, "& between %v", all.kinds)
+	}
+	if bounds != 0 && (bounds != 2 || all.max == 0) {
+		c.fail(e, "an integer needs a lower and an upper bound")
 	}
 	return all
 }
@@ -321,6 +353,8 @@ func (c *compiler) variant(s *ast.StructLit, n *node) variant {
 			} else {
 				v.fields = append(v.fields, c.field(d))
 			}
+		default:
+			c.fail(d, "the plan cannot express %T", d)
 		}
 	}
 	slices.SortFunc(v.fields, func(a, b field) int { return strings.Compare(a.name, b.name) })
@@ -444,27 +478,58 @@ func (c *compiler) number(l *ast.BasicLit) int64 {
 	return i
 }
 
+// requireMessages makes sure that each condition on a value says what is wrong.
+func (c *compiler) requireMessages() {
+	done := make(map[*node]bool)
+	var walk func(string, *node)
+	walk = func(path string, n *node) {
+		if n == nil || done[n] {
+			return
+		}
+		done[n] = true
+		silent := n.fail == "" && (n.max != 0 || n.kinds == 0)
+		for _, check := range n.checks {
+			silent = silent || check.fail == ""
+		}
+		if silent {
+			panic(compileError{fmt.Errorf("%s: a condition without error(…)", path)})
+		}
+		walk(path+"[]", n.items)
+		for _, v := range n.variants {
+			for _, f := range v.fields {
+				walk(path+"."+f.name, f.node)
+			}
+			for _, p := range v.patterns {
+				walk(path+".*", p.node)
+			}
+		}
+	}
+	for _, name := range c.documents {
+		walk(name, c.compiled[name])
+	}
+}
+
 // source writes the plan as Go: one variable for each definition.
 func (c *compiler) source() ([]byte, error) {
-	var documents []string
 	for _, name := range slices.Sorted(maps.Keys(c.decls)) {
 		if !strings.HasPrefix(name, "#") {
 			continue
 		}
 		n := c.ref(nil, name)
 		if len(n.variants) == 1 && n.variants[0].field("kind") >= 0 && n.variants[0].field("metadata") >= 0 {
-			documents = append(documents, name)
+			c.documents = append(c.documents, name)
 		}
 	}
+	c.requireMessages()
 	w := &goWriter{shared: c.shared, regexes: make(map[string]int)}
 	w.printf("// Code generated by TestPlanIsCurrent from the CUE files; DO NOT EDIT.\n\npackage schema\n\n")
 	w.printf("// plan is the compiled definition of a document, nil if there is none.\nfunc plan(def string) *node {\nswitch def {\n")
-	for _, name := range documents {
+	for _, name := range c.documents {
 		w.printf("case %q:\nreturn &%s\n", name, c.shared[c.compiled[name]])
 	}
 	w.printf("}\nreturn nil\n}\n")
 	written := make(map[*node]bool)
-	for _, name := range documents {
+	for _, name := range c.documents {
 		w.pending = append(w.pending, c.compiled[name])
 	}
 	for len(w.pending) > 0 {

@@ -174,7 +174,7 @@ var planClusterPairGenerator = node{kinds: aMapping, variants: []variant{
 					{differ: &regex6, fail: "output is no relative path without .. [config]\nhint: as in rendered"},
 					{differ: &regex7, fail: "output is no relative path without .. [config]\nhint: as in rendered"},
 				}}},
-				{name: "pairs", node: &node{fail: "pairs and selector exclude each other [config]\nhint: remove one, or write two configs"}},
+				{name: "pairs", node: &node{fail: "not beside selector [config]\nhint: remove one, or write two configs"}},
 				{name: "selector", required: true, node: &planSelector},
 				{name: "storkVersion", node: &planStorkVersion},
 				{name: "within", node: &node{kinds: aString, checks: []check{
@@ -386,7 +386,7 @@ var planMetadata = node{kinds: aMapping, variants: []variant{
 
 var planConfig = node{kinds: aMapping, wrongKind: "config is no mapping: Stork reads the kubeconfig itself here, and follows no reference [config-not-object]\nhint: put clusters, contexts, current-context and users here", variants: []variant{
 	{fields: []field{
-		{name: "apiVersion", warning: "apiVersion inside config is noise [drifting-field]\nhint: remove it", node: &node{kinds: aNull | aString}},
+		{name: "apiVersion", warning: "noise inside config [drifting-field]\nhint: remove it", node: &node{kinds: aNull | aString}},
 		{name: "clusters", required: true, node: &node{kinds: aMapping, wrongKind: "clusters is no mapping by name: the list of a kubeconfig file stops Stork for all ClusterPairs [config-list-form]\nhint: clusters: {NAME: {server: …}}", variants: []variant{
 			{patterns: []pattern{
 				{node: &planCluster},
@@ -399,8 +399,8 @@ var planConfig = node{kinds: aMapping, wrongKind: "config is no mapping: Stork r
 		}}},
 		{name: "current-context", required: true, node: &planValue},
 		{name: "extensions", node: &planExtensions},
-		{name: "kind", warning: "kind inside config is noise [drifting-field]\nhint: remove it", node: &node{kinds: aNull | aString}},
-		{name: "preferences", warning: "Stork adds and drops preferences itself [drifting-field]\nhint: remove it", node: &node{kinds: aNull | aMapping, variants: []variant{
+		{name: "kind", warning: "noise inside config [drifting-field]\nhint: remove it", node: &node{kinds: aNull | aString}},
+		{name: "preferences", warning: "noise inside config, which Stork adds and drops by itself [drifting-field]\nhint: remove it", node: &node{kinds: aNull | aMapping, variants: []variant{
 			{open: true},
 		}}},
 		{name: "users", required: true, node: &node{kinds: aMapping, wrongKind: "users is no mapping by name: the list of a kubeconfig file stops Stork for all ClusterPairs [config-list-form]\nhint: users: {NAME: {token: …}}", variants: []variant{
@@ -534,15 +534,15 @@ var planSelector = node{kinds: aMapping, variants: []variant{
 					{match: &regex0, fail: "the value is empty [storage-options-incomplete]\nhint: give it, or remove all storage options for a pair over one fabric"},
 					{differ: &regex1, fail: "a placeholder is left [placeholder-left]\nhint: put the real value here, or remove the field"},
 				}}},
-				{name: "mode", node: &node{fail: "mode is a field of the pair, not an option [config]\nhint: write mode beside options"}},
-				{name: "port", node: &node{kinds: anInt | aString, min: 1, max: 65535, checks: []check{
-					{match: &regex11, fail: "port is not between 1 and 65535 [storage-options-incomplete]\nhint: the Portworx API listens on \"9001\" unless it was moved"},
+				{name: "mode", node: &node{fail: "a field of the pair, not an option [config]\nhint: write it beside options"}},
+				{name: "port", node: &node{kinds: anInt | aString, fail: "port is not between 1 and 65535 [storage-options-incomplete]\nhint: the Portworx API listens on 9001 unless it was moved", min: 1, max: 65535, checks: []check{
+					{match: &regex11, fail: "port is not between 1 and 65535 [storage-options-incomplete]\nhint: the Portworx API listens on 9001 unless it was moved"},
 				}}},
 				{name: "token", required: true, node: &node{kinds: aString, checks: []check{
 					{match: &regex0, fail: "the value is empty [storage-options-incomplete]\nhint: give it, or remove all storage options for a pair over one fabric"},
 					{differ: &regex1, fail: "a placeholder is left [placeholder-left]\nhint: put the real value here, or remove the field"},
 				}}},
-				{name: "tokenFrom", node: &node{fail: "token and tokenFrom exclude each other [config]\nhint: keep tokenFrom: the token then stays in its Secret"}},
+				{name: "tokenFrom", node: &node{fail: "not beside token [config]\nhint: remove token: it then stays in its Secret"}},
 			}, patterns: []pattern{
 				{checks: []check{
 					{match: &regex2},
@@ -566,9 +566,9 @@ var planSelector = node{kinds: aMapping, variants: []variant{
 					{match: &regex0, fail: "the value is empty [storage-options-incomplete]\nhint: give it, or remove all storage options for a pair over one fabric"},
 					{differ: &regex1, fail: "a placeholder is left [placeholder-left]\nhint: put the real value here, or remove the field"},
 				}}},
-				{name: "mode", node: &node{fail: "mode is a field of the pair, not an option [config]\nhint: write mode beside options"}},
-				{name: "port", node: &node{kinds: anInt | aString, min: 1, max: 65535, checks: []check{
-					{match: &regex11, fail: "port is not between 1 and 65535 [storage-options-incomplete]\nhint: the Portworx API listens on \"9001\" unless it was moved"},
+				{name: "mode", node: &node{fail: "a field of the pair, not an option [config]\nhint: write it beside options"}},
+				{name: "port", node: &node{kinds: anInt | aString, fail: "port is not between 1 and 65535 [storage-options-incomplete]\nhint: the Portworx API listens on 9001 unless it was moved", min: 1, max: 65535, checks: []check{
+					{match: &regex11, fail: "port is not between 1 and 65535 [storage-options-incomplete]\nhint: the Portworx API listens on 9001 unless it was moved"},
 				}}},
 				{name: "tokenFrom", required: true, missing: "options have no token, so that Stork pairs no storage [storage-options-incomplete]\nhint: tokenFrom: {secret: {name: NAME, key: token}}", node: &node{kinds: aMapping, variants: []variant{
 					{fields: []field{
@@ -585,7 +585,7 @@ var planSelector = node{kinds: aMapping, variants: []variant{
 				}, node: &node{fail: "a placeholder is left [placeholder-left]\nhint: remove it"}},
 			}},
 			{key: "not an option [storage-options-left]\nhint: options are ip, port, token or tokenFrom, and backuplocation; over one fabric there are none", fields: []field{
-				{name: "mode", node: &node{fail: "mode is a field of the pair, not an option [config]\nhint: write mode beside options"}},
+				{name: "mode", node: &node{fail: "a field of the pair, not an option [config]\nhint: write it beside options"}},
 			}, patterns: []pattern{
 				{checks: []check{
 					{match: &regex2},
@@ -649,15 +649,15 @@ var planPair = node{kinds: aMapping, variants: []variant{
 					{match: &regex0, fail: "the value is empty [storage-options-incomplete]\nhint: give it, or remove all storage options for a pair over one fabric"},
 					{differ: &regex1, fail: "a placeholder is left [placeholder-left]\nhint: put the real value here, or remove the field"},
 				}}},
-				{name: "mode", node: &node{fail: "mode is a field of the pair, not an option [config]\nhint: write mode beside options"}},
-				{name: "port", node: &node{kinds: anInt | aString, min: 1, max: 65535, checks: []check{
-					{match: &regex11, fail: "port is not between 1 and 65535 [storage-options-incomplete]\nhint: the Portworx API listens on \"9001\" unless it was moved"},
+				{name: "mode", node: &node{fail: "a field of the pair, not an option [config]\nhint: write it beside options"}},
+				{name: "port", node: &node{kinds: anInt | aString, fail: "port is not between 1 and 65535 [storage-options-incomplete]\nhint: the Portworx API listens on 9001 unless it was moved", min: 1, max: 65535, checks: []check{
+					{match: &regex11, fail: "port is not between 1 and 65535 [storage-options-incomplete]\nhint: the Portworx API listens on 9001 unless it was moved"},
 				}}},
 				{name: "token", required: true, node: &node{kinds: aString, checks: []check{
 					{match: &regex0, fail: "the value is empty [storage-options-incomplete]\nhint: give it, or remove all storage options for a pair over one fabric"},
 					{differ: &regex1, fail: "a placeholder is left [placeholder-left]\nhint: put the real value here, or remove the field"},
 				}}},
-				{name: "tokenFrom", node: &node{fail: "token and tokenFrom exclude each other [config]\nhint: keep tokenFrom: the token then stays in its Secret"}},
+				{name: "tokenFrom", node: &node{fail: "not beside token [config]\nhint: remove token: it then stays in its Secret"}},
 			}, patterns: []pattern{
 				{checks: []check{
 					{match: &regex2},
@@ -681,9 +681,9 @@ var planPair = node{kinds: aMapping, variants: []variant{
 					{match: &regex0, fail: "the value is empty [storage-options-incomplete]\nhint: give it, or remove all storage options for a pair over one fabric"},
 					{differ: &regex1, fail: "a placeholder is left [placeholder-left]\nhint: put the real value here, or remove the field"},
 				}}},
-				{name: "mode", node: &node{fail: "mode is a field of the pair, not an option [config]\nhint: write mode beside options"}},
-				{name: "port", node: &node{kinds: anInt | aString, min: 1, max: 65535, checks: []check{
-					{match: &regex11, fail: "port is not between 1 and 65535 [storage-options-incomplete]\nhint: the Portworx API listens on \"9001\" unless it was moved"},
+				{name: "mode", node: &node{fail: "a field of the pair, not an option [config]\nhint: write it beside options"}},
+				{name: "port", node: &node{kinds: anInt | aString, fail: "port is not between 1 and 65535 [storage-options-incomplete]\nhint: the Portworx API listens on 9001 unless it was moved", min: 1, max: 65535, checks: []check{
+					{match: &regex11, fail: "port is not between 1 and 65535 [storage-options-incomplete]\nhint: the Portworx API listens on 9001 unless it was moved"},
 				}}},
 				{name: "tokenFrom", required: true, missing: "options have no token, so that Stork pairs no storage [storage-options-incomplete]\nhint: tokenFrom: {secret: {name: NAME, key: token}}", node: &node{kinds: aMapping, variants: []variant{
 					{fields: []field{
@@ -700,7 +700,7 @@ var planPair = node{kinds: aMapping, variants: []variant{
 				}, node: &node{fail: "a placeholder is left [placeholder-left]\nhint: remove it"}},
 			}},
 			{key: "not an option [storage-options-left]\nhint: options are ip, port, token or tokenFrom, and backuplocation; over one fabric there are none", fields: []field{
-				{name: "mode", node: &node{fail: "mode is a field of the pair, not an option [config]\nhint: write mode beside options"}},
+				{name: "mode", node: &node{fail: "a field of the pair, not an option [config]\nhint: write it beside options"}},
 			}, patterns: []pattern{
 				{checks: []check{
 					{match: &regex2},
@@ -731,10 +731,10 @@ var planName = node{kinds: aString, checks: []check{
 
 var planCluster = node{kinds: aMapping, wrongKind: "a cluster that is no mapping: null ends Stork's process [null-entry]\nhint: remove it or give it a server", variants: []variant{
 	{fields: []field{
-		{name: "LocationOfOrigin", warning: "LocationOfOrigin is noise of storkctl [drifting-field]\nhint: remove it", node: &node{kinds: aNull | aString}},
+		{name: "LocationOfOrigin", warning: "noise that storkctl writes [drifting-field]\nhint: remove it", node: &node{kinds: aNull | aString}},
 		{name: "certificate-authority", node: &planPath},
 		{name: "certificate-authority-data", node: &planData},
-		{name: "disable-compression", warning: "Stork's client-go drops disable-compression: GitOps sees an endless difference [drifting-field]\nhint: remove it", node: &node{kinds: aNull | aBool}},
+		{name: "disable-compression", warning: "Stork drops it, so that GitOps sees a difference for ever [drifting-field]\nhint: remove it", node: &node{kinds: aNull | aBool}},
 		{name: "extensions", node: &planExtensions},
 		{name: "insecure-skip-tls-verify", node: &node{kinds: aNull | aBool}},
 		{name: "proxy-url", node: &planText},
@@ -745,7 +745,7 @@ var planCluster = node{kinds: aMapping, wrongKind: "a cluster that is no mapping
 
 var planContext = node{kinds: aMapping, wrongKind: "a context that is no mapping: null ends Stork's process [null-entry]\nhint: remove it or give it cluster and user", variants: []variant{
 	{fields: []field{
-		{name: "LocationOfOrigin", warning: "LocationOfOrigin is noise of storkctl [drifting-field]\nhint: remove it", node: &node{kinds: aNull | aString}},
+		{name: "LocationOfOrigin", warning: "noise that storkctl writes [drifting-field]\nhint: remove it", node: &node{kinds: aNull | aString}},
 		{name: "cluster", required: true, missing: "the context names no cluster [context-broken]\nhint: cluster: NAME of one under clusters", node: &planValue},
 		{name: "extensions", node: &planExtensions},
 		{name: "namespace", node: &planText},
@@ -765,7 +765,7 @@ var planExtensions = node{kinds: aNull | aMapping, variants: []variant{
 
 var planUser = node{kinds: aMapping, wrongKind: "a user that is no mapping: null ends Stork's process [null-entry]\nhint: remove it or give it a credential", variants: []variant{
 	{fields: []field{
-		{name: "LocationOfOrigin", warning: "LocationOfOrigin is noise of storkctl [drifting-field]\nhint: remove it", node: &node{kinds: aNull | aString}},
+		{name: "LocationOfOrigin", warning: "noise that storkctl writes [drifting-field]\nhint: remove it", node: &node{kinds: aNull | aString}},
 		{name: "act-as", node: &planText},
 		{name: "act-as-groups", node: &node{kinds: aNull | aList, items: &planValue}},
 		{name: "act-as-uid", node: &planText},
@@ -861,7 +861,7 @@ var planDestination = node{kinds: aMapping, variants: []variant{
 	{when: []string{"file"}, fields: []field{
 		{name: "context", node: &planConfigText},
 		{name: "file", required: true, node: &planFile},
-		{name: "secret", node: &node{fail: "secret and file exclude each other [config]\nhint: remove one"}},
+		{name: "secret", node: &node{fail: "not beside file [config]\nhint: remove one"}},
 		{name: "server", node: &planServer},
 		{name: "tlsServerName", node: &planConfigText},
 	}},

@@ -154,6 +154,8 @@ func (w *walk) value(key, n *yaml.Node, p *node, at *step) {
 	}
 }
 
+const quoteBool = "\nhint: quote it: unquoted y, n, yes, no, on and off are bools"
+
 // refuse reports a value of a kind that does not belong here.
 func (w *walk) refuse(key, n *yaml.Node, k kinds, p *node, at *step) {
 	switch {
@@ -165,12 +167,14 @@ func (w *walk) refuse(key, n *yaml.Node, k kinds, p *node, at *step) {
 	case p.wrongKind != "":
 		w.add(n, at, report.Error, p.wrongKind)
 	default:
-		hint := ""
+		var hint string
 		switch {
 		case k == aNull:
 			hint = "\nhint: give it a value, or remove the field"
-		case p.kinds&aString != 0 && k&(aBool|anInt|aFloat) != 0:
-			hint = "\nhint: quote it: unquoted y, n, yes, no, on and off are bools"
+		case p.kinds&aString != 0 && k == aBool:
+			hint = quoteBool
+		case p.kinds&aString != 0 && k&(anInt|aFloat) != 0:
+			hint = "\nhint: quote it"
 		case p.kinds&aBool != 0 && k == aString:
 			hint = "\nhint: write true or false without quotes"
 		}
@@ -190,7 +194,7 @@ func (w *walk) mapping(key, n *yaml.Node, v *variant, at *step) {
 			w.add(name, here, report.Error, "a merge key: its fields count where SOPS and kustomize do not see them [value-type]\nhint: write the fields out")
 			continue
 		case name.Kind != yaml.ScalarNode || kindOf(name) != aString:
-			w.add(name, here, report.Error, "a key that is no string [value-type]\nhint: quote it: unquoted y, n, yes, no, on and off are bools")
+			w.add(name, here, report.Error, "a key that is no string [value-type]"+quoteBool)
 			continue
 		case twice[name]:
 			w.add(name, here, report.Error, subject(name)+" stands twice in one mapping [duplicate-key]\nhint: remove one")
@@ -241,19 +245,25 @@ func (w *walk) unknown(name *yaml.Node, v *variant, at *step) {
 			accepted = append(accepted, f.name) // sorted in the plan
 		}
 	}
-	hint := ""
-	if near := report.Nearest(name.Value, accepted); near != "" {
-		hint = fmt.Sprintf("\nhint: did you mean %s?", near)
-	} else if 0 < len(accepted) && len(accepted) <= 16 {
+	var hint string
+	message := "unknown field"
+	if len(name.Value) <= longestName {
+		message += " " + strconv.Quote(name.Value)
+		if near := report.Nearest(name.Value, accepted); near != "" {
+			hint = fmt.Sprintf("\nhint: did you mean %s?", near)
+		}
+	}
+	if hint == "" && 0 < len(accepted) && len(accepted) <= 16 {
 		hint = "\nhint: accepted here: " + strings.Join(accepted, ", ")
 	}
-	w.add(name, at, report.Error, "unknown field "+subject(name)+" [unknown-field]"+hint)
+	w.add(name, at, report.Error, message+" [unknown-field]"+hint)
 }
 
 // add reports a text of the form "message [rule]\nhint: what to do".
 func (w *walk) add(n *yaml.Node, at *step, severity report.Severity, text string) {
 	message, hint, _ := strings.Cut(text, "\nhint: ")
-	message, rule, _ := strings.Cut(strings.TrimSuffix(message, "]"), " [")
+	i := strings.LastIndex(message, " [") // a quoted name may hold one, too
+	message, rule := message[:i], strings.Trim(message[i:], " []")
 	w.findings = append(w.findings, report.Finding{Rule: rule, Severity: severity, Path: at.String(), Message: message, Hint: hint,
 		Position: report.Position{File: w.file, Line: n.Line, Column: n.Column}})
 }
