@@ -113,6 +113,7 @@ func (o *generateOptions) run(cmd *cobra.Command) (err error) {
 		more, err := o.config(cmd, t, safe, c, runs[i], diffs)
 		findings = append(findings, more...)
 		for path := range runs[i].kept {
+			path = filepath.Join(runs[i].output, path)
 			if first, twice := renderedBy[path]; twice {
 				findings = append(findings, report.Finding{Rule: "duplicate-pair", Severity: report.Error, Position: c.Position,
 					Message: fmt.Sprintf("%s is rendered by this config and by the one at %s", t.show(path), first),
@@ -150,14 +151,14 @@ func (o *generateOptions) config(cmd *cobra.Command, t *tree, safe *sopsfile.Saf
 		Secrets: secrets, Encrypter: seal, Now: time.Now(), Progress: bar.update,
 	}, func(r generator.Result) error {
 		if o.diff {
-			diffs.add(pairFile(w.output, r.Namespace, r.Name), r.Previous, r.Document)
+			diffs.add(filepath.Join(w.output, pairFile("", r.Namespace, r.Name)), r.Previous, r.Document)
 		}
 		return w.add(r)
 	})
 	if err == nil && !report.HasErrors(findings) {
 		err = w.prune(c.Metadata.Name, func(path string, data []byte) {
 			if o.diff {
-				diffs.add(path, data, nil)
+				diffs.add(filepath.Join(w.output, path), data, nil)
 			}
 		})
 	}
@@ -178,14 +179,16 @@ func (o *generateOptions) finish(cmd *cobra.Command, t *tree, runs []*staging, d
 		counts["unchanged"] += w.unchanged
 		for _, c := range w.sorted() {
 			counts[c.verb]++
+			c.path = filepath.Join(w.output, c.path)
 			changes = append(changes, c)
 		}
 	}
-	out := cmd.OutOrStdout()
+	var list bytes.Buffer
 	for _, c := range changes {
-		if _, err := fmt.Fprintf(out, "%s %s\n", c.verb, t.show(c.path)); err != nil {
-			return failed(err)
-		}
+		fmt.Fprintf(&list, "%s %s\n", c.verb, t.show(c.path))
+	}
+	if _, err := cmd.OutOrStdout().Write(list.Bytes()); err != nil {
+		return failed(err)
 	}
 	if o.diff {
 		if err := diffs.print(); err != nil {
@@ -197,7 +200,7 @@ func (o *generateOptions) finish(cmd *cobra.Command, t *tree, runs []*staging, d
 		would = "would be "
 	}
 	fmt.Fprintf(cmd.ErrOrStderr(), "pairs: %s%d created, %d changed, %d removed, %d unchanged\n",
-		would, counts["created"], counts["changed"], counts["removed"], counts["unchanged"])
+		would, counts[created], counts[changed], counts[removed], counts["unchanged"])
 	if o.check && len(changes) > 0 {
 		return &exitError{code: exitFindings, err: withHint(fmt.Errorf("files that would change: %d", len(changes)), "clusterpair generate -f %s", o.path)}
 	}

@@ -195,9 +195,17 @@ func (plainWriter) Encrypt(_ context.Context, _, _ string, plain *yaml.Node, _ [
 
 // change is what a run does to one file.
 type change struct {
-	verb string // created, changed, removed
-	path string // relative to the kustomization
+	verb   string // created, changed, removed
+	path   string // relative to the output directory
+	number int    // of the file in the staging directory
 }
+
+// The verbs of a change.
+const (
+	created = "created"
+	changed = "changed"
+	removed = "removed"
+)
 
 // staging writes the files of a run all or none: it collects them in a
 // directory beside their places and moves them there at the end.
@@ -207,13 +215,17 @@ type staging struct {
 	dry    bool   // only tell what would change
 
 	mu        sync.Mutex
-	dir       string // relative to the root; made with the first file
-	stage     *os.Root
-	made      []string
 	changes   []change
-	staged    []string // the file's place, in order of its number in dir
 	unchanged int
-	kept      map[string]bool
+	kept      map[string]bool // the paths that this run renders
+
+	// out is the output directory and stage the staging directory in it; both
+	// are opened with the first change. made and madeAbove are the directories
+	// made on the way, below and above out.
+	out, stage      *os.Root
+	name            string
+	made, madeAbove []string
+	present         map[string]bool
 }
 
 // stagingPrefix names the directories of runs under way.
@@ -222,77 +234,87 @@ const stagingPrefix = ".clusterpair-"
 // add takes in the document of one pair. It may be called from several
 // goroutines.
 func (w *staging) add(r generator.Result) error {
-	path := pairFile(w.output, r.Namespace, r.Name)
+	path := pairFile("", r.Namespace, r.Name)
+	stage, number, err := w.note(path, r)
+	if stage == nil || err != nil {
+		return err
+	}
+	if err := stage.WriteFile(stagedName(number), r.Document, 0o644); err != nil {
+		return failed(fmt.Errorf("write %s: %w", w.tree.show(filepath.Join(w.output, path)), cause(err)))
+	}
+	return nil
+}
+
+// note notes what becomes of a file, and says where to stage it if it changes.
+func (w *staging) note(path string, r generator.Result) (stage *os.Root, number int, err error) {
 	w.mu.Lock()
+	defer w.mu.Unlock()
 	if w.kept == nil {
 		w.kept = make(map[string]bool)
 	}
 	w.kept[path] = true
 	if bytes.Equal(r.Document, r.Previous) {
 		w.unchanged++
-		w.mu.Unlock()
-		return nil
+		return nil, 0, nil
 	}
-	verb := "created"
+	c := change{verb: created, path: path, number: len(w.changes)}
 	if r.Previous != nil {
-		verb = "changed"
+		c.verb = changed
 	}
-	w.changes = append(w.changes, change{verb, path})
+	w.changes = append(w.changes, c)
 	if w.dry {
-		w.mu.Unlock()
-		return nil
+		return nil, 0, nil
 	}
 	if err := w.begin(); err != nil {
-		w.mu.Unlock()
-		return failed(err)
+		return nil, 0, failed(err)
 	}
-	number := len(w.staged)
-	w.staged = append(w.staged, path)
-	w.mu.Unlock()
-	if err := w.stage.WriteFile(stagedName(number), r.Document, 0o644); err != nil {
-		return failed(fmt.Errorf("write %s: %w", w.tree.show(path), cause(err)))
+	return w.stage, c.number, nil
+}
+
+// begin makes the output directory and the staging directory in it. The lock
+// is held.
+func (w *staging) begin() error {
+	if w.stage != nil {
+		return nil
+	}
+	rel, err := w.tree.inside(w.output)
+	if err != nil {
+		return err
+	}
+	if err := w.mkdir(w.tree.root, rel, &w.madeAbove); err != nil {
+		return fmt.Errorf("make %s: %w", w.tree.show(w.output), cause(err))
+	}
+	name := stagingPrefix + rand.Text()[:10]
+	w.out, err = w.tree.root.OpenRoot(rel)
+	if err == nil {
+		err = w.out.Mkdir(name, 0o700)
+	}
+	if err == nil {
+		w.name = name
+		w.stage, err = w.out.OpenRoot(name)
+	}
+	if err != nil {
+		return withHint(fmt.Errorf("write to %s: %w", w.tree.show(w.output), cause(err)), "ls -ld %s", w.tree.show(w.output))
 	}
 	return nil
 }
 
-// begin makes the staging directory. The lock is held.
-func (w *staging) begin() error {
-	if w.dir != "" {
-		return nil
-	}
-	out, err := w.tree.inside(w.output)
-	if err != nil {
-		return err
-	}
-	if err := w.mkdir(out); err != nil {
-		return fmt.Errorf("make %s: %w", w.tree.show(w.output), cause(err))
-	}
-	dir := filepath.Join(out, stagingPrefix+rand.Text()[:10])
-	if err := w.tree.root.Mkdir(dir, 0o700); err != nil {
-		return withHint(fmt.Errorf("write to %s: %w", w.tree.show(w.output), cause(err)), "ls -ld %s", w.tree.show(w.output))
-	}
-	w.dir = dir
-	stage, err := w.tree.root.OpenRoot(dir)
-	w.stage = stage
-	return err
-}
-
-// mkdir makes a directory and those above it, and remembers what it made.
-func (w *staging) mkdir(dir string) error {
-	if info, err := w.tree.root.Stat(dir); err == nil {
+// mkdir makes a directory and those above it, and notes what it made.
+func (w *staging) mkdir(root *os.Root, dir string, made *[]string) error {
+	if info, err := root.Stat(dir); err == nil {
 		if !info.IsDir() {
 			return errors.New("a file stands in the way of the directory")
 		}
 		return nil
 	}
 	if parent := filepath.Dir(dir); parent != "." {
-		if err := w.mkdir(parent); err != nil {
+		if err := w.mkdir(root, parent, made); err != nil {
 			return err
 		}
 	}
-	err := w.tree.root.Mkdir(dir, 0o755)
+	err := root.Mkdir(dir, 0o755)
 	if err == nil {
-		w.made = append(w.made, dir)
+		*made = append(*made, dir)
 	} else if errors.Is(err, fs.ErrExist) {
 		err = nil
 	}
@@ -311,23 +333,31 @@ func (w *staging) prune(configName string, each func(path string, data []byte)) 
 	}
 	mark := []byte(" " + generator.AnnotationGeneratedBy + ": " + configName + "\n")
 	return fs.WalkDir(w.tree.root.FS(), filepath.ToSlash(out), func(path string, d fs.DirEntry, err error) error {
-		switch {
-		case errors.Is(err, fs.ErrNotExist):
-			return nil
-		case err != nil:
-			return failed(fmt.Errorf("read %s: %w", w.tree.show(w.tree.relative(path)), cause(err)))
-		case d.IsDir() && strings.HasPrefix(d.Name(), "."):
-			return fs.SkipDir
-		case d.IsDir() || filepath.Ext(path) != ".yaml" || w.kept[w.tree.relative(path)]:
+		if errors.Is(err, fs.ErrNotExist) {
 			return nil
 		}
-		data, err := w.tree.root.ReadFile(path)
+		var rel string
+		var data []byte
+		if err == nil {
+			if d.IsDir() && strings.HasPrefix(d.Name(), ".") {
+				return fs.SkipDir
+			}
+			if d.IsDir() || filepath.Ext(path) != ".yaml" {
+				return nil
+			}
+			if rel, err = filepath.Rel(out, filepath.FromSlash(path)); err == nil {
+				if w.kept[rel] {
+					return nil
+				}
+				data, err = w.tree.read(filepath.FromSlash(path))
+			}
+		}
 		if err != nil {
 			return failed(fmt.Errorf("read %s: %w", w.tree.show(w.tree.relative(path)), cause(err)))
 		}
 		if isRendered(data) && bytes.Contains(data, mark) {
-			w.changes = append(w.changes, change{"removed", w.tree.relative(path)})
-			each(w.tree.relative(path), data)
+			w.changes = append(w.changes, change{verb: removed, path: rel, number: len(w.changes)})
+			each(rel, data)
 		}
 		return nil
 	})
@@ -337,72 +367,63 @@ func (w *staging) prune(configName string, each func(path string, data []byte)) 
 // If one cannot be moved it puts back what it had moved, so that the files are
 // those of this run or those of the run before.
 func (w *staging) commit() (err error) {
-	defer func() {
-		if err != nil {
-			err = failed(err)
-		}
-		w.abort()
-	}()
-	if w.dry {
+	defer w.abort()
+	if w.dry || len(w.changes) == 0 {
 		return nil
+	}
+	if err := w.begin(); err != nil {
+		return failed(err)
 	}
 	var undo []func() error
-	defer func() {
-		if err == nil {
-			return
-		}
-		for _, f := range slices.Backward(undo) {
-			err = errors.Join(err, f())
-		}
-	}()
-	root := w.tree.root
-	replace := func(number int, path string) error {
-		place, err := w.tree.inside(path)
+	for _, c := range w.sorted() {
+		back, err := w.replace(c)
 		if err != nil {
-			return err
+			err = fmt.Errorf("write %s: %w; all files are as they were", w.tree.show(filepath.Join(w.output, c.path)), cause(err))
+			for _, f := range slices.Backward(undo) {
+				err = errors.Join(err, f())
+			}
+			return failed(err)
 		}
-		if err := w.mkdir(filepath.Dir(place)); err != nil {
-			return err
-		}
-		backup := filepath.Join(w.dir, fmt.Sprintf("%d.before", number))
-		switch err := root.Link(place, backup); {
-		case err == nil:
-			undo = append(undo, func() error { return root.Rename(backup, place) })
-		case errors.Is(err, fs.ErrNotExist):
-			undo = append(undo, func() error { return root.Remove(place) })
-		default:
-			return err
-		}
-		if err := root.Rename(filepath.Join(w.dir, stagedName(number)), place); err != nil {
-			undo = undo[:len(undo)-1]
-			return err
-		}
-		return nil
+		undo = append(undo, back)
 	}
-	for number, path := range w.staged {
-		if err := replace(number, path); err != nil {
-			return fmt.Errorf("write %s: %w; all files are as they were", w.tree.show(path), cause(err))
-		}
-	}
-	for i, c := range w.changes {
-		if c.verb != "removed" {
-			continue
-		}
-		place, err := w.tree.inside(c.path)
-		if err == nil {
-			err = w.begin()
-		}
-		away := filepath.Join(w.dir, fmt.Sprintf("%d.removed", i))
-		if err == nil {
-			err = root.Rename(place, away)
-		}
-		if err != nil {
-			return fmt.Errorf("remove %s: %w; all files are as they were", w.tree.show(c.path), cause(err))
-		}
-		undo = append(undo, func() error { return root.Rename(away, place) })
-	}
-	w.made = nil
+	w.made, w.madeAbove = nil, nil
 	return nil
+}
+
+// replace does one change and returns what undoes it. A hard link keeps the
+// file of before until the run is done; where there are no links a file is
+// replaced all the same, and cannot be put back.
+func (w *staging) replace(c change) (undo func() error, err error) {
+	staged := filepath.Join(w.name, stagedName(c.number))
+	before := filepath.Join(w.name, fmt.Sprintf("%d.before", c.number))
+	switch c.verb {
+	case created:
+		if dir := filepath.Dir(c.path); !w.present[dir] {
+			if err := w.mkdir(w.out, dir, &w.made); err != nil {
+				return nil, err
+			}
+			if w.present == nil {
+				w.present = make(map[string]bool)
+			}
+			w.present[dir] = true
+		}
+		if err := w.out.Link(staged, c.path); errors.Is(err, fs.ErrExist) {
+			return nil, errors.New("somebody else has made the file meanwhile")
+		} else if err != nil {
+			if err := w.out.Rename(staged, c.path); err != nil {
+				return nil, err
+			}
+		}
+		return func() error { return w.out.Remove(c.path) }, nil
+	case changed:
+		undo = func() error { return nil }
+		if w.out.Link(c.path, before) == nil {
+			undo = func() error { return w.out.Rename(before, c.path) }
+		}
+		return undo, w.out.Rename(staged, c.path)
+	default:
+		return func() error { return w.out.Rename(before, c.path) }, w.out.Rename(c.path, before)
+	}
 }
 
 // abort removes what the run staged, and the directories that it made for it.
@@ -410,13 +431,19 @@ func (w *staging) abort() {
 	if w.stage != nil {
 		w.stage.Close()
 	}
-	if w.dir != "" {
-		w.tree.root.RemoveAll(w.dir)
+	if w.out != nil {
+		if w.name != "" {
+			w.out.RemoveAll(w.name)
+		}
+		for _, dir := range slices.Backward(w.made) {
+			w.out.Remove(dir) // fails where others have put files meanwhile
+		}
+		w.out.Close()
 	}
-	for _, dir := range slices.Backward(w.made) {
-		w.tree.root.Remove(dir) // fails where others have put files meanwhile
+	for _, dir := range slices.Backward(w.madeAbove) {
+		w.tree.root.Remove(dir)
 	}
-	w.dir, w.stage, w.made = "", nil, nil
+	w.out, w.stage, w.name, w.made, w.madeAbove = nil, nil, "", nil, nil
 }
 
 // sweep removes what interrupted runs have left. A run under way would lose

@@ -23,14 +23,13 @@ type secretFiles struct {
 	tree   *tree
 	safe   *sopsfile.Safe
 	stream map[string]*yaml.Node
-	names  []string
-	paths  map[string]string // what is shown to the path within the tree
+	names  []string // of the stream, then of the files, as messages show them
 }
 
 // openSecrets lists the files of a config. It rewrites destination.file of
 // each pair to the name that Files gives for it.
 func openSecrets(t *tree, safe *sopsfile.Safe, c *generator.Config, stream map[string]*yaml.Node) (*secretFiles, error) {
-	s := &secretFiles{tree: t, safe: safe, stream: stream, paths: make(map[string]string)}
+	s := &secretFiles{tree: t, safe: safe, stream: stream}
 	add := func(pattern string, at report.Position) error {
 		files, err := t.expand(pattern, filepath.Clean(c.Spec.Output))
 		if err != nil {
@@ -38,7 +37,7 @@ func openSecrets(t *tree, safe *sopsfile.Safe, c *generator.Config, stream map[s
 				Message: err.Error(), Hint: "paths are relative to the kustomization: see what is there with ls " + t.shown}
 		}
 		for _, f := range files {
-			s.paths[t.show(f)] = f
+			s.names = append(s.names, t.show(f))
 		}
 		return nil
 	}
@@ -56,7 +55,8 @@ func openSecrets(t *tree, safe *sopsfile.Safe, c *generator.Config, stream map[s
 			p.Destination.File = t.show(file)
 		}
 	}
-	s.names = append(slices.Sorted(maps.Keys(stream)), slices.Sorted(maps.Keys(s.paths))...)
+	slices.Sort(s.names)
+	s.names = append(slices.Sorted(maps.Keys(stream)), slices.Compact(s.names)...)
 	return s, nil
 }
 
@@ -71,7 +71,7 @@ func (s *secretFiles) Documents(ctx context.Context, name string) ([]*yaml.Node,
 		}
 		return decryptStreamed(ctx, s.safe, doc, name)
 	}
-	data, err := s.tree.readFile(s.paths[name])
+	data, err := s.tree.readFile(s.tree.hide(name))
 	if err != nil {
 		return nil, failed(err)
 	}

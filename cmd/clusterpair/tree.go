@@ -53,7 +53,9 @@ func openTree(dir string) (*tree, error) {
 // Close closes the tree.
 func (t *tree) Close() error {
 	for _, d := range t.directories {
-		d.Close() // read-only
+		if d != nil {
+			d.Close() // read-only
+		}
 	}
 	return t.root.Close()
 }
@@ -87,6 +89,18 @@ func (t *tree) inside(path string) (string, error) {
 
 // show is how messages name a path relative to the kustomization.
 func (t *tree) show(path string) string { return filepath.Join(t.shown, path) }
+
+// hide turns what show gave back into the path.
+func (t *tree) hide(shown string) string {
+	if t.shown == "." {
+		return shown
+	}
+	rel, err := filepath.Rel(t.shown, shown)
+	if err != nil {
+		return shown // show has joined the two, so that there is a way between them
+	}
+	return rel
+}
 
 // abs is the absolute path of one relative to the kustomization.
 func (t *tree) abs(path string) string { return filepath.Join(t.root.Name(), t.base, path) }
@@ -146,7 +160,8 @@ func (t *tree) open(rel string) (*os.File, error) {
 	return t.root.OpenFile(rel, flags, 0)
 }
 
-// directory is an open directory of the tree, nil if there is none.
+// directory is an open directory of the tree, nil if there was none when it was
+// asked for first.
 func (t *tree) directory(dir string) *os.Root {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -158,7 +173,7 @@ func (t *tree) directory(dir string) *os.Root {
 	}
 	d, err := t.root.OpenRoot(dir)
 	if err != nil {
-		return nil
+		d = nil
 	}
 	if t.directories == nil {
 		t.directories = make(map[string]*os.Root)
