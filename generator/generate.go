@@ -18,6 +18,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.yaml.in/yaml/v3"
@@ -59,7 +60,8 @@ type Inputs struct {
 	Plaintext bool
 	// Now decides about expiry.
 	Now time.Time
-	// Progress, if set, is told after each file how many are done.
+	// Progress, if set, is told after each file how many are done, from several
+	// goroutines at once.
 	Progress func(done, total int)
 	// Consumed, if set, is told each file that a pair was rendered from.
 	Consumed func(file string)
@@ -88,33 +90,22 @@ func Generate(ctx context.Context, c *Config, in Inputs, emit func(Result) error
 	}
 	files := in.Secrets.Files()
 	group, ctx := errgroup.WithContext(ctx)
-	next := make(chan string)
-	group.Go(func() error {
-		defer close(next)
-		for _, f := range files {
-			select {
-			case next <- f:
-			case <-ctx.Done():
-				return ctx.Err()
-			}
-		}
-		return nil
-	})
-	done := 0
-	for range runtime.GOMAXPROCS(0) {
+	var next, done atomic.Int64
+	for range min(runtime.GOMAXPROCS(0), len(files)) {
 		group.Go(func() error {
-			for file := range next {
-				if err := r.file(ctx, file); err != nil {
+			for ctx.Err() == nil {
+				i := int(next.Add(1)) - 1
+				if i >= len(files) {
+					return nil
+				}
+				if err := r.file(ctx, files[i]); err != nil {
 					return err
 				}
 				if in.Progress != nil {
-					r.mu.Lock()
-					done++
-					in.Progress(done, len(files))
-					r.mu.Unlock()
+					in.Progress(int(done.Add(1)), len(files))
 				}
 			}
-			return nil
+			return ctx.Err()
 		})
 	}
 	err := group.Wait()

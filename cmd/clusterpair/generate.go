@@ -345,6 +345,7 @@ func mask(document []byte) []byte {
 
 // progress shows on a terminal how far a long run is.
 type progress struct {
+	mu    sync.Mutex
 	w     io.Writer
 	what  string
 	start time.Time
@@ -363,8 +364,13 @@ func newProgress(w io.Writer, what string) *progress {
 // update shows the count of a run that has taken more than a second, ten times
 // a second at most.
 func (p *progress) update(done, total int) {
+	if p.w == nil {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	now := time.Now()
-	if p.w == nil || now.Sub(p.start) < time.Second || now.Sub(p.last) < 100*time.Millisecond {
+	if now.Sub(p.start) < time.Second || now.Sub(p.last) < 100*time.Millisecond {
 		return
 	}
 	p.last, p.shown = now, true
@@ -373,6 +379,8 @@ func (p *progress) update(done, total int) {
 
 // done clears the line.
 func (p *progress) done() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	if p.shown {
 		fmt.Fprint(p.w, "\r\033[K")
 	}
