@@ -15,21 +15,21 @@ help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "%-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## Build bin/clusterpair
-	CGO_ENABLED=0 go build -trimpath -ldflags='-s -w' -o bin/clusterpair ./cmd/clusterpair
+	@CGO_ENABLED=0 go build -trimpath -ldflags='-s -w' -o bin/clusterpair ./cmd/clusterpair
 
 tools: $(TOOLS) ## Build the pinned kustomize, sops, age-keygen and staticcheck into bin/
 
 bin/kustomize: tools/go.mod
-	CGO_ENABLED=0 go build -C tools -trimpath -ldflags='-s -w' -o ../bin/ sigs.k8s.io/kustomize/kustomize/v5
+	@CGO_ENABLED=0 go build -C tools -trimpath -ldflags='-s -w' -o ../bin/ sigs.k8s.io/kustomize/kustomize/v5
 bin/sops: tools/go.mod
-	CGO_ENABLED=0 go build -C tools -trimpath -ldflags='-s -w' -o ../bin/ github.com/getsops/sops/v3/cmd/sops
+	@CGO_ENABLED=0 go build -C tools -trimpath -ldflags='-s -w' -o ../bin/ github.com/getsops/sops/v3/cmd/sops
 bin/age-keygen: tools/go.mod
-	CGO_ENABLED=0 go build -C tools -trimpath -ldflags='-s -w' -o ../bin/ filippo.io/age/cmd/age-keygen
+	@CGO_ENABLED=0 go build -C tools -trimpath -ldflags='-s -w' -o ../bin/ filippo.io/age/cmd/age-keygen
 bin/staticcheck: tools/go.mod
-	CGO_ENABLED=0 go build -C tools -trimpath -ldflags='-s -w' -o ../bin/ honnef.co/go/tools/cmd/staticcheck
+	@CGO_ENABLED=0 go build -C tools -trimpath -ldflags='-s -w' -o ../bin/ honnef.co/go/tools/cmd/staticcheck
 
 demo: build bin/kustomize ## Run kustomize build on this repository: an encrypted ClusterPair
-	PATH="$$PWD/bin:$$PATH" SOPS_AGE_KEY_FILE=$(DEMO_KEY) kustomize build --enable-alpha-plugins --enable-exec .
+	@PATH="$$PWD/bin:$$PATH" SOPS_AGE_KEY_FILE=$(DEMO_KEY) kustomize build --enable-alpha-plugins --enable-exec .
 
 test: tools ## Run all tests
 	CLUSTERPAIR_TOOLS="$$PWD/bin" go test ./...

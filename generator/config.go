@@ -204,6 +204,16 @@ func (c *Config) complete() []report.Finding {
 		c.Spec.Output = "rendered"
 	}
 	seen := make(map[string]report.Position, len(c.Spec.Pairs))
+	inherited := false // whether a pair over one fabric has the mode of the spec
+	mode := func(own string, at report.Position, o Options) {
+		switch {
+		case o.any():
+		case own == "":
+			inherited = true
+		default:
+			findings = append(findings, c.checkMode(own, at)...)
+		}
+	}
 	for i := range c.Spec.Pairs {
 		p := &c.Spec.Pairs[i]
 		if p.Namespace == "" {
@@ -219,11 +229,22 @@ func (c *Config) complete() []report.Finding {
 				Hint: "give one of the two another name or namespace"})
 		}
 		seen[id] = p.Position
+		mode(p.Mode, p.modePosition, p.Options)
 	}
-	if s := c.Spec.Selector; s != nil && s.Namespace == "" {
-		if s.Namespace = c.Spec.Namespace; s.Namespace == "" {
-			findings = append(findings, noNamespace(s.position, "selector"))
+	if s := c.Spec.Selector; s != nil {
+		if s.Namespace == "" {
+			if s.Namespace = c.Spec.Namespace; s.Namespace == "" {
+				findings = append(findings, noNamespace(s.position, "selector"))
+			}
 		}
+		mode(s.Mode, s.modePosition, s.Options)
+	}
+	if inherited {
+		at := c.modePosition
+		if c.Spec.Mode == "" {
+			at = c.Position
+		}
+		findings = append(findings, c.checkMode(c.Spec.Mode, at)...)
 	}
 	return findings
 }

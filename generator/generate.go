@@ -84,7 +84,7 @@ type Result struct {
 // used. An error means that the run could not be done: a file, a key or the
 // network failed, emit did, or ctx ended.
 func Generate(ctx context.Context, c *Config, in Inputs, emit func(Result) error) ([]report.Finding, error) {
-	r := &run{config: c, in: in, emit: emit, jobs: make([]*job, len(c.Spec.Pairs)), rendered: make(map[string]report.Position), said: make(map[string]bool)}
+	r := &run{config: c, in: in, emit: emit, jobs: make([]*job, len(c.Spec.Pairs)), rendered: make(map[string]report.Position)}
 	for i := range c.Spec.Pairs {
 		r.addJob(i, &c.Spec.Pairs[i])
 	}
@@ -131,7 +131,7 @@ type run struct {
 	mu       sync.Mutex
 	findings []report.Finding
 	rendered map[string]report.Position
-	said     map[string]bool
+	unread   bool     // whether a file could not be read
 	others   []string // names of Secrets that no pair wanted, for hints
 	matched  bool     // whether the selector has matched anything
 }
@@ -176,7 +176,9 @@ func (r *run) file(ctx context.Context, file string) error {
 	var finding report.Finding
 	if errors.As(err, &finding) {
 		r.report(finding)
-		r.once(unread)
+		r.mu.Lock()
+		r.unread = true
+		r.mu.Unlock()
 		return nil
 	} else if err != nil {
 		return err
@@ -376,7 +378,6 @@ func (r *run) render(ctx context.Context, j *job) error {
 		return nil
 	}
 
-	r.report(r.config.checkMode(p, r.once)...)
 	previous, err := r.in.Encrypter.Previous(p.Namespace, p.Name)
 	if err != nil {
 		return r.finding(err)
@@ -390,7 +391,7 @@ func (r *run) render(ctx context.Context, j *job) error {
 		}
 	}
 	plain := r.config.render(p, j.destination, j.token, salt)
-	// The schema knows the mode rule, too; checkMode has said it at the place
+	// The schema knows the mode rule, too; ParseConfig has said it at the place
 	// in the config that decides it.
 	findings := slices.DeleteFunc(
 		schema.Validate("#"+ClusterPairKind, plain, at.File, schema.Options{StorkVersion: r.config.Spec.StorkVersion}),
@@ -413,13 +414,10 @@ func (r *run) render(ctx context.Context, j *job) error {
 	return r.emit(Result{Namespace: p.Namespace, Name: p.Name, Index: j.index, Document: document, Previous: previous})
 }
 
-// unread is the word that a file could not be read.
-const unread = "unread"
-
 // missing reports the pairs whose Secrets were not found, unless they may
 // stand in a file that could not be read.
 func (r *run) missing() {
-	if r.said[unread] {
+	if r.unread {
 		return
 	}
 	for _, j := range r.jobs {
@@ -477,15 +475,6 @@ func (r *run) finding(err error) error {
 		return nil
 	}
 	return err
-}
-
-// once tells whether it is called with this word for the first time.
-func (r *run) once(word string) bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	first := !r.said[word]
-	r.said[word] = true
-	return first
 }
 
 func (j *job) fail() {

@@ -130,26 +130,13 @@ func (c *Config) oneFabricMode(p *Pair) string {
 	return cmp.Or(p.Mode, c.Spec.Mode, "DisasterRecovery")
 }
 
-// checkMode finds modes that do harm on a pair over one fabric. Findings about
-// spec.mode come once for each config, not for each pair.
-func (c *Config) checkMode(p *Pair, once func(string) bool) []report.Finding {
-	if p.Options.any() {
-		return nil
-	}
-	at, mode := p.modePosition, p.Mode
-	if mode == "" {
-		at, mode = c.modePosition, c.Spec.Mode
-	}
-	if (p.Mode == "" || p.Position == (report.Position{})) && !once("mode-on-single-fabric") {
-		return nil
-	}
+// checkMode finds a mode that does harm on a pair over one fabric: mode is ""
+// where the config leaves it to us.
+func (c *Config) checkMode(mode string, at report.Position) []report.Finding {
 	f := report.Finding{Rule: "mode-on-single-fabric", Severity: report.Error, Position: at, Path: "mode"}
 	switch {
 	case !c.version.known:
 		f.Severity = report.Warning
-		if f.Position.Line == 0 {
-			f.Position = c.Position
-		}
 		f.Message = "a mode on a pair over one fabric is right only for Stork 2.9 to 23.10; Stork 23.11 and later take the pair for an asynchronous one and do not fence on failover"
 		f.Hint = `name the Stork release of the source cluster: spec.storkVersion: "24.3" in a config, --stork-version 24.3 on the command line`
 	case mode == "":

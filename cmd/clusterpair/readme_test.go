@@ -1,0 +1,118 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// readmeOutput is a place in README.md that shows commands and what they print.
+var readmeOutput = regexp.MustCompile("(?s)<!-- output: ([^\n]*) -->\n```console\n(.*?)```\n<!-- /output -->")
+
+// TestReadme runs the commands whose output README.md shows. Lines longer than
+// a page are cut there. UPDATE=1 writes what they print.
+func TestReadme(t *testing.T) {
+	readme := read(t, "../../README.md")
+	env := commandEnvironment(t)
+	shown := 0
+	updated := readmeOutput.ReplaceAllStringFunc(readme, func(place string) string {
+		shown++
+		m := readmeOutput.FindStringSubmatch(place)
+		var b strings.Builder
+		for command := range strings.SplitSeq(m[1], "; ") {
+			b.WriteString("$ " + command + "\n")
+			// make builds the binary anew; what it runs then is the line below.
+			line := strings.Replace(command, "make demo", "kustomize build --enable-alpha-plugins --enable-exec .", 1)
+			cmd := exec.Command("sh", "-c", line)
+			cmd.Dir, cmd.Env = "../..", env
+			out, err := cmd.CombinedOutput()
+			if err != nil && !strings.Contains(string(out), "error:") {
+				t.Fatalf("%s: %v\n%s", command, err, out)
+			}
+			for l := range strings.Lines(string(out)) {
+				if l = strings.TrimSuffix(l, "\n"); len(l) > 96 && !strings.Contains(l, "error:") && !strings.Contains(l, "hint:") {
+					l = l[:95] + "…"
+				}
+				b.WriteString(l + "\n")
+			}
+		}
+		return strings.Replace(place, "```console\n"+m[2]+"```", "```console\n"+b.String()+"```", 1)
+	})
+	if shown < 2 {
+		t.Fatalf("README.md shows the output of %d places", shown)
+	}
+	if updated == readme {
+		return
+	}
+	if os.Getenv("UPDATE") == "" {
+		t.Fatalf("README.md shows other output than the commands print; UPDATE=1 writes it:\n%s", updated)
+	}
+	if err := os.WriteFile("../../README.md", []byte(updated), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestExamples runs generate and build in every example: what is committed is
+// what they render.
+func TestExamples(t *testing.T) {
+	env := commandEnvironment(t)
+	configs, err := filepath.Glob("../../examples/*/kustomization.yaml")
+	if err != nil || len(configs) < 2 {
+		t.Fatalf("%d examples, %v", len(configs), err)
+	}
+	for _, config := range configs {
+		dir := filepath.Dir(config)
+		t.Run(filepath.Base(dir), func(t *testing.T) {
+			output := func(name string, args ...string) []byte {
+				t.Helper()
+				cmd := exec.Command(name, args...)
+				var stdout, stderr bytes.Buffer
+				cmd.Dir, cmd.Env, cmd.Stdout, cmd.Stderr = dir, env, &stdout, &stderr
+				if err := cmd.Run(); err != nil {
+					t.Fatalf("%s %s: %v\n%s%s", name, strings.Join(args, " "), err, &stdout, &stderr)
+				}
+				return stdout.Bytes()
+			}
+			sh := func(script string) []byte { return output("sh", "-c", script) }
+			if out := sh("clusterpair generate --check"); len(out) > 0 {
+				t.Errorf("generate --check prints %s", out)
+			}
+			files, err := filepath.Glob(filepath.Join(dir, "rendered", "*", "*.yaml"))
+			if err != nil || len(files) == 0 {
+				t.Fatalf("nothing is rendered: %v", err)
+			}
+			var documents []string
+			for _, file := range files {
+				documents = append(documents, read(t, file))
+				rel, err := filepath.Rel(dir, file)
+				if err != nil {
+					t.Fatal(err)
+				}
+				sh("sops decrypt " + rel)
+			}
+			want := strings.Join(documents, "---\n")
+			for _, build := range []string{"clusterpair build", "kustomize build --enable-alpha-plugins --enable-exec ."} {
+				if got := string(sh(build)); got != want {
+					t.Errorf("%s prints something else than generate committed:\n%s", build, got)
+				}
+			}
+		})
+	}
+}
+
+// commandEnvironment has clusterpair, kustomize and sops in its PATH and the
+// demo key at hand.
+func commandEnvironment(t *testing.T) []string {
+	t.Helper()
+	bin := t.TempDir()
+	cmd := exec.Command("go", "build", "-o", bin+"/", ".")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("build: %v\n%s", err, out)
+	}
+	path := strings.Join([]string{bin, tools(t), os.Getenv("PATH")}, string(filepath.ListSeparator))
+	return append(os.Environ(), "PATH="+path, "SOPS_AGE_KEY_FILE="+filepath.Join(fixtures(t), "keys", "demo.agekey"))
+}
