@@ -20,7 +20,6 @@ import (
 // or differs in the way that the table names.
 func TestStorkctl(t *testing.T) {
 	const (
-		same = ""
 		// What storkctl prints for a pair without storage options is not to be
 		// applied as it is: its help asks to edit the line.
 		placeholder = "options: storkctl leaves the placeholder insert_storage_options_here"
