@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -81,14 +82,17 @@ type generateOptions struct {
 
 // run renders the configs of a file or a directory. All of them are rendered
 // before the first file is written.
-func (o *generateOptions) run(cmd *cobra.Command) (err error) {
-	t, configs, err := openConfigs(o.path)
+func (o *generateOptions) run(cmd *cobra.Command) error {
+	configs, err := openConfigs(o.path)
+	defer func() {
+		for _, c := range configs {
+			c.tree.Close()
+		}
+	}()
 	if err != nil {
 		return runError(cmd, err)
 	}
-	defer t.Close()
 
-	safe := sopsfile.New(nil)
 	var runs []*staging
 	defer func() {
 		for _, w := range runs {
@@ -102,21 +106,22 @@ func (o *generateOptions) run(cmd *cobra.Command) (err error) {
 		findings = append(findings, bad...)
 		if c != nil {
 			c.Spec.Files = append(c.Spec.Files, found.resources...)
-			w := &staging{tree: t, output: filepath.Clean(c.Spec.Output), dry: o.check || o.dryRun}
+			w := &staging{tree: found.tree, output: filepath.Clean(c.Spec.Output), dry: o.check || o.dryRun}
 			w.sweep()
 			parsed, runs = append(parsed, c), append(runs, w)
 		}
 	}
-	diffs := &diffPrinter{w: cmd.OutOrStdout(), tree: t}
+	safe := sopsfile.New(nil)
+	diffs := &diffPrinter{w: cmd.OutOrStdout()}
 	renderedBy := make(map[string]report.Position)
 	for i, c := range parsed {
-		more, err := o.config(cmd, t, safe, c, runs[i], diffs)
+		more, err := o.config(cmd, safe, c, runs[i], diffs)
 		findings = append(findings, more...)
 		for path := range runs[i].kept {
-			path = filepath.Join(runs[i].output, path)
+			path = runs[i].show(path)
 			if first, twice := renderedBy[path]; twice {
 				findings = append(findings, report.Finding{Rule: "duplicate-pair", Severity: report.Error, Position: c.Position,
-					Message: fmt.Sprintf("%s is rendered by this config and by the one at %s", t.show(path), first),
+					Message: fmt.Sprintf("%s is rendered by this config and by the one at %s", path, first),
 					Hint:    "give one of the two pairs another name or namespace, or one of the configs another output"})
 			}
 			renderedBy[path] = c.Position
@@ -132,16 +137,19 @@ func (o *generateOptions) run(cmd *cobra.Command) (err error) {
 	if err := printFindings(cmd, findings); err != nil {
 		return err
 	}
-	return o.finish(cmd, t, runs, diffs)
+	if err := commitAll(cmd.Context(), runs); err != nil {
+		return err
+	}
+	return o.tell(cmd, runs, diffs)
 }
 
 // config renders one config into its staging.
-func (o *generateOptions) config(cmd *cobra.Command, t *tree, safe *sopsfile.Safe, c *generator.Config, w *staging, diffs *diffPrinter) ([]report.Finding, error) {
-	secrets, err := openSecrets(t, safe, c, nil)
+func (o *generateOptions) config(cmd *cobra.Command, safe *sopsfile.Safe, c *generator.Config, w *staging, diffs *diffPrinter) ([]report.Finding, error) {
+	secrets, err := openSecrets(w.tree, safe, c, nil)
 	if err != nil {
 		return nil, err
 	}
-	seal, err := newSealer(t, safe, c)
+	seal, err := newSealer(w.tree, safe, c)
 	if err != nil {
 		return nil, err
 	}
@@ -151,42 +159,50 @@ func (o *generateOptions) config(cmd *cobra.Command, t *tree, safe *sopsfile.Saf
 		Secrets: secrets, Encrypter: seal, Now: time.Now(), Progress: bar.update,
 	}, func(r generator.Result) error {
 		if o.diff {
-			diffs.add(filepath.Join(w.output, pairFile("", r.Namespace, r.Name)), r.Previous, r.Document)
+			diffs.add(w.show(pairFile("", r.Namespace, r.Name)), r.Previous, r.Document)
 		}
 		return w.add(r)
 	})
 	if err == nil && !report.HasErrors(findings) {
 		err = w.prune(c.Metadata.Name, func(path string, data []byte) {
 			if o.diff {
-				diffs.add(filepath.Join(w.output, path), data, nil)
+				diffs.add(w.show(path), data, nil)
 			}
 		})
 	}
 	return findings, err
 }
 
-// finish writes the files, unless it is only to tell, and says what it did.
-func (o *generateOptions) finish(cmd *cobra.Command, t *tree, runs []*staging, diffs *diffPrinter) error {
+// commitAll writes the files of all configs, or none.
+func commitAll(ctx context.Context, runs []*staging) error {
+	for i, w := range runs {
+		err := ctx.Err()
+		if err == nil {
+			err = w.commit()
+		}
+		if err != nil {
+			for _, before := range slices.Backward(runs[:i]) {
+				err = errors.Join(err, before.rollback())
+			}
+			return failed(err)
+		}
+	}
+	return nil
+}
+
+// tell says what a run did, or would do.
+func (o *generateOptions) tell(cmd *cobra.Command, runs []*staging, diffs *diffPrinter) error {
 	counts := make(map[string]int)
-	var changes []change
+	unchanged := 0
+	var list bytes.Buffer
 	for _, w := range runs {
-		if cmd.Context().Err() != nil {
-			return cmd.Context().Err()
-		}
-		if err := w.commit(); err != nil {
-			return err
-		}
-		counts["unchanged"] += w.unchanged
+		unchanged += w.unchanged
 		for _, c := range w.sorted() {
 			counts[c.verb]++
-			c.path = filepath.Join(w.output, c.path)
-			changes = append(changes, c)
+			fmt.Fprintf(&list, "%s %s\n", c.verb, w.show(c.path))
 		}
 	}
-	var list bytes.Buffer
-	for _, c := range changes {
-		fmt.Fprintf(&list, "%s %s\n", c.verb, t.show(c.path))
-	}
+	changes := list.Len() > 0
 	if _, err := cmd.OutOrStdout().Write(list.Bytes()); err != nil {
 		return failed(err)
 	}
@@ -200,96 +216,16 @@ func (o *generateOptions) finish(cmd *cobra.Command, t *tree, runs []*staging, d
 		would = "would be "
 	}
 	fmt.Fprintf(cmd.ErrOrStderr(), "pairs: %s%d created, %d changed, %d removed, %d unchanged\n",
-		would, counts[created], counts[changed], counts[removed], counts["unchanged"])
-	if o.check && len(changes) > 0 {
-		return &exitError{code: exitFindings, err: withHint(fmt.Errorf("files that would change: %d", len(changes)), "clusterpair generate -f %s", o.path)}
+		would, counts[created], counts[changed], counts[removed], unchanged)
+	if o.check && changes {
+		return &exitError{code: exitFindings, err: withHint(errors.New("the rendered files are not what the config says"), "clusterpair generate -f %s", o.path)}
 	}
 	return nil
 }
 
-// openConfigs finds the configs to render and the tree of their kustomization:
-// a directory's, or, for a file, that of the nearest kustomization at or above
-// it that lists the file.
-func openConfigs(path string) (*tree, []foundConfig, error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil, nil, failed(withHint(fmt.Errorf("%s: %w", path, cause(err)), "name a function config or its directory with -f"))
-	}
-	if info.IsDir() {
-		t, err := openTree(path)
-		if err != nil {
-			return nil, nil, failed(err)
-		}
-		configs, err := findConfigs(t)
-		if err == nil {
-			configs = slices.DeleteFunc(configs, func(c foundConfig) bool { return c.kind == generator.DecryptorKind })
-			if len(configs) == 0 {
-				err = errNoConfig(path)
-			}
-		}
-		if err != nil {
-			t.Close()
-		}
-		return t, configs, err
-	}
-	dir := filepath.Dir(path)
-	t, err := openTree(dir)
-	if err != nil {
-		return nil, nil, failed(err)
-	}
-	configs, err := configsIn(t, filepath.Base(path))
-	if err == nil && len(configs) == 0 {
-		err = errNoConfig(path)
-	}
-	if err != nil {
-		t.Close()
-		return nil, nil, err
-	}
-	for up := dir; ; up = filepath.Join(up, "..") {
-		above, err := openTree(up)
-		if err != nil || above.root.Name() != t.root.Name() {
-			return t, configs, nil
-		}
-		if listed, err := findConfigs(above); err == nil && hasKustomization(above) {
-			for _, c := range listed {
-				if sameFile(c.file, path) {
-					t.Close()
-					listed = slices.DeleteFunc(listed, func(c foundConfig) bool { return !sameFile(c.file, path) })
-					return above, listed, nil
-				}
-			}
-		}
-		atTop := above.base == "."
-		above.Close()
-		if atTop {
-			return t, configs, nil
-		}
-	}
-}
-
-func hasKustomization(t *tree) bool {
-	return slices.ContainsFunc(kustomizationFiles, func(name string) bool {
-		rel, err := t.inside(name)
-		if err == nil {
-			_, err = t.root.Stat(rel)
-		}
-		return err == nil
-	})
-}
-
-func sameFile(a, b string) bool {
-	x, err := os.Stat(a)
-	if err != nil {
-		return false
-	}
-	y, err := os.Stat(b)
-	return err == nil && os.SameFile(x, y)
-}
-
 // diffPrinter collects differences and prints them sorted by file.
 type diffPrinter struct {
-	w    io.Writer
-	tree *tree
+	w io.Writer
 
 	mu    sync.Mutex
 	diffs map[string][]byte
@@ -300,8 +236,7 @@ func (d *diffPrinter) add(path string, before, after []byte) {
 	if bytes.Equal(before, after) {
 		return
 	}
-	shown := d.tree.show(path)
-	text := diff.Diff("a/"+shown, mask(before), "b/"+shown, mask(after))
+	text := diff.Diff("a/"+path, mask(before), "b/"+path, mask(after))
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.diffs == nil {

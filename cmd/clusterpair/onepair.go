@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"time"
 
@@ -78,7 +77,7 @@ func (o *onePair) run(cmd *cobra.Command) error {
 		return runError(cmd, err)
 	}
 	if o.plaintext {
-		o.warn(cmd)
+		warnPlaintext(cmd, o.output)
 	}
 	if o.output == "" {
 		_, err = cmd.OutOrStdout().Write(result.Document)
@@ -431,30 +430,4 @@ func inline(c *clientcmdapi.Config) error {
 		user.Token = strings.TrimSpace(string(token))
 	}
 	return nil
-}
-
-// warn says so when clear text goes into a Git work tree.
-func (o *onePair) warn(cmd *cobra.Command) {
-	path := o.output
-	if path == "" {
-		if f, ok := cmd.OutOrStdout().(*os.File); ok && runtime.GOOS == "linux" {
-			info, err := f.Stat()
-			if err != nil || !info.Mode().IsRegular() {
-				return
-			}
-			path, _ = os.Readlink(fmt.Sprintf("/proc/self/fd/%d", f.Fd()))
-		}
-	}
-	if path == "" {
-		return
-	}
-	abs, err := filepath.Abs(path)
-	if err != nil {
-		return
-	}
-	if top, ok := workTree(filepath.Dir(abs)); ok {
-		_ = report.WriteText(cmd.ErrOrStderr(), []report.Finding{{Rule: "plaintext-credential", Severity: report.Warning, Position: report.Position{File: path},
-			Message: fmt.Sprintf("the credential of the destination is written in clear into the Git work tree %s", top),
-			Hint:    "encrypt it with --age RECIPIENT; never commit the file"}})
-	}
 }

@@ -226,6 +226,7 @@ type staging struct {
 	name            string
 	made, madeAbove []string
 	present         map[string]bool
+	undo            []func() error // what puts back each change that is made
 }
 
 // stagingPrefix names the directories of runs under way.
@@ -240,7 +241,7 @@ func (w *staging) add(r generator.Result) error {
 		return err
 	}
 	if err := stage.WriteFile(stagedName(number), r.Document, 0o644); err != nil {
-		return failed(fmt.Errorf("write %s: %w", w.tree.show(filepath.Join(w.output, path)), cause(err)))
+		return failed(fmt.Errorf("write %s: %w", w.show(path), cause(err)))
 	}
 	return nil
 }
@@ -366,29 +367,36 @@ func (w *staging) prune(configName string, each func(path string, data []byte)) 
 // commit moves the staged files to their places and removes what was pruned.
 // If one cannot be moved it puts back what it had moved, so that the files are
 // those of this run or those of the run before.
-func (w *staging) commit() (err error) {
-	defer w.abort()
+func (w *staging) commit() error {
 	if w.dry || len(w.changes) == 0 {
 		return nil
 	}
 	if err := w.begin(); err != nil {
 		return failed(err)
 	}
-	var undo []func() error
 	for _, c := range w.sorted() {
 		back, err := w.replace(c)
 		if err != nil {
-			err = fmt.Errorf("write %s: %w; all files are as they were", w.tree.show(filepath.Join(w.output, c.path)), cause(err))
-			for _, f := range slices.Backward(undo) {
-				err = errors.Join(err, f())
-			}
-			return failed(err)
+			err = fmt.Errorf("write %s: %w; all files are as they were", w.show(c.path), cause(err))
+			return failed(errors.Join(err, w.rollback()))
 		}
-		undo = append(undo, back)
+		w.undo = append(w.undo, back)
 	}
-	w.made, w.madeAbove = nil, nil
 	return nil
 }
+
+// rollback puts back what commit has moved.
+func (w *staging) rollback() error {
+	var errs []error
+	for _, back := range slices.Backward(w.undo) {
+		errs = append(errs, back())
+	}
+	w.undo = nil
+	return errors.Join(errs...)
+}
+
+// show is how messages name a path relative to the output directory.
+func (w *staging) show(path string) string { return w.tree.show(filepath.Join(w.output, path)) }
 
 // replace does one change and returns what undoes it. A hard link keeps the
 // file of before until the run is done; where there are no links a file is
@@ -426,7 +434,8 @@ func (w *staging) replace(c change) (undo func() error, err error) {
 	}
 }
 
-// abort removes what the run staged, and the directories that it made for it.
+// abort ends a run: it removes what is staged, and the directories that the run
+// made, unless there are files in them.
 func (w *staging) abort() {
 	if w.stage != nil {
 		w.stage.Close()
@@ -436,7 +445,7 @@ func (w *staging) abort() {
 			w.out.RemoveAll(w.name)
 		}
 		for _, dir := range slices.Backward(w.made) {
-			w.out.Remove(dir) // fails where others have put files meanwhile
+			w.out.Remove(dir) // fails where there are files
 		}
 		w.out.Close()
 	}

@@ -36,6 +36,7 @@ environment of the cloud key services. FILE may be -.`,
 			if err != nil {
 				return runError(cmd, err)
 			}
+			warnPlaintext(cmd, output)
 			if output != "" {
 				err = writeFile(output, plain, 0o600)
 			} else {
@@ -260,4 +261,32 @@ func writeFile(path string, data []byte, mode os.FileMode) (err error) {
 		return err
 	}
 	return os.Rename(f.Name(), path)
+}
+
+// warnPlaintext warns when clear text goes into a Git work tree: into the file
+// path, or, if that is empty, into what standard output is redirected to.
+func warnPlaintext(cmd *cobra.Command, path string) {
+	if path == "" {
+		f, ok := cmd.OutOrStdout().(*os.File)
+		if !ok {
+			return
+		}
+		info, err := f.Stat()
+		if err != nil || !info.Mode().IsRegular() {
+			return
+		}
+		// Only Linux tells where standard output goes.
+		if path, err = os.Readlink(fmt.Sprintf("/proc/self/fd/%d", f.Fd())); err != nil {
+			return
+		}
+	}
+	abs, err := filepath.Abs(path)
+	if err != nil {
+		return
+	}
+	if top, ok := workTree(filepath.Dir(abs)); ok {
+		_ = report.WriteText(cmd.ErrOrStderr(), []report.Finding{{Rule: "plaintext-credential", Severity: report.Warning, Position: report.Position{File: path},
+			Message: fmt.Sprintf("a credential is written in clear into the Git work tree %s", top),
+			Hint:    "never commit the file; clusterpair encrypt seals it"}})
+	}
 }
