@@ -15,11 +15,12 @@ func TestArrows(t *testing.T) {
 	const module = "clusterpair.dev/"
 	allowed := map[string][]string{
 		"internal/report":     {},
-		"internal/kubeconfig": {"internal/report"},
+		"internal/plainyaml":  {},
+		"internal/kubeconfig": {"internal/plainyaml", "internal/report"},
 		"schema":              {"internal/report"},
-		"internal/sopsfile":   {},
+		"internal/sopsfile":   {"internal/plainyaml"},
 		"generator":           {"schema", "internal/kubeconfig", "internal/report"},
-		"cmd/clusterpair":     {"generator", "schema", "internal/kubeconfig", "internal/report", "internal/sopsfile"},
+		"cmd/clusterpair":     {"generator", "schema", "internal/kubeconfig", "internal/plainyaml", "internal/report", "internal/sopsfile"},
 	}
 	soleImporter := map[string]string{
 		"github.com/spf13/cobra":     "cmd/clusterpair",

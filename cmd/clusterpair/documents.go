@@ -11,6 +11,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"clusterpair.dev/internal/plainyaml"
 	"clusterpair.dev/internal/report"
 )
 
@@ -85,6 +86,10 @@ func parseDocument(chunk []byte, file string, first int) (*yaml.Node, error) {
 	if line, ok := conflictMarker(chunk); ok {
 		return nil, badFile(file, first+line, 1, "a Git conflict marker is left in the file", "resolve the conflict, or render the file anew with clusterpair generate")
 	}
+	e := expander{file: file, first: first - 1, budget: maxNodes}
+	if doc, ok := plainyaml.Parse(chunk); ok {
+		return e.expand(doc)
+	}
 	decoder := yaml.NewDecoder(bytes.NewReader(chunk))
 	var root yaml.Node
 	if err := decoder.Decode(&root); errors.Is(err, io.EOF) {
@@ -99,7 +104,6 @@ func parseDocument(chunk []byte, file string, first int) (*yaml.Node, error) {
 	if doc := root.Content[0]; doc.Kind == yaml.ScalarNode && doc.Tag == "!!null" {
 		return nil, nil
 	}
-	e := expander{file: file, first: first - 1, budget: maxNodes}
 	return e.expand(&root)
 }
 

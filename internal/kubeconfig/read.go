@@ -14,6 +14,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"clusterpair.dev/internal/plainyaml"
 	"clusterpair.dev/internal/report"
 )
 
@@ -126,6 +127,9 @@ func (c *checker) parse(text []byte) *yaml.Node {
 	if len(text) > maxSize {
 		c.refuse(at, "yaml", "kubeconfig is larger than 1 MiB", "")
 		return nil
+	}
+	if doc, ok := plainyaml.Parse(text); ok {
+		return doc
 	}
 	decoder := yaml.NewDecoder(bytes.NewReader(text))
 	var doc, next yaml.Node

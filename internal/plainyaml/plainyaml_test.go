@@ -4,9 +4,12 @@ import (
 	"bytes"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"reflect"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -99,9 +102,10 @@ var refused = []string{
 	strings.Repeat("k", maxKey+1) + ": v\n", strings.Repeat("- ", maxDepth+1) + "a",
 }
 
-// TestFiles compares over all documents of the repository, and asserts that
-// the Secrets and the samples are read.
+// TestFiles compares over the YAML files of the repository, and asserts that
+// the Secrets, the encrypted ones too, are read.
 func TestFiles(t *testing.T) {
+	secret := regexp.MustCompile(`/(fixtures/secrets|secrets|rendered/[^/]+)/[^/]+$`)
 	secrets := 0
 	for _, root := range []string{"../../fixtures", "../../examples"} {
 		err := filepath.WalkDir(root, func(path string, _ fs.DirEntry, err error) error {
@@ -113,16 +117,230 @@ func TestFiles(t *testing.T) {
 				return err
 			}
 			ok := parsed(t, data)
-			if filepath.Base(filepath.Dir(path)) == "secrets" && strings.Contains(path, "fixtures") {
+			if secret.MatchString(filepath.ToSlash(path)) {
 				if secrets++; !ok {
 					t.Errorf("%s is not read", path)
 				}
 			}
-			t.Log(path, ok)
 			return nil
 		})
 		if err != nil {
 			t.Fatal(err)
 		}
+	}
+	if secrets < 25 {
+		t.Errorf("%d Secrets found in the fixtures", secrets)
+	}
+}
+
+// TestTools asserts that what each tool writes is read, with LF and without a
+// line end behind the last line.
+func TestTools(t *testing.T) {
+	for tool, text := range tools {
+		if text = strings.TrimPrefix(text, "\n"); !parsed(t, []byte(text)) || !parsed(t, []byte(strings.TrimSuffix(text, "\n"))) {
+			t.Errorf("%s: not read", tool)
+		}
+	}
+}
+
+var base64Text = strings.Repeat("LS0tLS1CRUdJTiBDRVJUSUZJQ0FURS0tLS0tCk1JSUJnakNDQVNp", 30) + "Qo9PQ=="
+
+var kubeadmConfig = `
+apiVersion: v1
+clusters:
+- cluster:
+    certificate-authority-data: ` + base64Text + `
+    server: https://10.0.0.10:6443
+  name: kubernetes
+contexts:
+- context:
+    cluster: kubernetes
+    user: kubernetes-admin
+  name: kubernetes-admin@kubernetes
+current-context: kubernetes-admin@kubernetes
+kind: Config
+preferences: {}
+users:
+- name: kubernetes-admin
+  user:
+    client-certificate-data: ` + base64Text + `
+    client-key-data: 0` + base64Text + `
+`
+
+// tools are documents as tools write them: samples of what must be read.
+var tools = map[string]string{
+	"kubeadm kubeconfig": kubeadmConfig,
+	"aws eks update-kubeconfig": `
+apiVersion: v1
+clusters:
+- cluster:
+    certificate-authority-data: ` + base64Text + `
+    server: https://ABCDEF0123456789.gr7.us-east-1.eks.amazonaws.com
+  name: arn:aws:eks:us-east-1:123456789012:cluster/dr
+contexts:
+- context:
+    cluster: arn:aws:eks:us-east-1:123456789012:cluster/dr
+    user: arn:aws:eks:us-east-1:123456789012:cluster/dr
+  name: arn:aws:eks:us-east-1:123456789012:cluster/dr
+current-context: arn:aws:eks:us-east-1:123456789012:cluster/dr
+kind: Config
+preferences: {}
+users:
+- name: arn:aws:eks:us-east-1:123456789012:cluster/dr
+  user:
+    exec:
+      apiVersion: client.authentication.k8s.io/v1beta1
+      args:
+      - --region
+      - us-east-1
+      - eks
+      - get-token
+      - --output
+      - json
+      command: aws
+      env: null
+      interactiveMode: IfAvailable
+      provideClusterInfo: false
+`,
+	"Cluster API": `
+apiVersion: v1
+data:
+  value: ` + base64Text + `
+kind: Secret
+metadata:
+  creationTimestamp: "2024-05-06T07:08:09Z"
+  labels:
+    cluster.x-k8s.io/cluster-name: west
+  name: west-kubeconfig
+  namespace: fleet
+  ownerReferences:
+  - apiVersion: controlplane.cluster.x-k8s.io/v1beta1
+    blockOwnerDeletion: true
+    controller: true
+    kind: KubeadmControlPlane
+    name: west-control-plane
+    uid: 5b6f2ee4-6f6e-4d3f-9f0e-2c2f6f0f6c51
+  resourceVersion: "4711"
+  uid: 0bb2d1c7-3ab1-4b7e-9f1e-6a0e4f0c8f3b
+type: cluster.x-k8s.io/secret
+`,
+	"kubectl create secret --dry-run": `
+apiVersion: v1
+data:
+  .dockerconfigjson: ` + base64Text + `
+  kubeconfig: ""
+kind: Secret
+metadata:
+  creationTimestamp: null
+  name: west
+type: Opaque
+`,
+	"kubectl get, applied before": `
+apiVersion: v1
+data:
+  token: ` + base64Text + `
+immutable: true
+kind: Secret
+metadata:
+  annotations:
+    kubectl.kubernetes.io/last-applied-configuration: |
+      {"apiVersion":"v1","data":{"token":"QQ=="},"kind":"Secret","metadata":{"annotations":{},"name":"west"}}
+    deploy.example.com/revision: "12"
+  generation: 3
+  name: west
+`,
+	"kustomize, a kubeconfig in stringData": `---
+apiVersion: v1
+kind: Secret
+metadata:
+  name: west
+stringData:
+  value: |` + strings.ReplaceAll(kubeadmConfig, "\n", "\n    ") + `
+`,
+	"sops": `
+apiVersion: v1
+kind: Secret
+metadata:
+    name: west
+data:
+    value: ENC[AES256_GCM,data:` + base64Text + `,iv:4CJ2wDk6Xh0Jv1B4y7mP0g4v0nq5m2m9U1y6t2b8c3E=,tag:0Q1r9sB3b7m2gqS0l4d3Ew==,type:str]
+sops:
+    kms: []
+    gcp_kms: []
+    azure_kv: []
+    hc_vault: []
+    age:
+        - recipient: age1yt3tfqlfrwdwx0z0ynwplcr6qxcxfaqycuprpmy89nr83ltx74tqdpszlw
+          enc: |
+            -----BEGIN AGE ENCRYPTED FILE-----
+            YWdlLWVuY3J5cHRpb24ub3JnL3YxCi0+IFgyNTUxOSBSZmJ4ZVl6dXB4cDhBVm9W
+            -----END AGE ENCRYPTED FILE-----
+    lastmodified: "2024-05-06T07:08:09Z"
+    mac: ENC[AES256_GCM,data:4n/VO9j7GQ==,iv:6P0J8Xv8C5bXy2T8i0hYbQ==,tag:0Q1r9sB3b7m2gqS0l4d3Ew==,type:str]
+    pgp: []
+    encrypted_regex: ^(data|stringData)$
+    unencrypted_suffix: _unencrypted
+    version: 3.9.0
+`,
+	"stork": `
+apiVersion: stork.libopenstorage.org/v1alpha1
+kind: ClusterPair
+metadata:
+  creationTimestamp: null
+  name: remotecluster
+  namespace: migrationnamespace
+spec:
+  config:
+    clusters:
+      kubernetes:
+        LocationOfOrigin: ""
+        certificate-authority-data: ` + base64Text + `
+        server: https://10.0.0.10:6443
+    current-context: kubernetes-admin@kubernetes
+    preferences: {}
+  options:
+    <insert_storage_options_here>: ""
+  platformOptions: {}
+status:
+  remoteStorageId: ""
+  schedulerStatus: ""
+  storageStatus: ""
+`,
+}
+
+func FuzzParse(f *testing.F) {
+	for _, text := range slices.Concat(accepted, refused, slices.Collect(maps.Values(tools))) {
+		f.Add([]byte(text))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) { parsed(t, data) })
+}
+
+func BenchmarkParse(b *testing.B) {
+	secret := []byte("apiVersion: v1\ndata:\n  value: " + strings.Repeat("QUJD", 2500) + "\nkind: Secret\nmetadata:\n  labels:\n    role: dr\n  name: west\n  namespace: fleet\ntype: Opaque\n")
+	for name, data := range map[string][]byte{
+		"Secret":       secret,
+		"kubeconfig":   []byte(kubeadmConfig),
+		"stringData":   []byte(tools["kustomize, a kubeconfig in stringData"]),
+		"sops":         []byte(tools["sops"]),
+		"base64 of 1M": []byte("value: " + strings.Repeat("QUJD", 1<<18)),
+	} {
+		b.Run(name+"/plainyaml", func(b *testing.B) {
+			b.SetBytes(int64(len(data)))
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, ok := Parse(data); !ok {
+					b.Fatal("not read")
+				}
+			}
+		})
+		b.Run(name+"/yaml.v3", func(b *testing.B) {
+			b.SetBytes(int64(len(data)))
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := reference(data); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
 	}
 }

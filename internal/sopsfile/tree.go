@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"go.yaml.in/yaml/v3"
+
+	"clusterpair.dev/internal/plainyaml"
 )
 
 // kind is what a node of the tree is.
@@ -45,6 +47,10 @@ const expanded = 200_000
 
 // readDocuments parses a YAML stream. Errors name the line and quote nothing.
 func readDocuments(data []byte, file string) ([]node, error) {
+	if doc, ok := plainyaml.Parse(data); ok {
+		n, err := newTree(doc, file)
+		return []node{n}, err
+	}
 	var docs []node
 	d := yaml.NewDecoder(bytes.NewReader(data))
 	for {
