@@ -42,6 +42,7 @@ lint: bin/staticcheck ## Run gofmt, go vet, staticcheck and go mod tidy, changin
 	go -C tools mod tidy -diff
 	go -C bench mod tidy -diff
 	go -C bench vet ./...
+	cd bench && ../bin/staticcheck ./...
 
 update: tools ## Regenerate goldens and generated files; read the diff before you commit it
 	go generate ./...
@@ -50,7 +51,7 @@ update: tools ## Regenerate goldens and generated files; read the diff before yo
 fuzz: ## Run every fuzz target for FUZZTIME (20s)
 	@for pkg in $$(go list ./...); do \
 	  for target in $$(go test -list '^Fuzz' $$pkg | grep '^Fuzz' || true); do \
-	    go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) $$pkg; \
+	    go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 10x $$pkg; \
 	  done; \
 	done
 
@@ -59,5 +60,6 @@ bench: ## Measure clusterpair beside its peers and write the table into bench/RE
 
 check: lint tools ## All that CI runs: lint, tests under the race detector, goldens up to date
 	CLUSTERPAIR_TOOLS="$$PWD/bin" go test -race ./...
+	go test -C bench ./...
 	@before=$$(git diff | sha256sum); $(MAKE) --no-print-directory update; after=$$(git diff | sha256sum); \
 	test "$$before" = "$$after" || { echo "make update changes files: read the diff and commit it" >&2; git diff --stat; exit 1; }
