@@ -34,7 +34,8 @@ const (
 // tags, merge keys, tabs or other flow collections.
 //
 // If ok is false, that says nothing about whether data is valid YAML. As with
-// yaml.v3's nodes, a key may stand twice in a mapping.
+// yaml.v3's nodes, a key may stand twice in a mapping. The values are parts of
+// one copy of data, which any of them keeps in memory.
 func Parse(data []byte) (doc *yaml.Node, ok bool) {
 	if !printable(data) {
 		return nil, false
@@ -49,7 +50,12 @@ func Parse(data []byte) (doc *yaml.Node, ok bool) {
 		return nil, false
 	}
 	doc.Content = []*yaml.Node{p.block()}
-	return doc, p.plain && p.indent == atEnd
+	// A line that stands in the column of no open collection, such as one that
+	// goes on with a scalar, is left over.
+	if !p.plain || p.indent != atEnd {
+		return nil, false
+	}
+	return doc, true
 }
 
 // atEnd is the indentation behind the last line. It is less than any other, so
@@ -90,9 +96,6 @@ func (p *parser) block() *yaml.Node {
 			k := p.scalar(key, style, indent)
 			n.Content = append(n.Content, k, p.value(indent, end, true))
 		}
-	}
-	if p.indent > indent { // a scalar goes on, or the indentation is wrong
-		return p.reject()
 	}
 	p.depth--
 	return n
@@ -335,7 +338,7 @@ func plainTag(text string) string {
 	// Long base64 is told from a number by its first bytes.
 	if len(text) > len("+.inf") && text[4] != '-' { // nor a timestamp: 2006-01-02
 		for _, c := range []byte(text[:min(len(text), 64)]) {
-			if c == ':' || c > 'F' && strings.IndexByte("_abcdefoxOX", c) < 0 { // of 0x_f, 0o7, 0b1, 1e+5
+			if c > 'F' && strings.IndexByte("_abcdefoxOX", c) < 0 { // of 0x_f, 0o7, 0b1, 1e+5
 				return "!!str"
 			}
 		}
@@ -351,10 +354,10 @@ func printable(data []byte) bool {
 	const each = 0x0101010101010101 // times a byte: that byte, eight times
 	for len(data) > 0 {
 		if len(data) >= 8 {
-			// The high bit of a byte of the sum is set if that byte is below
-			// a space, DEL or not ASCII; above the lowest such byte it may
-			// be set in vain.
-			if w := binary.LittleEndian.Uint64(data); (w-' '*each|w+each|w)&(0x80*each) == 0 {
+			// A byte's high bit comes out set if the byte is less than a
+			// space, DEL or not ASCII. What it borrows or carries may set
+			// those above it in vain, but there is such a byte then.
+			if w := binary.LittleEndian.Uint64(data); ((w-' '*each)|(w+each)|w)&(0x80*each) == 0 {
 				data = data[8:]
 				continue
 			}

@@ -73,13 +73,13 @@ var accepted = []string{
 	"a:\n- |\n b\n- |-\n   c\n   # no comment\n", "- a: |\n    b\n  c: |\n   ---\n   d: 'e\n", "a: |\n  b\n   ", "a: |\n  b\n  ", "a: |+\n  b\n   \n",
 	"a: x#y\nb: x:y\nc: http://x:80/?a=b#c\nd: -x\ne: x - y\nf: x 'y' \"z\" {} [] & * !\n",
 	"version: 3.9.0\nip: 10.0.0.1\nport: 6443\nuid: 5b6f2ee4-6f6e-4d3f-9f0e-2c2f6f0f6c51\nsum: 0b11a\nquota: 1e3Gi\nwhen: 2024-05-06T07:08:09Z\nday: 2024-05-06\nclock: 12:30:00\nsigned: +5\n",
-	"a: true\nb: False\nc: yes\nd: off\ne: NULL\nf: ~\ng: .inf\nh: -.INF\ni: .nan\nj: 0x1F\nk: 0o17\nl: 017\nm: 0b1\nn: 1_000\no: 1.5e-3\np: .5\nq: 1.\nr: y\ns: N\nt: tRUE\nu: 1__0\nv: +.inf\nw: 18446744073709551615\n",
+	"a: true\nb: False\nc: yes\nd: off\ne: NULL\nf: ~\ng: .inf\nh: -.INF\ni: .nan\nj: 0x1F\nk: 0o17\nl: 017\nm: 0b1\nn: 1_000\no: 1.5e-3\np: .5\nq: 1.\nr: y\ns: N\nt: tRUE\nu: 1__0\nv: +.inf\nw: 18446744073709551615\nx: 0o1234567\ny: 100_000_000\nz: 0XABCDEF\n",
 	"1: a\ntrue: b\n~: c\n1.5: d\n.dockerconfigjson: e\n",
 	"a: a\na: b\n",
 	"größe: 5 µm\n\"ключ\": значение\n𝄞: {}\n", "a: \u00a0é\n", "ö: |\n  ä\n",
 	"token: 0123456789" + strings.Repeat("QUJD", 400) + "==\nzero: " + strings.Repeat("0", 100) + "\nplus: +" + strings.Repeat("A1", 100) + "/\n",
 	strings.Repeat("k", maxKey) + ": v\n",
-	strings.Repeat("- ", maxDepth) + "a",
+	strings.Repeat("- ", maxDepth) + "a", strings.Repeat("- a: b\n", 2*maxDepth),
 }
 
 func TestNotPlain(t *testing.T) {
@@ -94,12 +94,27 @@ func TestNotPlain(t *testing.T) {
 var refused = []string{
 	"", "\n \n", "---\n", "a", "|\n a\n", "{}", "\"a\"", "# a\nb: c\n", "a: b # c\n", "a: # b\n  c\n", "a: | # b\n  c\n", "a: {} # b\n", "a: |\n  b\n# c\n",
 	"a: b\n---\nc: d\n", "a: b\n...\n", "a: b\n---\n", "--- a: b\n", "... a: b\n", "---\n---\na: b\n", "--- |\n a\n", "%YAML 1.1\n---\na: b\n",
-	"a:\tb\n", "a: b\r\n", "\ufeffa: b\n", "a: b\x00", "a: \x7f\n", "a: \u0085\n", "a: \u2028\n", "a: \ufeff\n", "a: \xff\n", "a: \xc3", "a: \xed\xa0\x80\n", "a: \uffff\n",
+	"a:\tb\n", "a: b\r\n", "\ufeffa: b\n", "a: b\x00", "00\x1f00: 0", "a: \x7f\n", "a: \u0085\n", "a: \u009f\n", "a: \u2028\n", "a: \ufeff\n", "a: \xff\n", "a: \xc3", "a: \xed\xa0\x80\n", "a: \uffff\n",
 	"a: b\n  c\n", "a:\n  b\n", "a:\n b: c\n  d: e\n", "a:\n  b: c\n d: e\n", "a: b\n c: d\n", "- a\n b\n", "- a\nb: c\n", "a:\n  - b\n  c: d\n", "a: b\n- c\n", "a\n", "a: b: c\n", "a: - b\n", "a: -\n", "- - a\n  b: c\n", "- a: b\n c: d\n",
 	"a : b\n", ": a\n", "? a\n: b\n", "-a: b\n", "a: b:\n", "a:: b\n",
 	"a: &b c\n", "a: *b\n", "a: !!str b\n", "<<: a\n", "a: <<\n", "a: [b]\n", "a: {b: c}\n", "{}: a\n", "a: { }\n", "a: >\n  b\n", "a: |2\n  b\n", "a: |\n", "a: |\nb: c\n", "a: |\n   \n  b\n", "a: |\n  b\n c: d\n", "a: @b\n", "a: `b`\n", "a: %b\n",
 	"a: \"b\\n\"\n", "a: 'b''c'\n", "a: \"b\n", "a: 'b\n  c'\n", "a: \"b\"c\n", "\"a\"b: c\n", "\"a\" : b\n", "\"a\":b\n", "a: \"b\": c\n", "'a''b': c\n",
 	strings.Repeat("k", maxKey+1) + ": v\n", strings.Repeat("- ", maxDepth+1) + "a",
+}
+
+// TestBytes puts each byte at each offset of the eight that are looked at
+// together.
+func TestBytes(t *testing.T) {
+	for c := range 256 {
+		for at := range 16 {
+			text := []byte("key: " + strings.Repeat("x", 24))
+			text[len("key: ")+at] = byte(c)
+			ok := parsed(t, text)
+			if unread := c < ' ' || c > '~'; ok && unread || !ok && c >= 'a' && c <= 'z' {
+				t.Errorf("byte %#x at %d: read %t", c, at, ok)
+			}
+		}
+	}
 }
 
 // TestFiles compares over the YAML files of the repository, and asserts that

@@ -153,7 +153,7 @@ func (r random) value(depth int) any {
 	}
 }
 
-const alphabet = "  \n\n--::|#'\"{}[]?&*!%@,.~<>+09aeT=\t\r\\é\u0085\u2028\ufeff\x00\xff"
+const alphabet = "  \n\n--::|#'\"{}[]?&*!%@,.~<>+09aeT=\t\r\\é\u0085\x1f\x7f\x01\u2028\ufeff\x00\xff"
 
 // mutate changes bytes or lines.
 func (r random) mutate(data []byte) []byte {
