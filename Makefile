@@ -29,7 +29,7 @@ bin/staticcheck: tools/go.mod
 	@CGO_ENABLED=0 go build -C tools -trimpath -ldflags='-s -w' -o ../bin/ honnef.co/go/tools/cmd/staticcheck
 
 demo: build bin/kustomize ## Run kustomize build on this repository: an encrypted ClusterPair
-	@PATH="$$PWD/bin:$$PATH" SOPS_AGE_KEY_FILE=$(DEMO_KEY) kustomize build --enable-alpha-plugins --enable-exec .
+	@PATH="$$PWD/bin:$$PATH" SOPS_AGE_KEY_FILE="$$PWD/$(DEMO_KEY)" kustomize build --enable-alpha-plugins --enable-exec .
 
 test: tools ## Run all tests
 	CLUSTERPAIR_TOOLS="$$PWD/bin" go test ./...
