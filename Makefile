@@ -5,7 +5,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
 # The tools stand in their own module, so that their dependencies stay out of ours.
-TOOLS := bin/kustomize bin/sops bin/age-keygen bin/staticcheck
+TOOLS := bin/kustomize bin/sops bin/age-keygen bin/staticcheck bin/vault
 DEMO_KEY := fixtures/keys/demo.agekey
 FUZZTIME ?= 20s
 
@@ -17,7 +17,7 @@ help: ## List the targets
 build: ## Build bin/clusterpair
 	@CGO_ENABLED=0 go build -trimpath -ldflags='-s -w' -o bin/clusterpair ./cmd/clusterpair
 
-tools: $(TOOLS) ## Build the pinned kustomize, sops, age-keygen and staticcheck into bin/
+tools: $(TOOLS) ## Build the pinned kustomize, sops, age-keygen, staticcheck and a Vault for tests into bin/
 
 bin/kustomize: tools/go.mod
 	@CGO_ENABLED=0 go build -C tools -trimpath -ldflags='-s -w' -o ../bin/ sigs.k8s.io/kustomize/kustomize/v5
@@ -27,6 +27,9 @@ bin/age-keygen: tools/go.mod
 	@CGO_ENABLED=0 go build -C tools -trimpath -ldflags='-s -w' -o ../bin/ filippo.io/age/cmd/age-keygen
 bin/staticcheck: tools/go.mod
 	@CGO_ENABLED=0 go build -C tools -trimpath -ldflags='-s -w' -o ../bin/ honnef.co/go/tools/cmd/staticcheck
+
+bin/vault: tools/vault/go.mod tools/vault/main.go
+	@CGO_ENABLED=0 go build -C tools/vault -trimpath -ldflags='-s -w' -o ../../bin/vault .
 
 demo: build bin/kustomize ## Run kustomize build on this repository: an encrypted ClusterPair
 	@PATH="$$PWD/bin:$$PATH" SOPS_AGE_KEY_FILE="$$PWD/$(DEMO_KEY)" kustomize build --enable-alpha-plugins --enable-exec .

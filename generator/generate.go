@@ -89,6 +89,9 @@ func Generate(ctx context.Context, c *Config, in Inputs, emit func(Result) error
 		r.addJob(i, &c.Spec.Pairs[i])
 	}
 	files := in.Secrets.Files()
+	if err := r.selectorToken(ctx, files); err != nil {
+		return r.findings, err
+	}
 	group, ctx := errgroup.WithContext(ctx)
 	var next, done atomic.Int64
 	for range min(runtime.GOMAXPROCS(0), len(files)) {
@@ -127,6 +130,10 @@ type run struct {
 	byName map[string][]*job
 	tokens map[string][]*job
 	byFile map[string][]*job
+
+	// token is the storage token of the selector's pairs, if it comes from a
+	// Secret; fixed before the workers start.
+	token string
 
 	mu       sync.Mutex
 	findings []report.Finding
@@ -168,6 +175,57 @@ func (r *run) addJob(i int, p *Pair) {
 	if from := p.Options.TokenFrom; from != nil {
 		add(&r.tokens, from.Secret.Name)
 	}
+}
+
+// selectorToken finds the storage token that all pairs of a selector take from
+// one Secret. It reads the files once more than a run without.
+func (r *run) selectorToken(ctx context.Context, files []string) error {
+	s := r.config.Spec.Selector
+	if s == nil || s.Options.TokenFrom == nil {
+		return nil
+	}
+	want := s.Options.TokenFrom.Secret
+	j := &job{pair: &Pair{Name: "selector", Options: s.Options, Position: s.position}}
+	var look func(file string, doc *yaml.Node) error
+	look = func(file string, doc *yaml.Node) error {
+		h := readHeader(doc)
+		if items := field(doc, "items"); items != nil && (h.kind == "List" || h.kind == "SecretList") {
+			for _, item := range items.Content {
+				if err := look(file, item); err != nil {
+					return err
+				}
+			}
+		}
+		if h.kind != "Secret" || h.name != want.Name || want.Namespace != "" && want.Namespace != h.namespace {
+			return nil
+		}
+		secret, findings := kubeconfig.ParseSecret(doc, file)
+		if r.report(findings...); report.HasErrors(findings) {
+			j.fail()
+			return nil
+		}
+		return r.offerToken(ctx, j, file, secret)
+	}
+	for _, file := range files {
+		docs, err := r.in.Secrets.Documents(ctx, file)
+		if err != nil {
+			if errors.As(err, new(report.Finding)) {
+				continue // the run proper reports it
+			}
+			return err
+		}
+		for _, doc := range docs {
+			if err := look(file, doc); err != nil {
+				return err
+			}
+		}
+	}
+	if j.tokenAt == (report.Position{}) && !j.failed {
+		r.report(report.Finding{Rule: "secret-missing", Severity: report.Error, Position: s.position, Path: "spec.selector.options.tokenFrom",
+			Message: fmt.Sprintf("Secret %s with the storage token of the selected pairs is in none of the inputs", want), Hint: "list the file that holds it under spec.files"})
+	}
+	r.token = j.token
+	return nil
 }
 
 // file takes in all documents of one file.
@@ -243,7 +301,7 @@ func (r *run) secret(ctx context.Context, file string, doc *yaml.Node, h header)
 		r.mu.Lock()
 		r.matched = true
 		r.mu.Unlock()
-		jobs = append(jobs, &job{pair: &p, token: p.Options.Token})
+		jobs = append(jobs, &job{pair: &p, token: cmp.Or(p.Options.Token, r.token)})
 	}
 	if len(jobs)+len(tokens) == 0 {
 		r.mu.Lock()

@@ -28,8 +28,8 @@ func newBuildCommand() *cobra.Command {
 		Use:   "build [DIR]",
 		Short: "Run kustomize build with clusterpair as its only function",
 		Long: `build is kustomize build with functions on: it runs the function configs of
-clusterpair with this very binary, whatever path they name, and no other program
-or container. It fails if a config of clusterpair was not run, where kustomize
+clusterpair with this very binary, whatever path they name, and no other program,
+container, Helm or Git: bases come from the file system or by HTTP. It fails if a config of clusterpair was not run, where kustomize
 build without --enable-exec leaves it out and says nothing.`,
 		Example: `  clusterpair build overlays/east
   clusterpair build . | kubectl diff --server-side -f -`,
@@ -60,8 +60,11 @@ build without --enable-exec leaves it out and says nothing.`,
 }
 
 // runsVariable names the file in which functions run by build leave their
-// names.
-const runsVariable = "CLUSTERPAIR_BUILD_RUNS"
+// names, pathVariable holds the PATH that they get back: gpg is found by it.
+const (
+	runsVariable = "CLUSTERPAIR_BUILD_RUNS"
+	pathVariable = "CLUSTERPAIR_BUILD_PATH"
+)
 
 // build runs kustomize on a directory. It changes the environment and the
 // default HTTP transport of the process, which does nothing else.
@@ -76,19 +79,22 @@ func build(dir string, restrictions types.LoadRestrictions) ([]byte, error) {
 	}
 	defer os.RemoveAll(scratch)
 	runs := filepath.Join(scratch, "runs")
-	// An empty plugin home keeps legacy plugins from running.
-	for name, value := range map[string]string{runsVariable: runs, "KUSTOMIZE_PLUGIN_HOME": scratch} {
+	// An empty plugin home keeps legacy plugins from running, and an empty PATH
+	// docker, git, helm and whatever else kustomize starts by name.
+	for name, value := range map[string]string{runsVariable: runs, pathVariable: os.Getenv("PATH"), "PATH": scratch, "KUSTOMIZE_PLUGIN_HOME": scratch} {
 		if err := os.Setenv(name, value); err != nil {
 			return nil, failed(err)
 		}
 	}
-	g := &guard{FileSystem: filesys.MakeFsOnDisk(), self: self, listed: make(map[string]bool)}
+	g := &guard{FileSystem: filesys.MakeFsOnDisk(), self: self, listed: make(map[string]map[string]bool)}
 	http.DefaultTransport = &guardedTransport{guard: g, next: http.DefaultTransport}
 
 	options := krusty.MakeDefaultOptions()
 	options.LoadRestrictions = restrictions
 	options.PluginConfig = types.EnabledPluginConfig(types.BploUseStaticallyLinked)
 	options.PluginConfig.FnpLoadingOptions.EnableExec = true
+	options.PluginConfig.HelmConfig = types.HelmConfig{}
+	options.Reorder = krusty.ReorderOptionUnspecified // as the kustomize command has it
 	resources, err := krusty.MakeKustomizer(options).Run(g, dir)
 	if refused := g.refusal(); refused != nil {
 		return nil, refused
@@ -101,8 +107,12 @@ func build(dir string, restrictions types.LoadRestrictions) ([]byte, error) {
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, failed(err)
 	}
-	for name := range g.listed {
-		if !slices.Contains(strings.Split(string(ran), "\n"), name) {
+	times := make(map[string]int)
+	for name := range strings.SplitSeq(string(ran), "\n") {
+		times[name]++
+	}
+	for name, files := range g.listed {
+		if times[name] < len(files) {
 			return nil, failed(withHint(fmt.Errorf("%s was not run by kustomize", name),
 				"list its file under generators or transformers of the kustomization.yaml, not under resources"))
 		}
@@ -114,12 +124,14 @@ func build(dir string, restrictions types.LoadRestrictions) ([]byte, error) {
 	return out, nil
 }
 
-// markRun leaves the name of a function config for the build that runs it.
+// markRun leaves the name of a function config for the build that runs it, and
+// takes the PATH back.
 func markRun(rl *framework.ResourceList) {
 	path := os.Getenv(runsVariable)
 	if path == "" || rl.FunctionConfig == nil {
 		return
 	}
+	os.Setenv("PATH", os.Getenv(pathVariable)) // a constant name cannot fail
 	if f, err := os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600); err == nil {
 		fmt.Fprintf(f, "%s/%s\n", rl.FunctionConfig.GetKind(), rl.FunctionConfig.GetName())
 		f.Close() // if this is lost, build says that the function was not run
@@ -133,7 +145,7 @@ type guard struct {
 	self string
 
 	mu      sync.Mutex
-	listed  map[string]bool // kind/name of the function configs of clusterpair
+	listed  map[string]map[string]bool // kind/name of the function configs of clusterpair, to where they stand
 	refused error
 }
 
@@ -275,7 +287,10 @@ func (g *guard) document(doc *yaml.Node, path string) (bool, error) {
 		}
 		*own = yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: string(target), Line: own.Line}
 		g.mu.Lock()
-		g.listed[kind+"/"+name] = true
+		if g.listed[kind+"/"+name] == nil {
+			g.listed[kind+"/"+name] = make(map[string]bool)
+		}
+		g.listed[kind+"/"+name][fmt.Sprintf("%s:%d", path, doc.Line)] = true
 		g.mu.Unlock()
 	}
 	changed, err := g.walk(doc, own, path)
@@ -289,6 +304,9 @@ func (g *guard) walk(n, own *yaml.Node, path string) (bool, error) {
 	for i, c := range n.Content {
 		if c == own {
 			continue
+		}
+		if !slices.Contains(plainTags, c.Tag) {
+			return false, failed(withHint(fmt.Errorf("%s:%d: the YAML tag %s could hide a function from clusterpair build", path, c.Line, c.Tag), "write the value without a tag"))
 		}
 		isKeyOfOwn := own != nil && n.Kind == yaml.MappingNode && i%2 == 0 && n.Content[i+1] == own
 		switch {
@@ -313,6 +331,9 @@ func (g *guard) walk(n, own *yaml.Node, path string) (bool, error) {
 	}
 	return changed, nil
 }
+
+// plainTags are the tags of values that stand for themselves; an alias has none.
+var plainTags = []string{"", "!!str", "!!int", "!!float", "!!bool", "!!null", "!!map", "!!seq", "!!timestamp", "!!merge"}
 
 func mentionsFunction(s string) bool {
 	return slices.ContainsFunc(functionKeys, func(key string) bool { return strings.Contains(s, key) })

@@ -26,11 +26,17 @@ func runFunction(cmd *cobra.Command) error {
 	env := &environment{tree: t, safe: sopsfile.New(nil)}
 
 	var findings []report.Finding
+	processed := false
 	err = framework.Execute(framework.ResourceListProcessorFunc(func(rl *framework.ResourceList) (err error) {
+		processed = true
 		markRun(rl)
 		findings, err = generator.Process(cmd.Context(), rl, env, time.Now())
 		return err
 	}), &kio.ByteReadWriter{Reader: cmd.InOrStdin(), Writer: cmd.OutOrStdout(), KeepReaderAnnotations: true})
+	if err != nil && !processed {
+		// The library's error quotes what it could not read.
+		return failed(withHint(errors.New("standard input holds no ResourceList"), "clusterpair without arguments is a kustomize function; see clusterpair --help"))
+	}
 	if err := printFindings(cmd, findings); err != nil {
 		return err
 	}

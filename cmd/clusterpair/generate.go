@@ -16,6 +16,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/diff"
 	"github.com/spf13/cobra"
+	"go.yaml.in/yaml/v3"
 	"golang.org/x/term"
 
 	"clusterpair.dev/generator"
@@ -99,14 +100,29 @@ func (o *generateOptions) run(cmd *cobra.Command) error {
 			w.abort()
 		}
 	}()
+	if !o.check && !o.dryRun {
+		unlock, err := lockAll(cmd.Context(), configs)
+		defer unlock()
+		if err != nil {
+			return failed(err)
+		}
+	}
 	var findings []report.Finding
 	var parsed []*generator.Config
+	named := make(map[string]report.Position)
 	for _, found := range configs {
 		c, bad := generator.ParseConfig(found.doc, found.file)
 		findings = append(findings, bad...)
 		if c != nil {
 			c.Spec.Files = append(c.Spec.Files, found.resources...)
 			w := &staging{tree: found.tree, output: filepath.Clean(c.Spec.Output), dry: o.check || o.dryRun}
+			name := c.Metadata.Name + " " + w.show("")
+			if first, twice := named[name]; twice {
+				findings = append(findings, report.Finding{Rule: "config", Severity: report.Error, Position: c.Position, Path: "metadata.name",
+					Message: fmt.Sprintf("a config of the name %s renders into %s already, at %s: each removes what the other renders", c.Metadata.Name, w.show(""), first),
+					Hint:    "give one of them another name, or another spec.output"})
+			}
+			named[name] = c.Position
 			w.sweep()
 			parsed, runs = append(parsed, c), append(runs, w)
 		}
@@ -137,6 +153,20 @@ func (o *generateOptions) run(cmd *cobra.Command) error {
 	if err := printFindings(cmd, findings); err != nil {
 		return err
 	}
+	kept := make(map[string]bool, len(renderedBy))
+	for path := range renderedBy {
+		kept[path] = true
+	}
+	for i, c := range parsed {
+		err := runs[i].prune(c.Metadata.Name, kept, func(path string, data []byte) {
+			if o.diff {
+				diffs.add(runs[i].show(path), data, nil)
+			}
+		})
+		if err != nil {
+			return err
+		}
+	}
 	if err := commitAll(cmd.Context(), runs); err != nil {
 		return err
 	}
@@ -163,13 +193,6 @@ func (o *generateOptions) config(cmd *cobra.Command, safe *sopsfile.Safe, c *gen
 		}
 		return w.add(r)
 	})
-	if err == nil && !report.HasErrors(findings) {
-		err = w.prune(c.Metadata.Name, func(path string, data []byte) {
-			if o.diff {
-				diffs.add(w.show(path), data, nil)
-			}
-		})
-	}
 	return findings, err
 }
 
@@ -235,6 +258,11 @@ type diffPrinter struct {
 func (d *diffPrinter) add(path string, before, after []byte) {
 	if bytes.Equal(before, after) {
 		return
+	}
+	if docs, err := parseDocuments(before, path); err != nil || slices.ContainsFunc(docs, func(doc *yaml.Node) bool {
+		return findLeaf(secretParts(doc), false, "") != ""
+	}) {
+		before = []byte("(a file with values in clear, which are not shown)\n")
 	}
 	text := diff.Diff("a/"+path, mask(before), "b/"+path, mask(after))
 	d.mu.Lock()

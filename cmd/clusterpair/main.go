@@ -66,7 +66,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		// What is left are cobra's own errors: unknown commands and arguments.
 		exit = &exitError{code: exitUsage, err: err}
 	}
-	if ctx.Err() != nil {
+	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
 		exit = &exitError{code: exitFailed, err: errors.New("interrupted; nothing was written")}
 	}
 	if exit.err != nil {

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -82,11 +83,11 @@ func (o *onePair) run(cmd *cobra.Command) error {
 	if o.output == "" {
 		_, err = cmd.OutOrStdout().Write(result.Document)
 	} else if !bytes.Equal(result.Document, result.Previous) {
-		mode := os.FileMode(0o644)
 		if o.plaintext {
-			mode = 0o600
+			err = writePlaintext(o.output, result.Document)
+		} else {
+			err = writeFile(o.output, result.Document, 0o644)
 		}
-		err = writeFile(o.output, result.Document, mode)
 	}
 	if err != nil {
 		return failed(err)
@@ -176,7 +177,7 @@ func splitCommas(values, known []string) []string {
 			key, _, isAssignment := strings.Cut(part, "=")
 			starts := isAssignment
 			if known != nil {
-				starts = isAssignment && (contains(known, key) || report.Nearest(key, known) != "")
+				starts = isAssignment && (slices.Contains(known, key) || report.Nearest(key, known) != "")
 			}
 			if i > 0 && !starts {
 				out[len(out)-1] += "," + part
@@ -186,15 +187,6 @@ func splitCommas(values, known []string) []string {
 		}
 	}
 	return out
-}
-
-func contains(list []string, s string) bool {
-	for _, x := range list {
-		if x == s {
-			return true
-		}
-	}
-	return false
 }
 
 func nonEmpty(m map[string]any) map[string]any {

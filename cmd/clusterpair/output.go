@@ -2,11 +2,13 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -160,7 +162,76 @@ func seal(ctx context.Context, safe *sopsfile.Safe, plain *yaml.Node, previous [
 	if err != nil {
 		return nil, sopsError(err, shown)
 	}
-	return document, nil
+	return document, checkSealed(document, policy, shown)
+}
+
+// checkSealed refuses a document whose creation rule leaves a secret in clear,
+// or encrypts what has to be read: rules for Secrets do both to a ClusterPair.
+func checkSealed(document []byte, policy *sopsfile.Policy, shown string) error {
+	docs, err := parseDocuments(document, shown)
+	if err != nil {
+		return err
+	}
+	f := report.Finding{Severity: report.Error, Position: report.Position{File: cmp.Or(policy.Source, shown)},
+		Hint: "leave the selector out of the creation rule for " + shown + ", or give it a rule of its own with  encrypted_regex: " + pairSelector}
+	for _, doc := range docs {
+		secret := secretParts(doc)
+		if clear := findLeaf(secret, false, ""); clear != "" {
+			f.Rule, f.Message = "leaf-not-encrypted", fmt.Sprintf("the creation rule leaves %s of %s in clear", clear, shown)
+			return f
+		}
+		for _, key := range []string{"apiVersion", "kind", "metadata"} {
+			if sealed := findLeaf(map[string]*yaml.Node{key: child(doc, key)}, true, ""); sealed != "" {
+				f.Rule, f.Message = "metadata-encrypted", fmt.Sprintf("the creation rule encrypts %s of %s, which nobody could review or find again", sealed, shown)
+				return f
+			}
+		}
+	}
+	return nil
+}
+
+// secretParts are the parts of a document that hold its credentials, by path.
+func secretParts(doc *yaml.Node) map[string]*yaml.Node {
+	switch scalar(doc, "kind") {
+	case "Secret":
+		return map[string]*yaml.Node{"data": child(doc, "data"), "stringData": child(doc, "stringData")}
+	default:
+		spec := child(doc, "spec")
+		if scalar(doc, "kind") != generator.ClusterPairKind && child(spec, "config") == nil {
+			return nil
+		}
+		return map[string]*yaml.Node{"spec.config": child(spec, "config"), "spec.options.token": child(child(spec, "options"), "token")}
+	}
+}
+
+// findLeaf is the path of the first value that is encrypted, or that is not.
+// Empty values and nulls are never encrypted.
+func findLeaf(parts map[string]*yaml.Node, encrypted bool, below string) string {
+	for _, path := range slices.Sorted(maps.Keys(parts)) {
+		n := parts[path]
+		if n == nil {
+			continue
+		}
+		if n.Kind == yaml.ScalarNode {
+			if n.Value != "" && n.Tag != "!!null" && strings.HasPrefix(n.Value, "ENC[") == encrypted {
+				return below + path
+			}
+			continue
+		}
+		children := make(map[string]*yaml.Node, len(n.Content))
+		for i, c := range n.Content {
+			switch {
+			case n.Kind == yaml.SequenceNode:
+				children[fmt.Sprintf("%03d", i)] = c
+			case i%2 == 1:
+				children[n.Content[i-1].Value] = c
+			}
+		}
+		if found := findLeaf(children, encrypted, below+path+"."); found != "" {
+			return found
+		}
+	}
+	return ""
 }
 
 // pairSelector is what is encrypted of a ClusterPair: the credentials, and
@@ -326,42 +397,39 @@ func (w *staging) mkdir(root *os.Root, dir string, made *[]string) error {
 func stagedName(number int) string { return fmt.Sprintf("%d.yaml", number) }
 
 // prune adds the removal of what earlier runs of the same config rendered and
-// this one did not, and tells each.
-func (w *staging) prune(configName string, each func(path string, data []byte)) error {
+// this run did not, and tells each. kept are the files of all configs of the
+// run, as messages show them. Only NAMESPACE/NAME.yaml below the output
+// directory is looked at.
+func (w *staging) prune(configName string, kept map[string]bool, each func(path string, data []byte)) error {
 	out, err := w.tree.inside(w.output)
 	if err != nil || configName == "" {
 		return err
 	}
 	mark := []byte(" " + generator.AnnotationGeneratedBy + ": " + configName + "\n")
-	return fs.WalkDir(w.tree.root.FS(), filepath.ToSlash(out), func(path string, d fs.DirEntry, err error) error {
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil
+	files, err := fs.Glob(w.tree.root.FS(), filepath.ToSlash(filepath.Join(globEscape(out), "*", "*.yaml")))
+	if err != nil {
+		return failed(fmt.Errorf("read %s: %w", w.tree.show(w.output), cause(err)))
+	}
+	for _, file := range files {
+		path, err := filepath.Rel(out, filepath.FromSlash(file))
+		if err != nil || strings.HasPrefix(path, stagingPrefix) || kept[w.show(path)] {
+			continue
 		}
-		var rel string
-		var data []byte
-		if err == nil {
-			if d.IsDir() && strings.HasPrefix(d.Name(), ".") {
-				return fs.SkipDir
-			}
-			if d.IsDir() || filepath.Ext(path) != ".yaml" {
-				return nil
-			}
-			if rel, err = filepath.Rel(out, filepath.FromSlash(path)); err == nil {
-				if w.kept[rel] {
-					return nil
-				}
-				data, err = w.tree.read(filepath.FromSlash(path))
-			}
-		}
+		data, err := w.tree.read(filepath.FromSlash(file))
 		if err != nil {
-			return failed(fmt.Errorf("read %s: %w", w.tree.show(w.tree.relative(path)), cause(err)))
+			return failed(fmt.Errorf("read %s: %w", w.show(path), cause(err)))
 		}
 		if isRendered(data) && bytes.Contains(data, mark) {
-			w.changes = append(w.changes, change{verb: removed, path: rel, number: len(w.changes)})
-			each(rel, data)
+			w.changes = append(w.changes, change{verb: removed, path: path, number: len(w.changes)})
+			each(path, data)
 		}
-		return nil
-	})
+	}
+	return nil
+}
+
+// globEscape makes a pattern that matches a path itself.
+func globEscape(path string) string {
+	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`).Replace(path)
 }
 
 // commit moves the staged files to their places and removes what was pruned.
@@ -377,8 +445,11 @@ func (w *staging) commit() error {
 	for _, c := range w.sorted() {
 		back, err := w.replace(c)
 		if err != nil {
-			err = fmt.Errorf("write %s: %w; all files are as they were", w.show(c.path), cause(err))
-			return failed(errors.Join(err, w.rollback()))
+			err = fmt.Errorf("write %s: %w", w.show(c.path), cause(err))
+			if undo := w.rollback(); undo != nil {
+				return failed(fmt.Errorf("%w; not all files could be put back: %w: see git status", err, undo))
+			}
+			return failed(fmt.Errorf("%w; all files are as they were", err))
 		}
 		w.undo = append(w.undo, back)
 	}
@@ -417,7 +488,10 @@ func (w *staging) replace(c change) (undo func() error, err error) {
 		}
 		if err := w.out.Link(staged, c.path); errors.Is(err, fs.ErrExist) {
 			return nil, errors.New("somebody else has made the file meanwhile")
-		} else if err != nil {
+		} else if err != nil { // no links here
+			if _, err := w.out.Lstat(c.path); err == nil {
+				return nil, errors.New("somebody else has made the file meanwhile")
+			}
 			if err := w.out.Rename(staged, c.path); err != nil {
 				return nil, err
 			}
@@ -455,8 +529,8 @@ func (w *staging) abort() {
 	w.out, w.stage, w.name, w.made, w.madeAbove = nil, nil, "", nil, nil
 }
 
-// sweep removes what interrupted runs have left. A run under way would lose
-// its staged files and say so; nothing of it would be half-written.
+// sweep removes what interrupted runs have left. The run holds the lock, so that
+// no other one is under way.
 func (w *staging) sweep() {
 	if w.dry {
 		return

@@ -38,7 +38,7 @@ environment of the cloud key services. FILE may be -.`,
 			}
 			warnPlaintext(cmd, output)
 			if output != "" {
-				err = writeFile(output, plain, 0o600)
+				err = writePlaintext(output, plain)
 			} else {
 				_, err = cmd.OutOrStdout().Write(plain)
 			}
@@ -166,6 +166,9 @@ func encrypt(cmd *cobra.Command, input, output string, age []string) error {
 	if err != nil {
 		return runError(cmd, sopsError(err, input))
 	}
+	if err := checkSealed(sealed, policy, target); err != nil {
+		return runError(cmd, err)
+	}
 	switch {
 	case output == "":
 		_, err = cmd.OutOrStdout().Write(sealed)
@@ -234,6 +237,21 @@ func readInput(cmd *cobra.Command, path string) ([]byte, error) {
 		return nil, failed(fmt.Errorf("read %s: %w", path, cause(err)))
 	}
 	return data, nil
+}
+
+// writePlaintext writes a file that its owner alone can read. It replaces none:
+// that could be the encrypted one.
+func writePlaintext(path string, data []byte) error {
+	before, err := os.ReadFile(path)
+	switch {
+	case err == nil && bytes.Equal(before, data):
+		return nil
+	case err == nil:
+		return withHint(fmt.Errorf("write %s: the file exists, and clear text replaces no file", path), "rm %s", path)
+	case !errors.Is(err, os.ErrNotExist):
+		return fmt.Errorf("write %s: %w", path, cause(err))
+	}
+	return writeFile(path, data, 0o600)
 }
 
 // writeFile replaces a file as a whole: it writes beside it and renames.
