@@ -45,6 +45,9 @@ generate clusterpair does, but encrypted, checked and without the placeholder.`,
 				if name := firstChanged(cmd, "filename", "check", "diff", "dry-run"); name != "" {
 					return usageError(fmt.Errorf("--%s goes with a config, not with the name of a pair", name))
 				}
+				if _, err := os.Stat(args[0]); err == nil && !cmd.Flags().Changed("kubeconfig") {
+					return usageError(withHint(fmt.Errorf("%s is a file or directory, not the name of a pair", args[0]), "clusterpair generate -f %s", args[0]))
+				}
 				one.name = args[0]
 				return one.run(cmd)
 			}
