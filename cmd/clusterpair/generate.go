@@ -10,6 +10,8 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"runtime"
+	"runtime/debug"
 	"slices"
 	"sync"
 	"time"
@@ -87,6 +89,7 @@ type generateOptions struct {
 // run renders the configs of a file or a directory. All of them are rendered
 // before the first file is written.
 func (o *generateOptions) run(cmd *cobra.Command) error {
+	defer collectSteadily()()
 	configs, err := openConfigs(o.path)
 	defer func() {
 		for _, c := range configs {
@@ -247,6 +250,23 @@ func (o *generateOptions) tell(cmd *cobra.Command, runs []*staging, diffs *diffP
 		return &exitError{code: exitFindings, err: withHint(errors.New("the rendered files are not what the config says"), "clusterpair generate -f %s", o.path)}
 	}
 	return nil
+}
+
+// collectSteadily sets the pace of the garbage collector for a run that may be
+// large: it allocates much and keeps little, so that by default the collector
+// would run all the time. The ballast is never touched and so costs no memory;
+// it moves the collector's goal up. The low percentage keeps the goal from
+// growing with what a large run does keep.
+func collectSteadily() (done func()) {
+	if os.Getenv("GOGC") != "" {
+		return func() {}
+	}
+	ballast := make([]byte, 12<<20)
+	before := debug.SetGCPercent(50)
+	return func() {
+		runtime.KeepAlive(ballast)
+		debug.SetGCPercent(before)
+	}
 }
 
 // diffPrinter collects differences and prints them sorted by file.

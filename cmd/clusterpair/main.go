@@ -10,7 +10,6 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"runtime"
 	"runtime/debug"
 	"syscall"
 
@@ -30,13 +29,9 @@ const (
 )
 
 func main() {
-	// A run allocates much and keeps little, so that by default the garbage
-	// collector would run all the time. The ballast is never touched and so
-	// costs no memory; it moves the collector's goal up. The lower percentage
-	// keeps the goal from growing with what a large run does keep.
-	ballast := make([]byte, 12<<20)
+	// Most runs end before a collection would pay; generate sets its own pace.
 	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(50)
+		debug.SetGCPercent(400)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	go func() {
@@ -45,7 +40,6 @@ func main() {
 	}()
 	code := run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
 	stop()
-	runtime.KeepAlive(ballast)
 	os.Exit(code)
 }
 
