@@ -158,11 +158,54 @@ func (s *sealer) Encrypt(ctx context.Context, namespace, name string, plain *yam
 
 // seal encrypts one ClusterPair; shown names its file in errors.
 func seal(ctx context.Context, safe *sopsfile.Safe, plain *yaml.Node, previous []byte, policy *sopsfile.Policy, sealed bool, shown string) ([]byte, error) {
-	document, _, err := safe.Encrypt(ctx, []*yaml.Node{plain}, previous, pairPolicy(policy), sopsfile.EncryptOptions{Sealed: sealed, File: shown})
+	document, change, err := safe.Encrypt(ctx, []*yaml.Node{plain}, previous, pairPolicy(policy), sopsfile.EncryptOptions{Sealed: sealed, File: shown})
+	if err == nil && change.Kind == sopsfile.Unchanged && policy.Indent == 0 {
+		document, err = restyle(document, shown)
+	}
 	if err != nil {
 		return nil, sopsError(err, shown)
 	}
 	return document, checkSealed(document, policy, shown)
+}
+
+// restyle writes an encrypted pair as kustomize prints it: sops itself, after
+// sops rotate or sops updatekeys, leaves another indentation. The values keep
+// their bytes and, as the MAC is taken over them in turn, their order; a
+// document in which they would not is left as it is.
+func restyle(document []byte, shown string) ([]byte, error) {
+	docs, err := parseDocuments(document, shown)
+	if err != nil {
+		return nil, err
+	}
+	styled, err := sopsfile.Marshal(docs, 0)
+	if err != nil || bytes.Equal(styled, document) {
+		return document, err
+	}
+	before, after := child(docs[0], "spec"), (*yaml.Node)(nil)
+	if again, err := parseDocuments(styled, shown); err == nil && len(again) == len(docs) {
+		after = child(again[0], "spec")
+	}
+	if len(docs) != 1 || !slices.Equal(leaves(before), leaves(after)) {
+		return document, nil
+	}
+	return styled, nil
+}
+
+// leaves are the values of a tree in the order of the document.
+func leaves(n *yaml.Node) []string {
+	if n == nil {
+		return nil
+	}
+	if n.Kind == yaml.ScalarNode {
+		return []string{n.Value}
+	}
+	var values []string
+	for i, c := range n.Content {
+		if n.Kind == yaml.SequenceNode || i%2 == 1 {
+			values = append(values, leaves(c)...)
+		}
+	}
+	return values
 }
 
 // checkSealed refuses a document whose creation rule leaves a secret in clear,
