@@ -207,14 +207,7 @@ func readKustomization(t *tree, name string) (*kustomizationFile, error) {
 
 // configs are the configs that a kustomization lists.
 func (k *kustomizationFile) configs(t *tree, name string) ([]foundConfig, error) {
-	var files []string
-	for _, r := range k.Resources {
-		if rel, err := t.inside(r); err == nil {
-			if info, err := t.root.Stat(rel); err == nil && info.Mode().IsRegular() {
-				files = append(files, filepath.Clean(r))
-			}
-		}
-	}
+	files := k.files(t, ".", make(map[string]bool))
 	var found []foundConfig
 	list := func(entries []yaml.Node, resources []string) error {
 		for i := range entries {
@@ -233,6 +226,37 @@ func (k *kustomizationFile) configs(t *tree, name string) ([]foundConfig, error)
 		return nil, err
 	}
 	return found, list(k.Transformers, files)
+}
+
+// files are the resource files of a kustomization in dir and of the local ones
+// that it builds on, relative to the tree's directory: where a transformer's
+// Secrets come from. What lies outside of the tree is left out.
+func (k *kustomizationFile) files(t *tree, dir string, seen map[string]bool) []string {
+	if seen[dir] {
+		return nil
+	}
+	seen[dir] = true
+	var files []string
+	for _, entry := range slices.Concat(k.Resources, k.Components) {
+		path := filepath.Join(dir, entry)
+		rel, err := t.inside(path)
+		if err != nil {
+			continue
+		}
+		info, err := t.root.Stat(rel)
+		switch {
+		case err != nil: // a remote base
+		case info.Mode().IsRegular():
+			files = append(files, path)
+		case info.IsDir():
+			for _, name := range kustomizationFiles {
+				if base, err := readKustomization(t, filepath.Join(path, name)); err == nil {
+					files = append(files, base.files(t, path, seen)...)
+				}
+			}
+		}
+	}
+	return files
 }
 
 // configEntry finds configs in an entry of generators or transformers: a file,
