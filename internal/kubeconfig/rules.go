@@ -1,55 +1,24 @@
 package kubeconfig
 
 import (
-	"maps"
 	"slices"
 
 	"clusterpair.dev/internal/report"
 )
 
-// allowable are the rules that a user may waive, each with what a pair that
-// breaks it still can do. All other rules of this package name things that
-// stop Stork, that client-go refuses, or that can never work:
-//
-//	auth-provider        client-go has removed them; Stork cannot build a client
-//	bad-base64           one such pair stops Stork for all pairs
-//	ca-invalid           no connection can be verified
-//	certificate-invalid  client-go refuses the certificate, or the server does
-//	context-broken       there is nothing to connect to
-//	duplicate-key        readers disagree on which of the two counts
-//	file-reference       the path would be looked up inside the Stork pod
-//	kubeconfig-spelling  the field is dropped, with its restriction
-//	required-field       client-go refuses the user
-//	secret-key           it is open which value is the kubeconfig
-//	server-invalid       client-go drops the credential, or cannot connect
-//	several-credentials  client-go refuses the user
-//	still-encrypted      the value is SOPS's, not the user's
-//	token-malformed      no HTTP header can carry it
-//	value-type           client-go refuses the kubeconfig
-//	yaml                 nothing can be read
-var allowable = map[string]string{
-	"basic-auth":           "works with a proxy that takes passwords; no API server since 1.19 does",
-	"ca-missing":           "works when a public CA that the Stork image knows has signed the server's certificate",
-	"credential-expired":   "works again when the credential has been renewed in place, or a clock put right",
-	"credential-expiring":  "works until then",
-	"credential-unbounded": "works for as long as nobody takes the credential",
-	"drifting-field":       "works without the field",
-	"exec-credential":      "works when the Stork pod can run the command and has its cloud credentials",
-	"no-credential":        "works when the destination lets anonymous requests do all that Stork does",
-	"server-loopback":      "works when the Stork pod has a tunnel at that address",
-	"server-private":       "works when the source cluster reaches that address",
-	"server-proxied":       "works as long as the proxy does",
-	"tls-skipped":          "works, and hands the credential to whoever answers",
-	"unknown-field":        "works without the field",
-	"weak-key":             "works as long as the server accepts the key",
+// Allowable tells whether a user may waive a rule for a pair. Rules whose
+// breach stops Stork may not be waived.
+func Allowable(rule string) bool {
+	r, ok := report.RuleOf(rule)
+	return ok && r.Waivable != ""
 }
 
-// Allowable tells whether a user may waive a rule. Rules whose breach stops
-// Stork may not be waived.
-func Allowable(rule string) bool { return allowable[rule] != "" }
-
 // AllowableRules are the rules that a user may waive, sorted.
-func AllowableRules() []string { return slices.Sorted(maps.Keys(allowable)) }
+func AllowableRules() []string {
+	ids := slices.DeleteFunc(report.RuleIDs(), func(id string) bool { return !Allowable(id) })
+	slices.Sort(ids)
+	return ids
+}
 
 // origin is the text that a kubeconfig stands in: a file, or a value of a Secret.
 type origin struct {
