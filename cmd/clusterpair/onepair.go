@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -51,9 +52,12 @@ func (o *onePair) addFlags(flags *pflag.FlagSet) {
 }
 
 func (o *onePair) run(cmd *cobra.Command) error {
-	c, err := o.config()
+	c, findings, err := o.config()
 	if err != nil {
 		return err
+	}
+	if err := printFindings(cmd, findings); err != nil {
+		return usageError(nil)
 	}
 	encrypter, err := o.encrypter(c)
 	if err != nil {
@@ -98,42 +102,37 @@ func (o *onePair) run(cmd *cobra.Command) error {
 // commandLine is the name under which findings about flags appear.
 const commandLine = "command line"
 
-// config is the function config that the flags amount to.
-func (o *onePair) config() (*generator.Config, error) {
+// config is the function config that the flags amount to; it is whole unless
+// one of the findings is an error.
+func (o *onePair) config() (*generator.Config, []report.Finding, error) {
 	pair := map[string]any{
 		"name": o.name, "namespace": o.namespace,
 		"destination": nonEmpty(map[string]any{"file": "kubeconfig", "server": o.server, "tlsServerName": o.tlsServerName}),
 	}
-	options := make(map[string]any)
 	known := []string{"ip", "port", "token", "mode", "backuplocation"}
-	for _, assignment := range splitCommas(o.storageOptions, known) {
-		key, value, ok := strings.Cut(assignment, "=")
-		if !ok {
-			return nil, usageError(errors.New("--storage-options takes KEY=VALUE"))
-		}
-		switch key {
-		case "mode":
-			pair["mode"] = value
-		case "ip", "port", "token", "backuplocation":
-			options[key] = value
-		default:
+	options, err := assignments("storage-options", "KEY=VALUE", splitCommas(o.storageOptions, known))
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, key := range slices.Sorted(maps.Keys(options)) {
+		if !slices.Contains(known, key) {
 			err := fmt.Errorf("--storage-options: Stork reads no option %q", key)
 			if near := report.Nearest(key, known); near != "" {
 				err = withHint(err, "did you mean %s?", near)
 			}
-			return nil, usageError(err)
+			return nil, nil, usageError(err)
 		}
+	}
+	if mode, ok := options["mode"]; ok {
+		pair["mode"] = mode
+		delete(options, "mode")
 	}
 	if len(options) > 0 {
 		pair["options"] = options
 	}
-	mappings := make(map[string]any)
-	for _, assignment := range splitCommas(o.projectMappings, nil) {
-		source, destination, ok := strings.Cut(assignment, "=")
-		if !ok {
-			return nil, usageError(errors.New("--project-mappings takes SOURCE=DESTINATION"))
-		}
-		mappings[source] = destination
+	mappings, err := assignments("project-mappings", "SOURCE=DESTINATION", splitCommas(o.projectMappings, nil))
+	if err != nil {
+		return nil, nil, err
 	}
 	if len(mappings) > 0 {
 		pair["projectMappings"] = mappings
@@ -142,7 +141,7 @@ func (o *onePair) config() (*generator.Config, error) {
 	for _, a := range o.allow {
 		rule, reason, _ := strings.Cut(a, "=")
 		if f, ok := generator.CheckAllowance(rule); !ok {
-			return nil, usageError(withHint(errors.New("--allow: "+f.Message), "%s", f.Hint))
+			return nil, nil, usageError(withHint(errors.New("--allow: "+f.Message), "%s", f.Hint))
 		}
 		allow = append(allow, map[string]string{"rule": rule, "reason": cmp.Or(reason, "allowed on the command line")})
 	}
@@ -156,15 +155,31 @@ func (o *onePair) config() (*generator.Config, error) {
 	}
 	var node yaml.Node
 	if err := node.Encode(doc); err != nil {
-		return nil, usageError(errors.New("the flags cannot be written as a function config"))
+		return nil, nil, usageError(errors.New("the flags cannot be written as a function config"))
 	}
 	c, findings := generator.ParseConfig(&node, commandLine)
 	if c == nil {
-		return nil, usageError(errors.New(findingsText(findings)))
+		return nil, findings, nil
 	}
 	c.Metadata.Name = ""                     // no config to prune by
 	c.Spec.Pairs[0].Destination.Context = "" // load has chosen it
-	return c, nil
+	return c, findings, nil
+}
+
+// assignments are the values of a flag that takes KEY=VALUE, each key once.
+func assignments(flag, form string, values []string) (map[string]string, error) {
+	m := make(map[string]string, len(values))
+	for _, assignment := range values {
+		key, value, ok := strings.Cut(assignment, "=")
+		if !ok {
+			return nil, usageError(fmt.Errorf("--%s takes %s", flag, form))
+		}
+		if _, twice := m[key]; twice {
+			return nil, usageError(withHint(fmt.Errorf("--%s gives %s twice", flag, key), "keep one of the two"))
+		}
+		m[key] = value
+	}
+	return m, nil
 }
 
 // splitCommas splits values at commas as storkctl does, unless the part behind
@@ -196,12 +211,6 @@ func nonEmpty(m map[string]any) map[string]any {
 		}
 	}
 	return m
-}
-
-func findingsText(findings []report.Finding) string {
-	var b strings.Builder
-	_ = report.WriteText(&b, findings)
-	return strings.TrimSpace(b.String())
 }
 
 // encrypter seals the pair for the recipients of the flags, or of the creation
