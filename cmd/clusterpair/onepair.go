@@ -38,7 +38,7 @@ type onePair struct {
 
 func (o *onePair) addFlags(flags *pflag.FlagSet) {
 	flags.StringVarP(&o.namespace, "namespace", "n", "default", "namespace of the pair on the source cluster")
-	flags.StringVar(&o.kubeconfig, "kubeconfig", "", "kubeconfig of the destination (default: KUBECONFIG, then ~/.kube/config)")
+	flags.StringVar(&o.kubeconfig, "kubeconfig", "", "kubeconfig of the destination, - for standard input (default: KUBECONFIG, then ~/.kube/config)")
 	flags.StringVar(&o.context, "context", "", "context of the kubeconfig (default: its current context)")
 	flags.StringArrayVarP(&o.storageOptions, "storage-options", "s", nil, "KEY=VALUE for a pair over two fabrics: ip, port, token, mode, backuplocation; repeatable")
 	flags.StringArrayVar(&o.projectMappings, "project-mappings", nil, "SOURCE=DESTINATION Rancher project; repeatable")
@@ -63,7 +63,7 @@ func (o *onePair) run(cmd *cobra.Command) error {
 	if err != nil {
 		return runError(cmd, err)
 	}
-	doc, file, findings, err := o.load()
+	doc, file, findings, err := o.load(cmd)
 	if err != nil {
 		return failed(err)
 	}
@@ -259,14 +259,11 @@ func (e *oneFile) Previous(string, string) ([]byte, error) {
 	if e.path == "" {
 		return nil, nil
 	}
-	data, err := os.ReadFile(e.path)
-	if errors.Is(err, os.ErrNotExist) {
-		return nil, nil
-	}
+	data, err := readPrevious(e.path)
 	if err != nil {
-		return nil, failed(fmt.Errorf("read %s: %w", e.path, cause(err)))
+		return nil, failed(err)
 	}
-	if !isRendered(data) {
+	if data != nil && !isRendered(data) {
 		return nil, report.Finding{Rule: "output-taken", Severity: report.Error, Position: report.Position{File: e.path},
 			Message: "the file exists and is no encrypted ClusterPair, so that it is not overwritten", Hint: "move it away, or write to another file"}
 	}
@@ -296,7 +293,7 @@ func (d oneDocument) Documents(context.Context, string) ([]*yaml.Node, error) {
 // load reads the kubeconfig by kubectl's rules: the flag, the files of
 // KUBECONFIG merged, or ~/.kube/config. The files that it names are inlined.
 // file names what was read, for findings.
-func (o *onePair) load() (doc *yaml.Node, file string, findings []report.Finding, err error) {
+func (o *onePair) load(cmd *cobra.Command) (doc *yaml.Node, file string, findings []report.Finding, err error) {
 	rules := clientcmd.NewDefaultClientConfigLoadingRules()
 	rules.ExplicitPath = o.kubeconfig
 	rules.WarnIfAllMissing = false
@@ -307,13 +304,14 @@ func (o *onePair) load() (doc *yaml.Node, file string, findings []report.Finding
 	// client-go's errors quote what they could not read, tokens included.
 	// Reading each file ourselves first gives an error with a line instead.
 	found := 0
+	var data []byte
 	for _, path := range paths {
-		data, err := os.ReadFile(path)
+		data, err = readInput(cmd, path)
 		if errors.Is(err, os.ErrNotExist) && o.kubeconfig == "" {
 			continue
 		}
 		if err != nil {
-			return nil, "", nil, fmt.Errorf("read %s: %w", path, cause(err))
+			return nil, "", nil, err
 		}
 		found++
 		docs, err := parseDocuments(data, path)
@@ -330,7 +328,12 @@ func (o *onePair) load() (doc *yaml.Node, file string, findings []report.Finding
 	if found == 0 {
 		return nil, "", nil, withHint(fmt.Errorf("no kubeconfig: %s", strings.Join(paths, ", ")), "name the destination's with --kubeconfig FILE")
 	}
-	config, err := rules.Load()
+	var config *clientcmdapi.Config
+	if o.kubeconfig != "" {
+		config, err = parseKubeconfig(data, o.kubeconfig)
+	} else {
+		config, err = rules.Load()
+	}
 	if err != nil {
 		return nil, "", nil, fmt.Errorf("%s cannot be read as a kubeconfig", strings.Join(paths, ", "))
 	}
@@ -359,7 +362,7 @@ func (o *onePair) load() (doc *yaml.Node, file string, findings []report.Finding
 	for _, user := range config.AuthInfos {
 		user.Extensions = nil
 	}
-	data, err := clientcmd.Write(*config)
+	data, err = clientcmd.Write(*config)
 	if err != nil {
 		return nil, "", nil, fmt.Errorf("%s cannot be minified", at.File)
 	}
@@ -369,6 +372,22 @@ func (o *onePair) load() (doc *yaml.Node, file string, findings []report.Finding
 	}
 	forgetLines(docs[0])
 	return docs[0], at.File, nil, nil
+}
+
+// parseKubeconfig does what client-go does with a file, without reading it
+// again: it may be a pipe.
+func parseKubeconfig(data []byte, path string) (*clientcmdapi.Config, error) {
+	config, err := clientcmd.Load(data)
+	if err != nil {
+		return nil, err
+	}
+	for _, cluster := range config.Clusters {
+		cluster.LocationOfOrigin = path
+	}
+	for _, user := range config.AuthInfos {
+		user.LocationOfOrigin = path
+	}
+	return config, clientcmd.ResolveLocalPaths(config)
 }
 
 // forgetLines clears the lines of a merged document, which are no user's.

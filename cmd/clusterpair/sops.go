@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"syscall"
 
 	"github.com/spf13/cobra"
 	"go.yaml.in/yaml/v3"
@@ -154,8 +155,8 @@ func encrypt(cmd *cobra.Command, input, output string, age []string) error {
 	policy = documentPolicy(policy, contents(docs)[0])
 	var previous []byte
 	if output != "" && output != input {
-		if previous, err = os.ReadFile(output); err != nil && !errors.Is(err, os.ErrNotExist) {
-			return failed(fmt.Errorf("read %s: %w", output, cause(err)))
+		if previous, err = readPrevious(output); err != nil {
+			return failed(err)
 		}
 		if previous != nil && !bytes.Contains(previous, []byte("sops:")) {
 			return runError(cmd, report.Finding{Rule: "output-taken", Severity: report.Error, Position: report.Position{File: output},
@@ -222,16 +223,17 @@ func readInput(cmd *cobra.Command, path string) ([]byte, error) {
 		}
 		return data, nil
 	}
-	info, err := os.Stat(path)
-	if err == nil && info.IsDir() {
-		err = errors.New("is a directory, not a file")
-	}
-	if err == nil && info.Size() > maxFile {
-		err = fmt.Errorf("is larger than %d MiB", maxFile>>20)
-	}
+	f, err := os.Open(path)
 	var data []byte
 	if err == nil {
-		data, err = os.ReadFile(path)
+		defer f.Close()
+		data, err = io.ReadAll(io.LimitReader(f, maxFile+1)) // of a pipe or device, too
+	}
+	switch {
+	case errors.Is(err, syscall.EISDIR):
+		err = errors.New("is a directory, not a file")
+	case err == nil && len(data) > maxFile:
+		err = fmt.Errorf("is larger than %d MiB", maxFile>>20)
 	}
 	if err != nil {
 		return nil, failed(fmt.Errorf("read %s: %w", path, cause(err)))
@@ -239,25 +241,56 @@ func readInput(cmd *cobra.Command, path string) ([]byte, error) {
 	return data, nil
 }
 
+// readPrevious reads a file that is to be replaced, nil if there is none. A
+// pipe or device cannot be replaced, and reading it might not end.
+func readPrevious(path string) ([]byte, error) {
+	info, err := os.Stat(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	}
+	if err == nil && !info.Mode().IsRegular() {
+		return nil, withHint(fmt.Errorf("write %s: is a %s, not a file", path, kindOf(info)), "leave out -o to write to standard output")
+	}
+	var data []byte
+	if err == nil {
+		data, err = os.ReadFile(path)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", path, cause(err))
+	}
+	return data, nil
+}
+
 // writePlaintext writes a file that its owner alone can read. It replaces none:
 // that could be the encrypted one.
 func writePlaintext(path string, data []byte) error {
-	before, err := os.ReadFile(path)
+	before, err := readPrevious(path)
 	switch {
-	case err == nil && bytes.Equal(before, data):
+	case err != nil:
+		return err
+	case bytes.Equal(before, data):
 		return nil
-	case err == nil:
+	case before != nil:
 		return withHint(fmt.Errorf("write %s: the file exists, and clear text replaces no file", path), "rm %s", path)
-	case !errors.Is(err, os.ErrNotExist):
-		return fmt.Errorf("write %s: %w", path, cause(err))
 	}
 	return writeFile(path, data, 0o600)
 }
 
-// writeFile replaces a file as a whole: it writes beside it and renames.
+// writeFile replaces a file as a whole: it writes beside it and renames. A file
+// that is there keeps its mode, and a symbolic link its place.
 func writeFile(path string, data []byte, mode os.FileMode) (err error) {
-	dir, base := filepath.Split(path)
+	target := path
+	if info, err := os.Stat(path); err == nil {
+		mode = info.Mode().Perm()
+		if target, err = filepath.EvalSymlinks(path); err != nil {
+			return fmt.Errorf("write %s: %w", path, cause(err))
+		}
+	}
+	dir, base := filepath.Split(target)
 	f, err := os.CreateTemp(filepath.Clean(dir), "."+base+".*")
+	if errors.Is(err, os.ErrNotExist) {
+		return withHint(fmt.Errorf("write %s: there is no directory %s", path, filepath.Clean(dir)), "mkdir -p %s", filepath.Clean(dir))
+	}
 	if err != nil {
 		return fmt.Errorf("write %s: %w", path, cause(err))
 	}
@@ -278,7 +311,7 @@ func writeFile(path string, data []byte, mode os.FileMode) (err error) {
 	if err = f.Close(); err != nil {
 		return err
 	}
-	return os.Rename(f.Name(), path)
+	return os.Rename(f.Name(), target)
 }
 
 // warnPlaintext warns when clear text goes into a Git work tree: into the file
