@@ -173,12 +173,13 @@ var planClusterPairGenerator = node{kinds: aMapping, variants: []variant{
 					{match: &regex0, fail: "output is no relative path without .. [config]\nhint: as in rendered"},
 					{differ: &regex6, fail: "output is no relative path without .. [config]\nhint: as in rendered"},
 					{differ: &regex7, fail: "output is no relative path without .. [config]\nhint: as in rendered"},
+					{differ: &regex8, fail: "output holds a line break or another control character [config]\nhint: as in rendered"},
 				}}},
 				{name: "pairs", node: &node{fail: "not beside selector [config]\nhint: remove one, or write two configs"}},
 				{name: "selector", required: true, node: &planSelector},
 				{name: "storkVersion", node: &planStorkVersion},
 				{name: "within", node: &node{kinds: aString, checks: []check{
-					{match: &regex8, fail: "within is no duration [config]\nhint: days or hours, as in 30d or 720h"},
+					{match: &regex9, fail: "within is no duration [config]\nhint: days or hours, as in 30d or 720h"},
 				}}},
 			}},
 			{fields: []field{
@@ -190,11 +191,12 @@ var planClusterPairGenerator = node{kinds: aMapping, variants: []variant{
 					{match: &regex0, fail: "output is no relative path without .. [config]\nhint: as in rendered"},
 					{differ: &regex6, fail: "output is no relative path without .. [config]\nhint: as in rendered"},
 					{differ: &regex7, fail: "output is no relative path without .. [config]\nhint: as in rendered"},
+					{differ: &regex8, fail: "output holds a line break or another control character [config]\nhint: as in rendered"},
 				}}},
 				{name: "pairs", required: true, missing: "spec says of no pair [config]\nhint: add pairs, or a selector for one pair of each Secret that matches", node: &node{kinds: aList, items: &planPair, minItems: 1}},
 				{name: "storkVersion", node: &planStorkVersion},
 				{name: "within", node: &node{kinds: aString, checks: []check{
-					{match: &regex8, fail: "within is no duration [config]\nhint: days or hours, as in 30d or 720h"},
+					{match: &regex9, fail: "within is no duration [config]\nhint: days or hours, as in 30d or 720h"},
 				}}},
 			}},
 		}}},
@@ -379,7 +381,7 @@ var planMetadata = node{kinds: aMapping, variants: []variant{
 		}}}},
 	}, patterns: []pattern{
 		{checks: []check{
-			{match: &regex9},
+			{match: &regex10},
 		}, node: &node{fail: "the API server sets this field [server-set-field]\nhint: remove it"}},
 	}},
 }}
@@ -410,7 +412,7 @@ var planConfig = node{kinds: aMapping, wrongKind: "config is no mapping: Stork r
 		}}},
 	}, patterns: []pattern{
 		{checks: []check{
-			{match: &regex10},
+			{match: &regex11},
 		}, node: &node{fail: "Stork reads the kubeconfig itself here, and follows no reference [config-not-object]\nhint: let clusterpair generate read the Secret"}},
 	}},
 }}
@@ -424,48 +426,48 @@ var planMode = node{kinds: aString, checks: []check{
 }}
 
 var planPort = node{kinds: aString, checks: []check{
-	{match: &regex11, fail: "port is not between 1 and 65535 [storage-options-incomplete]\nhint: the Portworx API listens on \"9001\" unless it was moved"},
+	{match: &regex12, fail: "port is not between 1 and 65535 [storage-options-incomplete]\nhint: the Portworx API listens on \"9001\" unless it was moved"},
 }}
 
 var planFiles = node{kinds: aList, items: &planFile, minItems: 1}
 
 var planStorkVersion = node{kinds: aString, checks: []check{
-	{match: &regex12, fail: "storkVersion is no release of Stork [config]\nhint: as in \"24.3\" or \"v24.3.2\""},
+	{match: &regex13, fail: "storkVersion is no release of Stork [config]\nhint: as in \"24.3\" or \"v24.3.2\""},
 }}
 
 var planEncryption = node{kinds: aMapping, variants: []variant{
 	{fields: []field{
 		{name: "age", node: &node{kinds: aList, items: &node{kinds: aString, checks: []check{
-			{match: &regex13, fail: "not an age recipient [config]\nhint: age1…, as age-keygen -y prints it; a key that begins with AGE-SECRET-KEY is for reading and belongs in no file here"},
+			{match: &regex14, fail: "not an age recipient [config]\nhint: age1…, as age-keygen -y prints it; a key that begins with AGE-SECRET-KEY is for reading and belongs in no file here"},
 		}}}},
 		{name: "aws_profile", node: &planConfigText},
 		{name: "azure_keyvault", node: &node{kinds: aList, items: &node{kinds: aString, checks: []check{
-			{match: &regex14, fail: "not an Azure Key Vault key [config]\nhint: https://VAULT.vault.azure.net/keys/KEY/VERSION"},
+			{match: &regex15, fail: "not an Azure Key Vault key [config]\nhint: https://VAULT.vault.azure.net/keys/KEY/VERSION"},
 		}}}},
 		{name: "gcp_kms", node: &node{kinds: aList, items: &node{kinds: aString, checks: []check{
-			{match: &regex15, fail: "not a Google Cloud KMS key [config]\nhint: projects/PROJECT/locations/LOCATION/keyRings/RING/cryptoKeys/KEY"},
+			{match: &regex16, fail: "not a Google Cloud KMS key [config]\nhint: projects/PROJECT/locations/LOCATION/keyRings/RING/cryptoKeys/KEY"},
 		}}}},
 		{name: "hc_vault_transit_uri", node: &node{kinds: aList, items: &node{kinds: aString, checks: []check{
-			{match: &regex16, fail: "not the URI of a Vault transit key [config]\nhint: https://VAULT:8200/v1/transit/keys/KEY"},
+			{match: &regex17, fail: "not the URI of a Vault transit key [config]\nhint: https://VAULT:8200/v1/transit/keys/KEY"},
 		}}}},
 		{name: "hckms", node: &node{kinds: aList, items: &node{kinds: aString, checks: []check{
-			{match: &regex17, fail: "not a Huawei Cloud KMS key [config]\nhint: REGION:KEY-ID"},
+			{match: &regex18, fail: "not a Huawei Cloud KMS key [config]\nhint: REGION:KEY-ID"},
 		}}}},
 		{name: "kms", node: &node{kinds: aList, items: &node{kinds: aString, checks: []check{
-			{match: &regex18, fail: "not the ARN of a KMS key [config]\nhint: arn:aws:kms:REGION:ACCOUNT:key/ID, then +ROLE if one is to be assumed"},
+			{match: &regex19, fail: "not the ARN of a KMS key [config]\nhint: arn:aws:kms:REGION:ACCOUNT:key/ID, then +ROLE if one is to be assumed"},
 		}}}},
 		{name: "pgp", node: &node{kinds: aList, items: &node{kinds: aString, checks: []check{
-			{match: &regex19, fail: "not the fingerprint of a PGP key [config]\nhint: gpg --list-keys --with-colons shows it"},
+			{match: &regex20, fail: "not the fingerprint of a PGP key [config]\nhint: gpg --list-keys --with-colons shows it"},
 		}}}},
 	}, patterns: []pattern{
 		{checks: []check{
-			{match: &regex20},
+			{match: &regex21},
 		}, node: &node{fail: "inline recipients are one key group [config]\nhint: remove encryption and write a creation rule in .sops.yaml"}},
 	}},
 }}
 
 var planNamespace = node{kinds: aString, checks: []check{
-	{match: &regex21, fail: "namespace is no RFC 1123 label: lower-case letters, digits and '-', at most 63 [pair-namespace]\nhint: begin and end with a letter or digit, as in migrationnamespace"},
+	{match: &regex22, fail: "namespace is no RFC 1123 label: lower-case letters, digits and '-', at most 63 [pair-namespace]\nhint: begin and end with a letter or digit, as in migrationnamespace"},
 	{maxRunes: 63, fail: "namespace is no RFC 1123 label: lower-case letters, digits and '-', at most 63 [pair-namespace]\nhint: begin and end with a letter or digit, as in migrationnamespace"},
 }}
 
@@ -475,11 +477,11 @@ var planSelector = node{kinds: aMapping, variants: []variant{
 		{name: "annotations", node: &node{kinds: aNull | aMapping, variants: []variant{
 			{key: "not an annotation key [config]\nhint: as in note or example.com/note", patterns: []pattern{
 				{checks: []check{
-					{match: &regex22},
+					{match: &regex23},
 				}, node: &node{fail: "SOPS would encrypt what is called config or token, so that nobody could review it [metadata-encrypted]\nhint: give it another name"}},
 				{checks: []check{
-					{match: &regex23},
-					{differ: &regex22},
+					{match: &regex24},
+					{differ: &regex23},
 				}, node: &node{kinds: aString}},
 			}},
 		}}},
@@ -488,18 +490,18 @@ var planSelector = node{kinds: aMapping, variants: []variant{
 		{name: "labels", node: &node{kinds: aNull | aMapping, variants: []variant{
 			{key: "not a label key [config]\nhint: as in role or example.com/role", patterns: []pattern{
 				{checks: []check{
-					{match: &regex22},
+					{match: &regex23},
 				}, node: &node{fail: "SOPS would encrypt what is called config or token, so that nobody could review it [metadata-encrypted]\nhint: give it another name"}},
 				{checks: []check{
-					{match: &regex23},
-					{differ: &regex22},
+					{match: &regex24},
+					{differ: &regex23},
 				}, node: &planMatchValue},
 			}},
 		}}},
 		{name: "matchExpressions", node: &node{kinds: aNull | aList, items: &node{kinds: aMapping, variants: []variant{
 			{fields: []field{
 				{name: "key", required: true, node: &node{kinds: aString, checks: []check{
-					{match: &regex23, fail: "not a label key [config]\nhint: as in role or example.com/role"},
+					{match: &regex24, fail: "not a label key [config]\nhint: as in role or example.com/role"},
 				}}},
 				{name: "operator", required: true, node: &node{kinds: aString, checks: []check{
 					{oneOf: []string{
@@ -515,13 +517,13 @@ var planSelector = node{kinds: aMapping, variants: []variant{
 		{name: "matchLabels", node: &node{kinds: aNull | aMapping, variants: []variant{
 			{key: "not a label key [config]\nhint: as in role or example.com/role", patterns: []pattern{
 				{checks: []check{
-					{match: &regex23},
+					{match: &regex24},
 				}, node: &planMatchValue},
 			}},
 		}}},
 		{name: "mode", node: &planMode},
 		{name: "name", node: &node{kinds: aString, checks: []check{
-			{match: &regex24, fail: "not a template of names: lower-case letters, digits, '-', '.' and ${…} [config]\nhint: as in dr-${name}; there are ${name}, ${namespace} and ${label:KEY}"},
+			{match: &regex25, fail: "not a template of names: lower-case letters, digits, '-', '.' and ${…} [config]\nhint: as in dr-${name}; there are ${name}, ${namespace} and ${label:KEY}"},
 		}}},
 		{name: "namespace", node: &planNamespace},
 		{name: "options", node: &node{kinds: aNull | aMapping, variants: []variant{
@@ -536,11 +538,12 @@ var planSelector = node{kinds: aMapping, variants: []variant{
 				}}},
 				{name: "mode", node: &node{fail: "a field of the pair, not an option [config]\nhint: write it beside options"}},
 				{name: "port", node: &node{kinds: anInt | aString, fail: "port is not between 1 and 65535 [storage-options-incomplete]\nhint: the Portworx API listens on 9001 unless it was moved", min: 1, max: 65535, checks: []check{
-					{match: &regex11, fail: "port is not between 1 and 65535 [storage-options-incomplete]\nhint: the Portworx API listens on 9001 unless it was moved"},
+					{match: &regex12, fail: "port is not between 1 and 65535 [storage-options-incomplete]\nhint: the Portworx API listens on 9001 unless it was moved"},
 				}}},
 				{name: "token", required: true, node: &node{kinds: aString, checks: []check{
 					{match: &regex0, fail: "the value is empty [storage-options-incomplete]\nhint: give it, or remove all storage options for a pair over one fabric"},
 					{differ: &regex1, fail: "a placeholder is left [placeholder-left]\nhint: put the real value here, or remove the field"},
+					{differ: &regex26, fail: "the token holds white space [storage-options-incomplete]\nhint: take a new token with pxctl cluster token show on the destination"},
 				}}},
 				{name: "tokenFrom", node: &node{fail: "not beside token [config]\nhint: remove token: it then stays in its Secret"}},
 			}, patterns: []pattern{
@@ -568,7 +571,7 @@ var planSelector = node{kinds: aMapping, variants: []variant{
 				}}},
 				{name: "mode", node: &node{fail: "a field of the pair, not an option [config]\nhint: write it beside options"}},
 				{name: "port", node: &node{kinds: anInt | aString, fail: "port is not between 1 and 65535 [storage-options-incomplete]\nhint: the Portworx API listens on 9001 unless it was moved", min: 1, max: 65535, checks: []check{
-					{match: &regex11, fail: "port is not between 1 and 65535 [storage-options-incomplete]\nhint: the Portworx API listens on 9001 unless it was moved"},
+					{match: &regex12, fail: "port is not between 1 and 65535 [storage-options-incomplete]\nhint: the Portworx API listens on 9001 unless it was moved"},
 				}}},
 				{name: "tokenFrom", required: true, missing: "options have no token, so that Stork pairs no storage [storage-options-incomplete]\nhint: tokenFrom: {secret: {name: NAME, key: token}}", node: &node{kinds: aMapping, variants: []variant{
 					{fields: []field{
@@ -616,11 +619,11 @@ var planPair = node{kinds: aMapping, variants: []variant{
 		{name: "annotations", node: &node{kinds: aNull | aMapping, variants: []variant{
 			{key: "not an annotation key [config]\nhint: as in note or example.com/note", patterns: []pattern{
 				{checks: []check{
-					{match: &regex22},
+					{match: &regex23},
 				}, node: &node{fail: "SOPS would encrypt what is called config or token, so that nobody could review it [metadata-encrypted]\nhint: give it another name"}},
 				{checks: []check{
-					{match: &regex23},
-					{differ: &regex22},
+					{match: &regex24},
+					{differ: &regex23},
 				}, node: &node{kinds: aString}},
 			}},
 		}}},
@@ -628,11 +631,11 @@ var planPair = node{kinds: aMapping, variants: []variant{
 		{name: "labels", node: &node{kinds: aNull | aMapping, variants: []variant{
 			{key: "not a label key [config]\nhint: as in role or example.com/role", patterns: []pattern{
 				{checks: []check{
-					{match: &regex22},
+					{match: &regex23},
 				}, node: &node{fail: "SOPS would encrypt what is called config or token, so that nobody could review it [metadata-encrypted]\nhint: give it another name"}},
 				{checks: []check{
-					{match: &regex23},
-					{differ: &regex22},
+					{match: &regex24},
+					{differ: &regex23},
 				}, node: &planMatchValue},
 			}},
 		}}},
@@ -651,11 +654,12 @@ var planPair = node{kinds: aMapping, variants: []variant{
 				}}},
 				{name: "mode", node: &node{fail: "a field of the pair, not an option [config]\nhint: write it beside options"}},
 				{name: "port", node: &node{kinds: anInt | aString, fail: "port is not between 1 and 65535 [storage-options-incomplete]\nhint: the Portworx API listens on 9001 unless it was moved", min: 1, max: 65535, checks: []check{
-					{match: &regex11, fail: "port is not between 1 and 65535 [storage-options-incomplete]\nhint: the Portworx API listens on 9001 unless it was moved"},
+					{match: &regex12, fail: "port is not between 1 and 65535 [storage-options-incomplete]\nhint: the Portworx API listens on 9001 unless it was moved"},
 				}}},
 				{name: "token", required: true, node: &node{kinds: aString, checks: []check{
 					{match: &regex0, fail: "the value is empty [storage-options-incomplete]\nhint: give it, or remove all storage options for a pair over one fabric"},
 					{differ: &regex1, fail: "a placeholder is left [placeholder-left]\nhint: put the real value here, or remove the field"},
+					{differ: &regex26, fail: "the token holds white space [storage-options-incomplete]\nhint: take a new token with pxctl cluster token show on the destination"},
 				}}},
 				{name: "tokenFrom", node: &node{fail: "not beside token [config]\nhint: remove token: it then stays in its Secret"}},
 			}, patterns: []pattern{
@@ -683,7 +687,7 @@ var planPair = node{kinds: aMapping, variants: []variant{
 				}}},
 				{name: "mode", node: &node{fail: "a field of the pair, not an option [config]\nhint: write it beside options"}},
 				{name: "port", node: &node{kinds: anInt | aString, fail: "port is not between 1 and 65535 [storage-options-incomplete]\nhint: the Portworx API listens on 9001 unless it was moved", min: 1, max: 65535, checks: []check{
-					{match: &regex11, fail: "port is not between 1 and 65535 [storage-options-incomplete]\nhint: the Portworx API listens on 9001 unless it was moved"},
+					{match: &regex12, fail: "port is not between 1 and 65535 [storage-options-incomplete]\nhint: the Portworx API listens on 9001 unless it was moved"},
 				}}},
 				{name: "tokenFrom", required: true, missing: "options have no token, so that Stork pairs no storage [storage-options-incomplete]\nhint: tokenFrom: {secret: {name: NAME, key: token}}", node: &node{kinds: aMapping, variants: []variant{
 					{fields: []field{
@@ -726,7 +730,7 @@ var planPair = node{kinds: aMapping, variants: []variant{
 var planName = node{kinds: aString, checks: []check{
 	{match: &regex5, fail: "name is no RFC 1123 subdomain: lower-case letters, digits, '-' and '.', at most 253 [pair-name]\nhint: begin and end with a letter or digit, as in west-cluster"},
 	{maxRunes: 253, fail: "name is no RFC 1123 subdomain: lower-case letters, digits, '-' and '.', at most 253 [pair-name]\nhint: begin and end with a letter or digit, as in west-cluster"},
-	{differ: &regex25, fail: "name ends in a kustomize name hash, so that no Migration finds the pair [pair-name]\nhint: set generatorOptions.disableNameSuffixHash, or the annotation kustomize.config.k8s.io/needs-hash to \"false\""},
+	{differ: &regex27, fail: "name ends in a kustomize name hash, so that no Migration finds the pair [pair-name]\nhint: set generatorOptions.disableNameSuffixHash, or the annotation kustomize.config.k8s.io/needs-hash to \"false\""},
 }}
 
 var planCluster = node{kinds: aMapping, wrongKind: "a cluster that is no mapping: null ends Stork's process [null-entry]\nhint: remove it or give it a server", variants: []variant{
@@ -806,7 +810,7 @@ var planUser = node{kinds: aMapping, wrongKind: "a user that is no mapping: null
 		{name: "username", node: &planText},
 	}, patterns: []pattern{
 		{checks: []check{
-			{match: &regex26},
+			{match: &regex28},
 		}, node: &node{fail: "so spelled, Stork drops the impersonation [kubeconfig-spelling]\nhint: act-as, act-as-uid, act-as-groups and act-as-user-extra in a ClusterPair"}},
 	}},
 }}
@@ -826,17 +830,17 @@ var planAllowance = node{kinds: aMapping, variants: []variant{
 			{match: &regex0, fail: "the reason is empty [config]\nhint: say why, for those who audit the pair"},
 		}}},
 		{name: "rule", required: true, node: &node{kinds: aString, checks: []check{
-			{match: &regex27, fail: "not the id of a rule [config]\nhint: as in tls-skipped, as findings show it in brackets"},
+			{match: &regex29, fail: "not the id of a rule [config]\nhint: as in tls-skipped, as findings show it in brackets"},
 		}}},
 	}},
 }}
 
 var planSecretKey = node{kinds: aString, checks: []check{
-	{match: &regex28, fail: "a key of a Secret has letters, digits, '-', '_' and '.' [config]\nhint: as in value or kubeconfig"},
+	{match: &regex30, fail: "a key of a Secret has letters, digits, '-', '_' and '.' [config]\nhint: as in value or kubeconfig"},
 }}
 
 var planMatchValue = node{kinds: aString, checks: []check{
-	{match: &regex29, fail: "not a value of a label: at most 63 letters, digits, '-', '_' and '.' [config]"},
+	{match: &regex31, fail: "not a value of a label: at most 63 letters, digits, '-', '_' and '.' [config]"},
 }}
 
 var planSecretReference = node{kinds: aMapping, variants: []variant{
@@ -847,14 +851,14 @@ var planSecretReference = node{kinds: aMapping, variants: []variant{
 			{maxRunes: 253, fail: "the name of a Secret is an RFC 1123 subdomain [config]\nhint: lower-case letters, digits, '-' and '.', as in west-kubeconfig"},
 		}}},
 		{name: "namespace", node: &node{kinds: aString, checks: []check{
-			{match: &regex21, fail: "a namespace is an RFC 1123 label [config]\nhint: lower-case letters, digits and '-', as in fleet"},
+			{match: &regex22, fail: "a namespace is an RFC 1123 label [config]\nhint: lower-case letters, digits and '-', as in fleet"},
 			{maxRunes: 63, fail: "a namespace is an RFC 1123 label [config]\nhint: lower-case letters, digits and '-', as in fleet"},
 		}}},
 	}},
 }}
 
 var planServer = node{kinds: aString, checks: []check{
-	{match: &regex30, fail: "server is no https URL without user, query and fragment [server-invalid]\nhint: as in https://west.example.com:6443"},
+	{match: &regex32, fail: "server is no https URL without user, query and fragment [server-invalid]\nhint: as in https://west.example.com:6443"},
 }}
 
 var planDestination = node{kinds: aMapping, variants: []variant{
@@ -878,7 +882,7 @@ var planPath = node{kinds: aNull | aString, checks: []check{
 }}
 
 var planData = node{kinds: aNull | aString, checks: []check{
-	{match: &regex31, fail: "not base64: one such ClusterPair stops Stork for all of them [bad-base64]\nhint: encode PEM with base64 -w0, decrypt ENC[…] with sops"},
+	{match: &regex33, fail: "not base64: one such ClusterPair stops Stork for all of them [bad-base64]\nhint: encode PEM with base64 -w0, decrypt ENC[…] with sops"},
 }}
 
 var planText = node{kinds: aNull | aString, checks: []check{
@@ -901,50 +905,54 @@ var regex6 = regex{expr: "^[/~]"}
 
 var regex7 = regex{expr: "(^|/)\\.\\.(/|$)"}
 
-var regex8 = regex{expr: "^([0-9]{1,5}d|([0-9]{1,9}(\\.[0-9]{1,9})?(ns|us|µs|ms|s|m|h))+)$"}
+var regex8 = regex{expr: "[\\x00-\\x1f\\x7f]"}
 
-var regex9 = regex{expr: "^(creationTimestamp|deletionGracePeriodSeconds|deletionTimestamp|generation|managedFields|resourceVersion|selfLink|uid)$"}
+var regex9 = regex{expr: "^([0-9]{1,5}d|([0-9]{1,9}(\\.[0-9]{1,9})?(ns|us|µs|ms|s|m|h))+)$"}
 
-var regex10 = regex{expr: "^(kubernetes|secret|secretName|secretRef)$"}
+var regex10 = regex{expr: "^(creationTimestamp|deletionGracePeriodSeconds|deletionTimestamp|generation|managedFields|resourceVersion|selfLink|uid)$"}
 
-var regex11 = regex{expr: "^0*([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])$"}
+var regex11 = regex{expr: "^(kubernetes|secret|secretName|secretRef)$"}
 
-var regex12 = regex{expr: "^v?[0-9]{1,4}\\.[0-9]{1,4}(\\.[0-9]{1,4})?$"}
+var regex12 = regex{expr: "^0*([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])$"}
 
-var regex13 = regex{expr: "^(age1[0-9a-z-]+|ssh-(ed25519|rsa) .+)$"}
+var regex13 = regex{expr: "^v?[0-9]{1,4}\\.[0-9]{1,4}(\\.[0-9]{1,4})?$"}
 
-var regex14 = regex{expr: "^https://[^\\s/?#@]+/keys/"}
+var regex14 = regex{expr: "^(age1[0-9a-z-]+|ssh-(ed25519|rsa) .+)$"}
 
-var regex15 = regex{expr: "^ *projects/"}
+var regex15 = regex{expr: "^https://[^\\s/?#@]+/keys/"}
 
-var regex16 = regex{expr: "^https?://[^\\s/?#@]+/"}
+var regex16 = regex{expr: "^ *projects/"}
 
-var regex17 = regex{expr: "^[^:\\s]+:[^:\\s]+$"}
+var regex17 = regex{expr: "^https?://[^\\s/?#@]+/"}
 
-var regex18 = regex{expr: "^arn:aws[a-z-]*:kms:"}
+var regex18 = regex{expr: "^[^:\\s]+:[^:\\s]+$"}
 
-var regex19 = regex{expr: "^[0-9A-Fa-f ]{16,60}$"}
+var regex19 = regex{expr: "^arn:aws[a-z-]*:kms:"}
 
-var regex20 = regex{expr: "^(key_?groups|keyGroups|shamir_?threshold|shamirThreshold|encrypted_regex|path_regex)$"}
+var regex20 = regex{expr: "^[0-9A-Fa-f ]{16,60}$"}
 
-var regex21 = regex{expr: "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"}
+var regex21 = regex{expr: "^(key_?groups|keyGroups|shamir_?threshold|shamirThreshold|encrypted_regex|path_regex)$"}
 
-var regex22 = regex{expr: "^(config|token)$"}
+var regex22 = regex{expr: "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"}
 
-var regex23 = regex{expr: "^([a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$"}
+var regex23 = regex{expr: "^(config|token)$"}
 
-var regex24 = regex{expr: "^([-.a-z0-9]|\\$\\{(name|namespace|label:[^{}]+)\\})+$"}
+var regex24 = regex{expr: "^([a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$"}
 
-var regex25 = regex{expr: "-[2456789bcdfghkmt]{10}$"}
+var regex25 = regex{expr: "^([-.a-z0-9]|\\$\\{(name|namespace|label:[^{}]+)\\})+$"}
 
-var regex26 = regex{expr: "^as(-uid|-groups|-user-extra)?$"}
+var regex26 = regex{expr: "\\S[\\x00-\\x20\\x7f]|[\\x00-\\x20\\x7f]\\S"}
 
-var regex27 = regex{expr: "^[a-z0-9]+(-[a-z0-9]+)*$"}
+var regex27 = regex{expr: "-[2456789bcdfghkmt]{10}$"}
 
-var regex28 = regex{expr: "^[-._a-zA-Z0-9]{1,253}$"}
+var regex28 = regex{expr: "^as(-uid|-groups|-user-extra)?$"}
 
-var regex29 = regex{expr: "^([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?$"}
+var regex29 = regex{expr: "^[a-z0-9]+(-[a-z0-9]+)*$"}
 
-var regex30 = regex{expr: "^https://[^\\s/?#@]+(/[^\\s?#]*)?$"}
+var regex30 = regex{expr: "^[-._a-zA-Z0-9]{1,253}$"}
 
-var regex31 = regex{expr: "^[\r\n]*(([A-Za-z0-9+/][\r\n]*){4})*(([A-Za-z0-9+/][\r\n]*){2}(=[\r\n]*){2}|([A-Za-z0-9+/][\r\n]*){3}=[\r\n]*)?$"}
+var regex31 = regex{expr: "^([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?$"}
+
+var regex32 = regex{expr: "^https://[^\\s/?#@]+(/[^\\s?#]*)?$"}
+
+var regex33 = regex{expr: "^[\r\n]*(([A-Za-z0-9+/][\r\n]*){4})*(([A-Za-z0-9+/][\r\n]*){2}(=[\r\n]*){2}|([A-Za-z0-9+/][\r\n]*){3}=[\r\n]*)?$"}

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"slices"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -139,9 +140,11 @@ func withHint(err error, format string, args ...any) error {
 	return &hintedError{err: err, hint: fmt.Sprintf(format, args...)}
 }
 
-// printFindings writes findings to standard error and is the error that they
-// amount to, if any is one.
+// printFindings writes findings to standard error, each once, and is the error
+// that they amount to, if any is one.
 func printFindings(cmd *cobra.Command, findings []report.Finding) error {
+	report.Sort(findings)
+	findings = slices.Compact(findings) // pairs may share a Secret
 	if err := report.WriteText(cmd.ErrOrStderr(), findings); err != nil {
 		return failed(err)
 	}
