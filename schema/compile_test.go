@@ -77,7 +77,7 @@ func compile(sources map[string]string) (src []byte, err error) {
 			err = e
 		}
 	}()
-	c := &compiler{decls: make(map[string]ast.Expr), compiled: make(map[string]*node), shared: make(map[*node]string)}
+	c := &compiler{decls: make(map[string]*ast.Field), compiled: make(map[string]*node), shared: make(map[*node]string)}
 	for name, text := range sources {
 		f, err := parser.ParseFile(name, text)
 		if err != nil {
@@ -85,7 +85,7 @@ func compile(sources map[string]string) (src []byte, err error) {
 		}
 		for _, d := range f.Decls {
 			if d, ok := d.(*ast.Field); ok {
-				c.decls[c.label(d)] = d.Value
+				c.decls[c.label(d)] = d
 			}
 		}
 	}
@@ -100,7 +100,7 @@ func (c *compiler) fail(at ast.Node, msg string, args ...any) {
 }
 
 type compiler struct {
-	decls    map[string]ast.Expr
+	decls    map[string]*ast.Field
 	compiled map[string]*node // by name of the declaration
 	shared   map[*node]string // nodes of definitions, by their name in Go
 
@@ -117,7 +117,14 @@ func (c *compiler) ref(at ast.Node, name string) *node {
 		c.fail(at, "%s is not declared", name)
 	}
 	delete(c.decls, name) // a declaration that refers to itself is not found
-	n := c.expr(decl)
+	n := c.expr(decl.Value)
+	for _, a := range decl.Attrs {
+		key, body := a.Split()
+		if key != "type" {
+			c.fail(a, "attribute @%s on a definition", key)
+		}
+		n.wrongKind = c.attribute(a, body)
+	}
 	c.decls[name] = decl
 	if go_, ok := strings.CutPrefix(name, "#"); ok && c.shared[n] == "" {
 		c.shared[n] = "plan" + go_
@@ -287,6 +294,7 @@ func (c *compiler) and(e *ast.BinaryExpr) *node {
 			c.fail(operand, "& between lists or mappings: embed instead")
 		}
 		all.kinds &= n.kinds
+		all.wrongKind = cmp.Or(all.wrongKind, n.wrongKind)
 		all.checks = append(all.checks, n.checks...)
 		all.min, all.max = max(all.min, n.min), max(all.max, n.max)
 	}
@@ -340,13 +348,19 @@ func (c *compiler) variant(s *ast.StructLit, n *node) variant {
 				v.key = c.attribute(d, body)
 			case "type":
 				n.wrongKind = c.attribute(d, body)
+			case "none":
+				v.none = c.attribute(d, body)
 			default:
 				c.fail(d, "attribute @%s in a struct", key)
 			}
 		case *ast.Ellipsis:
 			v.open = true
 		case *ast.EmbedDecl:
-			c.embed(d, &v)
+			if call, ok := d.Expr.(*ast.CallExpr); ok {
+				v.some = c.matchN(call)
+			} else {
+				c.embed(d, &v, n)
+			}
 		case *ast.Field:
 			if l, ok := d.Label.(*ast.ListLit); ok {
 				v.patterns = append(v.patterns, c.pattern(l, d.Value))
@@ -356,6 +370,9 @@ func (c *compiler) variant(s *ast.StructLit, n *node) variant {
 		default:
 			c.fail(d, "the plan cannot express %T", d)
 		}
+	}
+	if (v.some == nil) != (v.none == "") {
+		c.fail(s, "matchN and @none belong together")
 	}
 	slices.SortFunc(v.fields, func(a, b field) int { return strings.Compare(a.name, b.name) })
 	for i, f := range v.fields {
@@ -375,18 +392,51 @@ func (c *compiler) variant(s *ast.StructLit, n *node) variant {
 }
 
 // embed takes in the fields of another struct.
-func (c *compiler) embed(d *ast.EmbedDecl, v *variant) {
-	n := c.ref(d, c.name(d.Expr))
-	if n.kinds != aMapping || len(n.variants) != 1 || n.variants[0].when != nil {
+func (c *compiler) embed(d *ast.EmbedDecl, v *variant, n *node) {
+	embedded := c.ref(d, c.name(d.Expr))
+	if embedded.kinds != aMapping || len(embedded.variants) != 1 || embedded.variants[0].when != nil || embedded.variants[0].some != nil {
 		c.fail(d, "an embedded value that is no plain struct")
 	}
-	from := n.variants[0]
+	n.wrongKind = cmp.Or(n.wrongKind, embedded.wrongKind)
+	from := embedded.variants[0]
 	v.fields = append(v.fields, from.fields...)
 	v.patterns = append(v.patterns, from.patterns...)
 	v.open = v.open || from.open
 	if v.key == "" {
 		v.key = from.key
 	}
+}
+
+// matchN is matchN(>=1, [{a!: _, ...}, {b!: _, ...}]): the fields of which one
+// must be there.
+func (c *compiler) matchN(e *ast.CallExpr) []string {
+	var some []string
+	if fun, ok := e.Fun.(*ast.Ident); ok && fun.Name == "matchN" && len(e.Args) == 2 {
+		forms, _ := e.Args[1].(*ast.ListLit)
+		if n, ok := e.Args[0].(*ast.UnaryExpr); ok && n.Op == token.GEQ && c.number(n.X.(*ast.BasicLit)) == 1 && forms != nil {
+			for _, form := range forms.Elts {
+				some = append(some, c.presence(form))
+			}
+			return some
+		}
+	}
+	c.fail(e, "the plan has no such call")
+	return nil
+}
+
+// presence is {a!: _, ...}: a mapping with a.
+func (c *compiler) presence(e ast.Expr) string {
+	if s, ok := e.(*ast.StructLit); ok && len(s.Elts) == 2 {
+		f, isField := s.Elts[0].(*ast.Field)
+		_, open := s.Elts[1].(*ast.Ellipsis)
+		if isField && open && f.Constraint == token.NOT {
+			if top, ok := f.Value.(*ast.Ident); ok && top.Name == "_" {
+				return c.label(f)
+			}
+		}
+	}
+	c.fail(e, "not of the form {field!: _, ...}")
+	return ""
 }
 
 func (c *compiler) pattern(l *ast.ListLit, value ast.Expr) pattern {

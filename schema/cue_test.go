@@ -39,7 +39,7 @@ func cueAccepts(t testing.TB, def string, doc cue.Value) bool {
 
 // definition is the one that Validate chooses.
 func (f fixture) definition() string {
-	if f.def == "#ClusterPair" {
+	if f.def == "#ClusterPair" || f.def == "#Encrypted" {
 		return f.def + modeSuffix(f.options.StorkVersion)
 	}
 	return f.def
@@ -56,7 +56,7 @@ func TestCUEVet(t *testing.T) {
 		if slices.ContainsFunc(onlyYAML, func(name string) bool { return strings.HasSuffix(f.path, "/"+name) }) {
 			continue
 		}
-		for i, part := range strings.Split(string(read(t, f.path)), "---\n") {
+		for i, part := range strings.Split(string(read(t, f.path)), "\n---\n") {
 			file, err := cueyaml.Extract(f.path, part)
 			if err != nil {
 				t.Fatalf("%s, document %d: %v", f.path, i+1, err)
@@ -115,6 +115,7 @@ var mutations = func() []func(*yaml.Node, int) {
 		"null", "true", "0", "9001", "65536", "1.5", `""`, `" "`, "a", "A", "a_b", "-a", "a.b", "p-1:p-2", "a:b:c", "<a>", "west-6ct58987ht",
 		strings.Repeat("a", 64), strings.Repeat("a", 254), "YWJj", "YWJ=", "YW==", "Y===", `"YW\r\n=\n=\n"`, "é", "9001x", `"09001"`, `"0"`, "on",
 		"DisasterRecovery", "Default", "ClusterPair", "In", "30d", "1h30m", "24.3.1", "v1.2", "/a", "../a", "a/../b", "https://a", "https://a/b?c", "age1abc",
+		sealed("str"), sealed("int"), sealed("bool"), sealed("str")[1:], sealed("str") + "x", "2026-11-22T10:00:00Z",
 		"{}", "{a: b}", "{a: null}", "{server: a}", "{name: a}", "{secret: {name: a}}", "{ip: a, token: b}", "{mode: Default}", "[]", "[a]", "[null]", "[{}]", "[{name: a}]", "[[a]]",
 	} {
 		all = append(all, func(n *yaml.Node, i int) {
@@ -126,7 +127,8 @@ var mutations = func() []func(*yaml.Node, int) {
 		})
 	}
 	for _, name := range []string{"x", "status", "uid", "mode", "as", "secretName", "insert_storage_options_here", "<a>", "token", "tokenFrom", "ip", "port",
-		"selector", "pairs", "file", "secret", "config", "keyGroups", "a:b:c", "example.com/role", "kind", "server"} {
+		"selector", "pairs", "file", "secret", "config", "keyGroups", "a:b:c", "example.com/role", "kind", "server",
+		"a_unencrypted", "sops", "mac", "age", "pgp", "encrypted_comment_regex", "exec", "preferences"} {
 		all = append(all, func(n *yaml.Node, i int) { // renamed
 			if n.Kind == yaml.MappingNode {
 				n.Content[2*i] = &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: name}
@@ -145,6 +147,11 @@ var mutations = func() []func(*yaml.Node, int) {
 		}
 	})
 }()
+
+// sealed is a value of a type as SOPS encrypts it.
+func sealed(typ string) string {
+	return "ENC[AES256_GCM,data:b+Y=,iv:aXYxMjM0NTY3ODkwMTIzNDU2Nzg5MDEyMzQ1Njc4OTA=,tag:dGFnMTIzNDU2Nzg5MDEyMw==,type:" + typ + "]"
+}
 
 func slots(n *yaml.Node) int {
 	if n.Kind == yaml.MappingNode {
@@ -263,7 +270,7 @@ func FuzzDocument(f *testing.F) {
 		if yaml.Unmarshal(data, &doc) != nil || doc.Kind == 0 {
 			return
 		}
-		for _, def := range []string{"#ClusterPair", "#ClusterPairGenerator", "#ClusterPairDecryptor"} {
+		for _, def := range []string{"#ClusterPair", "#Encrypted", "#ClusterPairGenerator", "#ClusterPairDecryptor", "#ClusterPairValidator"} {
 			for _, finding := range Validate(def, &doc, "f.yaml", Options{}) {
 				if !ruleID.MatchString(finding.Rule) || finding.Message == "" || finding.Position.Line == 0 {
 					t.Errorf("%+v", finding)
@@ -276,23 +283,28 @@ func FuzzDocument(f *testing.F) {
 	})
 }
 
-// FuzzBase64 compares the hand-made matcher with the expression of the schema.
-func FuzzBase64(f *testing.F) {
-	for _, s := range []string{"", "YWJj", "YWJ=", "YW==", "Y===", "=", "====", "YW=\n=\r\n", "\nYW JJ", "YW==YWJj", "YWJj=", "é==="} {
+// FuzzHandmade compares the hand-made matchers with their expressions.
+func FuzzHandmade(f *testing.F) {
+	for _, s := range []string{"", "YWJj", "YWJ=", "YW==", "Y===", "=", "====", "YW=\n=\r\n", "\nYW JJ", "YW==YWJj", "YWJj=", "é===",
+		"ENC[AES256_GCM,data:a,iv:b=,tag:c==,type:str]", "ENC[AES256_GCM,data:a===,iv:b,tag:c,type:int]", "ENC[AES256_GCM,data:,iv:b,tag:c,type:bool]", "ENC[AES256_GCM,data:a,iv:b,tag:c,type:]",
+		"ENC[AES256_GCM,data:a,iv:b,tag:c,type:comment]\n", "ENC[AES256_GCM,data:a\n,iv:b,tag:c,type:time]", "ENC[AES256_GCM,data:a,tag:c,type:bytes]", ",type:float]", "type:int]", "\xff,type:int]"} {
 		f.Add(s)
 	}
-	slow := regex{expr: "(?:" + base64Expr + ")"}
 	f.Fuzz(func(t *testing.T, s string) {
-		if got, want := isBase64(s), slow.matches(s); got != want {
-			t.Errorf("%q is base64: %v, by the expression: %v", s, got, want)
+		for expr, matches := range handmade {
+			if got, want := matches(s), regexp.MustCompile(expr).MatchString(s); got != want {
+				t.Errorf("%q matches %s: %v, by the expression: %v", s, expr, got, want)
+			}
 		}
 	})
 }
 
-// TestBase64IsUsed guards the special case: it holds for the expression in the plan.
-func TestBase64IsUsed(t *testing.T) {
-	if plan := read(t, "plan.go"); !strings.Contains(string(plan), fmt.Sprintf("%q", base64Expr)) {
-		t.Error("base64Expr is not the expression of #Data")
+// TestHandmadeAreUsed guards the special cases: they hold for expressions in the plan.
+func TestHandmadeAreUsed(t *testing.T) {
+	for expr := range handmade {
+		if plan := read(t, "plan.go"); !strings.Contains(string(plan), fmt.Sprintf("{expr: %q}", expr)) {
+			t.Errorf("not in the plan: %s", expr)
+		}
 	}
 }
 

@@ -45,6 +45,10 @@ type variant struct {
 	when []string
 	// key is the text for a key that is not accepted; empty: unknown-field.
 	key string
+	// some are fields of which at least one must be there, and none is the
+	// text if none is.
+	some []string
+	none string
 	// open accepts all keys.
 	open     bool
 	fields   []field // sorted by name
@@ -72,13 +76,21 @@ var anything = node{kinds: ^kinds(0), variants: []variant{{open: true}}}
 // makes sure that one form holds if and only if this one does.
 func (p *node) variant(n *yaml.Node) *variant {
 	for i := range p.variants[:len(p.variants)-1] {
-		for j := 0; j < len(n.Content); j += 2 {
-			if slices.Contains(p.variants[i].when, n.Content[j].Value) {
-				return &p.variants[i]
-			}
+		if v := &p.variants[i]; hasOne(n, v.when) {
+			return v
 		}
 	}
 	return &p.variants[len(p.variants)-1]
+}
+
+// hasOne tells whether a mapping has one of the keys.
+func hasOne(n *yaml.Node, keys []string) bool {
+	for i := 0; i < len(n.Content); i += 2 {
+		if slices.Contains(keys, n.Content[i].Value) {
+			return true
+		}
+	}
+	return false
 }
 
 // field is the index of a field, -1 if there is none.
@@ -116,21 +128,33 @@ func (c *check) accepts(s string) bool {
 // regex is a regular expression that is compiled when it is first needed: a
 // run on one pair needs few of them.
 type regex struct {
-	expr     string
-	once     sync.Once
-	compiled *regexp.Regexp
+	expr    string
+	once    sync.Once
+	matcher func(string) bool
 }
 
 func (r *regex) matches(s string) bool {
-	if r.expr == base64Expr {
-		return isBase64(s)
-	}
-	r.once.Do(func() { r.compiled = regexp.MustCompile(r.expr) })
-	return r.compiled.MatchString(s)
+	r.once.Do(func() {
+		if r.matcher = handmade[r.expr]; r.matcher == nil {
+			r.matcher = regexp.MustCompile(r.expr).MatchString
+		}
+	})
+	return r.matcher(s)
 }
 
-// base64Expr is the expression of #Data. Certificates are by far the longest
-// values of a document, and package regexp takes 100 times as long as isBase64.
+// handmade are matchers for the expressions of the longest values and of the
+// most. Package regexp takes 100 times as long for a certificate.
+var handmade = map[string]func(string) bool{
+	base64Expr: isBase64,
+	boxExpr:    isBox,
+	`^ENC\[`:   func(s string) bool { return strings.HasPrefix(s, "ENC[") },
+	`,type:(bool|bytes|comment|float|int|time)\]$`: func(s string) bool {
+		i := strings.LastIndexByte(s, ',')
+		return i >= 0 && s[i:] != ",type:str]" && isBoxType(s[i:])
+	},
+}
+
+// base64Expr is the expression of #Data.
 const base64Expr = "^[\r\n]*(([A-Za-z0-9+/][\r\n]*){4})*(([A-Za-z0-9+/][\r\n]*){2}(=[\r\n]*){2}|([A-Za-z0-9+/][\r\n]*){3}=[\r\n]*)?$"
 
 // isBase64 tells whether base64Expr matches s.
@@ -150,6 +174,40 @@ func isBase64(s string) bool {
 		}
 	}
 	return padding <= 2 && (digits+padding)%4 == 0 && (padding == 0 || digits%4 >= 2)
+}
+
+// boxExpr is the expression of #Box.
+const boxExpr = `^(ENC\[AES256_GCM,data:[A-Za-z0-9+/]+={0,2},iv:[A-Za-z0-9+/]+={0,2},tag:[A-Za-z0-9+/]+={0,2},type:(bool|bytes|comment|float|int|str|time)\])?$`
+
+// isBox tells whether boxExpr matches s.
+func isBox(s string) bool {
+	if s == "" {
+		return true
+	}
+	for _, label := range []string{"ENC[AES256_GCM,data:", ",iv:", ",tag:"} {
+		var found bool
+		if s, found = strings.CutPrefix(s, label); !found {
+			return false
+		}
+		n := 0
+		for n < len(s) && base64Digits[s[n]] {
+			n++
+		}
+		if s = s[n:]; n == 0 {
+			return false
+		}
+		s = strings.TrimPrefix(strings.TrimPrefix(s, "="), "=")
+	}
+	return isBoxType(s)
+}
+
+// isBoxType tells whether s is the end of a #Box.
+func isBoxType(s string) bool {
+	switch s {
+	case ",type:bool]", ",type:bytes]", ",type:comment]", ",type:float]", ",type:int]", ",type:str]", ",type:time]":
+		return true
+	}
+	return false
 }
 
 var base64Digits = func() (t [256]bool) {

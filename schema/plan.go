@@ -11,10 +11,18 @@ func plan(def string) *node {
 		return &planClusterPairDecryptor
 	case "#ClusterPairGenerator":
 		return &planClusterPairGenerator
+	case "#ClusterPairValidator":
+		return &planClusterPairValidator
 	case "#ClusterPairWithMode":
 		return &planClusterPairWithMode
 	case "#ClusterPairWithoutMode":
 		return &planClusterPairWithoutMode
+	case "#Encrypted":
+		return &planEncrypted
+	case "#EncryptedWithMode":
+		return &planEncryptedWithMode
+	case "#EncryptedWithoutMode":
+		return &planEncryptedWithoutMode
 	}
 	return nil
 }
@@ -22,9 +30,11 @@ func plan(def string) *node {
 var planClusterPair = node{kinds: aMapping, variants: []variant{
 	{fields: []field{
 		{name: "apiVersion", required: true, missing: "apiVersion is missing [pair-kind]\nhint: apiVersion: stork.libopenstorage.org/v1alpha1", node: &node{kinds: aString, checks: []check{
+			{differ: &regex0, fail: "the value is encrypted, so that nobody can review it [metadata-encrypted]\nhint: encrypt with encrypted_regex: ^(config|token)$"},
 			{oneOf: []string{"stork.libopenstorage.org/v1alpha1"}, fail: "apiVersion is not that of a ClusterPair [pair-kind]\nhint: apiVersion: stork.libopenstorage.org/v1alpha1"},
 		}}},
 		{name: "kind", required: true, missing: "kind is missing [pair-kind]\nhint: kind: ClusterPair", node: &node{kinds: aString, checks: []check{
+			{differ: &regex0, fail: "the value is encrypted, so that nobody can review it [metadata-encrypted]\nhint: encrypt with encrypted_regex: ^(config|token)$"},
 			{oneOf: []string{"ClusterPair"}, fail: "kind is not ClusterPair [pair-kind]\nhint: kind: ClusterPair"},
 		}}},
 		{name: "metadata", required: true, node: &planMetadata},
@@ -38,40 +48,45 @@ var planClusterPair = node{kinds: aMapping, variants: []variant{
 						"token",
 					}, fields: []field{
 						{name: "backuplocation", node: &node{kinds: aString, checks: []check{
-							{match: &regex0, fail: "the value is empty [storage-options-incomplete]\nhint: give it, or remove all storage options for a pair over one fabric"},
-							{differ: &regex1, fail: "a placeholder is left [placeholder-left]\nhint: put the real value here, or remove the field"},
+							{differ: &regex0, fail: "the value is encrypted, so that nobody can review it [metadata-encrypted]\nhint: encrypt with encrypted_regex: ^(config|token)$"},
+							{match: &regex1, fail: "the value is empty [storage-options-incomplete]\nhint: give it, or remove all storage options for a pair over one fabric"},
+							{differ: &regex2, fail: "a placeholder is left [placeholder-left]\nhint: put the real value here, or remove the field"},
 						}}},
 						{name: "ip", required: true, missing: "options have a token and no ip [storage-options-incomplete]\nhint: add the address of the destination's Portworx API, or remove all options for a pair over one fabric", node: &node{kinds: aString, checks: []check{
-							{match: &regex0, fail: "the value is empty [storage-options-incomplete]\nhint: give it, or remove all storage options for a pair over one fabric"},
-							{differ: &regex1, fail: "a placeholder is left [placeholder-left]\nhint: put the real value here, or remove the field"},
+							{differ: &regex0, fail: "the value is encrypted, so that nobody can review it [metadata-encrypted]\nhint: encrypt with encrypted_regex: ^(config|token)$"},
+							{match: &regex1, fail: "the value is empty [storage-options-incomplete]\nhint: give it, or remove all storage options for a pair over one fabric"},
+							{differ: &regex2, fail: "a placeholder is left [placeholder-left]\nhint: put the real value here, or remove the field"},
 						}}},
 						{name: "mode", node: &planMode},
-						{name: "port", node: &planPort},
+						{name: "port", node: &node{kinds: aString, checks: []check{
+							{differ: &regex0, fail: "the value is encrypted, so that nobody can review it [metadata-encrypted]\nhint: encrypt with encrypted_regex: ^(config|token)$"},
+							{match: &regex3, fail: "port is not between 1 and 65535 [storage-options-incomplete]\nhint: the Portworx API listens on \"9001\" unless it was moved"},
+						}}},
 						{name: "token", required: true, missing: "options have an ip and no token, so that Stork pairs no storage [storage-options-incomplete]\nhint: add the token from pxctl cluster token show, or remove all options for a pair over one fabric", node: &node{kinds: aString, checks: []check{
-							{match: &regex0, fail: "the value is empty [storage-options-incomplete]\nhint: give it, or remove all storage options for a pair over one fabric"},
-							{differ: &regex1, fail: "a placeholder is left [placeholder-left]\nhint: put the real value here, or remove the field"},
+							{match: &regex1, fail: "the value is empty [storage-options-incomplete]\nhint: give it, or remove all storage options for a pair over one fabric"},
+							{differ: &regex2, fail: "a placeholder is left [placeholder-left]\nhint: put the real value here, or remove the field"},
 						}}},
 					}, patterns: []pattern{
 						{checks: []check{
-							{match: &regex2},
+							{match: &regex4},
 						}, node: &node{fail: "the placeholder of storkctl generate is left [placeholder-left]\nhint: options: {} for a pair over one fabric; ip, port, token for one over two"}},
 						{checks: []check{
-							{match: &regex1},
-							{differ: &regex2},
+							{match: &regex2},
+							{differ: &regex4},
 						}, node: &node{fail: "a placeholder is left [placeholder-left]\nhint: remove it"}},
 					}},
 					{key: "an option on a pair over one fabric [storage-options-left]\nhint: options: {} here; ip, port, token, mode and backuplocation for a pair over two fabrics", fields: []field{
 						{name: "mode", warning: "a mode on a pair over one fabric is right only for Stork 2.9 to 23.10: before, storage pairing fails; from 23.11 failover does not fence the cluster domain [mode-on-single-fabric]\nhint: options: {} for Stork 23.11 and later, as storkctl create clusterpair --mode sync-dr writes it", node: &planMode},
 					}, patterns: []pattern{
 						{checks: []check{
-							{match: &regex2},
+							{match: &regex4},
 						}, node: &node{fail: "the placeholder of storkctl generate is left [placeholder-left]\nhint: options: {} for a pair over one fabric; ip, port, token for one over two"}},
 						{checks: []check{
-							{match: &regex1},
-							{differ: &regex2},
+							{match: &regex2},
+							{differ: &regex4},
 						}, node: &node{fail: "a placeholder is left [placeholder-left]\nhint: remove it"}},
 						{checks: []check{
-							{match: &regex3},
+							{match: &regex5},
 						}, node: &node{fail: "a storage option without ip and token on a pair over one fabric [storage-options-left]\nhint: options: {} here, or add ip and token for a pair over two fabrics"}},
 					}},
 				}}},
@@ -82,9 +97,10 @@ var planClusterPair = node{kinds: aMapping, variants: []variant{
 								{name: "projectMappings", node: &node{kinds: aNull | aMapping, wrongKind: "projectMappings is no mapping of projects [rancher-mapping]\nhint: as in {c-abc:p-1: c-def:p-2}", variants: []variant{
 									{key: "a source project is PROJECT or CLUSTER:PROJECT [rancher-mapping]\nhint: as in c-abc:p-1", patterns: []pattern{
 										{checks: []check{
-											{match: &regex4},
+											{match: &regex6},
 										}, node: &node{kinds: aString, checks: []check{
-											{match: &regex4, fail: "a destination project is PROJECT or CLUSTER:PROJECT [rancher-mapping]\nhint: as in c-def:p-2"},
+											{differ: &regex0, fail: "the value is encrypted, so that nobody can review it [metadata-encrypted]\nhint: encrypt with encrypted_regex: ^(config|token)$"},
+											{match: &regex6, fail: "a destination project is PROJECT or CLUSTER:PROJECT [rancher-mapping]\nhint: as in c-def:p-2"},
 										}}},
 									}},
 								}}},
@@ -120,7 +136,7 @@ var planClusterPairDecryptor = node{kinds: aMapping, variants: []variant{
 					}},
 				}}},
 				{name: "name", required: true, node: &node{kinds: aString, checks: []check{
-					{match: &regex5, fail: "the name of a config is an RFC 1123 subdomain: lower-case letters, digits, '-' and '.', at most 253 [config]"},
+					{match: &regex7, fail: "the name of a config is an RFC 1123 subdomain: lower-case letters, digits, '-' and '.', at most 253 [config]"},
 					{maxRunes: 253, fail: "the name of a config is an RFC 1123 subdomain: lower-case letters, digits, '-' and '.', at most 253 [config]"},
 				}}},
 				{name: "namespace", node: &node{kinds: aString}},
@@ -157,7 +173,7 @@ var planClusterPairGenerator = node{kinds: aMapping, variants: []variant{
 					}},
 				}}},
 				{name: "name", required: true, node: &node{kinds: aString, checks: []check{
-					{match: &regex5, fail: "the name of a config is an RFC 1123 subdomain: lower-case letters, digits, '-' and '.', at most 253 [config]"},
+					{match: &regex7, fail: "the name of a config is an RFC 1123 subdomain: lower-case letters, digits, '-' and '.', at most 253 [config]"},
 					{maxRunes: 253, fail: "the name of a config is an RFC 1123 subdomain: lower-case letters, digits, '-' and '.', at most 253 [config]"},
 				}}},
 				{name: "namespace", node: &node{kinds: aString}},
@@ -170,16 +186,16 @@ var planClusterPairGenerator = node{kinds: aMapping, variants: []variant{
 				{name: "mode", node: &planMode},
 				{name: "namespace", node: &planNamespace},
 				{name: "output", node: &node{kinds: aString, checks: []check{
-					{match: &regex0, fail: "output is no relative path without .. [config]\nhint: as in rendered"},
-					{differ: &regex6, fail: "output is no relative path without .. [config]\nhint: as in rendered"},
-					{differ: &regex7, fail: "output is no relative path without .. [config]\nhint: as in rendered"},
-					{differ: &regex8, fail: "output holds a line break or another control character [config]\nhint: as in rendered"},
+					{match: &regex1, fail: "output is no relative path without .. [config]\nhint: as in rendered"},
+					{differ: &regex8, fail: "output is no relative path without .. [config]\nhint: as in rendered"},
+					{differ: &regex9, fail: "output is no relative path without .. [config]\nhint: as in rendered"},
+					{differ: &regex10, fail: "output holds a line break or another control character [config]\nhint: as in rendered"},
 				}}},
 				{name: "pairs", node: &node{fail: "not beside selector [config]\nhint: remove one, or write two configs"}},
 				{name: "selector", required: true, node: &planSelector},
 				{name: "storkVersion", node: &planStorkVersion},
 				{name: "within", node: &node{kinds: aString, checks: []check{
-					{match: &regex9, fail: "within is no duration [config]\nhint: days or hours, as in 30d or 720h"},
+					{match: &regex11, fail: "within is no duration [config]\nhint: days or hours, as in 30d or 720h"},
 				}}},
 			}},
 			{fields: []field{
@@ -188,15 +204,60 @@ var planClusterPairGenerator = node{kinds: aMapping, variants: []variant{
 				{name: "mode", node: &planMode},
 				{name: "namespace", node: &planNamespace},
 				{name: "output", node: &node{kinds: aString, checks: []check{
-					{match: &regex0, fail: "output is no relative path without .. [config]\nhint: as in rendered"},
-					{differ: &regex6, fail: "output is no relative path without .. [config]\nhint: as in rendered"},
-					{differ: &regex7, fail: "output is no relative path without .. [config]\nhint: as in rendered"},
-					{differ: &regex8, fail: "output holds a line break or another control character [config]\nhint: as in rendered"},
+					{match: &regex1, fail: "output is no relative path without .. [config]\nhint: as in rendered"},
+					{differ: &regex8, fail: "output is no relative path without .. [config]\nhint: as in rendered"},
+					{differ: &regex9, fail: "output is no relative path without .. [config]\nhint: as in rendered"},
+					{differ: &regex10, fail: "output holds a line break or another control character [config]\nhint: as in rendered"},
 				}}},
 				{name: "pairs", required: true, missing: "spec says of no pair [config]\nhint: add pairs, or a selector for one pair of each Secret that matches", node: &node{kinds: aList, items: &planPair, minItems: 1}},
 				{name: "storkVersion", node: &planStorkVersion},
 				{name: "within", node: &node{kinds: aString, checks: []check{
-					{match: &regex9, fail: "within is no duration [config]\nhint: days or hours, as in 30d or 720h"},
+					{match: &regex11, fail: "within is no duration [config]\nhint: days or hours, as in 30d or 720h"},
+				}}},
+			}},
+		}}},
+	}},
+}}
+
+var planClusterPairValidator = node{kinds: aMapping, variants: []variant{
+	{fields: []field{
+		{name: "apiVersion", required: true, node: &node{kinds: aString, checks: []check{
+			{oneOf: []string{"clusterpair.dev/v1alpha1"}, fail: "apiVersion is not clusterpair.dev/v1alpha1 [config]\nhint: apiVersion: clusterpair.dev/v1alpha1"},
+		}}},
+		{name: "kind", required: true, node: &node{kinds: aString, checks: []check{
+			{oneOf: []string{"ClusterPairValidator"}, fail: "kind is not ClusterPairValidator [config]\nhint: kind: ClusterPairValidator"},
+		}}},
+		{name: "metadata", required: true, node: &node{kinds: aMapping, variants: []variant{
+			{fields: []field{
+				{name: "annotations", node: &node{kinds: aNull | aMapping, variants: []variant{
+					{patterns: []pattern{
+						{node: &node{kinds: aString}},
+					}},
+				}}},
+				{name: "creationTimestamp", node: &node{kinds: aNull}},
+				{name: "labels", node: &node{kinds: aNull | aMapping, variants: []variant{
+					{patterns: []pattern{
+						{node: &node{kinds: aString}},
+					}},
+				}}},
+				{name: "name", required: true, node: &node{kinds: aString, checks: []check{
+					{match: &regex7, fail: "the name of a config is an RFC 1123 subdomain: lower-case letters, digits, '-' and '.', at most 253 [config]"},
+					{maxRunes: 253, fail: "the name of a config is an RFC 1123 subdomain: lower-case letters, digits, '-' and '.', at most 253 [config]"},
+				}}},
+				{name: "namespace", node: &node{kinds: aString}},
+			}},
+		}}},
+		{name: "spec", node: &node{kinds: aNull | aMapping, variants: []variant{
+			{fields: []field{
+				{name: "maxAge", node: &node{kinds: aString, checks: []check{
+					{match: &regex11, fail: "maxAge is no duration [config]\nhint: days or hours, as in 365d or 8760h"},
+				}}},
+				{name: "plaintext", node: &node{kinds: aBool}},
+				{name: "skip", node: &node{kinds: aNull | aList, items: &planRuleID}},
+				{name: "storkVersion", node: &planStorkVersion},
+				{name: "strict", node: &node{kinds: aBool}},
+				{name: "within", node: &node{kinds: aString, checks: []check{
+					{match: &regex11, fail: "within is no duration [config]\nhint: days or hours, as in 30d or 720h"},
 				}}},
 			}},
 		}}},
@@ -206,9 +267,11 @@ var planClusterPairGenerator = node{kinds: aMapping, variants: []variant{
 var planClusterPairWithMode = node{kinds: aMapping, variants: []variant{
 	{fields: []field{
 		{name: "apiVersion", required: true, missing: "apiVersion is missing [pair-kind]\nhint: apiVersion: stork.libopenstorage.org/v1alpha1", node: &node{kinds: aString, checks: []check{
+			{differ: &regex0, fail: "the value is encrypted, so that nobody can review it [metadata-encrypted]\nhint: encrypt with encrypted_regex: ^(config|token)$"},
 			{oneOf: []string{"stork.libopenstorage.org/v1alpha1"}, fail: "apiVersion is not that of a ClusterPair [pair-kind]\nhint: apiVersion: stork.libopenstorage.org/v1alpha1"},
 		}}},
 		{name: "kind", required: true, missing: "kind is missing [pair-kind]\nhint: kind: ClusterPair", node: &node{kinds: aString, checks: []check{
+			{differ: &regex0, fail: "the value is encrypted, so that nobody can review it [metadata-encrypted]\nhint: encrypt with encrypted_regex: ^(config|token)$"},
 			{oneOf: []string{"ClusterPair"}, fail: "kind is not ClusterPair [pair-kind]\nhint: kind: ClusterPair"},
 		}}},
 		{name: "metadata", required: true, node: &planMetadata},
@@ -222,40 +285,45 @@ var planClusterPairWithMode = node{kinds: aMapping, variants: []variant{
 						"token",
 					}, fields: []field{
 						{name: "backuplocation", node: &node{kinds: aString, checks: []check{
-							{match: &regex0, fail: "the value is empty [storage-options-incomplete]\nhint: give it, or remove all storage options for a pair over one fabric"},
-							{differ: &regex1, fail: "a placeholder is left [placeholder-left]\nhint: put the real value here, or remove the field"},
+							{differ: &regex0, fail: "the value is encrypted, so that nobody can review it [metadata-encrypted]\nhint: encrypt with encrypted_regex: ^(config|token)$"},
+							{match: &regex1, fail: "the value is empty [storage-options-incomplete]\nhint: give it, or remove all storage options for a pair over one fabric"},
+							{differ: &regex2, fail: "a placeholder is left [placeholder-left]\nhint: put the real value here, or remove the field"},
 						}}},
 						{name: "ip", required: true, missing: "options have a token and no ip [storage-options-incomplete]\nhint: add the address of the destination's Portworx API, or remove all options for a pair over one fabric", node: &node{kinds: aString, checks: []check{
-							{match: &regex0, fail: "the value is empty [storage-options-incomplete]\nhint: give it, or remove all storage options for a pair over one fabric"},
-							{differ: &regex1, fail: "a placeholder is left [placeholder-left]\nhint: put the real value here, or remove the field"},
+							{differ: &regex0, fail: "the value is encrypted, so that nobody can review it [metadata-encrypted]\nhint: encrypt with encrypted_regex: ^(config|token)$"},
+							{match: &regex1, fail: "the value is empty [storage-options-incomplete]\nhint: give it, or remove all storage options for a pair over one fabric"},
+							{differ: &regex2, fail: "a placeholder is left [placeholder-left]\nhint: put the real value here, or remove the field"},
 						}}},
 						{name: "mode", node: &planMode},
-						{name: "port", node: &planPort},
+						{name: "port", node: &node{kinds: aString, checks: []check{
+							{differ: &regex0, fail: "the value is encrypted, so that nobody can review it [metadata-encrypted]\nhint: encrypt with encrypted_regex: ^(config|token)$"},
+							{match: &regex3, fail: "port is not between 1 and 65535 [storage-options-incomplete]\nhint: the Portworx API listens on \"9001\" unless it was moved"},
+						}}},
 						{name: "token", required: true, missing: "options have an ip and no token, so that Stork pairs no storage [storage-options-incomplete]\nhint: add the token from pxctl cluster token show, or remove all options for a pair over one fabric", node: &node{kinds: aString, checks: []check{
-							{match: &regex0, fail: "the value is empty [storage-options-incomplete]\nhint: give it, or remove all storage options for a pair over one fabric"},
-							{differ: &regex1, fail: "a placeholder is left [placeholder-left]\nhint: put the real value here, or remove the field"},
+							{match: &regex1, fail: "the value is empty [storage-options-incomplete]\nhint: give it, or remove all storage options for a pair over one fabric"},
+							{differ: &regex2, fail: "a placeholder is left [placeholder-left]\nhint: put the real value here, or remove the field"},
 						}}},
 					}, patterns: []pattern{
 						{checks: []check{
-							{match: &regex2},
+							{match: &regex4},
 						}, node: &node{fail: "the placeholder of storkctl generate is left [placeholder-left]\nhint: options: {} for a pair over one fabric; ip, port, token for one over two"}},
 						{checks: []check{
-							{match: &regex1},
-							{differ: &regex2},
+							{match: &regex2},
+							{differ: &regex4},
 						}, node: &node{fail: "a placeholder is left [placeholder-left]\nhint: remove it"}},
 					}},
 					{key: "an option on a pair over one fabric [storage-options-left]\nhint: options: {} here; ip, port, token, mode and backuplocation for a pair over two fabrics", fields: []field{
 						{name: "mode", node: &planMode},
 					}, patterns: []pattern{
 						{checks: []check{
-							{match: &regex2},
+							{match: &regex4},
 						}, node: &node{fail: "the placeholder of storkctl generate is left [placeholder-left]\nhint: options: {} for a pair over one fabric; ip, port, token for one over two"}},
 						{checks: []check{
-							{match: &regex1},
-							{differ: &regex2},
+							{match: &regex2},
+							{differ: &regex4},
 						}, node: &node{fail: "a placeholder is left [placeholder-left]\nhint: remove it"}},
 						{checks: []check{
-							{match: &regex3},
+							{match: &regex5},
 						}, node: &node{fail: "a storage option without ip and token on a pair over one fabric [storage-options-left]\nhint: options: {} here, or add ip and token for a pair over two fabrics"}},
 					}},
 				}}},
@@ -266,9 +334,10 @@ var planClusterPairWithMode = node{kinds: aMapping, variants: []variant{
 								{name: "projectMappings", node: &node{kinds: aNull | aMapping, wrongKind: "projectMappings is no mapping of projects [rancher-mapping]\nhint: as in {c-abc:p-1: c-def:p-2}", variants: []variant{
 									{key: "a source project is PROJECT or CLUSTER:PROJECT [rancher-mapping]\nhint: as in c-abc:p-1", patterns: []pattern{
 										{checks: []check{
-											{match: &regex4},
+											{match: &regex6},
 										}, node: &node{kinds: aString, checks: []check{
-											{match: &regex4, fail: "a destination project is PROJECT or CLUSTER:PROJECT [rancher-mapping]\nhint: as in c-def:p-2"},
+											{differ: &regex0, fail: "the value is encrypted, so that nobody can review it [metadata-encrypted]\nhint: encrypt with encrypted_regex: ^(config|token)$"},
+											{match: &regex6, fail: "a destination project is PROJECT or CLUSTER:PROJECT [rancher-mapping]\nhint: as in c-def:p-2"},
 										}}},
 									}},
 								}}},
@@ -285,9 +354,11 @@ var planClusterPairWithMode = node{kinds: aMapping, variants: []variant{
 var planClusterPairWithoutMode = node{kinds: aMapping, variants: []variant{
 	{fields: []field{
 		{name: "apiVersion", required: true, missing: "apiVersion is missing [pair-kind]\nhint: apiVersion: stork.libopenstorage.org/v1alpha1", node: &node{kinds: aString, checks: []check{
+			{differ: &regex0, fail: "the value is encrypted, so that nobody can review it [metadata-encrypted]\nhint: encrypt with encrypted_regex: ^(config|token)$"},
 			{oneOf: []string{"stork.libopenstorage.org/v1alpha1"}, fail: "apiVersion is not that of a ClusterPair [pair-kind]\nhint: apiVersion: stork.libopenstorage.org/v1alpha1"},
 		}}},
 		{name: "kind", required: true, missing: "kind is missing [pair-kind]\nhint: kind: ClusterPair", node: &node{kinds: aString, checks: []check{
+			{differ: &regex0, fail: "the value is encrypted, so that nobody can review it [metadata-encrypted]\nhint: encrypt with encrypted_regex: ^(config|token)$"},
 			{oneOf: []string{"ClusterPair"}, fail: "kind is not ClusterPair [pair-kind]\nhint: kind: ClusterPair"},
 		}}},
 		{name: "metadata", required: true, node: &planMetadata},
@@ -301,40 +372,45 @@ var planClusterPairWithoutMode = node{kinds: aMapping, variants: []variant{
 						"token",
 					}, fields: []field{
 						{name: "backuplocation", node: &node{kinds: aString, checks: []check{
-							{match: &regex0, fail: "the value is empty [storage-options-incomplete]\nhint: give it, or remove all storage options for a pair over one fabric"},
-							{differ: &regex1, fail: "a placeholder is left [placeholder-left]\nhint: put the real value here, or remove the field"},
+							{differ: &regex0, fail: "the value is encrypted, so that nobody can review it [metadata-encrypted]\nhint: encrypt with encrypted_regex: ^(config|token)$"},
+							{match: &regex1, fail: "the value is empty [storage-options-incomplete]\nhint: give it, or remove all storage options for a pair over one fabric"},
+							{differ: &regex2, fail: "a placeholder is left [placeholder-left]\nhint: put the real value here, or remove the field"},
 						}}},
 						{name: "ip", required: true, missing: "options have a token and no ip [storage-options-incomplete]\nhint: add the address of the destination's Portworx API, or remove all options for a pair over one fabric", node: &node{kinds: aString, checks: []check{
-							{match: &regex0, fail: "the value is empty [storage-options-incomplete]\nhint: give it, or remove all storage options for a pair over one fabric"},
-							{differ: &regex1, fail: "a placeholder is left [placeholder-left]\nhint: put the real value here, or remove the field"},
+							{differ: &regex0, fail: "the value is encrypted, so that nobody can review it [metadata-encrypted]\nhint: encrypt with encrypted_regex: ^(config|token)$"},
+							{match: &regex1, fail: "the value is empty [storage-options-incomplete]\nhint: give it, or remove all storage options for a pair over one fabric"},
+							{differ: &regex2, fail: "a placeholder is left [placeholder-left]\nhint: put the real value here, or remove the field"},
 						}}},
 						{name: "mode", node: &planMode},
-						{name: "port", node: &planPort},
+						{name: "port", node: &node{kinds: aString, checks: []check{
+							{differ: &regex0, fail: "the value is encrypted, so that nobody can review it [metadata-encrypted]\nhint: encrypt with encrypted_regex: ^(config|token)$"},
+							{match: &regex3, fail: "port is not between 1 and 65535 [storage-options-incomplete]\nhint: the Portworx API listens on \"9001\" unless it was moved"},
+						}}},
 						{name: "token", required: true, missing: "options have an ip and no token, so that Stork pairs no storage [storage-options-incomplete]\nhint: add the token from pxctl cluster token show, or remove all options for a pair over one fabric", node: &node{kinds: aString, checks: []check{
-							{match: &regex0, fail: "the value is empty [storage-options-incomplete]\nhint: give it, or remove all storage options for a pair over one fabric"},
-							{differ: &regex1, fail: "a placeholder is left [placeholder-left]\nhint: put the real value here, or remove the field"},
+							{match: &regex1, fail: "the value is empty [storage-options-incomplete]\nhint: give it, or remove all storage options for a pair over one fabric"},
+							{differ: &regex2, fail: "a placeholder is left [placeholder-left]\nhint: put the real value here, or remove the field"},
 						}}},
 					}, patterns: []pattern{
 						{checks: []check{
-							{match: &regex2},
+							{match: &regex4},
 						}, node: &node{fail: "the placeholder of storkctl generate is left [placeholder-left]\nhint: options: {} for a pair over one fabric; ip, port, token for one over two"}},
 						{checks: []check{
-							{match: &regex1},
-							{differ: &regex2},
+							{match: &regex2},
+							{differ: &regex4},
 						}, node: &node{fail: "a placeholder is left [placeholder-left]\nhint: remove it"}},
 					}},
 					{key: "an option on a pair over one fabric [storage-options-left]\nhint: options: {} here; ip, port, token, mode and backuplocation for a pair over two fabrics", fields: []field{
 						{name: "mode", node: &node{fail: "a mode on a pair over one fabric: before 2.9 Stork tries to pair storage and fails; from 23.11 it takes the pair for an asynchronous one and does not fence the cluster domain on failover [mode-on-single-fabric]\nhint: options: {} as storkctl create clusterpair --mode sync-dr writes it"}},
 					}, patterns: []pattern{
 						{checks: []check{
-							{match: &regex2},
+							{match: &regex4},
 						}, node: &node{fail: "the placeholder of storkctl generate is left [placeholder-left]\nhint: options: {} for a pair over one fabric; ip, port, token for one over two"}},
 						{checks: []check{
-							{match: &regex1},
-							{differ: &regex2},
+							{match: &regex2},
+							{differ: &regex4},
 						}, node: &node{fail: "a placeholder is left [placeholder-left]\nhint: remove it"}},
 						{checks: []check{
-							{match: &regex3},
+							{match: &regex5},
 						}, node: &node{fail: "a storage option without ip and token on a pair over one fabric [storage-options-left]\nhint: options: {} here, or add ip and token for a pair over two fabrics"}},
 					}},
 				}}},
@@ -345,9 +421,274 @@ var planClusterPairWithoutMode = node{kinds: aMapping, variants: []variant{
 								{name: "projectMappings", node: &node{kinds: aNull | aMapping, wrongKind: "projectMappings is no mapping of projects [rancher-mapping]\nhint: as in {c-abc:p-1: c-def:p-2}", variants: []variant{
 									{key: "a source project is PROJECT or CLUSTER:PROJECT [rancher-mapping]\nhint: as in c-abc:p-1", patterns: []pattern{
 										{checks: []check{
-											{match: &regex4},
+											{match: &regex6},
 										}, node: &node{kinds: aString, checks: []check{
-											{match: &regex4, fail: "a destination project is PROJECT or CLUSTER:PROJECT [rancher-mapping]\nhint: as in c-def:p-2"},
+											{differ: &regex0, fail: "the value is encrypted, so that nobody can review it [metadata-encrypted]\nhint: encrypt with encrypted_regex: ^(config|token)$"},
+											{match: &regex6, fail: "a destination project is PROJECT or CLUSTER:PROJECT [rancher-mapping]\nhint: as in c-def:p-2"},
+										}}},
+									}},
+								}}},
+							}},
+						}}},
+					}},
+				}}},
+			}},
+		}}},
+		{name: "status", node: &node{fail: "a ClusterPair has no status subresource: each sync of this file resets the live status [server-set-field]\nhint: remove status"}},
+	}},
+}}
+
+var planEncrypted = node{kinds: aMapping, variants: []variant{
+	{fields: []field{
+		{name: "apiVersion", required: true, missing: "apiVersion is missing [pair-kind]\nhint: apiVersion: stork.libopenstorage.org/v1alpha1", node: &node{kinds: aString, checks: []check{
+			{differ: &regex0, fail: "the value is encrypted, so that nobody can review it [metadata-encrypted]\nhint: encrypt with encrypted_regex: ^(config|token)$"},
+			{oneOf: []string{"stork.libopenstorage.org/v1alpha1"}, fail: "apiVersion is not that of a ClusterPair [pair-kind]\nhint: apiVersion: stork.libopenstorage.org/v1alpha1"},
+		}}},
+		{name: "kind", required: true, missing: "kind is missing [pair-kind]\nhint: kind: ClusterPair", node: &node{kinds: aString, checks: []check{
+			{differ: &regex0, fail: "the value is encrypted, so that nobody can review it [metadata-encrypted]\nhint: encrypt with encrypted_regex: ^(config|token)$"},
+			{oneOf: []string{"ClusterPair"}, fail: "kind is not ClusterPair [pair-kind]\nhint: kind: ClusterPair"},
+		}}},
+		{name: "metadata", required: true, node: &planMetadata},
+		{name: "sops", required: true, missing: "the ClusterPair is not encrypted: its credential is for everybody who reads the repository [plaintext-credential]\nhint: clusterpair encrypt FILE, and renew the credential if it was ever pushed", node: &planSOPS},
+		{name: "spec", required: true, node: &node{kinds: aMapping, variants: []variant{
+			{fields: []field{
+				{name: "config", required: true, node: &planEncryptedConfig},
+				{name: "options", node: &node{kinds: aNull | aMapping, variants: []variant{
+					{when: []string{
+						"ip",
+						"token",
+					}, fields: []field{
+						{name: "backuplocation", node: &node{kinds: aString, checks: []check{
+							{differ: &regex0, fail: "the value is encrypted, so that nobody can review it [metadata-encrypted]\nhint: encrypt with encrypted_regex: ^(config|token)$"},
+							{match: &regex1, fail: "the value is empty [storage-options-incomplete]\nhint: give it, or remove all storage options for a pair over one fabric"},
+							{differ: &regex2, fail: "a placeholder is left [placeholder-left]\nhint: put the real value here, or remove the field"},
+						}}},
+						{name: "ip", required: true, missing: "options have a token and no ip [storage-options-incomplete]\nhint: add the address of the destination's Portworx API, or remove all options for a pair over one fabric", node: &node{kinds: aString, checks: []check{
+							{differ: &regex0, fail: "the value is encrypted, so that nobody can review it [metadata-encrypted]\nhint: encrypt with encrypted_regex: ^(config|token)$"},
+							{match: &regex1, fail: "the value is empty [storage-options-incomplete]\nhint: give it, or remove all storage options for a pair over one fabric"},
+							{differ: &regex2, fail: "a placeholder is left [placeholder-left]\nhint: put the real value here, or remove the field"},
+						}}},
+						{name: "mode", node: &planMode},
+						{name: "port", node: &node{kinds: aString, checks: []check{
+							{differ: &regex0, fail: "the value is encrypted, so that nobody can review it [metadata-encrypted]\nhint: encrypt with encrypted_regex: ^(config|token)$"},
+							{match: &regex3, fail: "port is not between 1 and 65535 [storage-options-incomplete]\nhint: the Portworx API listens on \"9001\" unless it was moved"},
+						}}},
+						{name: "token", required: true, missing: "options have an ip and no token, so that Stork pairs no storage [storage-options-incomplete]\nhint: add the token from pxctl cluster token show, or remove all options for a pair over one fabric", node: &node{kinds: aString, wrongKind: "the value is in clear: without a key anybody could have written it [leaf-not-encrypted]\nhint: take the file back to what was encrypted last, or encrypt it again from its source", checks: []check{
+							{match: &regex1, fail: "the value is empty [storage-options-incomplete]\nhint: give it, or remove all storage options for a pair over one fabric"},
+							{match: &regex12, fail: "the value is in clear, or no whole ENC[…]: without a key anybody could have written it [leaf-not-encrypted]\nhint: take the file back to what was encrypted last, or encrypt it again from its source"},
+							{differ: &regex13, fail: "the value decrypts to a number, bool or time where a string belongs: one such ClusterPair stops Stork for all of them [value-type]\nhint: quote it in the plaintext, then encrypt"},
+						}}},
+					}, patterns: []pattern{
+						{checks: []check{
+							{match: &regex4},
+						}, node: &node{fail: "the placeholder of storkctl generate is left [placeholder-left]\nhint: options: {} for a pair over one fabric; ip, port, token for one over two"}},
+						{checks: []check{
+							{match: &regex2},
+							{differ: &regex4},
+						}, node: &node{fail: "a placeholder is left [placeholder-left]\nhint: remove it"}},
+					}},
+					{key: "an option on a pair over one fabric [storage-options-left]\nhint: options: {} here; ip, port, token, mode and backuplocation for a pair over two fabrics", fields: []field{
+						{name: "mode", warning: "a mode on a pair over one fabric is right only for Stork 2.9 to 23.10: before, storage pairing fails; from 23.11 failover does not fence the cluster domain [mode-on-single-fabric]\nhint: options: {} for Stork 23.11 and later, as storkctl create clusterpair --mode sync-dr writes it", node: &planMode},
+					}, patterns: []pattern{
+						{checks: []check{
+							{match: &regex4},
+						}, node: &node{fail: "the placeholder of storkctl generate is left [placeholder-left]\nhint: options: {} for a pair over one fabric; ip, port, token for one over two"}},
+						{checks: []check{
+							{match: &regex2},
+							{differ: &regex4},
+						}, node: &node{fail: "a placeholder is left [placeholder-left]\nhint: remove it"}},
+						{checks: []check{
+							{match: &regex5},
+						}, node: &node{fail: "a storage option without ip and token on a pair over one fabric [storage-options-left]\nhint: options: {} here, or add ip and token for a pair over two fabrics"}},
+					}},
+				}}},
+				{name: "platformOptions", node: &node{kinds: aNull | aMapping, variants: []variant{
+					{fields: []field{
+						{name: "rancher", node: &node{kinds: aNull | aMapping, variants: []variant{
+							{fields: []field{
+								{name: "projectMappings", node: &node{kinds: aNull | aMapping, wrongKind: "projectMappings is no mapping of projects [rancher-mapping]\nhint: as in {c-abc:p-1: c-def:p-2}", variants: []variant{
+									{key: "a source project is PROJECT or CLUSTER:PROJECT [rancher-mapping]\nhint: as in c-abc:p-1", patterns: []pattern{
+										{checks: []check{
+											{match: &regex6},
+										}, node: &node{kinds: aString, checks: []check{
+											{differ: &regex0, fail: "the value is encrypted, so that nobody can review it [metadata-encrypted]\nhint: encrypt with encrypted_regex: ^(config|token)$"},
+											{match: &regex6, fail: "a destination project is PROJECT or CLUSTER:PROJECT [rancher-mapping]\nhint: as in c-def:p-2"},
+										}}},
+									}},
+								}}},
+							}},
+						}}},
+					}},
+				}}},
+			}},
+		}}},
+		{name: "status", node: &node{fail: "a ClusterPair has no status subresource: each sync of this file resets the live status [server-set-field]\nhint: remove status"}},
+	}},
+}}
+
+var planEncryptedWithMode = node{kinds: aMapping, variants: []variant{
+	{fields: []field{
+		{name: "apiVersion", required: true, missing: "apiVersion is missing [pair-kind]\nhint: apiVersion: stork.libopenstorage.org/v1alpha1", node: &node{kinds: aString, checks: []check{
+			{differ: &regex0, fail: "the value is encrypted, so that nobody can review it [metadata-encrypted]\nhint: encrypt with encrypted_regex: ^(config|token)$"},
+			{oneOf: []string{"stork.libopenstorage.org/v1alpha1"}, fail: "apiVersion is not that of a ClusterPair [pair-kind]\nhint: apiVersion: stork.libopenstorage.org/v1alpha1"},
+		}}},
+		{name: "kind", required: true, missing: "kind is missing [pair-kind]\nhint: kind: ClusterPair", node: &node{kinds: aString, checks: []check{
+			{differ: &regex0, fail: "the value is encrypted, so that nobody can review it [metadata-encrypted]\nhint: encrypt with encrypted_regex: ^(config|token)$"},
+			{oneOf: []string{"ClusterPair"}, fail: "kind is not ClusterPair [pair-kind]\nhint: kind: ClusterPair"},
+		}}},
+		{name: "metadata", required: true, node: &planMetadata},
+		{name: "sops", required: true, missing: "the ClusterPair is not encrypted: its credential is for everybody who reads the repository [plaintext-credential]\nhint: clusterpair encrypt FILE, and renew the credential if it was ever pushed", node: &planSOPS},
+		{name: "spec", required: true, node: &node{kinds: aMapping, variants: []variant{
+			{fields: []field{
+				{name: "config", required: true, node: &planEncryptedConfig},
+				{name: "options", node: &node{kinds: aNull | aMapping, variants: []variant{
+					{when: []string{
+						"ip",
+						"token",
+					}, fields: []field{
+						{name: "backuplocation", node: &node{kinds: aString, checks: []check{
+							{differ: &regex0, fail: "the value is encrypted, so that nobody can review it [metadata-encrypted]\nhint: encrypt with encrypted_regex: ^(config|token)$"},
+							{match: &regex1, fail: "the value is empty [storage-options-incomplete]\nhint: give it, or remove all storage options for a pair over one fabric"},
+							{differ: &regex2, fail: "a placeholder is left [placeholder-left]\nhint: put the real value here, or remove the field"},
+						}}},
+						{name: "ip", required: true, missing: "options have a token and no ip [storage-options-incomplete]\nhint: add the address of the destination's Portworx API, or remove all options for a pair over one fabric", node: &node{kinds: aString, checks: []check{
+							{differ: &regex0, fail: "the value is encrypted, so that nobody can review it [metadata-encrypted]\nhint: encrypt with encrypted_regex: ^(config|token)$"},
+							{match: &regex1, fail: "the value is empty [storage-options-incomplete]\nhint: give it, or remove all storage options for a pair over one fabric"},
+							{differ: &regex2, fail: "a placeholder is left [placeholder-left]\nhint: put the real value here, or remove the field"},
+						}}},
+						{name: "mode", node: &planMode},
+						{name: "port", node: &node{kinds: aString, checks: []check{
+							{differ: &regex0, fail: "the value is encrypted, so that nobody can review it [metadata-encrypted]\nhint: encrypt with encrypted_regex: ^(config|token)$"},
+							{match: &regex3, fail: "port is not between 1 and 65535 [storage-options-incomplete]\nhint: the Portworx API listens on \"9001\" unless it was moved"},
+						}}},
+						{name: "token", required: true, missing: "options have an ip and no token, so that Stork pairs no storage [storage-options-incomplete]\nhint: add the token from pxctl cluster token show, or remove all options for a pair over one fabric", node: &node{kinds: aString, wrongKind: "the value is in clear: without a key anybody could have written it [leaf-not-encrypted]\nhint: take the file back to what was encrypted last, or encrypt it again from its source", checks: []check{
+							{match: &regex1, fail: "the value is empty [storage-options-incomplete]\nhint: give it, or remove all storage options for a pair over one fabric"},
+							{match: &regex12, fail: "the value is in clear, or no whole ENC[…]: without a key anybody could have written it [leaf-not-encrypted]\nhint: take the file back to what was encrypted last, or encrypt it again from its source"},
+							{differ: &regex13, fail: "the value decrypts to a number, bool or time where a string belongs: one such ClusterPair stops Stork for all of them [value-type]\nhint: quote it in the plaintext, then encrypt"},
+						}}},
+					}, patterns: []pattern{
+						{checks: []check{
+							{match: &regex4},
+						}, node: &node{fail: "the placeholder of storkctl generate is left [placeholder-left]\nhint: options: {} for a pair over one fabric; ip, port, token for one over two"}},
+						{checks: []check{
+							{match: &regex2},
+							{differ: &regex4},
+						}, node: &node{fail: "a placeholder is left [placeholder-left]\nhint: remove it"}},
+					}},
+					{key: "an option on a pair over one fabric [storage-options-left]\nhint: options: {} here; ip, port, token, mode and backuplocation for a pair over two fabrics", fields: []field{
+						{name: "mode", node: &planMode},
+					}, patterns: []pattern{
+						{checks: []check{
+							{match: &regex4},
+						}, node: &node{fail: "the placeholder of storkctl generate is left [placeholder-left]\nhint: options: {} for a pair over one fabric; ip, port, token for one over two"}},
+						{checks: []check{
+							{match: &regex2},
+							{differ: &regex4},
+						}, node: &node{fail: "a placeholder is left [placeholder-left]\nhint: remove it"}},
+						{checks: []check{
+							{match: &regex5},
+						}, node: &node{fail: "a storage option without ip and token on a pair over one fabric [storage-options-left]\nhint: options: {} here, or add ip and token for a pair over two fabrics"}},
+					}},
+				}}},
+				{name: "platformOptions", node: &node{kinds: aNull | aMapping, variants: []variant{
+					{fields: []field{
+						{name: "rancher", node: &node{kinds: aNull | aMapping, variants: []variant{
+							{fields: []field{
+								{name: "projectMappings", node: &node{kinds: aNull | aMapping, wrongKind: "projectMappings is no mapping of projects [rancher-mapping]\nhint: as in {c-abc:p-1: c-def:p-2}", variants: []variant{
+									{key: "a source project is PROJECT or CLUSTER:PROJECT [rancher-mapping]\nhint: as in c-abc:p-1", patterns: []pattern{
+										{checks: []check{
+											{match: &regex6},
+										}, node: &node{kinds: aString, checks: []check{
+											{differ: &regex0, fail: "the value is encrypted, so that nobody can review it [metadata-encrypted]\nhint: encrypt with encrypted_regex: ^(config|token)$"},
+											{match: &regex6, fail: "a destination project is PROJECT or CLUSTER:PROJECT [rancher-mapping]\nhint: as in c-def:p-2"},
+										}}},
+									}},
+								}}},
+							}},
+						}}},
+					}},
+				}}},
+			}},
+		}}},
+		{name: "status", node: &node{fail: "a ClusterPair has no status subresource: each sync of this file resets the live status [server-set-field]\nhint: remove status"}},
+	}},
+}}
+
+var planEncryptedWithoutMode = node{kinds: aMapping, variants: []variant{
+	{fields: []field{
+		{name: "apiVersion", required: true, missing: "apiVersion is missing [pair-kind]\nhint: apiVersion: stork.libopenstorage.org/v1alpha1", node: &node{kinds: aString, checks: []check{
+			{differ: &regex0, fail: "the value is encrypted, so that nobody can review it [metadata-encrypted]\nhint: encrypt with encrypted_regex: ^(config|token)$"},
+			{oneOf: []string{"stork.libopenstorage.org/v1alpha1"}, fail: "apiVersion is not that of a ClusterPair [pair-kind]\nhint: apiVersion: stork.libopenstorage.org/v1alpha1"},
+		}}},
+		{name: "kind", required: true, missing: "kind is missing [pair-kind]\nhint: kind: ClusterPair", node: &node{kinds: aString, checks: []check{
+			{differ: &regex0, fail: "the value is encrypted, so that nobody can review it [metadata-encrypted]\nhint: encrypt with encrypted_regex: ^(config|token)$"},
+			{oneOf: []string{"ClusterPair"}, fail: "kind is not ClusterPair [pair-kind]\nhint: kind: ClusterPair"},
+		}}},
+		{name: "metadata", required: true, node: &planMetadata},
+		{name: "sops", required: true, missing: "the ClusterPair is not encrypted: its credential is for everybody who reads the repository [plaintext-credential]\nhint: clusterpair encrypt FILE, and renew the credential if it was ever pushed", node: &planSOPS},
+		{name: "spec", required: true, node: &node{kinds: aMapping, variants: []variant{
+			{fields: []field{
+				{name: "config", required: true, node: &planEncryptedConfig},
+				{name: "options", node: &node{kinds: aNull | aMapping, variants: []variant{
+					{when: []string{
+						"ip",
+						"token",
+					}, fields: []field{
+						{name: "backuplocation", node: &node{kinds: aString, checks: []check{
+							{differ: &regex0, fail: "the value is encrypted, so that nobody can review it [metadata-encrypted]\nhint: encrypt with encrypted_regex: ^(config|token)$"},
+							{match: &regex1, fail: "the value is empty [storage-options-incomplete]\nhint: give it, or remove all storage options for a pair over one fabric"},
+							{differ: &regex2, fail: "a placeholder is left [placeholder-left]\nhint: put the real value here, or remove the field"},
+						}}},
+						{name: "ip", required: true, missing: "options have a token and no ip [storage-options-incomplete]\nhint: add the address of the destination's Portworx API, or remove all options for a pair over one fabric", node: &node{kinds: aString, checks: []check{
+							{differ: &regex0, fail: "the value is encrypted, so that nobody can review it [metadata-encrypted]\nhint: encrypt with encrypted_regex: ^(config|token)$"},
+							{match: &regex1, fail: "the value is empty [storage-options-incomplete]\nhint: give it, or remove all storage options for a pair over one fabric"},
+							{differ: &regex2, fail: "a placeholder is left [placeholder-left]\nhint: put the real value here, or remove the field"},
+						}}},
+						{name: "mode", node: &planMode},
+						{name: "port", node: &node{kinds: aString, checks: []check{
+							{differ: &regex0, fail: "the value is encrypted, so that nobody can review it [metadata-encrypted]\nhint: encrypt with encrypted_regex: ^(config|token)$"},
+							{match: &regex3, fail: "port is not between 1 and 65535 [storage-options-incomplete]\nhint: the Portworx API listens on \"9001\" unless it was moved"},
+						}}},
+						{name: "token", required: true, missing: "options have an ip and no token, so that Stork pairs no storage [storage-options-incomplete]\nhint: add the token from pxctl cluster token show, or remove all options for a pair over one fabric", node: &node{kinds: aString, wrongKind: "the value is in clear: without a key anybody could have written it [leaf-not-encrypted]\nhint: take the file back to what was encrypted last, or encrypt it again from its source", checks: []check{
+							{match: &regex1, fail: "the value is empty [storage-options-incomplete]\nhint: give it, or remove all storage options for a pair over one fabric"},
+							{match: &regex12, fail: "the value is in clear, or no whole ENC[…]: without a key anybody could have written it [leaf-not-encrypted]\nhint: take the file back to what was encrypted last, or encrypt it again from its source"},
+							{differ: &regex13, fail: "the value decrypts to a number, bool or time where a string belongs: one such ClusterPair stops Stork for all of them [value-type]\nhint: quote it in the plaintext, then encrypt"},
+						}}},
+					}, patterns: []pattern{
+						{checks: []check{
+							{match: &regex4},
+						}, node: &node{fail: "the placeholder of storkctl generate is left [placeholder-left]\nhint: options: {} for a pair over one fabric; ip, port, token for one over two"}},
+						{checks: []check{
+							{match: &regex2},
+							{differ: &regex4},
+						}, node: &node{fail: "a placeholder is left [placeholder-left]\nhint: remove it"}},
+					}},
+					{key: "an option on a pair over one fabric [storage-options-left]\nhint: options: {} here; ip, port, token, mode and backuplocation for a pair over two fabrics", fields: []field{
+						{name: "mode", node: &node{fail: "a mode on a pair over one fabric: before 2.9 Stork tries to pair storage and fails; from 23.11 it takes the pair for an asynchronous one and does not fence the cluster domain on failover [mode-on-single-fabric]\nhint: options: {} as storkctl create clusterpair --mode sync-dr writes it"}},
+					}, patterns: []pattern{
+						{checks: []check{
+							{match: &regex4},
+						}, node: &node{fail: "the placeholder of storkctl generate is left [placeholder-left]\nhint: options: {} for a pair over one fabric; ip, port, token for one over two"}},
+						{checks: []check{
+							{match: &regex2},
+							{differ: &regex4},
+						}, node: &node{fail: "a placeholder is left [placeholder-left]\nhint: remove it"}},
+						{checks: []check{
+							{match: &regex5},
+						}, node: &node{fail: "a storage option without ip and token on a pair over one fabric [storage-options-left]\nhint: options: {} here, or add ip and token for a pair over two fabrics"}},
+					}},
+				}}},
+				{name: "platformOptions", node: &node{kinds: aNull | aMapping, variants: []variant{
+					{fields: []field{
+						{name: "rancher", node: &node{kinds: aNull | aMapping, variants: []variant{
+							{fields: []field{
+								{name: "projectMappings", node: &node{kinds: aNull | aMapping, wrongKind: "projectMappings is no mapping of projects [rancher-mapping]\nhint: as in {c-abc:p-1: c-def:p-2}", variants: []variant{
+									{key: "a source project is PROJECT or CLUSTER:PROJECT [rancher-mapping]\nhint: as in c-abc:p-1", patterns: []pattern{
+										{checks: []check{
+											{match: &regex6},
+										}, node: &node{kinds: aString, checks: []check{
+											{differ: &regex0, fail: "the value is encrypted, so that nobody can review it [metadata-encrypted]\nhint: encrypt with encrypted_regex: ^(config|token)$"},
+											{match: &regex6, fail: "a destination project is PROJECT or CLUSTER:PROJECT [rancher-mapping]\nhint: as in c-def:p-2"},
 										}}},
 									}},
 								}}},
@@ -365,23 +706,27 @@ var planMetadata = node{kinds: aMapping, variants: []variant{
 	{fields: []field{
 		{name: "annotations", node: &node{kinds: aNull | aMapping, variants: []variant{
 			{patterns: []pattern{
-				{node: &node{kinds: aString}},
+				{node: &planClear},
 			}},
 		}}},
-		{name: "finalizers", node: &node{kinds: aNull | aList, items: &node{kinds: aString}}},
+		{name: "finalizers", node: &node{kinds: aNull | aList, items: &planClear}},
 		{name: "labels", node: &node{kinds: aNull | aMapping, variants: []variant{
 			{patterns: []pattern{
-				{node: &node{kinds: aString}},
+				{node: &planClear},
 			}},
 		}}},
 		{name: "name", required: true, missing: "metadata.name is missing [pair-name]\nhint: name the pair as its Migrations do", node: &planName},
 		{name: "namespace", required: true, missing: "metadata.namespace is missing [pair-namespace]\nhint: set the namespace of the Migrations that use the pair", node: &planNamespace},
 		{name: "ownerReferences", node: &node{kinds: aNull | aList, items: &node{kinds: aMapping, variants: []variant{
-			{open: true},
+			{patterns: []pattern{
+				{node: &node{kinds: aNull | aBool | aString, checks: []check{
+					{differ: &regex0, fail: "the value is encrypted, so that nobody can review it [metadata-encrypted]\nhint: encrypt with encrypted_regex: ^(config|token)$"},
+				}}},
+			}},
 		}}}},
 	}, patterns: []pattern{
 		{checks: []check{
-			{match: &regex10},
+			{match: &regex14},
 		}, node: &node{fail: "the API server sets this field [server-set-field]\nhint: remove it"}},
 	}},
 }}
@@ -403,7 +748,10 @@ var planConfig = node{kinds: aMapping, wrongKind: "config is no mapping: Stork r
 		{name: "extensions", node: &planExtensions},
 		{name: "kind", warning: "noise inside config [drifting-field]\nhint: remove it", node: &node{kinds: aNull | aString}},
 		{name: "preferences", warning: "noise inside config, which Stork adds and drops by itself [drifting-field]\nhint: remove it", node: &node{kinds: aNull | aMapping, variants: []variant{
-			{open: true},
+			{fields: []field{
+				{name: "colors", node: &node{kinds: aNull | aBool}},
+				{name: "extensions", node: &planExtensions},
+			}},
 		}}},
 		{name: "users", required: true, node: &node{kinds: aMapping, wrongKind: "users is no mapping by name: the list of a kubeconfig file stops Stork for all ClusterPairs [config-list-form]\nhint: users: {NAME: {token: …}}", variants: []variant{
 			{patterns: []pattern{
@@ -412,12 +760,13 @@ var planConfig = node{kinds: aMapping, wrongKind: "config is no mapping: Stork r
 		}}},
 	}, patterns: []pattern{
 		{checks: []check{
-			{match: &regex11},
+			{match: &regex15},
 		}, node: &node{fail: "Stork reads the kubeconfig itself here, and follows no reference [config-not-object]\nhint: let clusterpair generate read the Secret"}},
 	}},
 }}
 
 var planMode = node{kinds: aString, checks: []check{
+	{differ: &regex0, fail: "the value is encrypted, so that nobody can review it [metadata-encrypted]\nhint: encrypt with encrypted_regex: ^(config|token)$"},
 	{oneOf: []string{
 		"DisasterRecovery",
 		"OneTimeMigration",
@@ -425,49 +774,46 @@ var planMode = node{kinds: aString, checks: []check{
 	}, fail: "mode is none that Portworx knows, and Stork silently takes Default for it [mode-unknown]\nhint: DisasterRecovery, OneTimeMigration or Default, spelled so"},
 }}
 
-var planPort = node{kinds: aString, checks: []check{
-	{match: &regex12, fail: "port is not between 1 and 65535 [storage-options-incomplete]\nhint: the Portworx API listens on \"9001\" unless it was moved"},
-}}
-
 var planFiles = node{kinds: aList, items: &planFile, minItems: 1}
 
 var planStorkVersion = node{kinds: aString, checks: []check{
-	{match: &regex13, fail: "storkVersion is no release of Stork [config]\nhint: as in \"24.3\" or \"v24.3.2\""},
+	{match: &regex16, fail: "storkVersion is no release of Stork [config]\nhint: as in \"24.3\" or \"v24.3.2\""},
 }}
 
 var planEncryption = node{kinds: aMapping, variants: []variant{
 	{fields: []field{
 		{name: "age", node: &node{kinds: aList, items: &node{kinds: aString, checks: []check{
-			{match: &regex14, fail: "not an age recipient [config]\nhint: age1…, as age-keygen -y prints it; a key that begins with AGE-SECRET-KEY is for reading and belongs in no file here"},
+			{match: &regex17, fail: "not an age recipient [config]\nhint: age1…, as age-keygen -y prints it; a key that begins with AGE-SECRET-KEY is for reading and belongs in no file here"},
 		}}}},
 		{name: "aws_profile", node: &planConfigText},
 		{name: "azure_keyvault", node: &node{kinds: aList, items: &node{kinds: aString, checks: []check{
-			{match: &regex15, fail: "not an Azure Key Vault key [config]\nhint: https://VAULT.vault.azure.net/keys/KEY/VERSION"},
+			{match: &regex18, fail: "not an Azure Key Vault key [config]\nhint: https://VAULT.vault.azure.net/keys/KEY/VERSION"},
 		}}}},
 		{name: "gcp_kms", node: &node{kinds: aList, items: &node{kinds: aString, checks: []check{
-			{match: &regex16, fail: "not a Google Cloud KMS key [config]\nhint: projects/PROJECT/locations/LOCATION/keyRings/RING/cryptoKeys/KEY"},
+			{match: &regex19, fail: "not a Google Cloud KMS key [config]\nhint: projects/PROJECT/locations/LOCATION/keyRings/RING/cryptoKeys/KEY"},
 		}}}},
 		{name: "hc_vault_transit_uri", node: &node{kinds: aList, items: &node{kinds: aString, checks: []check{
-			{match: &regex17, fail: "not the URI of a Vault transit key [config]\nhint: https://VAULT:8200/v1/transit/keys/KEY"},
+			{match: &regex20, fail: "not the URI of a Vault transit key [config]\nhint: https://VAULT:8200/v1/transit/keys/KEY"},
 		}}}},
 		{name: "hckms", node: &node{kinds: aList, items: &node{kinds: aString, checks: []check{
-			{match: &regex18, fail: "not a Huawei Cloud KMS key [config]\nhint: REGION:KEY-ID"},
+			{match: &regex21, fail: "not a Huawei Cloud KMS key [config]\nhint: REGION:KEY-ID"},
 		}}}},
 		{name: "kms", node: &node{kinds: aList, items: &node{kinds: aString, checks: []check{
-			{match: &regex19, fail: "not the ARN of a KMS key [config]\nhint: arn:aws:kms:REGION:ACCOUNT:key/ID, then +ROLE if one is to be assumed"},
+			{match: &regex22, fail: "not the ARN of a KMS key [config]\nhint: arn:aws:kms:REGION:ACCOUNT:key/ID, then +ROLE if one is to be assumed"},
 		}}}},
 		{name: "pgp", node: &node{kinds: aList, items: &node{kinds: aString, checks: []check{
-			{match: &regex20, fail: "not the fingerprint of a PGP key [config]\nhint: gpg --list-keys --with-colons shows it"},
+			{match: &regex23, fail: "not the fingerprint of a PGP key [config]\nhint: gpg --list-keys --with-colons shows it"},
 		}}}},
 	}, patterns: []pattern{
 		{checks: []check{
-			{match: &regex21},
+			{match: &regex24},
 		}, node: &node{fail: "inline recipients are one key group [config]\nhint: remove encryption and write a creation rule in .sops.yaml"}},
 	}},
 }}
 
 var planNamespace = node{kinds: aString, checks: []check{
-	{match: &regex22, fail: "namespace is no RFC 1123 label: lower-case letters, digits and '-', at most 63 [pair-namespace]\nhint: begin and end with a letter or digit, as in migrationnamespace"},
+	{differ: &regex0, fail: "the value is encrypted, so that nobody can review it [metadata-encrypted]\nhint: encrypt with encrypted_regex: ^(config|token)$"},
+	{match: &regex25, fail: "namespace is no RFC 1123 label: lower-case letters, digits and '-', at most 63 [pair-namespace]\nhint: begin and end with a letter or digit, as in migrationnamespace"},
 	{maxRunes: 63, fail: "namespace is no RFC 1123 label: lower-case letters, digits and '-', at most 63 [pair-namespace]\nhint: begin and end with a letter or digit, as in migrationnamespace"},
 }}
 
@@ -477,11 +823,11 @@ var planSelector = node{kinds: aMapping, variants: []variant{
 		{name: "annotations", node: &node{kinds: aNull | aMapping, variants: []variant{
 			{key: "not an annotation key [config]\nhint: as in note or example.com/note", patterns: []pattern{
 				{checks: []check{
-					{match: &regex23},
+					{match: &regex26},
 				}, node: &node{fail: "SOPS would encrypt what is called config or token, so that nobody could review it [metadata-encrypted]\nhint: give it another name"}},
 				{checks: []check{
-					{match: &regex24},
-					{differ: &regex23},
+					{match: &regex27},
+					{differ: &regex26},
 				}, node: &node{kinds: aString}},
 			}},
 		}}},
@@ -490,18 +836,18 @@ var planSelector = node{kinds: aMapping, variants: []variant{
 		{name: "labels", node: &node{kinds: aNull | aMapping, variants: []variant{
 			{key: "not a label key [config]\nhint: as in role or example.com/role", patterns: []pattern{
 				{checks: []check{
-					{match: &regex23},
+					{match: &regex26},
 				}, node: &node{fail: "SOPS would encrypt what is called config or token, so that nobody could review it [metadata-encrypted]\nhint: give it another name"}},
 				{checks: []check{
-					{match: &regex24},
-					{differ: &regex23},
+					{match: &regex27},
+					{differ: &regex26},
 				}, node: &planMatchValue},
 			}},
 		}}},
 		{name: "matchExpressions", node: &node{kinds: aNull | aList, items: &node{kinds: aMapping, variants: []variant{
 			{fields: []field{
 				{name: "key", required: true, node: &node{kinds: aString, checks: []check{
-					{match: &regex24, fail: "not a label key [config]\nhint: as in role or example.com/role"},
+					{match: &regex27, fail: "not a label key [config]\nhint: as in role or example.com/role"},
 				}}},
 				{name: "operator", required: true, node: &node{kinds: aString, checks: []check{
 					{oneOf: []string{
@@ -517,42 +863,42 @@ var planSelector = node{kinds: aMapping, variants: []variant{
 		{name: "matchLabels", node: &node{kinds: aNull | aMapping, variants: []variant{
 			{key: "not a label key [config]\nhint: as in role or example.com/role", patterns: []pattern{
 				{checks: []check{
-					{match: &regex24},
+					{match: &regex27},
 				}, node: &planMatchValue},
 			}},
 		}}},
 		{name: "mode", node: &planMode},
 		{name: "name", node: &node{kinds: aString, checks: []check{
-			{match: &regex25, fail: "not a template of names: lower-case letters, digits, '-', '.' and ${…} [config]\nhint: as in dr-${name}; there are ${name}, ${namespace} and ${label:KEY}"},
+			{match: &regex28, fail: "not a template of names: lower-case letters, digits, '-', '.' and ${…} [config]\nhint: as in dr-${name}; there are ${name}, ${namespace} and ${label:KEY}"},
 		}}},
 		{name: "namespace", node: &planNamespace},
 		{name: "options", node: &node{kinds: aNull | aMapping, variants: []variant{
 			{when: []string{"token"}, key: "not an option [storage-options-left]\nhint: options are ip, port, token or tokenFrom, and backuplocation; over one fabric there are none", fields: []field{
 				{name: "backuplocation", node: &node{kinds: aString, checks: []check{
-					{match: &regex0, fail: "the value is empty [storage-options-incomplete]\nhint: give it, or remove all storage options for a pair over one fabric"},
-					{differ: &regex1, fail: "a placeholder is left [placeholder-left]\nhint: put the real value here, or remove the field"},
+					{match: &regex1, fail: "the value is empty [storage-options-incomplete]\nhint: give it, or remove all storage options for a pair over one fabric"},
+					{differ: &regex2, fail: "a placeholder is left [placeholder-left]\nhint: put the real value here, or remove the field"},
 				}}},
 				{name: "ip", required: true, missing: "options have no ip [storage-options-incomplete]\nhint: add the address of the destination's Portworx API", node: &node{kinds: aString, checks: []check{
-					{match: &regex0, fail: "the value is empty [storage-options-incomplete]\nhint: give it, or remove all storage options for a pair over one fabric"},
-					{differ: &regex1, fail: "a placeholder is left [placeholder-left]\nhint: put the real value here, or remove the field"},
+					{match: &regex1, fail: "the value is empty [storage-options-incomplete]\nhint: give it, or remove all storage options for a pair over one fabric"},
+					{differ: &regex2, fail: "a placeholder is left [placeholder-left]\nhint: put the real value here, or remove the field"},
 				}}},
 				{name: "mode", node: &node{fail: "a field of the pair, not an option [config]\nhint: write it beside options"}},
 				{name: "port", node: &node{kinds: anInt | aString, fail: "port is not between 1 and 65535 [storage-options-incomplete]\nhint: the Portworx API listens on 9001 unless it was moved", min: 1, max: 65535, checks: []check{
-					{match: &regex12, fail: "port is not between 1 and 65535 [storage-options-incomplete]\nhint: the Portworx API listens on 9001 unless it was moved"},
+					{match: &regex3, fail: "port is not between 1 and 65535 [storage-options-incomplete]\nhint: the Portworx API listens on 9001 unless it was moved"},
 				}}},
 				{name: "token", required: true, node: &node{kinds: aString, checks: []check{
-					{match: &regex0, fail: "the value is empty [storage-options-incomplete]\nhint: give it, or remove all storage options for a pair over one fabric"},
-					{differ: &regex1, fail: "a placeholder is left [placeholder-left]\nhint: put the real value here, or remove the field"},
-					{differ: &regex26, fail: "the token holds white space [storage-options-incomplete]\nhint: take a new token with pxctl cluster token show on the destination"},
+					{match: &regex1, fail: "the value is empty [storage-options-incomplete]\nhint: give it, or remove all storage options for a pair over one fabric"},
+					{differ: &regex2, fail: "a placeholder is left [placeholder-left]\nhint: put the real value here, or remove the field"},
+					{differ: &regex29, fail: "the token holds white space [storage-options-incomplete]\nhint: take a new token with pxctl cluster token show on the destination"},
 				}}},
 				{name: "tokenFrom", node: &node{fail: "not beside token [config]\nhint: remove token: it then stays in its Secret"}},
 			}, patterns: []pattern{
 				{checks: []check{
-					{match: &regex2},
+					{match: &regex4},
 				}, node: &node{fail: "the placeholder of storkctl generate is left [placeholder-left]\nhint: options: {} for a pair over one fabric; ip, port, token for one over two"}},
 				{checks: []check{
-					{match: &regex1},
-					{differ: &regex2},
+					{match: &regex2},
+					{differ: &regex4},
 				}, node: &node{fail: "a placeholder is left [placeholder-left]\nhint: remove it"}},
 			}},
 			{when: []string{
@@ -562,16 +908,16 @@ var planSelector = node{kinds: aMapping, variants: []variant{
 				"backuplocation",
 			}, key: "not an option [storage-options-left]\nhint: options are ip, port, token or tokenFrom, and backuplocation; over one fabric there are none", fields: []field{
 				{name: "backuplocation", node: &node{kinds: aString, checks: []check{
-					{match: &regex0, fail: "the value is empty [storage-options-incomplete]\nhint: give it, or remove all storage options for a pair over one fabric"},
-					{differ: &regex1, fail: "a placeholder is left [placeholder-left]\nhint: put the real value here, or remove the field"},
+					{match: &regex1, fail: "the value is empty [storage-options-incomplete]\nhint: give it, or remove all storage options for a pair over one fabric"},
+					{differ: &regex2, fail: "a placeholder is left [placeholder-left]\nhint: put the real value here, or remove the field"},
 				}}},
 				{name: "ip", required: true, missing: "options have no ip [storage-options-incomplete]\nhint: add the address of the destination's Portworx API", node: &node{kinds: aString, checks: []check{
-					{match: &regex0, fail: "the value is empty [storage-options-incomplete]\nhint: give it, or remove all storage options for a pair over one fabric"},
-					{differ: &regex1, fail: "a placeholder is left [placeholder-left]\nhint: put the real value here, or remove the field"},
+					{match: &regex1, fail: "the value is empty [storage-options-incomplete]\nhint: give it, or remove all storage options for a pair over one fabric"},
+					{differ: &regex2, fail: "a placeholder is left [placeholder-left]\nhint: put the real value here, or remove the field"},
 				}}},
 				{name: "mode", node: &node{fail: "a field of the pair, not an option [config]\nhint: write it beside options"}},
 				{name: "port", node: &node{kinds: anInt | aString, fail: "port is not between 1 and 65535 [storage-options-incomplete]\nhint: the Portworx API listens on 9001 unless it was moved", min: 1, max: 65535, checks: []check{
-					{match: &regex12, fail: "port is not between 1 and 65535 [storage-options-incomplete]\nhint: the Portworx API listens on 9001 unless it was moved"},
+					{match: &regex3, fail: "port is not between 1 and 65535 [storage-options-incomplete]\nhint: the Portworx API listens on 9001 unless it was moved"},
 				}}},
 				{name: "tokenFrom", required: true, missing: "options have no token, so that Stork pairs no storage [storage-options-incomplete]\nhint: tokenFrom: {secret: {name: NAME, key: token}}", node: &node{kinds: aMapping, variants: []variant{
 					{fields: []field{
@@ -580,31 +926,32 @@ var planSelector = node{kinds: aMapping, variants: []variant{
 				}}},
 			}, patterns: []pattern{
 				{checks: []check{
-					{match: &regex2},
+					{match: &regex4},
 				}, node: &node{fail: "the placeholder of storkctl generate is left [placeholder-left]\nhint: options: {} for a pair over one fabric; ip, port, token for one over two"}},
 				{checks: []check{
-					{match: &regex1},
-					{differ: &regex2},
+					{match: &regex2},
+					{differ: &regex4},
 				}, node: &node{fail: "a placeholder is left [placeholder-left]\nhint: remove it"}},
 			}},
 			{key: "not an option [storage-options-left]\nhint: options are ip, port, token or tokenFrom, and backuplocation; over one fabric there are none", fields: []field{
 				{name: "mode", node: &node{fail: "a field of the pair, not an option [config]\nhint: write it beside options"}},
 			}, patterns: []pattern{
 				{checks: []check{
-					{match: &regex2},
+					{match: &regex4},
 				}, node: &node{fail: "the placeholder of storkctl generate is left [placeholder-left]\nhint: options: {} for a pair over one fabric; ip, port, token for one over two"}},
 				{checks: []check{
-					{match: &regex1},
-					{differ: &regex2},
+					{match: &regex2},
+					{differ: &regex4},
 				}, node: &node{fail: "a placeholder is left [placeholder-left]\nhint: remove it"}},
 			}},
 		}}},
 		{name: "projectMappings", node: &node{kinds: aNull | aMapping, wrongKind: "projectMappings is no mapping of projects [rancher-mapping]\nhint: as in {c-abc:p-1: c-def:p-2}", variants: []variant{
 			{key: "a source project is PROJECT or CLUSTER:PROJECT [rancher-mapping]\nhint: as in c-abc:p-1", patterns: []pattern{
 				{checks: []check{
-					{match: &regex4},
+					{match: &regex6},
 				}, node: &node{kinds: aString, checks: []check{
-					{match: &regex4, fail: "a destination project is PROJECT or CLUSTER:PROJECT [rancher-mapping]\nhint: as in c-def:p-2"},
+					{differ: &regex0, fail: "the value is encrypted, so that nobody can review it [metadata-encrypted]\nhint: encrypt with encrypted_regex: ^(config|token)$"},
+					{match: &regex6, fail: "a destination project is PROJECT or CLUSTER:PROJECT [rancher-mapping]\nhint: as in c-def:p-2"},
 				}}},
 			}},
 		}}},
@@ -619,11 +966,11 @@ var planPair = node{kinds: aMapping, variants: []variant{
 		{name: "annotations", node: &node{kinds: aNull | aMapping, variants: []variant{
 			{key: "not an annotation key [config]\nhint: as in note or example.com/note", patterns: []pattern{
 				{checks: []check{
-					{match: &regex23},
+					{match: &regex26},
 				}, node: &node{fail: "SOPS would encrypt what is called config or token, so that nobody could review it [metadata-encrypted]\nhint: give it another name"}},
 				{checks: []check{
-					{match: &regex24},
-					{differ: &regex23},
+					{match: &regex27},
+					{differ: &regex26},
 				}, node: &node{kinds: aString}},
 			}},
 		}}},
@@ -631,11 +978,11 @@ var planPair = node{kinds: aMapping, variants: []variant{
 		{name: "labels", node: &node{kinds: aNull | aMapping, variants: []variant{
 			{key: "not a label key [config]\nhint: as in role or example.com/role", patterns: []pattern{
 				{checks: []check{
-					{match: &regex23},
+					{match: &regex26},
 				}, node: &node{fail: "SOPS would encrypt what is called config or token, so that nobody could review it [metadata-encrypted]\nhint: give it another name"}},
 				{checks: []check{
-					{match: &regex24},
-					{differ: &regex23},
+					{match: &regex27},
+					{differ: &regex26},
 				}, node: &planMatchValue},
 			}},
 		}}},
@@ -645,30 +992,30 @@ var planPair = node{kinds: aMapping, variants: []variant{
 		{name: "options", node: &node{kinds: aNull | aMapping, variants: []variant{
 			{when: []string{"token"}, key: "not an option [storage-options-left]\nhint: options are ip, port, token or tokenFrom, and backuplocation; over one fabric there are none", fields: []field{
 				{name: "backuplocation", node: &node{kinds: aString, checks: []check{
-					{match: &regex0, fail: "the value is empty [storage-options-incomplete]\nhint: give it, or remove all storage options for a pair over one fabric"},
-					{differ: &regex1, fail: "a placeholder is left [placeholder-left]\nhint: put the real value here, or remove the field"},
+					{match: &regex1, fail: "the value is empty [storage-options-incomplete]\nhint: give it, or remove all storage options for a pair over one fabric"},
+					{differ: &regex2, fail: "a placeholder is left [placeholder-left]\nhint: put the real value here, or remove the field"},
 				}}},
 				{name: "ip", required: true, missing: "options have no ip [storage-options-incomplete]\nhint: add the address of the destination's Portworx API", node: &node{kinds: aString, checks: []check{
-					{match: &regex0, fail: "the value is empty [storage-options-incomplete]\nhint: give it, or remove all storage options for a pair over one fabric"},
-					{differ: &regex1, fail: "a placeholder is left [placeholder-left]\nhint: put the real value here, or remove the field"},
+					{match: &regex1, fail: "the value is empty [storage-options-incomplete]\nhint: give it, or remove all storage options for a pair over one fabric"},
+					{differ: &regex2, fail: "a placeholder is left [placeholder-left]\nhint: put the real value here, or remove the field"},
 				}}},
 				{name: "mode", node: &node{fail: "a field of the pair, not an option [config]\nhint: write it beside options"}},
 				{name: "port", node: &node{kinds: anInt | aString, fail: "port is not between 1 and 65535 [storage-options-incomplete]\nhint: the Portworx API listens on 9001 unless it was moved", min: 1, max: 65535, checks: []check{
-					{match: &regex12, fail: "port is not between 1 and 65535 [storage-options-incomplete]\nhint: the Portworx API listens on 9001 unless it was moved"},
+					{match: &regex3, fail: "port is not between 1 and 65535 [storage-options-incomplete]\nhint: the Portworx API listens on 9001 unless it was moved"},
 				}}},
 				{name: "token", required: true, node: &node{kinds: aString, checks: []check{
-					{match: &regex0, fail: "the value is empty [storage-options-incomplete]\nhint: give it, or remove all storage options for a pair over one fabric"},
-					{differ: &regex1, fail: "a placeholder is left [placeholder-left]\nhint: put the real value here, or remove the field"},
-					{differ: &regex26, fail: "the token holds white space [storage-options-incomplete]\nhint: take a new token with pxctl cluster token show on the destination"},
+					{match: &regex1, fail: "the value is empty [storage-options-incomplete]\nhint: give it, or remove all storage options for a pair over one fabric"},
+					{differ: &regex2, fail: "a placeholder is left [placeholder-left]\nhint: put the real value here, or remove the field"},
+					{differ: &regex29, fail: "the token holds white space [storage-options-incomplete]\nhint: take a new token with pxctl cluster token show on the destination"},
 				}}},
 				{name: "tokenFrom", node: &node{fail: "not beside token [config]\nhint: remove token: it then stays in its Secret"}},
 			}, patterns: []pattern{
 				{checks: []check{
-					{match: &regex2},
+					{match: &regex4},
 				}, node: &node{fail: "the placeholder of storkctl generate is left [placeholder-left]\nhint: options: {} for a pair over one fabric; ip, port, token for one over two"}},
 				{checks: []check{
-					{match: &regex1},
-					{differ: &regex2},
+					{match: &regex2},
+					{differ: &regex4},
 				}, node: &node{fail: "a placeholder is left [placeholder-left]\nhint: remove it"}},
 			}},
 			{when: []string{
@@ -678,16 +1025,16 @@ var planPair = node{kinds: aMapping, variants: []variant{
 				"backuplocation",
 			}, key: "not an option [storage-options-left]\nhint: options are ip, port, token or tokenFrom, and backuplocation; over one fabric there are none", fields: []field{
 				{name: "backuplocation", node: &node{kinds: aString, checks: []check{
-					{match: &regex0, fail: "the value is empty [storage-options-incomplete]\nhint: give it, or remove all storage options for a pair over one fabric"},
-					{differ: &regex1, fail: "a placeholder is left [placeholder-left]\nhint: put the real value here, or remove the field"},
+					{match: &regex1, fail: "the value is empty [storage-options-incomplete]\nhint: give it, or remove all storage options for a pair over one fabric"},
+					{differ: &regex2, fail: "a placeholder is left [placeholder-left]\nhint: put the real value here, or remove the field"},
 				}}},
 				{name: "ip", required: true, missing: "options have no ip [storage-options-incomplete]\nhint: add the address of the destination's Portworx API", node: &node{kinds: aString, checks: []check{
-					{match: &regex0, fail: "the value is empty [storage-options-incomplete]\nhint: give it, or remove all storage options for a pair over one fabric"},
-					{differ: &regex1, fail: "a placeholder is left [placeholder-left]\nhint: put the real value here, or remove the field"},
+					{match: &regex1, fail: "the value is empty [storage-options-incomplete]\nhint: give it, or remove all storage options for a pair over one fabric"},
+					{differ: &regex2, fail: "a placeholder is left [placeholder-left]\nhint: put the real value here, or remove the field"},
 				}}},
 				{name: "mode", node: &node{fail: "a field of the pair, not an option [config]\nhint: write it beside options"}},
 				{name: "port", node: &node{kinds: anInt | aString, fail: "port is not between 1 and 65535 [storage-options-incomplete]\nhint: the Portworx API listens on 9001 unless it was moved", min: 1, max: 65535, checks: []check{
-					{match: &regex12, fail: "port is not between 1 and 65535 [storage-options-incomplete]\nhint: the Portworx API listens on 9001 unless it was moved"},
+					{match: &regex3, fail: "port is not between 1 and 65535 [storage-options-incomplete]\nhint: the Portworx API listens on 9001 unless it was moved"},
 				}}},
 				{name: "tokenFrom", required: true, missing: "options have no token, so that Stork pairs no storage [storage-options-incomplete]\nhint: tokenFrom: {secret: {name: NAME, key: token}}", node: &node{kinds: aMapping, variants: []variant{
 					{fields: []field{
@@ -696,41 +1043,118 @@ var planPair = node{kinds: aMapping, variants: []variant{
 				}}},
 			}, patterns: []pattern{
 				{checks: []check{
-					{match: &regex2},
+					{match: &regex4},
 				}, node: &node{fail: "the placeholder of storkctl generate is left [placeholder-left]\nhint: options: {} for a pair over one fabric; ip, port, token for one over two"}},
 				{checks: []check{
-					{match: &regex1},
-					{differ: &regex2},
+					{match: &regex2},
+					{differ: &regex4},
 				}, node: &node{fail: "a placeholder is left [placeholder-left]\nhint: remove it"}},
 			}},
 			{key: "not an option [storage-options-left]\nhint: options are ip, port, token or tokenFrom, and backuplocation; over one fabric there are none", fields: []field{
 				{name: "mode", node: &node{fail: "a field of the pair, not an option [config]\nhint: write it beside options"}},
 			}, patterns: []pattern{
 				{checks: []check{
-					{match: &regex2},
+					{match: &regex4},
 				}, node: &node{fail: "the placeholder of storkctl generate is left [placeholder-left]\nhint: options: {} for a pair over one fabric; ip, port, token for one over two"}},
 				{checks: []check{
-					{match: &regex1},
-					{differ: &regex2},
+					{match: &regex2},
+					{differ: &regex4},
 				}, node: &node{fail: "a placeholder is left [placeholder-left]\nhint: remove it"}},
 			}},
 		}}},
 		{name: "projectMappings", node: &node{kinds: aNull | aMapping, wrongKind: "projectMappings is no mapping of projects [rancher-mapping]\nhint: as in {c-abc:p-1: c-def:p-2}", variants: []variant{
 			{key: "a source project is PROJECT or CLUSTER:PROJECT [rancher-mapping]\nhint: as in c-abc:p-1", patterns: []pattern{
 				{checks: []check{
-					{match: &regex4},
+					{match: &regex6},
 				}, node: &node{kinds: aString, checks: []check{
-					{match: &regex4, fail: "a destination project is PROJECT or CLUSTER:PROJECT [rancher-mapping]\nhint: as in c-def:p-2"},
+					{differ: &regex0, fail: "the value is encrypted, so that nobody can review it [metadata-encrypted]\nhint: encrypt with encrypted_regex: ^(config|token)$"},
+					{match: &regex6, fail: "a destination project is PROJECT or CLUSTER:PROJECT [rancher-mapping]\nhint: as in c-def:p-2"},
 				}}},
 			}},
 		}}},
 	}},
 }}
 
+var planRuleID = node{kinds: aString, checks: []check{
+	{match: &regex30, fail: "not the id of a rule [config]\nhint: as in tls-skipped, as findings show it in brackets"},
+}}
+
+var planSOPS = node{kinds: aMapping, wrongKind: "sops is no mapping [sops-malformed]\nhint: take the file back to what was encrypted last, or encrypt it again from its source", variants: []variant{
+	{some: []string{
+		"age",
+		"azure_kv",
+		"gcp_kms",
+		"hc_vault",
+		"hckms",
+		"key_groups",
+		"kms",
+		"pgp",
+	}, none: "sops names no recipient: nobody can decrypt the file [sops-malformed]\nhint: take the file back to what was encrypted last, or encrypt it again from its source", open: true, fields: []field{
+		{name: "encrypted_comment_regex", node: &planNoSelector},
+		{name: "lastmodified", required: true, missing: "sops has no lastmodified, without which the MAC cannot be verified [sops-malformed]\nhint: take the file back to what was encrypted last, or encrypt it again from its source", node: &node{kinds: aString, checks: []check{
+			{match: &regex31, fail: "lastmodified is no time as RFC 3339 has it [sops-malformed]\nhint: take the file back to what was encrypted last, or encrypt it again from its source"},
+		}}},
+		{name: "mac", required: true, missing: "sops has no mac: changes by those who have no key go unnoticed [mac-missing]\nhint: take the file back to what was encrypted last, or encrypt it again from its source", node: &node{kinds: aString, checks: []check{
+			{match: &regex12, fail: "mac is no ENC[…] of a text: changes by those who have no key go unnoticed [mac-missing]\nhint: take the file back to what was encrypted last, or encrypt it again from its source"},
+			{match: &regex32, fail: "mac is no ENC[…] of a text: changes by those who have no key go unnoticed [mac-missing]\nhint: take the file back to what was encrypted last, or encrypt it again from its source"},
+		}}},
+		{name: "unencrypted_comment_regex", node: &planNoSelector},
+		{name: "version", required: true, missing: "sops does not say which version of sops has encrypted the file [sops-malformed]\nhint: take the file back to what was encrypted last, or encrypt it again from its source", node: &node{kinds: aString}},
+	}},
+}}
+
+var planEncryptedConfig = node{kinds: aMapping, wrongKind: "config is no mapping: Stork reads the kubeconfig itself here, and follows no reference [config-not-object]\nhint: put clusters, contexts, current-context and users here", variants: []variant{
+	{fields: []field{
+		{name: "apiVersion", warning: "noise inside config [drifting-field]\nhint: remove it", node: &planCipherText},
+		{name: "clusters", required: true, node: &node{kinds: aMapping, wrongKind: "clusters is no mapping by name: the list of a kubeconfig file stops Stork for all ClusterPairs [config-list-form]\nhint: clusters: {NAME: {server: …}}", variants: []variant{
+			{patterns: []pattern{
+				{checks: []check{
+					{match: &regex33},
+				}, node: &node{fail: "the name holds a colon, or ends in _unencrypted: SOPS cannot tell its path from another, or leaves it in clear [ambiguous-path]\nhint: let clusterpair generate write the pair, which renames"}},
+				{node: &planEncryptedCluster},
+			}},
+		}}},
+		{name: "contexts", required: true, node: &node{kinds: aMapping, wrongKind: "contexts is no mapping by name: the list of a kubeconfig file stops Stork for all ClusterPairs [config-list-form]\nhint: contexts: {NAME: {cluster: …, user: …}}", variants: []variant{
+			{patterns: []pattern{
+				{checks: []check{
+					{match: &regex33},
+				}, node: &node{fail: "the name holds a colon, or ends in _unencrypted: SOPS cannot tell its path from another, or leaves it in clear [ambiguous-path]\nhint: let clusterpair generate write the pair, which renames"}},
+				{node: &planEncryptedContext},
+			}},
+		}}},
+		{name: "current-context", required: true, node: &planCipher},
+		{name: "extensions", node: &planExtensions},
+		{name: "kind", warning: "noise inside config [drifting-field]\nhint: remove it", node: &planCipherText},
+		{name: "preferences", warning: "noise inside config, which Stork adds and drops by itself [drifting-field]\nhint: remove it", node: &node{kinds: aNull | aMapping, variants: []variant{
+			{fields: []field{
+				{name: "colors", node: &planCipherBool},
+				{name: "extensions", node: &planExtensions},
+			}},
+		}}},
+		{name: "users", required: true, node: &node{kinds: aMapping, wrongKind: "users is no mapping by name: the list of a kubeconfig file stops Stork for all ClusterPairs [config-list-form]\nhint: users: {NAME: {token: …}}", variants: []variant{
+			{patterns: []pattern{
+				{checks: []check{
+					{match: &regex33},
+				}, node: &node{fail: "the name holds a colon, or ends in _unencrypted: SOPS cannot tell its path from another, or leaves it in clear [ambiguous-path]\nhint: let clusterpair generate write the pair, which renames"}},
+				{node: &planEncryptedUser},
+			}},
+		}}},
+	}, patterns: []pattern{
+		{checks: []check{
+			{match: &regex15},
+		}, node: &node{fail: "Stork reads the kubeconfig itself here, and follows no reference [config-not-object]\nhint: let clusterpair generate read the Secret"}},
+	}},
+}}
+
+var planClear = node{kinds: aString, checks: []check{
+	{differ: &regex0, fail: "the value is encrypted, so that nobody can review it [metadata-encrypted]\nhint: encrypt with encrypted_regex: ^(config|token)$"},
+}}
+
 var planName = node{kinds: aString, checks: []check{
-	{match: &regex5, fail: "name is no RFC 1123 subdomain: lower-case letters, digits, '-' and '.', at most 253 [pair-name]\nhint: begin and end with a letter or digit, as in west-cluster"},
+	{differ: &regex0, fail: "the value is encrypted, so that nobody can review it [metadata-encrypted]\nhint: encrypt with encrypted_regex: ^(config|token)$"},
+	{match: &regex7, fail: "name is no RFC 1123 subdomain: lower-case letters, digits, '-' and '.', at most 253 [pair-name]\nhint: begin and end with a letter or digit, as in west-cluster"},
 	{maxRunes: 253, fail: "name is no RFC 1123 subdomain: lower-case letters, digits, '-' and '.', at most 253 [pair-name]\nhint: begin and end with a letter or digit, as in west-cluster"},
-	{differ: &regex27, fail: "name ends in a kustomize name hash, so that no Migration finds the pair [pair-name]\nhint: set generatorOptions.disableNameSuffixHash, or the annotation kustomize.config.k8s.io/needs-hash to \"false\""},
+	{differ: &regex34, fail: "name ends in a kustomize name hash, so that no Migration finds the pair [pair-name]\nhint: set generatorOptions.disableNameSuffixHash, or the annotation kustomize.config.k8s.io/needs-hash to \"false\""},
 }}
 
 var planCluster = node{kinds: aMapping, wrongKind: "a cluster that is no mapping: null ends Stork's process [null-entry]\nhint: remove it or give it a server", variants: []variant{
@@ -758,7 +1182,7 @@ var planContext = node{kinds: aMapping, wrongKind: "a context that is no mapping
 }}
 
 var planValue = node{kinds: aString, checks: []check{
-	{differ: &regex1, fail: "a placeholder is left [placeholder-left]\nhint: put the real value here, or remove the field"},
+	{differ: &regex2, fail: "a placeholder is left [placeholder-left]\nhint: put the real value here, or remove the field"},
 }}
 
 var planExtensions = node{kinds: aNull | aMapping, variants: []variant{
@@ -810,55 +1234,53 @@ var planUser = node{kinds: aMapping, wrongKind: "a user that is no mapping: null
 		{name: "username", node: &planText},
 	}, patterns: []pattern{
 		{checks: []check{
-			{match: &regex28},
+			{match: &regex35},
 		}, node: &node{fail: "so spelled, Stork drops the impersonation [kubeconfig-spelling]\nhint: act-as, act-as-uid, act-as-groups and act-as-user-extra in a ClusterPair"}},
 	}},
 }}
 
 var planFile = node{kinds: aString, checks: []check{
-	{match: &regex0, fail: "a file is a path or glob relative to the kustomization [config]\nhint: as in secrets/*.yaml"},
-	{differ: &regex6, fail: "a file is a path or glob relative to the kustomization [config]\nhint: as in secrets/*.yaml"},
+	{match: &regex1, fail: "a file is a path or glob relative to the kustomization [config]\nhint: as in secrets/*.yaml"},
+	{differ: &regex8, fail: "a file is a path or glob relative to the kustomization [config]\nhint: as in secrets/*.yaml"},
 }}
 
 var planConfigText = node{kinds: aString, checks: []check{
-	{match: &regex0, fail: "the value is empty [config]\nhint: give it or remove the field"},
+	{match: &regex1, fail: "the value is empty [config]\nhint: give it or remove the field"},
 }}
 
 var planAllowance = node{kinds: aMapping, variants: []variant{
 	{fields: []field{
 		{name: "reason", required: true, missing: "the allowance has no reason [config]\nhint: say why, for those who audit the pair", node: &node{kinds: aString, checks: []check{
-			{match: &regex0, fail: "the reason is empty [config]\nhint: say why, for those who audit the pair"},
+			{match: &regex1, fail: "the reason is empty [config]\nhint: say why, for those who audit the pair"},
 		}}},
-		{name: "rule", required: true, node: &node{kinds: aString, checks: []check{
-			{match: &regex29, fail: "not the id of a rule [config]\nhint: as in tls-skipped, as findings show it in brackets"},
-		}}},
+		{name: "rule", required: true, node: &planRuleID},
 	}},
 }}
 
 var planSecretKey = node{kinds: aString, checks: []check{
-	{match: &regex30, fail: "a key of a Secret has letters, digits, '-', '_' and '.' [config]\nhint: as in value or kubeconfig"},
+	{match: &regex36, fail: "a key of a Secret has letters, digits, '-', '_' and '.' [config]\nhint: as in value or kubeconfig"},
 }}
 
 var planMatchValue = node{kinds: aString, checks: []check{
-	{match: &regex31, fail: "not a value of a label: at most 63 letters, digits, '-', '_' and '.' [config]"},
+	{match: &regex37, fail: "not a value of a label: at most 63 letters, digits, '-', '_' and '.' [config]"},
 }}
 
 var planSecretReference = node{kinds: aMapping, variants: []variant{
 	{fields: []field{
 		{name: "key", node: &planSecretKey},
 		{name: "name", required: true, node: &node{kinds: aString, checks: []check{
-			{match: &regex5, fail: "the name of a Secret is an RFC 1123 subdomain [config]\nhint: lower-case letters, digits, '-' and '.', as in west-kubeconfig"},
+			{match: &regex7, fail: "the name of a Secret is an RFC 1123 subdomain [config]\nhint: lower-case letters, digits, '-' and '.', as in west-kubeconfig"},
 			{maxRunes: 253, fail: "the name of a Secret is an RFC 1123 subdomain [config]\nhint: lower-case letters, digits, '-' and '.', as in west-kubeconfig"},
 		}}},
 		{name: "namespace", node: &node{kinds: aString, checks: []check{
-			{match: &regex22, fail: "a namespace is an RFC 1123 label [config]\nhint: lower-case letters, digits and '-', as in fleet"},
+			{match: &regex25, fail: "a namespace is an RFC 1123 label [config]\nhint: lower-case letters, digits and '-', as in fleet"},
 			{maxRunes: 63, fail: "a namespace is an RFC 1123 label [config]\nhint: lower-case letters, digits and '-', as in fleet"},
 		}}},
 	}},
 }}
 
 var planServer = node{kinds: aString, checks: []check{
-	{match: &regex32, fail: "server is no https URL without user, query and fragment [server-invalid]\nhint: as in https://west.example.com:6443"},
+	{match: &regex38, fail: "server is no https URL without user, query and fragment [server-invalid]\nhint: as in https://west.example.com:6443"},
 }}
 
 var planDestination = node{kinds: aMapping, variants: []variant{
@@ -877,82 +1299,190 @@ var planDestination = node{kinds: aMapping, variants: []variant{
 	}},
 }}
 
+var planNoSelector = node{kinds: aNull | aString, checks: []check{
+	{oneOf: []string{""}, fail: "comments decide what is encrypted, and Flux loses comments [encryption-scope]\nhint: encrypt with encrypted_regex: ^(config|token)$"},
+}}
+
+var planCipherText = node{kinds: aNull | aString, wrongKind: "the value is in clear: without a key anybody could have written it [leaf-not-encrypted]\nhint: take the file back to what was encrypted last, or encrypt it again from its source", checks: []check{
+	{match: &regex12, fail: "the value is in clear, or no whole ENC[…]: without a key anybody could have written it [leaf-not-encrypted]\nhint: take the file back to what was encrypted last, or encrypt it again from its source"},
+	{differ: &regex13, fail: "the value decrypts to a number, bool or time where a string belongs: one such ClusterPair stops Stork for all of them [value-type]\nhint: quote it in the plaintext, then encrypt"},
+}}
+
+var planEncryptedCluster = node{kinds: aMapping, wrongKind: "a cluster that is no mapping: null ends Stork's process [null-entry]\nhint: remove it or give it a server", variants: []variant{
+	{fields: []field{
+		{name: "LocationOfOrigin", warning: "noise that storkctl writes [drifting-field]\nhint: remove it", node: &planCipherText},
+		{name: "certificate-authority", node: &planPath},
+		{name: "certificate-authority-data", node: &planCipherText},
+		{name: "disable-compression", warning: "Stork drops it, so that GitOps sees a difference for ever [drifting-field]\nhint: remove it", node: &planCipherBool},
+		{name: "extensions", node: &planExtensions},
+		{name: "insecure-skip-tls-verify", node: &planCipherBool},
+		{name: "proxy-url", node: &planCipherText},
+		{name: "server", required: true, missing: "the cluster has no server [server-invalid]\nhint: server: https://HOST:6443", node: &planCipher},
+		{name: "tls-server-name", node: &planCipherText},
+	}},
+}}
+
+var planEncryptedContext = node{kinds: aMapping, wrongKind: "a context that is no mapping: null ends Stork's process [null-entry]\nhint: remove it or give it cluster and user", variants: []variant{
+	{fields: []field{
+		{name: "LocationOfOrigin", warning: "noise that storkctl writes [drifting-field]\nhint: remove it", node: &planCipherText},
+		{name: "cluster", required: true, missing: "the context names no cluster [context-broken]\nhint: cluster: NAME of one under clusters", node: &planCipher},
+		{name: "extensions", node: &planExtensions},
+		{name: "namespace", node: &planCipherText},
+		{name: "user", node: &planCipherText},
+	}},
+}}
+
+var planCipher = node{kinds: aString, wrongKind: "the value is in clear: without a key anybody could have written it [leaf-not-encrypted]\nhint: take the file back to what was encrypted last, or encrypt it again from its source", checks: []check{
+	{match: &regex12, fail: "the value is in clear, or no whole ENC[…]: without a key anybody could have written it [leaf-not-encrypted]\nhint: take the file back to what was encrypted last, or encrypt it again from its source"},
+	{differ: &regex13, fail: "the value decrypts to a number, bool or time where a string belongs: one such ClusterPair stops Stork for all of them [value-type]\nhint: quote it in the plaintext, then encrypt"},
+}}
+
+var planCipherBool = node{kinds: aNull | aString, wrongKind: "the value is in clear: without a key anybody could have written it [leaf-not-encrypted]\nhint: take the file back to what was encrypted last, or encrypt it again from its source", checks: []check{
+	{match: &regex12, fail: "the value is in clear, or no whole ENC[…]: without a key anybody could have written it [leaf-not-encrypted]\nhint: take the file back to what was encrypted last, or encrypt it again from its source"},
+	{match: &regex39, fail: "the value decrypts to no bool: one such ClusterPair stops Stork for all of them [value-type]\nhint: write true or false without quotes in the plaintext, then encrypt"},
+}}
+
+var planEncryptedUser = node{kinds: aMapping, wrongKind: "a user that is no mapping: null ends Stork's process [null-entry]\nhint: remove it or give it a credential", variants: []variant{
+	{fields: []field{
+		{name: "LocationOfOrigin", warning: "noise that storkctl writes [drifting-field]\nhint: remove it", node: &planCipherText},
+		{name: "act-as", node: &planCipherText},
+		{name: "act-as-groups", node: &node{kinds: aNull | aList, items: &planCipher}},
+		{name: "act-as-uid", node: &planCipherText},
+		{name: "act-as-user-extra", node: &node{kinds: aNull | aMapping, variants: []variant{
+			{patterns: []pattern{
+				{checks: []check{
+					{match: &regex33},
+				}, node: &node{fail: "the name holds a colon, or ends in _unencrypted: SOPS cannot tell its path from another, or leaves it in clear [ambiguous-path]\nhint: let clusterpair generate write the pair, which renames"}},
+				{node: &node{kinds: aNull | aList, items: &planCipher}},
+			}},
+		}}},
+		{name: "auth-provider", node: &node{kinds: aNull, fail: "client-go has no auth providers any more [auth-provider]\nhint: use the token of a service account"}},
+		{name: "client-certificate", node: &planPath},
+		{name: "client-certificate-data", node: &planCipherText},
+		{name: "client-key", node: &planPath},
+		{name: "client-key-data", node: &planCipherText},
+		{name: "exec", node: &node{kinds: aNull | aMapping, variants: []variant{
+			{fields: []field{
+				{name: "Config", node: &node{kinds: aNull, fail: "exec.Config stops Stork for all ClusterPairs [value-type]\nhint: remove it"}},
+				{name: "InteractiveMode", node: &planCipherText},
+				{name: "StdinUnavailable", node: &planCipherBool},
+				{name: "StdinUnavailableMessage", node: &planCipherText},
+				{name: "apiVersion", required: true, node: &planCipher},
+				{name: "args", node: &node{kinds: aNull | aList, items: &planCipher}},
+				{name: "command", required: true, node: &planCipher},
+				{name: "env", node: &node{kinds: aNull | aList, items: &node{kinds: aMapping, variants: []variant{
+					{fields: []field{
+						{name: "name", required: true, node: &planCipher},
+						{name: "value", node: &planCipherText},
+					}},
+				}}}},
+				{name: "installHint", node: &planCipherText},
+				{name: "interactiveMode", node: &planCipherText},
+				{name: "provideClusterInfo", node: &planCipherBool},
+			}},
+		}}},
+		{name: "extensions", node: &planExtensions},
+		{name: "password", node: &planCipherText},
+		{name: "token", node: &planCipherText},
+		{name: "tokenFile", node: &planPath},
+		{name: "username", node: &planCipherText},
+	}, patterns: []pattern{
+		{checks: []check{
+			{match: &regex35},
+		}, node: &node{fail: "so spelled, Stork drops the impersonation [kubeconfig-spelling]\nhint: act-as, act-as-uid, act-as-groups and act-as-user-extra in a ClusterPair"}},
+	}},
+}}
+
 var planPath = node{kinds: aNull | aString, checks: []check{
 	{oneOf: []string{""}, fail: "a path is looked up inside the Stork pod [file-reference]\nhint: put the content here: certificate-authority-data, client-certificate-data, client-key-data or token"},
 }}
 
 var planData = node{kinds: aNull | aString, checks: []check{
-	{match: &regex33, fail: "not base64: one such ClusterPair stops Stork for all of them [bad-base64]\nhint: encode PEM with base64 -w0, decrypt ENC[…] with sops"},
+	{match: &regex40, fail: "not base64: one such ClusterPair stops Stork for all of them [bad-base64]\nhint: encode PEM with base64 -w0, decrypt ENC[…] with sops"},
 }}
 
 var planText = node{kinds: aNull | aString, checks: []check{
-	{differ: &regex1, fail: "a placeholder is left [placeholder-left]\nhint: put the real value here, or remove the field"},
+	{differ: &regex2, fail: "a placeholder is left [placeholder-left]\nhint: put the real value here, or remove the field"},
 }}
 
-var regex0 = regex{expr: "\\S"}
+var regex0 = regex{expr: "^ENC\\["}
 
-var regex1 = regex{expr: "^<[^<>]*>$"}
+var regex1 = regex{expr: "\\S"}
 
-var regex2 = regex{expr: "insert_storage_options"}
+var regex2 = regex{expr: "^<[^<>]*>$"}
 
-var regex3 = regex{expr: "^(port|backuplocation)$"}
+var regex3 = regex{expr: "^0*([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])$"}
 
-var regex4 = regex{expr: "^[^:\\s<>]+(:[^:\\s<>]+)?$"}
+var regex4 = regex{expr: "insert_storage_options"}
 
-var regex5 = regex{expr: "^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"}
+var regex5 = regex{expr: "^(port|backuplocation)$"}
 
-var regex6 = regex{expr: "^[/~]"}
+var regex6 = regex{expr: "^[^:\\s<>]+(:[^:\\s<>]+)?$"}
 
-var regex7 = regex{expr: "(^|/)\\.\\.(/|$)"}
+var regex7 = regex{expr: "^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"}
 
-var regex8 = regex{expr: "[\\x00-\\x1f\\x7f]"}
+var regex8 = regex{expr: "^[/~]"}
 
-var regex9 = regex{expr: "^([0-9]{1,5}d|([0-9]{1,9}(\\.[0-9]{1,9})?(ns|us|µs|ms|s|m|h))+)$"}
+var regex9 = regex{expr: "(^|/)\\.\\.(/|$)"}
 
-var regex10 = regex{expr: "^(creationTimestamp|deletionGracePeriodSeconds|deletionTimestamp|generation|managedFields|resourceVersion|selfLink|uid)$"}
+var regex10 = regex{expr: "[\\x00-\\x1f\\x7f]"}
 
-var regex11 = regex{expr: "^(kubernetes|secret|secretName|secretRef)$"}
+var regex11 = regex{expr: "^([0-9]{1,5}d|([0-9]{1,9}(\\.[0-9]{1,9})?(ns|us|µs|ms|s|m|h))+)$"}
 
-var regex12 = regex{expr: "^0*([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])$"}
+var regex12 = regex{expr: "^(ENC\\[AES256_GCM,data:[A-Za-z0-9+/]+={0,2},iv:[A-Za-z0-9+/]+={0,2},tag:[A-Za-z0-9+/]+={0,2},type:(bool|bytes|comment|float|int|str|time)\\])?$"}
 
-var regex13 = regex{expr: "^v?[0-9]{1,4}\\.[0-9]{1,4}(\\.[0-9]{1,4})?$"}
+var regex13 = regex{expr: ",type:(bool|bytes|comment|float|int|time)\\]$"}
 
-var regex14 = regex{expr: "^(age1[0-9a-z-]+|ssh-(ed25519|rsa) .+)$"}
+var regex14 = regex{expr: "^(creationTimestamp|deletionGracePeriodSeconds|deletionTimestamp|generation|managedFields|resourceVersion|selfLink|uid)$"}
 
-var regex15 = regex{expr: "^https://[^\\s/?#@]+/keys/"}
+var regex15 = regex{expr: "^(kubernetes|secret|secretName|secretRef)$"}
 
-var regex16 = regex{expr: "^ *projects/"}
+var regex16 = regex{expr: "^v?[0-9]{1,4}\\.[0-9]{1,4}(\\.[0-9]{1,4})?$"}
 
-var regex17 = regex{expr: "^https?://[^\\s/?#@]+/"}
+var regex17 = regex{expr: "^(age1[0-9a-z-]+|ssh-(ed25519|rsa) .+)$"}
 
-var regex18 = regex{expr: "^[^:\\s]+:[^:\\s]+$"}
+var regex18 = regex{expr: "^https://[^\\s/?#@]+/keys/"}
 
-var regex19 = regex{expr: "^arn:aws[a-z-]*:kms:"}
+var regex19 = regex{expr: "^ *projects/"}
 
-var regex20 = regex{expr: "^[0-9A-Fa-f ]{16,60}$"}
+var regex20 = regex{expr: "^https?://[^\\s/?#@]+/"}
 
-var regex21 = regex{expr: "^(key_?groups|keyGroups|shamir_?threshold|shamirThreshold|encrypted_regex|path_regex)$"}
+var regex21 = regex{expr: "^[^:\\s]+:[^:\\s]+$"}
 
-var regex22 = regex{expr: "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"}
+var regex22 = regex{expr: "^arn:aws[a-z-]*:kms:"}
 
-var regex23 = regex{expr: "^(config|token)$"}
+var regex23 = regex{expr: "^[0-9A-Fa-f ]{16,60}$"}
 
-var regex24 = regex{expr: "^([a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$"}
+var regex24 = regex{expr: "^(key_?groups|keyGroups|shamir_?threshold|shamirThreshold|encrypted_regex|path_regex)$"}
 
-var regex25 = regex{expr: "^([-.a-z0-9]|\\$\\{(name|namespace|label:[^{}]+)\\})+$"}
+var regex25 = regex{expr: "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"}
 
-var regex26 = regex{expr: "\\S[\\x00-\\x20\\x7f]|[\\x00-\\x20\\x7f]\\S"}
+var regex26 = regex{expr: "^(config|token)$"}
 
-var regex27 = regex{expr: "-[2456789bcdfghkmt]{10}$"}
+var regex27 = regex{expr: "^([a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$"}
 
-var regex28 = regex{expr: "^as(-uid|-groups|-user-extra)?$"}
+var regex28 = regex{expr: "^([-.a-z0-9]|\\$\\{(name|namespace|label:[^{}]+)\\})+$"}
 
-var regex29 = regex{expr: "^[a-z0-9]+(-[a-z0-9]+)*$"}
+var regex29 = regex{expr: "\\S[\\x00-\\x20\\x7f]|[\\x00-\\x20\\x7f]\\S"}
 
-var regex30 = regex{expr: "^[-._a-zA-Z0-9]{1,253}$"}
+var regex30 = regex{expr: "^[a-z0-9]+(-[a-z0-9]+)*$"}
 
-var regex31 = regex{expr: "^([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?$"}
+var regex31 = regex{expr: "^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\\.[0-9]+)?(Z|[+-][0-9]{2}:[0-9]{2})$"}
 
-var regex32 = regex{expr: "^https://[^\\s/?#@]+(/[^\\s?#]*)?$"}
+var regex32 = regex{expr: ",type:str\\]$"}
 
-var regex33 = regex{expr: "^[\r\n]*(([A-Za-z0-9+/][\r\n]*){4})*(([A-Za-z0-9+/][\r\n]*){2}(=[\r\n]*){2}|([A-Za-z0-9+/][\r\n]*){3}=[\r\n]*)?$"}
+var regex33 = regex{expr: ":|_unencrypted$"}
+
+var regex34 = regex{expr: "-[2456789bcdfghkmt]{10}$"}
+
+var regex35 = regex{expr: "^as(-uid|-groups|-user-extra)?$"}
+
+var regex36 = regex{expr: "^[-._a-zA-Z0-9]{1,253}$"}
+
+var regex37 = regex{expr: "^([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?$"}
+
+var regex38 = regex{expr: "^https://[^\\s/?#@]+(/[^\\s?#]*)?$"}
+
+var regex39 = regex{expr: ",type:bool\\]$"}
+
+var regex40 = regex{expr: "^[\r\n]*(([A-Za-z0-9+/][\r\n]*){4})*(([A-Za-z0-9+/][\r\n]*){2}(=[\r\n]*){2}|([A-Za-z0-9+/][\r\n]*){3}=[\r\n]*)?$"}

@@ -33,15 +33,15 @@ type Options struct {
 	StorkVersion string
 }
 
-// Validate checks a YAML document against a definition: "#ClusterPair" or the
-// "#" and kind of a function config. doc is the document or its mapping, with
+// Validate checks a YAML document against a definition: "#ClusterPair" in clear,
+// "#Encrypted" by SOPS, or the "#" and kind of a function config. doc is the document or its mapping, with
 // the positions of its file, and is not changed. Findings name file, and come
 // in the order of the document. None means that the document is right.
 //
 // YAML is read as sigs.k8s.io/yaml, and so Stork, reads it: an unquoted y, n,
 // yes, no, on or off is a bool. A definition that does not exist panics.
 func Validate(def string, doc *yaml.Node, file string, o Options) []report.Finding {
-	if def == "#ClusterPair" {
+	if def == "#ClusterPair" || def == "#Encrypted" {
 		def += modeSuffix(o.StorkVersion)
 	}
 	p := plan(def)
@@ -127,10 +127,14 @@ func (w *walk) value(key, n *yaml.Node, p *node, at *step) {
 	case aString:
 		said := ""
 		for i := range p.checks {
-			if c := &p.checks[i]; c.fail != said && !c.accepts(n.Value) {
-				w.add(n, at, report.Error, c.fail)
-				said = c.fail
+			c := &p.checks[i]
+			// A value that breaks one rule is not held against the next: an
+			// encrypted name is no wrong name.
+			if c.fail == said || said != "" && ruleOf(c.fail) != ruleOf(said) || c.accepts(n.Value) {
+				continue
 			}
+			w.add(n, at, report.Error, c.fail)
+			said = c.fail
 		}
 	case anInt:
 		if p.max != 0 {
@@ -164,7 +168,7 @@ func (w *walk) refuse(key, n *yaml.Node, k kinds, p *node, at *step) {
 			key = n
 		}
 		w.add(key, at, report.Error, subject(key)+": "+p.fail)
-	case p.wrongKind != "":
+	case p.wrongKind != "" && (k != aNull || p.kinds&aMapping != 0): // for a scalar null is nothing, not something else
 		w.add(n, at, report.Error, p.wrongKind)
 	default:
 		var hint string
@@ -222,6 +226,9 @@ func (w *walk) mapping(key, n *yaml.Node, v *variant, at *step) {
 			w.unknown(name, v, here)
 		}
 	}
+	if v.some != nil && !hasOne(n, v.some) {
+		w.add(n, at, report.Error, v.none)
+	}
 	for j := range v.fields {
 		if f := &v.fields[j]; f.required && present&(1<<j) == 0 {
 			message := f.missing
@@ -263,9 +270,14 @@ func (w *walk) unknown(name *yaml.Node, v *variant, at *step) {
 func (w *walk) add(n *yaml.Node, at *step, severity report.Severity, text string) {
 	message, hint, _ := strings.Cut(text, "\nhint: ")
 	i := strings.LastIndex(message, " [") // a quoted name may hold one, too
-	message, rule := message[:i], strings.Trim(message[i:], " []")
-	w.findings = append(w.findings, report.Finding{Rule: rule, Severity: severity, Path: at.String(), Message: message, Hint: hint,
+	w.findings = append(w.findings, report.Finding{Rule: ruleOf(text), Severity: severity, Path: at.String(), Message: message[:i], Hint: hint,
 		Position: report.Position{File: w.file, Line: n.Line, Column: n.Column}})
+}
+
+// ruleOf is the rule that a text names.
+func ruleOf(text string) string {
+	message, _, _ := strings.Cut(text, "\nhint: ")
+	return strings.Trim(message[strings.LastIndex(message, " ["):], " []")
 }
 
 // String is the place as a path: spec.pairs[0].labels["example.com/role"].

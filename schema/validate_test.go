@@ -26,7 +26,7 @@ type fixture struct {
 }
 
 func fixtures(t testing.TB) []fixture {
-	paths, err := filepath.Glob("testdata/ClusterPair*/*.yaml")
+	paths, err := filepath.Glob("testdata/[CE]*/*.yaml")
 	if err != nil || len(paths) == 0 {
 		t.Fatalf("fixtures: %d, %v", len(paths), err)
 	}
@@ -294,11 +294,17 @@ func TestAnchorsThatMultiply(t *testing.T) {
 }
 
 func BenchmarkValidate(b *testing.B) {
-	doc := benchmarkDocument(b)
-	for b.Loop() {
-		if found := Validate("#ClusterPair", doc, "f.yaml", Options{StorkVersion: "24.3"}); len(found) > 0 {
-			b.Fatal(found)
-		}
+	for def, doc := range map[string]*yaml.Node{
+		"#ClusterPair": benchmarkDocument(b),
+		"#Encrypted":   documents(b, read(b, "testdata/Encrypted/every_field.yaml"))[0],
+	} {
+		b.Run(def, func(b *testing.B) {
+			for b.Loop() {
+				if found := Validate(def, doc, "f.yaml", Options{StorkVersion: "24.3"}); len(found) > 0 {
+					b.Fatal(found)
+				}
+			}
+		})
 	}
 }
 
