@@ -385,13 +385,22 @@ func (v storkVersion) atLeast(major, minor int) bool {
 
 // within is the horizon of credential-expiring; zero leaves it to its default.
 func (c *Config) within() time.Duration {
-	if days, ok := strings.CutSuffix(c.Spec.Within, "d"); ok {
-		if n, err := strconv.Atoi(days); err == nil {
-			return time.Duration(n) * 24 * time.Hour
+	d, _ := ParseDuration(c.Spec.Within) // the schema has judged it
+	return d
+}
+
+// ParseDuration reads days, as in 30d, or what [time.ParseDuration] reads.
+func ParseDuration(s string) (time.Duration, error) {
+	if days, ok := strings.CutSuffix(s, "d"); ok {
+		if n, err := strconv.ParseUint(days, 10, 16); err == nil {
+			return time.Duration(n) * 24 * time.Hour, nil
 		}
 	}
-	d, _ := time.ParseDuration(c.Spec.Within)
-	return d
+	d, err := time.ParseDuration(s)
+	if err != nil || d < 0 {
+		return 0, fmt.Errorf("%q is no duration", s)
+	}
+	return d, nil
 }
 
 // field is the value of a key in a mapping, nil if there is none.

@@ -17,10 +17,12 @@ func TestArrows(t *testing.T) {
 		"internal/report":     {},
 		"internal/plainyaml":  {},
 		"internal/kubeconfig": {"internal/plainyaml", "internal/report"},
+		"internal/manifest":   {"internal/plainyaml", "internal/report"},
+		"internal/validate":   {"generator", "schema", "internal/kubeconfig", "internal/manifest", "internal/report", "internal/sopsfile"},
 		"schema":              {"internal/report"},
 		"internal/sopsfile":   {"internal/plainyaml"},
 		"generator":           {"schema", "internal/kubeconfig", "internal/report"},
-		"cmd/clusterpair":     {"generator", "schema", "internal/kubeconfig", "internal/plainyaml", "internal/report", "internal/sopsfile"},
+		"cmd/clusterpair":     {"generator", "schema", "internal/kubeconfig", "internal/manifest", "internal/report", "internal/sopsfile", "internal/validate"},
 	}
 	soleImporter := map[string]string{
 		"github.com/spf13/cobra":     "cmd/clusterpair",

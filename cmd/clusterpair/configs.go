@@ -11,6 +11,8 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"clusterpair.dev/generator"
+	"clusterpair.dev/internal/manifest"
+	"clusterpair.dev/internal/report"
 )
 
 // openConfigs finds the configs to render: those of a directory and of the
@@ -191,7 +193,7 @@ func readKustomization(t *tree, name string) (*kustomizationFile, error) {
 	if err != nil {
 		return nil, failed(err)
 	}
-	docs, err := parseDocuments(data, t.show(name))
+	docs, err := manifest.Values(data, t.show(name))
 	if err != nil {
 		return nil, err
 	}
@@ -200,7 +202,8 @@ func readKustomization(t *tree, name string) (*kustomizationFile, error) {
 		return k, nil
 	}
 	if err := docs[0].Decode(k); err != nil {
-		return nil, badFile(t.show(name), docs[0].Line, 0, "resources, components, generators and transformers are to be lists", "")
+		return nil, report.Finding{Rule: "yaml", Severity: report.Error, Position: report.Position{File: t.show(name), Line: docs[0].Line},
+			Message: "resources, components, generators and transformers are to be lists"}
 	}
 	return k, nil
 }
@@ -265,7 +268,7 @@ func configEntry(t *tree, name string, entry *yaml.Node) ([]foundConfig, error) 
 	if entry.Kind != yaml.ScalarNode {
 		return nil, nil
 	}
-	if docs, err := parseDocuments([]byte(entry.Value), t.show(name)); err == nil && len(docs) > 0 && docs[0].Kind == yaml.MappingNode {
+	if docs, err := manifest.Values([]byte(entry.Value), t.show(name)); err == nil && len(docs) > 0 && docs[0].Kind == yaml.MappingNode {
 		for _, doc := range docs {
 			shiftLines(doc, entry.Line) // the text of a block scalar starts on the next line
 		}
@@ -287,7 +290,7 @@ func configsIn(t *tree, file string) ([]foundConfig, error) {
 	if err != nil {
 		return nil, failed(err)
 	}
-	docs, err := parseDocuments(data, t.show(file))
+	docs, err := manifest.Values(data, t.show(file))
 	if err != nil {
 		return nil, err
 	}

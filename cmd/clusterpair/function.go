@@ -11,6 +11,7 @@ import (
 	"sigs.k8s.io/kustomize/kyaml/kio"
 
 	"clusterpair.dev/generator"
+	"clusterpair.dev/internal/manifest"
 	"clusterpair.dev/internal/report"
 	"clusterpair.dev/internal/sopsfile"
 )
@@ -89,7 +90,7 @@ func (e *environment) Decrypt(ctx context.Context, patterns []string, each func(
 			if err != nil {
 				return sopsError(err, name)
 			}
-			for _, doc := range contents(docs) {
+			for _, doc := range manifest.Contents(docs) {
 				if err := each(name, doc); err != nil {
 					return err
 				}

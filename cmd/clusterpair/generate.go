@@ -22,6 +22,7 @@ import (
 	"golang.org/x/term"
 
 	"clusterpair.dev/generator"
+	"clusterpair.dev/internal/manifest"
 	"clusterpair.dev/internal/report"
 	"clusterpair.dev/internal/sopsfile"
 )
@@ -282,7 +283,7 @@ func (d *diffPrinter) add(path string, before, after []byte) {
 	if bytes.Equal(before, after) {
 		return
 	}
-	if docs, err := parseDocuments(before, path); err != nil || slices.ContainsFunc(docs, func(doc *yaml.Node) bool {
+	if docs, err := manifest.Values(before, path); err != nil || slices.ContainsFunc(docs, func(doc *yaml.Node) bool {
 		return findLeaf(secretParts(doc), false, "") != ""
 	}) {
 		before = []byte("(a file with values in clear, which are not shown)\n")

@@ -21,6 +21,7 @@ import (
 
 	"clusterpair.dev/generator"
 	"clusterpair.dev/internal/kubeconfig"
+	"clusterpair.dev/internal/manifest"
 	"clusterpair.dev/internal/report"
 	"clusterpair.dev/internal/sopsfile"
 )
@@ -314,7 +315,7 @@ func (o *onePair) load(cmd *cobra.Command) (doc *yaml.Node, file string, finding
 			return nil, "", nil, err
 		}
 		found++
-		docs, err := parseDocuments(data, path)
+		docs, err := manifest.Values(data, path)
 		var f report.Finding
 		if errors.As(err, &f) {
 			return nil, "", []report.Finding{f}, nil
@@ -366,7 +367,7 @@ func (o *onePair) load(cmd *cobra.Command) (doc *yaml.Node, file string, finding
 	if err != nil {
 		return nil, "", nil, fmt.Errorf("%s cannot be minified", at.File)
 	}
-	docs, err := parseDocuments(data, at.File)
+	docs, err := manifest.Values(data, at.File)
 	if err != nil || len(docs) != 1 {
 		return nil, "", nil, fmt.Errorf("%s cannot be minified", at.File)
 	}

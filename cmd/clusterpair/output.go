@@ -18,6 +18,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"clusterpair.dev/generator"
+	"clusterpair.dev/internal/manifest"
 	"clusterpair.dev/internal/report"
 	"clusterpair.dev/internal/sopsfile"
 )
@@ -45,21 +46,32 @@ func newSealer(t *tree, safe *sopsfile.Safe, c *generator.Config) (*sealer, erro
 	if _, err := t.inside(s.output); err != nil {
 		return nil, report.Finding{Rule: "config", Severity: report.Error, Position: c.Position, Path: "spec.output", Message: err.Error()}
 	}
-	if c.Spec.Encryption.Kind != 0 {
-		var r sopsfile.Recipients
-		err := c.Spec.Encryption.Decode(&r)
-		if err == nil {
-			s.inline, err = r.Policy()
-		}
-		if err != nil {
-			return nil, report.Finding{Rule: "config", Severity: report.Error,
-				Position: report.Position{File: c.Position.File, Line: c.Spec.Encryption.Line}, Path: "spec.encryption", Message: err.Error()}
-		}
-		return s, nil
-	}
 	var err error
+	if s.inline, err = inlinePolicy(c); err != nil || s.inline != nil {
+		return s, err
+	}
 	s.rules, err = findRules(t.abs(s.output))
 	return s, err
+}
+
+// inlinePolicy is that of the recipients which a config names itself, nil if it
+// names none.
+func inlinePolicy(c *generator.Config) (*sopsfile.Policy, error) {
+	if c.Spec.Encryption.Kind == 0 {
+		return nil, nil
+	}
+	var p *sopsfile.Policy
+	var r sopsfile.Recipients
+	err := c.Spec.Encryption.Decode(&r)
+	if err == nil {
+		p, err = r.Policy()
+	}
+	if err != nil {
+		return nil, report.Finding{Rule: "config", Severity: report.Error,
+			Position: report.Position{File: c.Position.File, Line: c.Spec.Encryption.Line}, Path: "spec.encryption", Message: err.Error()}
+	}
+	p.Source = "config " + c.Metadata.Name
+	return p, nil
 }
 
 // findRules reads the creation rules that sops would use for a file in dir; it
@@ -173,7 +185,7 @@ func seal(ctx context.Context, safe *sopsfile.Safe, plain *yaml.Node, previous [
 // their bytes and, as the MAC is taken over them in turn, their order; a
 // document in which they would not is left as it is.
 func restyle(document []byte, shown string) ([]byte, error) {
-	docs, err := parseDocuments(document, shown)
+	docs, err := manifest.Values(document, shown)
 	if err != nil {
 		return nil, err
 	}
@@ -182,7 +194,7 @@ func restyle(document []byte, shown string) ([]byte, error) {
 		return document, err
 	}
 	before, after := child(docs[0], "spec"), (*yaml.Node)(nil)
-	if again, err := parseDocuments(styled, shown); err == nil && len(again) == len(docs) {
+	if again, err := manifest.Values(styled, shown); err == nil && len(again) == len(docs) {
 		after = child(again[0], "spec")
 	}
 	if len(docs) != 1 || !slices.Equal(leaves(before), leaves(after)) {
@@ -211,7 +223,7 @@ func leaves(n *yaml.Node) []string {
 // checkSealed refuses a document whose creation rule leaves a secret in clear,
 // or encrypts what has to be read: rules for Secrets do both to a ClusterPair.
 func checkSealed(document []byte, policy *sopsfile.Policy, shown string) error {
-	docs, err := parseDocuments(document, shown)
+	docs, err := manifest.Values(document, shown)
 	if err != nil {
 		return err
 	}

@@ -12,6 +12,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"clusterpair.dev/generator"
+	"clusterpair.dev/internal/manifest"
 	"clusterpair.dev/internal/report"
 	"clusterpair.dev/internal/sopsfile"
 )
@@ -82,16 +83,16 @@ func (s *secretFiles) Documents(ctx context.Context, name string) ([]*yaml.Node,
 // encrypted.
 func openDocuments(ctx context.Context, safe *sopsfile.Safe, data []byte, name string) ([]*yaml.Node, error) {
 	if !bytes.Contains(data, []byte("sops")) {
-		return parseDocuments(data, name)
+		return manifest.Values(data, name)
 	}
 	docs, err := safe.Decrypt(ctx, data, name)
 	switch {
 	case errors.Is(err, sopsfile.ErrNotEncrypted):
-		return parseDocuments(data, name)
+		return manifest.Values(data, name)
 	case err != nil:
 		return nil, sopsError(err, name)
 	}
-	return contents(docs), nil
+	return manifest.Contents(docs), nil
 }
 
 // decryptStreamed decrypts a Secret that came through kustomize, which has
@@ -111,5 +112,5 @@ func decryptStreamed(ctx context.Context, safe *sopsfile.Safe, doc *yaml.Node, n
 	if err != nil {
 		return nil, sopsError(err, name)
 	}
-	return contents(docs), nil
+	return manifest.Contents(docs), nil
 }

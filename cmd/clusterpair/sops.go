@@ -14,6 +14,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"clusterpair.dev/generator"
+	"clusterpair.dev/internal/manifest"
 	"clusterpair.dev/internal/report"
 	"clusterpair.dev/internal/sopsfile"
 )
@@ -133,7 +134,7 @@ func encrypt(cmd *cobra.Command, input, output string, age []string) error {
 	if err != nil {
 		return err
 	}
-	docs, err := parseFile(data, input)
+	docs, err := manifest.Parse(data, input)
 	if err != nil {
 		return runError(cmd, err)
 	}
@@ -152,7 +153,7 @@ func encrypt(cmd *cobra.Command, input, output string, age []string) error {
 	if err != nil {
 		return runError(cmd, err)
 	}
-	policy = documentPolicy(policy, contents(docs)[0])
+	policy = documentPolicy(policy, manifest.Contents(docs)[0])
 	var previous []byte
 	if output != "" && output != input {
 		if previous, err = readPrevious(output); err != nil {

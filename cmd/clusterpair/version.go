@@ -30,3 +30,4 @@ func newVersionCommand() *cobra.Command {
 		},
 	}
 }
+

@@ -8,10 +8,7 @@ import (
 
 // Allowable tells whether a user may waive a rule for a pair. Rules whose
 // breach stops Stork may not be waived.
-func Allowable(rule string) bool {
-	r, ok := report.RuleOf(rule)
-	return ok && r.Waivable != ""
-}
+func Allowable(rule string) bool { return report.Waivable(rule) }
 
 // AllowableRules are the rules that a user may waive, sorted.
 func AllowableRules() []string {

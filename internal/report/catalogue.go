@@ -57,6 +57,12 @@ func RuleOf(id string) (Rule, bool) {
 	return catalogue[i], true
 }
 
+// Waivable tells whether a user may waive a rule, with a reason.
+func Waivable(id string) bool {
+	r, ok := RuleOf(id)
+	return ok && r.Waivable != ""
+}
+
 // RuleIDs are the ids of all rules, in the order of the catalogue.
 func RuleIDs() []string {
 	ids := make([]string, len(catalogue))
@@ -150,6 +156,8 @@ var catalogue = []Rule{
 		Title: "the sops section has no MAC"},
 	{ID: "mac-mismatch", Severity: Error, Needs: Plaintext, Group: groupSOPS,
 		Title: "the MAC does not verify"},
+	{ID: "annotation-drift", Severity: Error, Needs: Plaintext, Group: groupSOPS,
+		Title: "an annotation in clear is not what the encrypted kubeconfig says"},
 	{ID: "mac-fragile", Severity: Warning, Needs: Clear, Group: groupSOPS,
 		Title:    "kustomize build would break the MAC",
 		Waivable: "decrypts until kustomize or a reformatter touches the file"},

@@ -72,6 +72,12 @@ type Finding struct {
 	Message string
 	// Hint is what to do or type next; it may be empty.
 	Hint string
+	// Object is what the finding is about, as in "ClusterPair fleet/west"; it
+	// may be empty.
+	Object string
+	// Waived is the reason for which the finding does not count; empty if it
+	// does.
+	Waived string
 }
 
 // String is the finding on one line: path:line:col: severity: message [rule].
@@ -109,9 +115,9 @@ func Sort(fs []Finding) {
 	})
 }
 
-// HasErrors tells whether any finding is an Error.
+// HasErrors tells whether any finding is an Error that is not waived.
 func HasErrors(fs []Finding) bool {
-	return slices.ContainsFunc(fs, func(f Finding) bool { return f.Severity == Error })
+	return slices.ContainsFunc(fs, func(f Finding) bool { return f.Severity == Error && f.Waived == "" })
 }
 
 // WriteText writes the findings one a line, each followed by its hint on an

@@ -4,6 +4,9 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
+	"sync"
+
+	"go.yaml.in/yaml/v3"
 )
 
 // Selector says which values of a document are encrypted, by at most one of
@@ -56,6 +59,61 @@ func (s Selector) option() (name, value string, err error) {
 func (s Selector) Validate() error {
 	_, err := s.compile()
 	return err
+}
+
+// Uncovered visits the values of a plain tree, leaf by leaf, that the selector
+// and their looks disagree on: those that it selects and that are no
+// ciphertexts, and ciphertexts that it does not select, which SOPS would hand on
+// as they are. What SOPS never encrypts, null and the empty text, agrees with
+// either. doc is the mapping of a document; its sops section is left out. A
+// selector by comments is not judged.
+func (s Selector) Uncovered(doc *yaml.Node, visit func(leaf *yaml.Node, path []string, selected bool)) error {
+	m, err := s.compiled()
+	if err != nil || m.comment != nil {
+		return err
+	}
+	m.uncovered(doc, nil, !m.encrypts, visit)
+	return nil
+}
+
+func (m *matcher) uncovered(n *yaml.Node, path []string, selected bool, visit func(*yaml.Node, []string, bool)) {
+	switch n.Kind {
+	case yaml.ScalarNode:
+		sealed := strings.HasPrefix(n.Value, "ENC[")
+		if sealed != selected && n.Value != "" && n.ShortTag() != "!!null" {
+			visit(n, path, selected)
+		}
+	case yaml.SequenceNode:
+		for _, item := range n.Content {
+			m.uncovered(item, path, selected, visit)
+		}
+	case yaml.MappingNode:
+		for i := 0; i+1 < len(n.Content); i += 2 {
+			key := n.Content[i].Value
+			if len(path) == 0 && key == sopsKey {
+				continue
+			}
+			below := selected
+			if m.matches(key) {
+				below = m.encrypts
+			}
+			m.uncovered(n.Content[i+1], append(path, key), below, visit)
+		}
+	}
+}
+
+// compiled are the selectors in use: a run sees the same few again and again.
+var compiled sync.Map // of Selector to *matcher
+
+func (s Selector) compiled() (*matcher, error) {
+	if m, ok := compiled.Load(s); ok {
+		return m.(*matcher), nil
+	}
+	m, err := s.compile()
+	if err == nil {
+		compiled.Store(s, m)
+	}
+	return m, err
 }
 
 // matcher is a Selector ready for use.

@@ -1,4 +1,13 @@
-package main
+// Package manifest reads the YAML and JSON documents of a file, each value with
+// its place in the whole file.
+//
+// [Parse] is strict, for what is to be rendered or encrypted: what readers of
+// YAML 1.1, of Kubernetes and of SOPS could understand differently is refused.
+// [Scan] reads what somebody else has written, document by document, so that
+// one that is broken hides no other.
+//
+// No error holds a value of the file.
+package manifest
 
 import (
 	"bytes"
@@ -8,6 +17,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"unicode/utf16"
 
 	"go.yaml.in/yaml/v3"
 
@@ -21,39 +31,16 @@ const (
 	maxNodes    = 200_000
 )
 
-// parseDocuments parses the documents of a file as parseFile does, and gives
-// what is in them.
-func parseDocuments(data []byte, file string) ([]*yaml.Node, error) {
-	docs, err := parseFile(data, file)
-	return contents(docs), err
-}
-
-// contents are the values at the top of documents.
-func contents(docs []*yaml.Node) []*yaml.Node {
-	values := make([]*yaml.Node, len(docs))
-	for i, doc := range docs {
-		values[i] = doc
-		if doc.Kind == yaml.DocumentNode {
-			values[i] = doc.Content[0]
-		}
-	}
-	return values
-}
-
-// parseFile parses YAML or JSON documents, with the lines of the whole
-// file. What a YAML 1.1 and a Kubernetes reader could understand differently
-// is refused: a key twice, conflict markers, an alias bomb. Aliases are
-// expanded. Its error is a [report.Finding], without a value of the file.
-func parseFile(data []byte, file string) ([]*yaml.Node, error) {
+// Parse reads the documents of a file. A key that stands twice, a merge key, a
+// conflict marker or an alias bomb is an error, and aliases are expanded. The
+// error is a [report.Finding] and names file.
+func Parse(data []byte, file string) ([]*yaml.Node, error) {
 	var docs []*yaml.Node
-	data = bytes.TrimPrefix(data, []byte("\xef\xbb\xbf"))
+	data = toUTF8(data)
 	for first := 1; len(data) > 0; {
 		chunk := data[:documentEnd(data)]
 		data = data[len(chunk):]
-		if len(chunk) > maxDocument {
-			return nil, badFile(file, first, 0, fmt.Sprintf("the document is larger than %d MiB; Kubernetes stores no such object", maxDocument>>20), "")
-		}
-		doc, err := parseDocument(chunk, file, first)
+		doc, err := parseDocument(chunk, expander{file: file, first: first - 1, budget: maxNodes, strict: true})
 		if err != nil {
 			return nil, err
 		}
@@ -63,6 +50,81 @@ func parseFile(data []byte, file string) ([]*yaml.Node, error) {
 		first += bytes.Count(chunk, []byte("\n"))
 	}
 	return docs, nil
+}
+
+// Values parses a file as Parse does, and gives the values at the top of its
+// documents.
+func Values(data []byte, file string) ([]*yaml.Node, error) {
+	docs, err := Parse(data, file)
+	return Contents(docs), err
+}
+
+// Contents are the values at the top of documents.
+func Contents(docs []*yaml.Node) []*yaml.Node {
+	values := make([]*yaml.Node, len(docs))
+	for i, doc := range docs {
+		values[i] = content(doc)
+	}
+	return values
+}
+
+func content(doc *yaml.Node) *yaml.Node {
+	if doc.Kind == yaml.DocumentNode {
+		return doc.Content[0]
+	}
+	return doc
+}
+
+// Document is one of the documents of a file.
+type Document struct {
+	// Node is the value at its top; nil if it cannot be read.
+	Node *yaml.Node
+	// Text is the document as it stands in the file, which starts with its
+	// leading "---" line if it has one. Line is the first line of it.
+	Text []byte
+	Line int
+}
+
+// Scan hands each document of a file to each, in order, with aliases expanded;
+// keys that stand twice and merge keys are left in. Of a document that cannot
+// be read it gives the text and a finding. Empty documents are left out.
+func Scan(data []byte, file string, each func(Document, *report.Finding)) {
+	data = toUTF8(data)
+	for first := 1; len(data) > 0; {
+		d := Document{Text: data[:documentEnd(data)], Line: first}
+		data = data[len(d.Text):]
+		doc, err := parseDocument(d.Text, expander{file: file, first: first - 1, budget: maxNodes})
+		var finding report.Finding
+		switch {
+		case errors.As(err, &finding):
+			each(d, &finding)
+		case doc != nil:
+			d.Node = content(doc)
+			each(d, nil)
+		}
+		first += bytes.Count(d.Text, []byte("\n"))
+	}
+}
+
+// toUTF8 takes away a byte order mark. PowerShell 5 redirects into UTF-16,
+// which YAML allows.
+func toUTF8(data []byte) []byte {
+	var high int
+	switch {
+	case bytes.HasPrefix(data, []byte("\xef\xbb\xbf")):
+		return data[3:]
+	case bytes.HasPrefix(data, []byte("\xff\xfe")):
+		high = 1
+	case bytes.HasPrefix(data, []byte("\xfe\xff")):
+		high = 0
+	default:
+		return data
+	}
+	units := make([]uint16, 0, len(data)/2)
+	for i := 2; i+1 < len(data); i += 2 {
+		units = append(units, uint16(data[i+high])<<8|uint16(data[i+1-high]))
+	}
+	return []byte(string(utf16.Decode(units)))
 }
 
 // documentEnd is where the first document of data ends: before the next line
@@ -80,14 +142,20 @@ func documentEnd(data []byte) int {
 	}
 }
 
-// parseDocument parses one document that starts on the given line of the file;
-// it is nil if there is none in the chunk.
-func parseDocument(chunk []byte, file string, first int) (*yaml.Node, error) {
+// parseDocument parses one document with the expander for it; it is nil if there
+// is none in the chunk.
+func parseDocument(chunk []byte, e expander) (*yaml.Node, error) {
+	file, first := e.file, e.first+1
+	if len(chunk) > maxDocument {
+		return nil, badFile(file, first, 0, fmt.Sprintf("the document is larger than %d MiB; Kubernetes stores no such object", maxDocument>>20), "")
+	}
 	if line, ok := conflictMarker(chunk); ok {
 		return nil, badFile(file, first+line, 1, "a Git conflict marker is left in the file", "resolve the conflict, or render the file anew with clusterpair generate")
 	}
-	e := expander{file: file, first: first - 1, budget: maxNodes}
 	if doc, ok := plainyaml.Parse(chunk); ok {
+		if !e.strict && e.first == 0 {
+			return doc, nil // there is nothing to expand, and nothing to move
+		}
 		return e.expand(doc)
 	}
 	decoder := yaml.NewDecoder(bytes.NewReader(chunk))
@@ -108,10 +176,11 @@ func parseDocument(chunk []byte, file string, first int) (*yaml.Node, error) {
 }
 
 // expander replaces aliases by what they stand for, moves positions to those
-// of the whole file and finds keys that stand twice.
+// of the whole file and, if it is strict, finds keys that stand twice.
 type expander struct {
 	file          string
 	first, budget int
+	strict        bool         // whether to look at keys
 	inside        []*yaml.Node // the anchors being expanded
 }
 
@@ -131,7 +200,7 @@ func (e *expander) expand(n *yaml.Node) (*yaml.Node, error) {
 		return value, err
 	}
 	line := e.first + n.Line
-	if n.Kind == yaml.MappingNode {
+	if n.Kind == yaml.MappingNode && e.strict {
 		var seen map[string]bool
 		if len(n.Content) > 2 {
 			seen = make(map[string]bool, len(n.Content)/2)
@@ -212,4 +281,32 @@ func yamlError(err error, file string, first int) report.Finding {
 func badFile(file string, line, column int, message, hint string) report.Finding {
 	return report.Finding{Rule: "yaml", Severity: report.Error, Position: report.Position{File: file, Line: line, Column: column},
 		Message: message, Hint: hint}
+}
+
+// Field is the value under a way of keys in a mapping, nil if there is none.
+func Field(n *yaml.Node, keys ...string) *yaml.Node {
+	for _, key := range keys {
+		n = member(n, key)
+	}
+	return n
+}
+
+func member(n *yaml.Node, key string) *yaml.Node {
+	if n == nil || n.Kind != yaml.MappingNode {
+		return nil
+	}
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		if n.Content[i].Value == key {
+			return n.Content[i+1]
+		}
+	}
+	return nil
+}
+
+// Text is the scalar under a way of keys, empty if there is none or null.
+func Text(n *yaml.Node, keys ...string) string {
+	if v := Field(n, keys...); v != nil && v.Kind == yaml.ScalarNode && v.ShortTag() != "!!null" {
+		return v.Value
+	}
+	return ""
 }

@@ -1,0 +1,231 @@
+package validate
+
+import (
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+
+	"clusterpair.dev/internal/manifest"
+	"clusterpair.dev/internal/report"
+)
+
+// syncing is an object that makes Flux or Argo CD apply a folder.
+type syncing struct {
+	object string
+	file   string // its own path
+	path   string // of the folder, from the root of the repository
+	at     report.Position
+	// decrypts says that it decrypts, healthy that it looks at the status of
+	// ClusterPairs, recursive that folders below count without a kustomization.
+	decrypts, healthy, recursive bool
+}
+
+// kustomization is what a kustomization.yaml takes in.
+type kustomization struct {
+	dir string
+	// resources are files and folders, patches files that are no whole objects.
+	resources, patches []string
+	// decrypts says that it lets a generator decrypt, patchesFlux that it adds
+	// decryption to the Flux Kustomizations that it takes in.
+	decrypts, patchesFlux bool
+}
+
+// flux notes a Kustomization of Flux.
+// https://fluxcd.io/flux/components/kustomize/kustomizations/
+func (f *fileRun) flux(n *yaml.Node) {
+	spec := manifest.Field(n, "spec")
+	s := syncing{object: "Kustomization " + manifest.Text(n, "metadata", "namespace") + "/" + manifest.Text(n, "metadata", "name"),
+		file: f.file.Path, path: path.Clean(strings.TrimPrefix(manifest.Text(spec, "path"), "/")), recursive: true}
+	s.at = f.position(kindOf(n))
+	if at := manifest.Field(spec, "path"); at != nil {
+		s.at = f.position(at)
+	}
+	s.decrypts = manifest.Text(spec, "decryption", "provider") == "sops"
+	checks := manifest.Field(spec, "healthChecks")
+	waits := manifest.Text(spec, "wait") == "true" || checks != nil && len(checks.Content) > 0
+	if exprs := manifest.Field(spec, "healthCheckExprs"); exprs != nil && waits {
+		s.healthy = slices.ContainsFunc(exprs.Content, func(e *yaml.Node) bool {
+			return manifest.Text(e, "kind") == "ClusterPair" && strings.HasPrefix(manifest.Text(e, "apiVersion"), "stork.libopenstorage.org/") && manifest.Text(e, "current") != ""
+		})
+	}
+	f.noted.fluxes = append(f.noted.fluxes, s)
+}
+
+// argo notes the sources of an Application or ApplicationSet.
+// https://argo-cd.readthedocs.io/en/stable/user-guide/application-specification/
+func (f *fileRun) argo(n *yaml.Node, kind string) {
+	spec := manifest.Field(n, "spec")
+	switch kind {
+	case "ApplicationSet":
+		spec = manifest.Field(spec, "template", "spec")
+	case "Application":
+	default:
+		return
+	}
+	sources := []*yaml.Node{manifest.Field(spec, "source")}
+	if several := manifest.Field(spec, "sources"); several != nil {
+		sources = several.Content
+	}
+	for _, source := range sources {
+		at := manifest.Field(source, "path")
+		if at == nil || strings.Contains(at.Value, "{{") {
+			continue
+		}
+		f.noted.apps = append(f.noted.apps, syncing{object: kind + " " + manifest.Text(n, "metadata", "namespace") + "/" + manifest.Text(n, "metadata", "name"),
+			file: f.file.Path, path: path.Clean(strings.TrimPrefix(at.Value, "/")), at: f.position(at),
+			decrypts: manifest.Field(source, "plugin") != nil, recursive: manifest.Text(source, "directory", "recurse") == "true"})
+	}
+}
+
+// kustomization notes what a kustomization.yaml takes in.
+func (f *fileRun) kustomization(n *yaml.Node) {
+	k := kustomization{dir: path.Dir(f.file.Path)}
+	for _, key := range []string{"resources", "components", "bases"} {
+		for _, entry := range items(n, key) {
+			k.resources = append(k.resources, path.Join(k.dir, entry.Value))
+		}
+	}
+	for _, entry := range items(n, "patchesStrategicMerge") {
+		k.patches = append(k.patches, path.Join(k.dir, entry.Value))
+	}
+	for _, entry := range items(n, "patches") {
+		if file := manifest.Text(entry, "path"); file != "" {
+			k.patches = append(k.patches, path.Join(k.dir, file))
+		}
+		k.patchesFlux = k.patchesFlux || strings.Contains(manifest.Text(entry, "patch"), "decryption")
+	}
+	for _, entry := range items(n, "generators") {
+		file := path.Join(k.dir, entry.Value)
+		k.decrypts = k.decrypts || strings.Contains(entry.Value, "ClusterPairDecryptor") || strings.Contains(entry.Value, "ksops")
+		k.resources = append(k.resources, file+generatorMark)
+	}
+	f.noted.kustomizations = append(f.noted.kustomizations, k)
+}
+
+// generatorMark sets the file of a generator apart from a resource.
+const generatorMark = "\x00generator"
+
+func items(n *yaml.Node, key string) []*yaml.Node {
+	if list := manifest.Field(n, key); list != nil && list.Kind == yaml.SequenceNode {
+		return list.Content
+	}
+	return nil
+}
+
+// roots gives for each file that a kustomization takes in the folder of the
+// one that no other builds on.
+func (r *repository) roots() map[string]string {
+	byDir := make(map[string]*kustomization, len(r.kustomizations))
+	for i := range r.kustomizations {
+		byDir[r.kustomizations[i].dir] = &r.kustomizations[i]
+	}
+	based := make(map[string]bool)
+	for i := range r.kustomizations {
+		for _, resource := range r.kustomizations[i].resources {
+			if byDir[resource] != nil {
+				based[resource] = true
+			}
+		}
+	}
+	roots := make(map[string]string)
+	for dir, k := range byDir {
+		if !based[dir] {
+			r.walk(byDir, k, make(map[string]bool), func(file string) { roots[file] = dir })
+		}
+	}
+	return roots
+}
+
+// walk visits the files that a kustomization takes in, with those of its bases.
+func (r *repository) walk(byDir map[string]*kustomization, k *kustomization, seen map[string]bool, visit func(file string)) {
+	if seen[k.dir] {
+		return
+	}
+	seen[k.dir] = true
+	for _, resource := range k.resources {
+		if base := byDir[resource]; base != nil {
+			r.walk(byDir, base, seen, visit)
+		} else {
+			visit(resource)
+		}
+	}
+}
+
+// covered are the pairs that a sync applies, and whether a kustomization on the
+// way decrypts them.
+func (r *repository) covered(s *syncing, byDir map[string]*kustomization) (pairs []*pair, decrypts bool) {
+	files := make(map[string]bool)
+	k := byDir[s.path]
+	if k != nil {
+		seen := make(map[string]bool)
+		r.walk(byDir, k, seen, func(file string) { files[file] = true })
+		for dir := range seen {
+			decrypts = decrypts || byDir[dir].decrypts
+		}
+		for _, dir := range r.decryptors {
+			decrypts = decrypts || seen[dir]
+		}
+	}
+	for i := range r.pairs {
+		p := &r.pairs[i]
+		switch {
+		case k != nil && files[p.path],
+			k == nil && s.recursive && below(p.path, s.path),
+			k == nil && path.Dir(p.path) == s.path:
+			pairs = append(pairs, p)
+		}
+	}
+	return pairs, decrypts
+}
+
+// syncs judges what Flux and Argo CD do with the pairs.
+func (j *judgement) syncs(r *repository) {
+	byDir := make(map[string]*kustomization, len(r.kustomizations))
+	for i := range r.kustomizations {
+		byDir[r.kustomizations[i].dir] = &r.kustomizations[i]
+	}
+	for i := range r.fluxes {
+		s := &r.fluxes[i]
+		pairs, _ := r.covered(s, byDir)
+		if encrypted := slices.DeleteFunc(slices.Clone(pairs), func(p *pair) bool { return !p.encrypted }); len(encrypted) > 0 && !s.decrypts && !r.patched(s, byDir) {
+			j.add(s.at, s.object, "flux-decryption", fmt.Sprintf("Flux applies %s, such as %s, as ciphertext, which stops Stork", count(len(encrypted), "encrypted ClusterPair"), encrypted[0].file),
+				"spec: {decryption: {provider: sops, secretRef: {name: sops-age}}}")
+		}
+		if len(pairs) > 0 && !s.healthy {
+			j.add(s.at, s.object, "flux-health", fmt.Sprintf("Flux reports success without a look at the status of %s", count(len(pairs), "ClusterPair")),
+				"spec.wait: true, and spec.healthCheckExprs for kind ClusterPair: current: status.schedulerStatus == 'Ready' && status.storageStatus in ['NotProvided', 'Ready']")
+		}
+	}
+	for i := range r.apps {
+		s := &r.apps[i]
+		pairs, decrypts := r.covered(s, byDir)
+		pairs = slices.DeleteFunc(pairs, func(p *pair) bool { return !p.encrypted })
+		switch {
+		case s.decrypts && len(pairs) > 0, decrypts:
+			j.add(s.at, s.object, "argo-plaintext", "Argo CD decrypts the ClusterPairs in its repo-server, whose cache then holds them in clear", "keep the cache private to Argo CD, or let Flux decrypt inside the source cluster")
+		case len(pairs) > 0:
+			j.add(s.at, s.object, "argo-decryption", fmt.Sprintf("Argo CD applies %s, such as %s, as ciphertext, which stops Stork", count(len(pairs), "encrypted ClusterPair"), pairs[0].file),
+				"list them under spec.files of a ClusterPairDecryptor among the generators of a kustomization, instead of its resources")
+		}
+	}
+}
+
+// patched tells whether a kustomization that takes the Flux Kustomization in
+// adds decryption to it.
+func (r *repository) patched(s *syncing, byDir map[string]*kustomization) bool {
+	for i := range r.kustomizations {
+		k := &r.kustomizations[i]
+		if !k.patchesFlux {
+			continue
+		}
+		found := false
+		r.walk(byDir, k, make(map[string]bool), func(file string) { found = found || file == s.file })
+		if found {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,248 @@
+package validate
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+
+	"clusterpair.dev/generator"
+	"clusterpair.dev/internal/kubeconfig"
+	"clusterpair.dev/internal/manifest"
+	"clusterpair.dev/internal/report"
+	"clusterpair.dev/internal/sopsfile"
+	"clusterpair.dev/schema"
+)
+
+// looksLikePair tells whether a document is, or was meant to be, a ClusterPair:
+// also one whose kind is misspelled or encrypted.
+func looksLikePair(n *yaml.Node) bool {
+	kind, apiVersion := manifest.Text(n, "kind"), manifest.Text(n, "apiVersion")
+	if kind == "ClusterPair" {
+		return true
+	}
+	if strings.HasPrefix(apiVersion, "stork.libopenstorage.org/") && report.Nearest(kind, []string{"ClusterPair"}) != "" {
+		return true
+	}
+	config := manifest.Field(n, "spec", "config")
+	for _, part := range []string{"clusters", "contexts", "users", "current-context"} {
+		if manifest.Field(config, part) != nil {
+			return true
+		}
+	}
+	return false
+}
+
+// pair judges a ClusterPair.
+func (f *fileRun) pair(n *yaml.Node) {
+	p := pair{
+		file: f.file.Name, path: f.file.Path, at: f.position(n),
+		namespace: manifest.Text(n, "metadata", "namespace"), name: manifest.Text(n, "metadata", "name"),
+		mode: manifest.Text(n, "spec", "options", "mode"),
+	}
+	if name := manifest.Field(n, "metadata", "name"); name != nil {
+		p.at = f.position(name)
+	}
+	annotations := manifest.Field(n, "metadata", "annotations")
+	p.destination = manifest.Text(annotations, generator.AnnotationCA)
+	p.bidirectional = manifest.Text(annotations, AnnotationBidirectional) == "true"
+	options := manifest.Field(n, "spec", "options")
+	p.twoFabrics = manifest.Field(options, "token") != nil
+	p.projects = projectMappings(manifest.Field(n, "spec", "platformOptions", "rancher", "projectMappings"))
+
+	first := len(f.findings)
+	origin := f.origin(n, annotations)
+	o := schema.Options{StorkVersion: origin.StorkVersion}
+	p.encrypted = sopsfile.IsEncrypted(n)
+	switch {
+	case p.encrypted:
+		f.findings = append(f.findings, schema.Validate("#Encrypted", n, f.file.Name, o)...)
+		f.policy("#Encrypted", n)
+		f.sealed(n, origin.Policy)
+		if plain := f.decrypted(n); plain != nil {
+			p.credential = f.plainPair(plain, annotations, o)
+		} else {
+			f.visible(n)
+		}
+		f.ends(n, annotations, first)
+	case hasCiphertext(manifest.Field(n, "spec")):
+		f.add(n, "", "sops-malformed", report.Error, "values are encrypted and the sops section is gone: nobody can decrypt them, and as they are they stop Stork",
+			"restore the file from Git history, or render it anew: clusterpair generate")
+	default:
+		if !f.options.Plaintext {
+			f.add(kindOf(n), "", "plaintext-credential", report.Error, "a ClusterPair in clear: whoever reads the repository has the destination's credential",
+				"clusterpair encrypt -i "+f.file.Name+", and renew the credential if this was ever pushed")
+		}
+		p.credential = f.plainPair(n, annotations, o)
+	}
+	f.allowed(first, annotations)
+	if p.namespace != "" && p.name != "" {
+		for i := first; i < len(f.findings); i++ {
+			f.findings[i].Object = "ClusterPair " + p.namespace + "/" + p.name
+		}
+	}
+	f.noted.pairs = append(f.noted.pairs, p)
+}
+
+// AnnotationBidirectional is "true" on a pair that has a counterpart of the
+// same name and namespace on the destination, so that it can fail back.
+const AnnotationBidirectional = "clusterpair.dev/bidirectional"
+
+func kindOf(n *yaml.Node) *yaml.Node {
+	if kind := manifest.Field(n, "kind"); kind != nil {
+		return kind
+	}
+	return n
+}
+
+// origin is what the repository says about the pair.
+func (f *fileRun) origin(n, annotations *yaml.Node) Origin {
+	var origin Origin
+	if f.options.Origin != nil {
+		var err error
+		origin, err = f.options.Origin(f.file.Path, manifest.Text(annotations, generator.AnnotationGeneratedBy))
+		var finding report.Finding
+		switch {
+		case errors.As(err, &finding):
+			if sopsfile.IsEncrypted(n) || finding.Rule != "no-creation-rule" {
+				if finding.Rule == "no-creation-rule" {
+					finding.Position = f.position(manifest.Field(n, "sops"))
+				}
+				f.findings = append(f.findings, finding)
+			}
+		case err != nil && f.err == nil:
+			f.err = err
+		}
+	}
+	if f.options.StorkVersion != "" {
+		origin.StorkVersion = f.options.StorkVersion
+	}
+	return origin
+}
+
+// hasCiphertext tells whether SOPS has encrypted anything below n.
+func hasCiphertext(n *yaml.Node) bool {
+	if n == nil {
+		return false
+	}
+	if n.Kind == yaml.ScalarNode {
+		return strings.HasPrefix(n.Value, "ENC[AES256_GCM,")
+	}
+	return slices.ContainsFunc(n.Content, hasCiphertext)
+}
+
+// plainPair judges a ClusterPair in clear, and gives a digest of its
+// credential, empty if it has none that could be used.
+func (f *fileRun) plainPair(n, annotations *yaml.Node, o schema.Options) string {
+	shape := schema.Validate("#ClusterPair", n, f.file.Name, o)
+	known := len(f.findings)
+	for _, finding := range shape {
+		// #Encrypted has said most of it.
+		if !slices.ContainsFunc(f.findings[:known], func(g report.Finding) bool { return sameBreach(g, finding) }) {
+			f.findings = append(f.findings, finding)
+		}
+	}
+	f.policy("#ClusterPair", n)
+	config := manifest.Field(n, "spec", "config")
+	if config == nil || config.Kind != yaml.MappingNode {
+		return ""
+	}
+	destination, findings := kubeconfig.FromConfig(config, f.file.Name, "spec.config", kubeconfig.Options{
+		StorkVersion: o.StorkVersion, Within: f.options.within(), Now: f.options.Now, Allow: allowances(annotations),
+	})
+	for _, finding := range findings {
+		if !slices.ContainsFunc(shape, func(g report.Finding) bool { return sameBreach(g, finding) }) {
+			f.findings = append(f.findings, finding)
+		}
+	}
+	if destination == nil {
+		return ""
+	}
+	f.annotated(annotations, destination)
+	return credentialDigest(destination)
+}
+
+func sameBreach(a, b report.Finding) bool { return a.Rule == b.Rule && a.Position == b.Position }
+
+// annotated compares the annotations in clear, by which CI without a key
+// judges, to what they are about. The MAC does not cover them.
+func (f *fileRun) annotated(annotations *yaml.Node, d *kubeconfig.Destination) {
+	expected := map[string]string{generator.AnnotationCA: d.CAKeyDigest()}
+	if end := d.Expires(); !end.IsZero() {
+		expected[generator.AnnotationExpires] = end.UTC().Format(time.RFC3339)
+	}
+	for _, key := range []string{generator.AnnotationCA, generator.AnnotationExpires} {
+		if n := manifest.Field(annotations, key); n != nil && n.Value != expected[key] {
+			f.add(n, "metadata.annotations", "annotation-drift", report.Error, key+" is not what the encrypted kubeconfig says: those who judge the pair without a key are misled",
+				"render it anew: clusterpair generate")
+		}
+	}
+}
+
+// ends judges the end of the credential by its annotation, unless the
+// credential itself has been judged.
+func (f *fileRun) ends(n, annotations *yaml.Node, first int) {
+	at := manifest.Field(annotations, generator.AnnotationExpires)
+	if at == nil || slices.ContainsFunc(f.findings[first:], func(g report.Finding) bool {
+		return g.Rule == "credential-expired" || g.Rule == "credential-expiring"
+	}) {
+		return
+	}
+	end, err := time.Parse(time.RFC3339, at.Value)
+	const hint = "renew it on the destination and render the pair anew: clusterpair generate"
+	switch {
+	case err != nil:
+		f.add(at, "metadata.annotations", "value-type", report.Error, generator.AnnotationExpires+" is no time as RFC 3339 has it", "render the pair anew: clusterpair generate")
+	case !end.After(f.options.Now):
+		f.add(at, "metadata.annotations", "credential-expired", report.Error, "the credential has ended on "+end.UTC().Format(time.RFC3339), hint)
+	case !end.After(f.options.Now.Add(f.options.within())):
+		f.add(at, "metadata.annotations", "credential-expiring", report.Warning, "the credential ends on "+end.UTC().Format(time.RFC3339), hint)
+	}
+}
+
+// allowances are the rules that the pair's annotations waive.
+func allowances(annotations *yaml.Node) map[string]bool {
+	var allow map[string]bool
+	if annotations == nil || annotations.Kind != yaml.MappingNode {
+		return nil
+	}
+	for i := 0; i+1 < len(annotations.Content); i += 2 {
+		if rule, ok := strings.CutPrefix(annotations.Content[i].Value, generator.AnnotationAllow); ok {
+			if allow == nil {
+				allow = make(map[string]bool)
+			}
+			allow[rule] = true
+		}
+	}
+	return allow
+}
+
+// allowed waives the findings, from the first on, whose rule the pair's
+// annotations allow. clusterpair generate writes them for spec.pairs[].allow.
+func (f *fileRun) allowed(first int, annotations *yaml.Node) {
+	if annotations == nil || annotations.Kind != yaml.MappingNode {
+		return
+	}
+	for i := 0; i+1 < len(annotations.Content); i += 2 {
+		key, value := annotations.Content[i], annotations.Content[i+1]
+		rule, ok := strings.CutPrefix(key.Value, generator.AnnotationAllow)
+		if !ok {
+			continue
+		}
+		switch {
+		case strings.TrimSpace(value.Value) == "":
+			f.add(key, "metadata.annotations", "waiver", report.Error, fmt.Sprintf("%s gives no reason", quote(key.Value)), "say why, for those who audit the pair")
+		case !report.Waivable(rule):
+			f.refuseWaiver(key, rule)
+		default:
+			for j := first; j < len(f.findings); j++ {
+				if f.findings[j].Rule == rule {
+					f.findings[j].Waived = value.Value
+				}
+			}
+		}
+	}
+}

@@ -1,0 +1,130 @@
+package validate
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/base64"
+	"fmt"
+	"regexp"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+
+	"clusterpair.dev/internal/kubeconfig"
+	"clusterpair.dev/internal/manifest"
+	"clusterpair.dev/internal/report"
+)
+
+const hintEncrypt = "clusterpair encrypt -i %s, and renew the credential if this was ever pushed"
+
+// secret judges a Secret: whether it hands out a credential.
+func (f *fileRun) secret(n *yaml.Node) {
+	if f.options.Plaintext {
+		return
+	}
+	for _, part := range []string{"data", "stringData"} {
+		values := manifest.Field(n, part)
+		if values == nil || values.Kind != yaml.MappingNode {
+			continue
+		}
+		for i := 0; i+1 < len(values.Content); i += 2 {
+			key, value := values.Content[i], values.Content[i+1]
+			text := value.Value
+			if part == "data" {
+				if decoded, err := base64.StdEncoding.DecodeString(text); err == nil {
+					text = string(decoded)
+				}
+			}
+			if what := credentialIn(key.Value, text); what != "" {
+				f.add(value, part, "plaintext-credential", report.Error, fmt.Sprintf("%s in clear under %s of a Secret", what, quote(key.Value)), fmt.Sprintf(hintEncrypt, f.file.Name))
+			}
+		}
+	}
+}
+
+// kubeconfig judges a plain kubeconfig.
+func (f *fileRun) kubeconfig(n *yaml.Node) {
+	users := manifest.Field(n, "users")
+	if f.options.Plaintext || users == nil {
+		return
+	}
+	for _, entry := range users.Content {
+		user := manifest.Field(entry, "user")
+		for _, key := range []string{"client-key-data", "token", "password"} {
+			if value := has(user, key); value != nil && !isPlaceholder(value.Value) && !strings.HasPrefix(value.Value, "ENC[") {
+				f.add(value, "users", "plaintext-credential", report.Error, key+" of a kubeconfig in clear", fmt.Sprintf(hintEncrypt, f.file.Name))
+			}
+		}
+	}
+}
+
+// text looks for credentials in what is no YAML document: a script that writes
+// a kubeconfig, a page with an example that was not made up.
+func (f *fileRun) text(d manifest.Document) {
+	if f.options.Plaintext || bytes.IndexByte(d.Text, 0) >= 0 {
+		return
+	}
+	line := d.Line
+	for l := range bytes.Lines(d.Text) {
+		if m := credentialLine.FindSubmatchIndex(l); m != nil {
+			at := &yaml.Node{Line: line, Column: m[0] + 1}
+			f.add(at, "", "plaintext-credential", report.Error, "a credential in clear", "keep it out of Git: render it with clusterpair generate, and renew it if this was ever pushed")
+		}
+		line++
+	}
+}
+
+// credentialLine finds what no made-up example has: encoded keys, tokens of
+// service accounts, age identities.
+var credentialLine = regexp.MustCompile(`client-key-data:\s*["']?[A-Za-z0-9+/]{40}|token:\s*["']?eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}\.|AGE-SECRET-KEY-1[A-Z0-9]{58}`)
+
+// credentialIn says what credential a value of a Secret is, if any.
+func credentialIn(key, value string) string {
+	if value == "" || strings.HasPrefix(value, "ENC[") || isPlaceholder(strings.TrimSpace(value)) {
+		return ""
+	}
+	switch {
+	case strings.Contains(value, "PRIVATE KEY-----"):
+		return "a private key"
+	case strings.Contains(value, "AGE-SECRET-KEY-1"):
+		return "an age identity"
+	case strings.Contains(value, "client-key-data:") || strings.Contains(value, "users:") && (strings.Contains(value, "token:") || strings.Contains(value, "password:")):
+		if strings.HasPrefix(strings.TrimLeft(value, " \t\r\n"), "{{") {
+			return ""
+		}
+		return "a kubeconfig"
+	case jwt.MatchString(value):
+		return "a token"
+	case strings.Contains(value, `"bearerToken"`) || strings.Contains(value, `"keyData"`):
+		return "a credential of Argo CD"
+	}
+	switch strings.ToLower(key) {
+	case "token", "bearertoken", "password", "client-key-data", "kubeconfig":
+		return "a credential"
+	}
+	return ""
+}
+
+var jwt = regexp.MustCompile(`^\s*eyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*\s*$`)
+
+// isPlaceholder tells whether a value is to be filled in by somebody else.
+func isPlaceholder(s string) bool {
+	return strings.HasPrefix(s, "<") && strings.HasSuffix(s, ">") ||
+		strings.HasPrefix(s, "${") && strings.HasSuffix(s, "}") ||
+		strings.HasPrefix(s, "{{") && strings.HasSuffix(s, "}}") ||
+		s == "REDACTED" || s == "DATA+OMITTED" || s == "REPLACE_ME" || s == "CHANGEME"
+}
+
+// credentialDigest tells equal credentials from others, for as long as the
+// process lives. It is empty where the credential could be anybody's.
+func credentialDigest(d *kubeconfig.Destination) string {
+	if !d.FullEntropy() {
+		return ""
+	}
+	h := sha256.New()
+	for _, part := range [][]byte{[]byte(d.Token), d.ClientKeyData} {
+		fmt.Fprintf(h, "%d:", len(part))
+		h.Write(part)
+	}
+	return string(h.Sum(nil))
+}

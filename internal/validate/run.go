@@ -1,0 +1,384 @@
+package validate
+
+import (
+	"fmt"
+	"maps"
+	"path"
+	"slices"
+	"strings"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+
+	"clusterpair.dev/internal/manifest"
+	"clusterpair.dev/internal/report"
+)
+
+// repository is what the files of a run say about each other.
+type repository struct {
+	pairs          []pair
+	migrations     []migration
+	policies       map[string]bool // NAMESPACE/NAME, or /NAME of a SchedulePolicy
+	adminNamespace string
+	fluxes         []syncing
+	apps           []syncing
+	kustomizations []kustomization
+	decryptors     []string // directories with a ClusterPairDecryptor
+}
+
+func (r *repository) merge(o repository) {
+	r.pairs = append(r.pairs, o.pairs...)
+	r.migrations = append(r.migrations, o.migrations...)
+	if len(o.policies) > 0 && r.policies == nil {
+		r.policies = make(map[string]bool)
+	}
+	maps.Copy(r.policies, o.policies)
+	if o.adminNamespace != "" {
+		r.adminNamespace = o.adminNamespace
+	}
+	r.fluxes = append(r.fluxes, o.fluxes...)
+	r.apps = append(r.apps, o.apps...)
+	r.kustomizations = append(r.kustomizations, o.kustomizations...)
+	r.decryptors = append(r.decryptors, o.decryptors...)
+}
+
+// pair is what other manifests must know of a ClusterPair.
+type pair struct {
+	file, path      string
+	at              report.Position
+	namespace, name string
+	mode            string
+	encrypted       bool
+	twoFabrics      bool
+	bidirectional   bool
+	destination     string // the digest of the destination's CA
+	credential      string // a digest, where it is known
+	projects        map[string]string
+}
+
+func (p *pair) id() string { return p.namespace + "/" + p.name }
+
+// migration is a Migration or MigrationSchedule.
+type migration struct {
+	kind, namespace, name string
+	at                    report.Position
+	pair, adminPair       reference
+	volumes               bool // it moves volumes: true unless it says otherwise
+	volumesAt             report.Position
+	namespaces            []reference
+	policy                reference
+}
+
+// reference is a name and the place where it stands.
+type reference struct {
+	name string
+	at   report.Position
+}
+
+func (f *fileRun) reference(n *yaml.Node, keys ...string) reference {
+	v := manifest.Field(n, keys...)
+	if v == nil || v.Kind != yaml.ScalarNode {
+		return reference{}
+	}
+	return reference{v.Value, f.position(v)}
+}
+
+// stork notes the objects of Stork that refer to ClusterPairs.
+func (f *fileRun) stork(n *yaml.Node, kind string) {
+	namespace, name := manifest.Text(n, "metadata", "namespace"), manifest.Text(n, "metadata", "name")
+	switch kind {
+	case "Migration", "MigrationSchedule":
+		spec := manifest.Field(n, "spec")
+		m := migration{kind: kind, namespace: namespace, name: name, at: f.position(kindOf(n))}
+		if kind == "MigrationSchedule" {
+			m.policy = f.reference(spec, "schedulePolicyName")
+			spec = manifest.Field(spec, "template", "spec")
+		}
+		m.pair, m.adminPair = f.reference(spec, "clusterPair"), f.reference(spec, "adminClusterPair")
+		m.volumes, m.volumesAt = true, m.pair.at
+		if v := manifest.Field(spec, "includeVolumes"); v != nil {
+			m.volumes, m.volumesAt = v.Value != "false", f.position(v)
+		}
+		if namespaces := manifest.Field(spec, "namespaces"); namespaces != nil {
+			for _, item := range namespaces.Content {
+				m.namespaces = append(m.namespaces, reference{item.Value, f.position(item)})
+			}
+		}
+		f.noted.migrations = append(f.noted.migrations, m)
+	case "SchedulePolicy", "NamespacedSchedulePolicy":
+		f.schedulePolicy(n, kind)
+		if f.noted.policies == nil {
+			f.noted.policies = make(map[string]bool)
+		}
+		if kind == "SchedulePolicy" {
+			namespace = ""
+		}
+		f.noted.policies[namespace+"/"+name] = true
+	}
+}
+
+// schedulePolicy judges a policy on its own. Stork reads policy, where all
+// other objects have spec.
+// https://github.com/libopenstorage/stork/blob/9dc3204614b26c0091e0d4829c41dd3972b692f0/pkg/apis/stork/v1alpha1/schedulepolicy.go
+func (f *fileRun) schedulePolicy(n *yaml.Node, kind string) {
+	policy := manifest.Field(n, "policy")
+	if spec := manifest.Field(n, "spec"); spec != nil && policy == nil {
+		f.add(spec, "spec", "schedule-policy", report.Error, fmt.Sprintf("a %s has no spec: Stork reads policy, finds none and never runs", kind), "rename spec to policy")
+		return
+	}
+	if policy == nil || len(policy.Content) == 0 {
+		f.add(kindOf(n), "policy", "schedule-policy", report.Error, fmt.Sprintf("the %s has no policy: Stork never runs", kind), "policy: {interval: {intervalMinutes: 30}}")
+		return
+	}
+	kinds := []string{"interval", "daily", "weekly", "monthly"}
+	for i := 0; i+1 < len(policy.Content); i += 2 {
+		if key := policy.Content[i]; !slices.Contains(kinds, key.Value) {
+			hint := "there is interval, daily, weekly and monthly"
+			if near := report.Nearest(key.Value, kinds); near != "" {
+				hint = fmt.Sprintf("did you mean %s?", near)
+			}
+			f.add(key, "policy", "schedule-policy", report.Error, fmt.Sprintf("unknown policy %s, which Stork drops", quote(key.Value)), hint)
+		}
+	}
+	if minutes := manifest.Field(policy, "interval", "intervalMinutes"); manifest.Field(policy, "interval") != nil && (minutes == nil || minutes.ShortTag() != "!!int" || minutes.Value == "0" || strings.HasPrefix(minutes.Value, "-")) {
+		f.add(field(manifest.Field(policy, "interval"), "intervalMinutes"), "policy.interval", "schedule-policy", report.Error, "intervalMinutes is not a number of at least 1", "intervalMinutes: 30")
+	}
+	for _, kind := range kinds[1:] {
+		section := manifest.Field(policy, kind)
+		if section == nil {
+			continue
+		}
+		if at := field(section, "time"); manifest.Text(section, "time") == "" || !isKitchenTime(at.Value) {
+			f.add(at, "policy."+kind+".time", "schedule-policy", report.Error, "time is not of the form 3:04PM, and Stork refuses it", `time: "11:15PM"`)
+		}
+		if day := manifest.Field(section, "day"); kind == "weekly" && (day == nil || !isWeekday(day.Value)) {
+			f.add(field(section, "day"), "policy.weekly.day", "schedule-policy", report.Error, "day is no day of the week", `day: "Sunday"`)
+		}
+		if date := manifest.Field(section, "date"); kind == "monthly" && (date == nil || !isDayOfMonth(date)) {
+			f.add(field(section, "date"), "policy.monthly.date", "schedule-policy", report.Error, "date is not between 1 and 31", "date: 1")
+		}
+	}
+}
+
+func isKitchenTime(s string) bool {
+	_, err := time.Parse(time.Kitchen, s)
+	return err == nil
+}
+
+func isWeekday(s string) bool {
+	for day := time.Sunday; day <= time.Saturday; day++ {
+		if name := strings.ToLower(day.String()); strings.ToLower(s) == name || strings.ToLower(s) == name[:3] {
+			return true
+		}
+	}
+	return false
+}
+
+func isDayOfMonth(n *yaml.Node) bool {
+	var day int
+	return n.ShortTag() == "!!int" && n.Decode(&day) == nil && 1 <= day && day <= 31
+}
+
+// judge finds what is wrong among the files.
+func (r *repository) judge(o *Options) []report.Finding {
+	var j judgement
+	// The order in which files were read must not matter.
+	slices.SortFunc(r.pairs, func(a, b pair) int { return comparePositions(a.at, b.at) })
+	slices.SortFunc(r.migrations, func(a, b migration) int { return comparePositions(a.at, b.at) })
+	sources := r.sources()
+	j.duplicates(r, sources)
+	j.directions(r, sources, o)
+	j.credentials(r, sources)
+	j.migrations(r, o)
+	j.syncs(r)
+	return j.findings
+}
+
+type judgement struct{ findings []report.Finding }
+
+func (j *judgement) add(at report.Position, object, rule, message, hint string) {
+	known, _ := report.RuleOf(rule)
+	j.findings = append(j.findings, report.Finding{Rule: rule, Severity: known.Severity, Position: at, Object: object, Message: message, Hint: hint})
+}
+
+func (j *judgement) pair(p *pair, rule, message, hint string) {
+	j.add(p.at, "ClusterPair "+p.id(), rule, message, hint)
+}
+
+func comparePositions(a, b report.Position) int {
+	if c := strings.Compare(a.File, b.File); c != 0 {
+		return c
+	}
+	return a.Line - b.Line
+}
+
+// duplicates are pairs of one name that go to one cluster.
+func (j *judgement) duplicates(r *repository, sources []string) {
+	first := make(map[[2]string]*pair)
+	for i := range r.pairs {
+		p := &r.pairs[i]
+		if p.name == "" {
+			continue
+		}
+		key := [2]string{sources[i], p.id()}
+		if other := first[key]; other != nil {
+			j.pair(p, "duplicate-pair", fmt.Sprintf("ClusterPair %s stands in %s, too: the one that is applied last wins", p.id(), other.at), "rename or remove one of the two")
+			continue
+		}
+		first[key] = p
+	}
+}
+
+// directions compares the pairs that say to have a counterpart.
+func (j *judgement) directions(r *repository, sources []string, o *Options) {
+	byID := make(map[string][]int)
+	for i := range r.pairs {
+		byID[r.pairs[i].id()] = append(byID[r.pairs[i].id()], i)
+	}
+	for i := range r.pairs {
+		p := &r.pairs[i]
+		if !p.bidirectional {
+			continue
+		}
+		var back *pair
+		several := false
+		for _, k := range byID[p.id()] {
+			if k != i && sources[k] != sources[i] {
+				several = back != nil
+				back = &r.pairs[k]
+			}
+		}
+		switch {
+		case back == nil && !o.Partial:
+			j.pair(p, "reverse-missing", fmt.Sprintf("ClusterPair %s is for both directions, and no other cluster has one of this name: there is no failback", p.id()),
+				"render the pair of the same name and namespace for the destination, or remove the annotation "+AnnotationBidirectional)
+			continue
+		case back == nil || several:
+			continue
+		}
+		if p.destination != "" && p.destination == back.destination {
+			j.pair(p, "self-pair", fmt.Sprintf("this pair and the one in %s lead to the same cluster: one of them leads to its own", back.at), "render one of them from the other cluster's kubeconfig")
+		}
+		if p.mode != back.mode || p.twoFabrics != back.twoFabrics {
+			j.pair(p, "mode-asymmetric", fmt.Sprintf("mode and storage options differ from those of the other direction in %s", back.at), "give both the same mode, and both storage options or none")
+		}
+		if !inverse(p.projects, back.projects) {
+			j.pair(p, "rancher-mapping", fmt.Sprintf("projectMappings are not the inverse of those in %s", back.at), "map each project back to the one it came from")
+		}
+	}
+}
+
+func projectMappings(n *yaml.Node) map[string]string {
+	if n == nil || n.Kind != yaml.MappingNode || len(n.Content) == 0 {
+		return nil
+	}
+	m := make(map[string]string, len(n.Content)/2)
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		m[n.Content[i].Value] = n.Content[i+1].Value
+	}
+	return m
+}
+
+func inverse(a, b map[string]string) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for from, to := range a {
+		if b[to] != from {
+			return false
+		}
+	}
+	return true
+}
+
+// credentials finds one that several source clusters use.
+func (j *judgement) credentials(r *repository, sources []string) {
+	first := make(map[string]int)
+	for i := range r.pairs {
+		p := &r.pairs[i]
+		if p.credential == "" {
+			continue
+		}
+		if k, ok := first[p.credential]; !ok {
+			first[p.credential] = i
+		} else if sources[k] != sources[i] {
+			j.pair(p, "shared-credential", fmt.Sprintf("the credential is that of the pair in %s, on another source cluster", r.pairs[k].at), "make a service account for each source cluster, so that one can be revoked without the others")
+		}
+	}
+}
+
+var builtInPolicies = []string{"default-migration-policy", "default-interval-policy", "default-daily-policy", "default-weekly-policy", "default-monthly-policy"}
+
+// migrations judges those that use the pairs. Without any pair in the run
+// nothing is known about which there are.
+func (j *judgement) migrations(r *repository, o *Options) {
+	pairs := make(map[string]*pair)
+	var ids []string
+	for i := range r.pairs {
+		pairs[r.pairs[i].id()] = &r.pairs[i]
+		ids = append(ids, r.pairs[i].id())
+	}
+	admin := r.adminNamespace
+	if admin == "" {
+		admin = "kube-system"
+	}
+	for i := range r.migrations {
+		m := &r.migrations[i]
+		object := fmt.Sprintf("%s %s/%s", m.kind, m.namespace, m.name)
+		missing := func(ref reference, namespace, what string) {
+			if ref.name == "" || pairs[namespace+"/"+ref.name] != nil || o.Partial || len(pairs) == 0 {
+				return
+			}
+			hint := "name a ClusterPair of the namespace " + namespace
+			if near := report.Nearest(namespace+"/"+ref.name, ids); near != "" {
+				hint = fmt.Sprintf("there is ClusterPair %s", near)
+			}
+			j.add(ref.at, object, "migration-reference", fmt.Sprintf("%s names ClusterPair %s, which the namespace %s does not have", what, quote(ref.name), namespace), hint)
+		}
+		missing(m.pair, m.namespace, "clusterPair")
+		missing(m.adminPair, admin, "adminClusterPair")
+		if m.pair.name == "" && m.adminPair.name == "" {
+			j.add(m.at, object, "migration-reference", fmt.Sprintf("the %s names no ClusterPair", m.kind), "clusterPair: NAME")
+		}
+		if p := pairs[m.namespace+"/"+m.pair.name]; p != nil && !p.twoFabrics && m.volumes {
+			j.add(m.volumesAt, object, "migration-volumes", fmt.Sprintf("%s would move volumes over ClusterPair %s, which shares one Portworx: it waits for a storage status that never comes", m.kind, quote(m.pair.name)), "includeVolumes: false")
+		}
+		if m.namespace != admin {
+			for _, ns := range m.namespaces {
+				if ns.name != m.namespace {
+					j.add(ns.at, object, "migration-namespace", fmt.Sprintf("namespace %s: outside the admin namespace %s a %s moves its own namespace alone", quote(ns.name), admin, m.kind), "move the "+m.kind+" to "+admin+", or name "+m.namespace+" only")
+				}
+			}
+		}
+		if ref := m.policy; ref.name != "" && !o.Partial && !slices.Contains(builtInPolicies, ref.name) && !r.policies["/"+ref.name] && !r.policies[m.namespace+"/"+ref.name] {
+			j.add(ref.at, object, "schedule-policy", fmt.Sprintf("there is no SchedulePolicy %s here, and Stork has none built in", quote(ref.name)), "built in: "+strings.Join(builtInPolicies, ", "))
+		}
+	}
+}
+
+// sources names for each pair the cluster that it goes to: the kustomization
+// that nothing else builds on, else what Flux or Argo CD syncs, else its
+// directory. Pairs of one name for both directions stand in one repository.
+func (r *repository) sources() []string {
+	roots := r.roots()
+	sources := make([]string, len(r.pairs))
+	for i := range r.pairs {
+		file := r.pairs[i].path
+		dir := path.Dir(file)
+		sources[i] = dir
+		longest := -1
+		for _, s := range slices.Concat(r.fluxes, r.apps) {
+			if below(file, s.path) && len(s.path) > longest {
+				longest, sources[i] = len(s.path), s.path
+			}
+		}
+		if root, ok := roots[file]; ok {
+			sources[i] = root
+		}
+	}
+	return sources
+}
+
+func below(file, dir string) bool {
+	return dir == "." || strings.HasPrefix(file, dir+"/")
+}

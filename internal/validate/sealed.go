@@ -1,0 +1,285 @@
+package validate
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+
+	"clusterpair.dev/internal/manifest"
+	"clusterpair.dev/internal/report"
+	"clusterpair.dev/internal/sopsfile"
+)
+
+// sealed judges what SOPS says in clear of an encrypted ClusterPair. policy is
+// what its creation rule says; it may be nil.
+func (f *fileRun) sealed(n *yaml.Node, policy *sopsfile.Policy) {
+	sops := manifest.Field(n, "sops")
+	m, err := sopsfile.ReadMetadata(n, f.file.Name)
+	var malformed *sopsfile.MalformedError
+	switch {
+	case errors.As(err, &malformed):
+		finding := f.finding(sops, "sops", "sops-malformed", report.Error, malformed.Problem, "restore the sops section from Git history")
+		if !slices.ContainsFunc(f.findings, func(g report.Finding) bool { return strings.HasPrefix(g.Path, "sops") && g.Severity == report.Error }) {
+			f.findings = append(f.findings, finding)
+		}
+		return
+	case err != nil:
+		return // IsEncrypted has said otherwise
+	}
+	f.scope(n, sops, m, policy)
+	f.recipients(sops, m, policy)
+	f.fragile(n, sops, m)
+	if age := f.options.Now.Sub(m.LastModified); f.options.MaxAge > 0 && age > f.options.MaxAge {
+		f.add(field(sops, "lastmodified"), "sops.lastmodified", "rotation-due", report.Warning,
+			fmt.Sprintf("last encrypted %d days ago", int(age/(24*time.Hour))), "sops rotate -i "+f.file.Name+", and renew the credential")
+	}
+}
+
+// scope judges which values are encrypted. Who can write to the repository and
+// has no key can still put values in clear, or move the selector away from
+// ciphertexts, so that they reach Stork as they are.
+func (f *fileRun) scope(n, sops *yaml.Node, m *sopsfile.Metadata, policy *sopsfile.Policy) {
+	at, name := selectorNode(sops)
+	if policy != nil && m.Selector != policy.Selector {
+		f.add(at, "sops."+name, "encryption-scope", report.Error, fmt.Sprintf("the file selects other values for encryption than the creation rule %s", policy.Source),
+			"render it anew: clusterpair generate")
+	}
+	clear, sealed := 0, 0
+	var first *yaml.Node
+	err := m.Selector.Uncovered(n, func(leaf *yaml.Node, path []string, selected bool) {
+		switch {
+		case !selected:
+			if sealed++; sealed == 1 {
+				first = leaf
+			}
+		case isPublic(path):
+			// Selected or not, what is in clear here is right so.
+		default:
+			clear++
+			where := strings.Join(path, ".")
+			finding := f.finding(leaf, where, "leaf-not-encrypted", report.Error, where+" is in clear although the sops section selects it: somebody has put it there without a key, and sops refuses the file",
+				"restore the file from Git history, or render it anew: clusterpair generate")
+			if !slices.ContainsFunc(f.findings, func(g report.Finding) bool { return sameBreach(g, finding) }) {
+				f.findings = append(f.findings, finding)
+			}
+		}
+	})
+	if err == nil && sealed > 0 {
+		f.add(at, "sops."+name, "encryption-scope", report.Error,
+			fmt.Sprintf("%s leaves out %s that %s encrypted (line %d): nobody decrypts what it leaves out, and ciphertext stops Stork", name, count(sealed, "value"), isAre(sealed), first.Line),
+			"restore the sops section from Git history, or render the pair anew: clusterpair generate")
+	}
+}
+
+// isPublic tells whether reviewers have to read what stands at a path, so that
+// another rule refuses its ciphertext.
+func isPublic(path []string) bool {
+	return path[0] == "apiVersion" || path[0] == "kind" || path[0] == "metadata"
+}
+
+// selectorNode is where the selector stands.
+func selectorNode(sops *yaml.Node) (*yaml.Node, string) {
+	for _, name := range []string{"encrypted_regex", "unencrypted_regex", "encrypted_suffix", "unencrypted_suffix", "encrypted_comment_regex", "unencrypted_comment_regex"} {
+		if n := manifest.Field(sops, name); n != nil {
+			return n, name
+		}
+	}
+	return sops, "unencrypted_suffix"
+}
+
+// recipients judges for whom the file is encrypted.
+func (f *fileRun) recipients(sops *yaml.Node, m *sopsfile.Metadata, policy *sopsfile.Policy) {
+	at := sops
+	for _, name := range []string{"age", "pgp", "kms", "gcp_kms", "hckms", "azure_kv", "hc_vault", "key_groups"} {
+		if n := manifest.Field(sops, name); n != nil && len(n.Content) > 0 {
+			at = n
+			break
+		}
+	}
+	var all []string
+	for _, group := range m.Recipients {
+		all = append(all, group...)
+	}
+	if len(all) == 1 {
+		f.add(at, "sops", "single-recipient", report.Warning, "one recipient: with its key the pair is lost", "add a second one that is kept offline to .sops.yaml, then: sops updatekeys "+f.file.Name)
+	}
+	if policy == nil {
+		return
+	}
+	expected := policy.Recipients()
+	var due []string
+	for _, group := range expected {
+		due = append(due, group...)
+	}
+	missing, extra := without(due, all), without(all, due)
+	var differ []string
+	if len(missing) > 0 {
+		differ = append(differ, "not for "+strings.Join(missing, ", "))
+	}
+	if len(extra) > 0 {
+		differ = append(differ, "but for "+strings.Join(extra, ", "))
+	}
+	switch {
+	case len(differ) > 0:
+	case !slices.EqualFunc(sortedGroups(m.Recipients), sortedGroups(expected), slices.Equal),
+		len(expected) > 1 && cmp.Or(m.ShamirThreshold, len(expected)) != cmp.Or(policy.ShamirThreshold, len(expected)):
+		differ = []string{"in other key groups"}
+	default:
+		return
+	}
+	hint := "sops updatekeys " + f.file.Name
+	if len(extra) > 0 {
+		hint = "clusterpair generate makes a new data key; renew the credential if the recipient was not meant to read it"
+	}
+	f.add(at, "sops", "recipients-drift", report.Error, fmt.Sprintf("encrypted %s, other than %s says", strings.Join(differ, ", "), policy.Source), hint)
+}
+
+// without are the members of a that b does not have, sorted.
+func without(a, b []string) []string {
+	set := make(map[string]bool)
+	for _, s := range a {
+		if !slices.Contains(b, s) {
+			set[s] = true
+		}
+	}
+	return slices.Sorted(maps.Keys(set))
+}
+
+func sortedGroups(groups [][]string) [][]string {
+	sorted := make([][]string, len(groups))
+	for i, group := range groups {
+		sorted[i] = slices.Compact(slices.Sorted(slices.Values(group)))
+	}
+	slices.SortFunc(sorted, slices.Compare)
+	return sorted
+}
+
+// fragile tells whether kustomize build would break the MAC: it sorts keys and
+// changes metadata.
+func (f *fileRun) fragile(n, sops *yaml.Node, m *sopsfile.Metadata) {
+	const hint = "render it anew: clusterpair generate; or set mac_only_encrypted: true in the creation rule"
+	if !m.MACOnlyEncrypted {
+		f.add(field(sops, "mac"), "sops.mac", "mac-fragile", report.Warning, "the MAC covers values in clear: a namespace, prefix or label of a kustomization breaks it", hint)
+		return
+	}
+	if key := unsorted(manifest.Field(n, "spec")); key != nil {
+		f.add(key, "spec", "mac-fragile", report.Warning, "keys are not in alphabetical order: kustomize build sorts them, which breaks the MAC", "render it anew: clusterpair generate")
+	}
+}
+
+// unsorted is the first key below n that stands behind a greater one, where
+// both hold ciphertext: kustomize sorts keys as bytes.
+func unsorted(n *yaml.Node) *yaml.Node {
+	if n == nil {
+		return nil
+	}
+	last := ""
+	for i := 0; i < len(n.Content); i++ {
+		child := n.Content[i]
+		if n.Kind == yaml.MappingNode {
+			if i%2 == 1 {
+				continue
+			}
+			if value := n.Content[i+1]; hasCiphertext(value) {
+				if child.Value < last {
+					return child
+				}
+				last = child.Value
+				child = value
+			} else {
+				continue
+			}
+		}
+		if key := unsorted(child); key != nil {
+			return key
+		}
+	}
+	return nil
+}
+
+// decrypted is the pair in clear, nil if it could not be decrypted or nobody
+// asked for it.
+func (f *fileRun) decrypted(n *yaml.Node) *yaml.Node {
+	if f.options.Decrypt == nil {
+		return nil
+	}
+	if !f.tried {
+		f.tried = true
+		data := f.file.Data
+		if f.object != nil {
+			data, _ = yaml.Marshal(f.object) // it has been parsed
+		}
+		docs, err := f.options.Decrypt(f.ctx, data, f.file.Name)
+		f.plain = manifest.Contents(docs)
+		f.undecrypted(n, err)
+	}
+	for _, plain := range f.plain {
+		if plain.Line == n.Line || n == f.object {
+			return plain
+		}
+	}
+	return nil
+}
+
+// undecrypted notes why a file could not be decrypted.
+func (f *fileRun) undecrypted(n *yaml.Node, err error) {
+	sops := manifest.Field(n, "sops")
+	var noKey *sopsfile.NoKeyError
+	var malformed *sopsfile.MalformedError
+	switch {
+	case err == nil:
+	case errors.As(err, &noKey):
+		f.add(sops, "sops", "no-key", report.Info, "no key at hand decrypts the file: judged by what is in clear", noKey.Hint())
+	case errors.Is(err, sopsfile.ErrMAC):
+		f.add(field(sops, "mac"), "sops.mac", "mac-mismatch", report.Error, sopsfile.ErrMAC.Error(),
+			"restore the file from Git history, or render it anew: move it away and run clusterpair generate")
+	case errors.As(err, &malformed):
+		finding := f.finding(n, malformed.Field, "sops-malformed", report.Error, malformed.Problem, "restore the file from Git history")
+		if malformed.Field != "" {
+			finding.Message = malformed.Field + ": " + finding.Message
+		}
+		if malformed.Line > 0 {
+			finding.Position.Line, finding.Position.Column = malformed.Line, 0
+		}
+		f.findings = append(f.findings, finding)
+	case f.err == nil:
+		f.err = err
+	}
+}
+
+// field is a field's value, or what should have it.
+func field(n *yaml.Node, name string) *yaml.Node {
+	if v := manifest.Field(n, name); v != nil {
+		return v
+	}
+	return n
+}
+
+func count(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}
+
+func isAre(n int) string {
+	if n == 1 {
+		return "is"
+	}
+	return "are"
+}
+
+// quote quotes a name from a file, cut if it is longer than any name that was
+// meant to be one.
+func quote(s string) string {
+	if r := []rune(s); len(r) > 80 {
+		s = string(r[:80]) + "…"
+	}
+	return fmt.Sprintf("%q", s)
+}

@@ -1,0 +1,347 @@
+// Package validate judges the manifests of a repository as they are committed:
+// ClusterPairs, encrypted or not, and what stands around them.
+//
+// Make a Validator with [New], give it each file with [Validator.File], and ask
+// [Validator.Findings] at the end, which also judges the files together. It needs
+// no key: what an encrypted ClusterPair hides is judged by its form, by what
+// SOPS leaves in clear and by the annotations of clusterpair generate. With
+// Options.Decrypt it looks into those for which a key is at hand.
+//
+// A Validator keeps of each file what the others must know, and no document. It
+// opens no file. No finding holds a value of a credential.
+package validate
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"path"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+
+	"clusterpair.dev/internal/kubeconfig"
+	"clusterpair.dev/internal/manifest"
+	"clusterpair.dev/internal/report"
+	"clusterpair.dev/internal/sopsfile"
+	"clusterpair.dev/schema"
+)
+
+// Options say by what to judge.
+type Options struct {
+	// StorkVersion is the release of Stork on the source clusters, as "24.3",
+	// for pairs whose config says none. Empty is unknown.
+	StorkVersion string
+	// Within is the horizon of credential-expiring; zero means 30 days. MaxAge
+	// is that of rotation-due; zero means never.
+	Within, MaxAge time.Duration
+	// Plaintext says that the files are meant to be in clear: the rules about
+	// SOPS and plaintext-credential do not hold.
+	Plaintext bool
+	// Partial says that there are more manifests than the files of the run, so
+	// that what is missing here may stand there.
+	Partial bool
+	// Skip are the rules to leave out; if Only has any, all others are.
+	Skip, Only []string
+	// Now is the time by which credentials are judged.
+	Now time.Time
+	// Origin says what a pair should have been made by. May be nil.
+	Origin func(path, config string) (Origin, error)
+	// Decrypt decrypts a file, its MAC verified; nil leaves files encrypted.
+	// Its errors are those of [sopsfile.Safe.Decrypt].
+	Decrypt func(ctx context.Context, data []byte, file string) ([]*yaml.Node, error)
+	// Policy judges a document by the organisation's own constraints. May be nil.
+	Policy func(definition string, doc *yaml.Node, file string) []report.Finding
+}
+
+// Origin is what the repository says about a pair: the config that has rendered
+// it, and the creation rule of its file.
+type Origin struct {
+	// StorkVersion is that of the config; empty is unknown.
+	StorkVersion string
+	// Policy is how the file is to be encrypted; nil if nothing says.
+	Policy *sopsfile.Policy
+}
+
+// File is one file of a run.
+type File struct {
+	// Name is what findings call it.
+	Name string
+	// Path is the way to it from the root of the repository, with slashes. It
+	// relates the files to each other.
+	Path string
+	Data []byte
+	// Any says that the file was picked by its place, not by its name: it may
+	// be no manifest at all.
+	Any bool
+}
+
+// Validator judges the files of one run. Its methods may be called by several
+// goroutines.
+type Validator struct {
+	options Options
+
+	mu       sync.Mutex
+	findings []report.Finding
+	waivers  map[string][]waiver // by file
+	repo     repository
+	files    int
+}
+
+// New returns a Validator for one run.
+func New(o Options) *Validator {
+	return &Validator{options: o, waivers: make(map[string][]waiver)}
+}
+
+// Counts are how many files were looked into, and how many ClusterPairs they
+// hold.
+func (v *Validator) Counts() (files, pairs int) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.files, len(v.repo.pairs)
+}
+
+// File judges a file on its own, and notes what the others must know of it. An
+// error means that the file could not be judged: its key service failed.
+func (v *Validator) File(ctx context.Context, file File) error {
+	if !concerns(&file) {
+		return nil
+	}
+	f := &fileRun{Validator: v, ctx: ctx, file: file}
+	documents := 0
+	encrypted := (*yaml.Node)(nil)
+	manifest.Scan(file.Data, file.Name, func(d manifest.Document, broken *report.Finding) {
+		documents++
+		if broken != nil {
+			f.broken(d, *broken)
+			return
+		}
+		if encrypted == nil && sopsfile.IsEncrypted(d.Node) && looksLikePair(d.Node) {
+			encrypted = d.Node
+		}
+		f.document(d.Node)
+	})
+	if encrypted != nil && documents > 1 {
+		f.add(encrypted, "", "one-document", report.Error, "several documents in one encrypted file: sops decrypts it with the sops section of the first alone", "give each ClusterPair a file of its own")
+	}
+	return f.finish()
+}
+
+// Object judges an object that stands in no file, such as a result of
+// kustomize; from says where it is from. Findings name the object in place of
+// a line.
+func (v *Validator) Object(ctx context.Context, from string, n *yaml.Node) error {
+	name := manifest.Text(n, "kind") + "/" + manifest.Text(n, "metadata", "name")
+	if namespace := manifest.Text(n, "metadata", "namespace"); namespace != "" {
+		name = manifest.Text(n, "kind") + "/" + namespace + "/" + manifest.Text(n, "metadata", "name")
+	}
+	if from != "" {
+		name = from + ": " + name
+	}
+	forgetPositions(n)
+	f := &fileRun{Validator: v, ctx: ctx, file: File{Name: name, Path: name}, object: n}
+	f.document(n)
+	return f.finish()
+}
+
+func forgetPositions(n *yaml.Node) {
+	n.Line, n.Column = 0, 0
+	for _, child := range n.Content {
+		forgetPositions(child)
+	}
+}
+
+// concerns tells whether there is anything in a file to judge. Most files of a
+// repository are somebody else's, so that it looks at bytes first. An escape
+// could hide a word, so that what has one is parsed, too.
+func concerns(f *File) bool {
+	if bytes.HasPrefix(f.Data, []byte("\xff\xfe")) || bytes.HasPrefix(f.Data, []byte("\xfe\xff")) {
+		return true
+	}
+	if isKustomization(f.Path) {
+		return true
+	}
+	for _, word := range words {
+		if bytes.Contains(f.Data, word) {
+			return true
+		}
+	}
+	return false
+}
+
+var words = [][]byte{
+	[]byte("ClusterPair"), []byte("stork.libopenstorage.org"), []byte("Secret"), []byte("clusterpair.dev/"),
+	[]byte("current-context"), []byte("kustomize.toolkit.fluxcd.io"), []byte("argoproj.io"), []byte("stork-controller-config"),
+	[]byte("client-key-data"), []byte("insert_storage_options"), []byte("PRIVATE KEY"), []byte("AGE-SECRET-KEY-"),
+	[]byte(`\x`), []byte(`\u`), []byte(`\U`),
+}
+
+func isKustomization(name string) bool {
+	switch path.Base(name) {
+	case "kustomization.yaml", "kustomization.yml", "Kustomization":
+		return true
+	}
+	return false
+}
+
+// fileRun is one file on its way through the rules.
+type fileRun struct {
+	*Validator
+	ctx      context.Context
+	file     File
+	findings []report.Finding
+	noted    repository
+	err      error
+	object   *yaml.Node   // what stands in no file
+	tried    bool         // whether decrypting was
+	plain    []*yaml.Node // what it gave
+}
+
+// add notes a finding at a value. object names what it is in; it may be empty.
+func (f *fileRun) add(n *yaml.Node, field, rule string, severity report.Severity, message, hint string) {
+	f.findings = append(f.findings, f.finding(n, field, rule, severity, message, hint))
+}
+
+func (f *fileRun) finding(n *yaml.Node, field, rule string, severity report.Severity, message, hint string) report.Finding {
+	return report.Finding{Rule: rule, Severity: severity, Position: f.position(n), Path: field, Message: message, Hint: hint}
+}
+
+func (f *fileRun) position(n *yaml.Node) report.Position {
+	if n == nil {
+		return report.Position{File: f.file.Name}
+	}
+	return report.Position{File: f.file.Name, Line: n.Line, Column: n.Column}
+}
+
+// finish hands over what the file has given.
+func (f *fileRun) finish() error {
+	waivers := findWaivers(f.file)
+	v := f.Validator
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.files++
+	v.findings = append(v.findings, f.findings...)
+	v.repo.merge(f.noted)
+	if len(waivers) > 0 {
+		v.waivers[f.file.Name] = append(v.waivers[f.file.Name], waivers...)
+	}
+	return f.err
+}
+
+// document judges one document or item of a List by what it is.
+func (f *fileRun) document(n *yaml.Node) {
+	apiVersion, kind := manifest.Text(n, "apiVersion"), manifest.Text(n, "kind")
+	group, _, _ := strings.Cut(apiVersion, "/")
+	switch {
+	case looksLikePair(n):
+		f.pair(n)
+	case strings.HasSuffix(kind, "List") && manifest.Field(n, "items") != nil:
+		items := manifest.Field(n, "items")
+		for _, item := range items.Content {
+			f.document(item)
+		}
+		if sopsfile.IsEncrypted(n) && slices.ContainsFunc(items.Content, looksLikePair) {
+			f.add(n, "", "one-document", report.Error, "ClusterPairs in an encrypted List: kustomize takes the List apart and loses its sops section, so that ciphertext reaches Stork",
+				"give each ClusterPair a file of its own")
+		}
+	case kind == "Secret" && apiVersion == "v1":
+		f.secret(n)
+	case kubeconfig.IsKubeconfig(n):
+		f.kubeconfig(n)
+	case group == "stork.libopenstorage.org":
+		f.stork(n, kind)
+	case group == "clusterpair.dev":
+		f.config(n, kind)
+	case group == "kustomize.toolkit.fluxcd.io" && kind == "Kustomization":
+		f.flux(n)
+	case group == "argoproj.io":
+		f.argo(n, kind)
+	case group == "kustomize.config.k8s.io" || isKustomization(f.file.Path):
+		f.kustomization(n)
+	case kind == "ConfigMap" && manifest.Text(n, "metadata", "name") == "stork-controller-config":
+		f.noted.adminNamespace = manifest.Text(n, "data", "admin-ns")
+	}
+}
+
+// broken is a document that cannot be read. That of somebody else, such as a
+// template of Helm, is none of our business.
+func (f *fileRun) broken(d manifest.Document, finding report.Finding) {
+	for _, word := range []string{"stork.libopenstorage.org", "ClusterPair", "clusterpair.dev/"} {
+		if bytes.Contains(d.Text, []byte(word)) && (!f.file.Any || bytes.HasPrefix(bytes.TrimSpace(d.Text), []byte("apiVersion"))) {
+			f.findings = append(f.findings, finding)
+			break
+		}
+	}
+	f.text(d)
+}
+
+// config judges a function config of clusterpair.
+func (f *fileRun) config(n *yaml.Node, kind string) {
+	if !slices.Contains([]string{"ClusterPairGenerator", "ClusterPairDecryptor", "ClusterPairValidator"}, kind) {
+		return
+	}
+	f.findings = append(f.findings, schema.Validate("#"+kind, n, f.file.Name, schema.Options{})...)
+	f.policy("#"+kind, n)
+	if kind == "ClusterPairDecryptor" {
+		f.noted.decryptors = append(f.noted.decryptors, path.Dir(f.file.Path))
+	}
+}
+
+func (f *fileRun) policy(definition string, n *yaml.Node) {
+	if f.options.Policy != nil {
+		f.findings = append(f.findings, f.options.Policy(definition, n, f.file.Name)...)
+	}
+}
+
+// Findings are those of all files, and of the files together, sorted. A waived
+// one bears its reason. The Validator is then done.
+func (v *Validator) Findings() []report.Finding {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.dropPatches()
+	v.findings = append(v.findings, v.repo.judge(&v.options)...)
+	v.findings = slices.DeleteFunc(v.findings, func(f report.Finding) bool { return !v.counts(f.Rule) })
+	v.applyWaivers()
+	report.Sort(v.findings)
+	v.findings = slices.CompactFunc(v.findings, func(a, b report.Finding) bool {
+		return a.Rule == b.Rule && a.Position == b.Position && a.Message == b.Message
+	})
+	return v.findings
+}
+
+// dropPatches takes out what is no whole ClusterPair, but changes one that a
+// kustomization takes in.
+func (v *Validator) dropPatches() {
+	patches := make(map[string]bool)
+	for i := range v.repo.kustomizations {
+		for _, file := range v.repo.kustomizations[i].patches {
+			patches[file] = true
+		}
+	}
+	if len(patches) == 0 {
+		return
+	}
+	names := make(map[string]bool)
+	v.repo.pairs = slices.DeleteFunc(v.repo.pairs, func(p pair) bool {
+		if patches[p.path] {
+			names[p.file] = true
+		}
+		return patches[p.path]
+	})
+	v.findings = slices.DeleteFunc(v.findings, func(f report.Finding) bool {
+		return names[f.Position.File] && f.Rule != "plaintext-credential"
+	})
+}
+
+// counts tells whether a rule is asked for.
+func (v *Validator) counts(rule string) bool {
+	if len(v.options.Only) > 0 && !slices.Contains(v.options.Only, rule) {
+		return false
+	}
+	return !slices.Contains(v.options.Skip, rule)
+}
+
+func (o *Options) within() time.Duration { return cmp.Or(o.Within, 30*24*time.Hour) }
