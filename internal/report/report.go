@@ -1,16 +1,16 @@
 // Package report holds what clusterpair has to say about its input: findings.
 //
 // A [Finding] names a rule, a place and a message; a package that checks
-// something returns findings, and a command prints them with [WriteText].
+// something returns findings, and a command prints them with [WriteText], or
+// with [Write] in one of the [Formats] that continuous integration reads.
+// What a rule is about stands in one catalogue, [Rules].
 // Findings never carry a value of a credential: they name the file, the
 // line and the field instead.
 package report
 
 import (
-	"bufio"
 	"cmp"
 	"fmt"
-	"io"
 	"slices"
 	"strings"
 )
@@ -47,14 +47,18 @@ type Position struct {
 	Column int
 }
 
+// String is file:line:column, as far as they are known. A file name with a
+// character that does not print is quoted as Go does, so that a position stays
+// on its line.
 func (p Position) String() string {
+	file := quoteName(p.File)
 	switch {
 	case p.Line == 0:
-		return p.File
+		return file
 	case p.Column == 0:
-		return fmt.Sprintf("%s:%d", p.File, p.Line)
+		return fmt.Sprintf("%s:%d", file, p.Line)
 	default:
-		return fmt.Sprintf("%s:%d:%d", p.File, p.Line, p.Column)
+		return fmt.Sprintf("%s:%d:%d", file, p.Line, p.Column)
 	}
 }
 
@@ -66,6 +70,10 @@ type Finding struct {
 	Severity Severity
 	// Position is where the offending value stands.
 	Position Position
+	// Object is what the field belongs to: namespace/name of a ClusterPair, or
+	// the name of another resource. It may be empty. Together with Rule, file
+	// and Path it makes the finding's fingerprint.
+	Object string
 	// Path is the field, as in spec.config.clusters.west.server; it may be empty.
 	Path string
 	// Message says what is wrong, in lower case and without a value of a credential.
@@ -83,6 +91,11 @@ type Finding struct {
 // String is the finding on one line: path:line:col: severity: message [rule].
 // Where there is no line it names the field.
 func (f Finding) String() string {
+	return f.line(unpainted)
+}
+
+// line is String with the severity and the rule in colours.
+func (f Finding) line(paint painter) string {
 	var b strings.Builder
 	if pos := f.Position.String(); pos != "" {
 		b.WriteString(pos + ": ")
@@ -90,9 +103,9 @@ func (f Finding) String() string {
 	if f.Position.Line == 0 && f.Path != "" {
 		b.WriteString(f.Path + ": ") // the field stands in for the line
 	}
-	fmt.Fprintf(&b, "%s: %s", f.Severity, f.Message)
+	b.WriteString(paint(colorOf(f.Severity), f.Severity.String()) + ": " + f.Message)
 	if f.Rule != "" {
-		fmt.Fprintf(&b, " [%s]", f.Rule)
+		b.WriteString(paint(dim, " ["+f.Rule+"]"))
 	}
 	return b.String()
 }
@@ -100,8 +113,8 @@ func (f Finding) String() string {
 // Error makes a Finding an error, for functions that find one thing wrong and stop.
 func (f Finding) Error() string { return f.String() }
 
-// Sort orders findings by file, line, column, severity, rule and message, so
-// that the same input gives the same list.
+// Sort orders findings by file, line, column, severity, rule, message, object
+// and path, so that the same input gives the same list.
 func Sort(fs []Finding) {
 	slices.SortStableFunc(fs, func(a, b Finding) int {
 		return cmp.Or(
@@ -111,6 +124,8 @@ func Sort(fs []Finding) {
 			cmp.Compare(a.Severity, b.Severity),
 			cmp.Compare(a.Rule, b.Rule),
 			cmp.Compare(a.Message, b.Message),
+			cmp.Compare(a.Object, b.Object),
+			cmp.Compare(a.Path, b.Path),
 		)
 	})
 }
@@ -118,20 +133,6 @@ func Sort(fs []Finding) {
 // HasErrors tells whether any finding is an Error that is not waived.
 func HasErrors(fs []Finding) bool {
 	return slices.ContainsFunc(fs, func(f Finding) bool { return f.Severity == Error && f.Waived == "" })
-}
-
-// WriteText writes the findings one a line, each followed by its hint on an
-// indented line. It sorts fs first.
-func WriteText(w io.Writer, fs []Finding) error {
-	Sort(fs)
-	b := bufio.NewWriter(w)
-	for _, f := range fs {
-		fmt.Fprintln(b, f)
-		if f.Hint != "" {
-			fmt.Fprintf(b, "  hint: %s\n", f.Hint)
-		}
-	}
-	return b.Flush()
 }
 
 // Nearest returns the member of names that a reader most likely meant by

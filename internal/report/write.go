@@ -1,0 +1,283 @@
+package report
+
+import (
+	"bufio"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"iter"
+	"maps"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+)
+
+// Report is all that a run has to say.
+type Report struct {
+	// Findings are what the run has found. Write sorts them.
+	Findings []Finding
+	// Files are the files that were checked, the clean ones included, each
+	// named as in the Position of its findings. A file that only a finding
+	// names counts as well.
+	Files []string
+	// Pairs is the number of ClusterPairs that were checked.
+	Pairs int
+	// Version is that of clusterpair.
+	Version string
+	// Strict makes a Warning fail the run as an Error does.
+	Strict bool
+
+	// Color and Quiet are for text only: Color paints severities and rules,
+	// Quiet leaves out the summary.
+	Color, Quiet bool
+}
+
+// Failed tells whether the findings fail the run.
+func (r *Report) Failed() bool {
+	return slices.ContainsFunc(r.Findings, r.fails)
+}
+
+func (r *Report) fails(f Finding) bool {
+	return f.Severity == Error || r.Strict && f.Severity == Warning
+}
+
+// writers are the formats by name.
+var writers = map[string]func(*bufio.Writer, *Report){
+	"text":   writeText,
+	"json":   writeJSON,
+	"sarif":  writeSARIF,
+	"junit":  writeJUnit,
+	"github": writeGitHub,
+	"gitlab": writeGitLab,
+}
+
+// Formats are the names that [Write] knows, sorted.
+func Formats() []string { return slices.Sorted(maps.Keys(writers)) }
+
+// Write writes r in one of the [Formats], finding by finding. A format that
+// has no room for a character, such as XML for control characters, has it
+// escaped as Go does.
+func Write(w io.Writer, format string, r *Report) error {
+	write, ok := writers[format]
+	if !ok {
+		return fmt.Errorf("unknown format %q: use one of %s", format, strings.Join(Formats(), ", "))
+	}
+	Sort(r.Findings)
+	b := bufio.NewWriter(w)
+	write(b, r)
+	return b.Flush() // tells what any write before it met
+}
+
+// entry is a finding as the writers take it: its texts print on one line each,
+// only the file's name stays as it is.
+type entry struct {
+	Finding
+	fingerprint string
+}
+
+// entries are the sorted findings.
+func (r *Report) entries() iter.Seq[entry] {
+	return func(yield func(entry) bool) {
+		seen := make(map[[sha256.Size]byte]int)
+		for _, f := range r.Findings {
+			e := entry{Finding: f, fingerprint: fingerprint(f, seen)}
+			for _, text := range []*string{&e.Rule, &e.Object, &e.Path, &e.Message, &e.Hint} {
+				*text = printable(*text)
+			}
+			if !yield(e) {
+				return
+			}
+		}
+	}
+}
+
+// fingerprint names a finding in 32 hexadecimal digits that stay the same when
+// its line moves, its message is reworded or other findings come and go: the
+// start of a SHA-256 over rule, file, object and path, followed by the number
+// of findings of which all four are the same and that come before it. So no
+// two findings of one report share a fingerprint.
+func fingerprint(f Finding, seen map[[sha256.Size]byte]int) string {
+	// Quoted, no part can run into the next.
+	identity := fmt.Sprintf("%q %q %q %q", f.Rule, cleanName(f.Position.File), f.Object, f.Path)
+	sum := sha256.Sum256([]byte(identity))
+	n := seen[sum]
+	seen[sum]++
+	if n > 0 {
+		sum = sha256.Sum256(fmt.Appendf(nil, "%s %d", identity, n))
+	}
+	return hex.EncodeToString(sum[:16])
+}
+
+// ruleName is the rule for formats that want a name in any case.
+func (e entry) ruleName() string {
+	if e.Rule == "" {
+		return "clusterpair"
+	}
+	return e.Rule
+}
+
+// withHint is the message for a place that shows one line.
+func (e entry) withHint() string {
+	if e.Hint == "" {
+		return e.Message
+	}
+	return e.Message + " (hint: " + e.Hint + ")"
+}
+
+// lines is the finding as text shows it.
+func (e entry) lines(paint painter) string {
+	line := e.line(paint)
+	if e.Hint != "" {
+		line += "\n  hint: " + e.Hint
+	}
+	return line
+}
+
+// summary counts what a report holds.
+type summary struct {
+	Files    int `json:"files"`
+	Affected int `json:"filesWithFindings"`
+	Pairs    int `json:"clusterPairs"`
+	Errors   int `json:"errors"`
+	Warnings int `json:"warnings"`
+	Infos    int `json:"infos"`
+}
+
+func (r *Report) summary() summary {
+	s := summary{Pairs: r.Pairs}
+	for _, f := range r.Findings {
+		switch f.Severity {
+		case Error:
+			s.Errors++
+		case Warning:
+			s.Warnings++
+		default:
+			s.Infos++
+		}
+	}
+	for file, findings := range r.byFile() {
+		if file == "" {
+			continue
+		}
+		s.Files++
+		if len(findings) > 0 {
+			s.Affected++
+		}
+	}
+	return s
+}
+
+// byFile are the checked files in order, each with its findings, if any. What
+// stands in no file comes first, under an empty name.
+func (r *Report) byFile() iter.Seq2[string, []Finding] {
+	return func(yield func(string, []Finding) bool) {
+		files := slices.Compact(slices.Sorted(slices.Values(r.Files)))
+		rest := r.Findings
+		for len(files) > 0 || len(rest) > 0 {
+			var file string
+			if len(rest) == 0 || len(files) > 0 && files[0] < rest[0].Position.File {
+				file = files[0]
+			} else {
+				file = rest[0].Position.File
+			}
+			if len(files) > 0 && files[0] == file {
+				files = files[1:]
+			}
+			n := 0
+			for n < len(rest) && rest[n].Position.File == file {
+				n++
+			}
+			if !yield(file, rest[:n]) {
+				return
+			}
+			rest = rest[n:]
+		}
+	}
+}
+
+// String is the summary in a line.
+func (s summary) String() string {
+	count := func(n int, one string) string {
+		if n == 1 {
+			return "1 " + one
+		}
+		return strconv.Itoa(n) + " " + one + "s"
+	}
+	var found []string
+	for _, c := range []struct {
+		n   int
+		one string
+	}{{s.Errors, "error"}, {s.Warnings, "warning"}, {s.Infos, "info"}} {
+		if c.n > 0 {
+			found = append(found, count(c.n, c.one))
+		}
+	}
+	pairs := "no ClusterPair"
+	if s.Pairs > 0 {
+		pairs = count(s.Pairs, "ClusterPair")
+	}
+	files := count(s.Files, "file")
+	switch {
+	case len(found) == 0 && s.Files == 0:
+		return "nothing to check: no file"
+	case len(found) == 0:
+		return "all fine: " + pairs + " in " + files
+	case s.Affected > 0 && s.Affected < s.Files:
+		files = strconv.Itoa(s.Affected) + " of " + files
+	}
+	return strings.Join(found, ", ") + " in " + files + "; " + pairs
+}
+
+// cleanName is a file's name as CI systems want it: without ./ and with slashes.
+func cleanName(file string) string {
+	if file == "" {
+		return ""
+	}
+	return filepath.ToSlash(filepath.Clean(file))
+}
+
+// quoteName is a file's name, quoted as Go does where it would not print.
+func quoteName(file string) string {
+	if printable(file) != file {
+		return strconv.Quote(file)
+	}
+	return file
+}
+
+// jsonName is a file's name for JSON, which has no room for other than UTF-8.
+func jsonName(file string) string {
+	if utf8.ValidString(file) {
+		return file
+	}
+	return strconv.Quote(file)
+}
+
+// printable is s with every character that does not print escaped as Go does:
+// a message from somebody's file neither breaks a line nor drives a terminal.
+func printable(s string) string {
+	prints := true
+	for i, c := range s {
+		if !strconv.IsPrint(c) || c == utf8.RuneError && !strings.HasPrefix(s[i:], "\uFFFD") {
+			prints = false
+			break
+		}
+	}
+	if prints {
+		return s
+	}
+	var b strings.Builder
+	for len(s) > 0 {
+		c, size := utf8.DecodeRuneInString(s)
+		if c == '"' || c == '\\' {
+			b.WriteRune(c)
+		} else {
+			quoted := strconv.Quote(s[:size])
+			b.WriteString(quoted[1 : len(quoted)-1])
+		}
+		s = s[size:]
+	}
+	return b.String()
+}
