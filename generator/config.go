@@ -24,6 +24,7 @@ const APIVersion = "clusterpair.dev/v1alpha1"
 const (
 	GeneratorKind = "ClusterPairGenerator"
 	DecryptorKind = "ClusterPairDecryptor"
+	ValidatorKind = "ClusterPairValidator"
 )
 
 // Config is a function config of kind ClusterPairGenerator: which ClusterPairs

@@ -24,10 +24,20 @@ type Environment interface {
 	// Decrypt decrypts the files that match the patterns, with their MAC
 	// verified, and hands on each document with the name of its file.
 	Decrypt(ctx context.Context, patterns []string, each func(file string, doc *yaml.Node) error) error
+	// Validate judges the objects of the stream as v says.
+	Validate(ctx context.Context, v Validation, objects []*yaml.Node) ([]report.Finding, error)
 	// Locate finds the file in which the user wrote a function config, so that
 	// a finding can name a line: kustomize hands on neither. It is nil when
 	// the config cannot be found.
 	Locate(kind, name string) (doc *yaml.Node, file string)
+}
+
+// Validation is what a ClusterPairValidator says about how to judge.
+type Validation struct {
+	StorkVersion   string
+	Within, MaxAge time.Duration // zero: 30 days, and never
+	Plaintext      bool
+	Skip           []string
 }
 
 // Process is the kustomize function: it dispatches on the kind of rl's
@@ -35,7 +45,8 @@ type Environment interface {
 //
 // A ClusterPairGenerator, as generator or as transformer, adds its encrypted
 // pairs and takes away the Secrets that it used. A ClusterPairDecryptor, as
-// generator, gives the plaintext of encrypted pairs. With an error or a finding
+// generator, gives the plaintext of encrypted pairs. A ClusterPairValidator, as
+// transformer, changes nothing. With an error or a finding
 // of severity Error no item is left in rl, so that no plaintext can reach
 // standard output. kustomize shows no results: the caller prints the findings.
 func Process(ctx context.Context, rl *framework.ResourceList, env Environment, now time.Time) ([]report.Finding, error) {
@@ -66,9 +77,11 @@ func process(ctx context.Context, rl *framework.ResourceList, env Environment, n
 		return generate(ctx, rl, doc, h, env, now)
 	case DecryptorKind:
 		return decrypt(ctx, rl, doc, h, env)
+	case ValidatorKind:
+		return validate(ctx, rl, doc, h, env)
 	}
-	hint := fmt.Sprintf("the kinds are %s and %s", GeneratorKind, DecryptorKind)
-	if near := report.Nearest(h.kind, []string{GeneratorKind, DecryptorKind}); near != "" {
+	hint := fmt.Sprintf("the kinds are %s, %s and %s", GeneratorKind, DecryptorKind, ValidatorKind)
+	if near := report.Nearest(h.kind, []string{GeneratorKind, DecryptorKind, ValidatorKind}); near != "" {
 		hint = fmt.Sprintf("did you mean %s?", near)
 	}
 	return []report.Finding{{Rule: "config", Severity: report.Error, Position: report.Position{File: h.kind + "/" + h.name}, Path: "kind",
@@ -158,13 +171,8 @@ func SortResults(rs []Result) {
 }
 
 func decrypt(ctx context.Context, rl *framework.ResourceList, doc *yaml.Node, h header, env Environment) ([]report.Finding, error) {
-	findings := schema.Validate("#"+DecryptorKind, doc, h.kind+"/"+h.name, schema.Options{})
+	findings := checkConfig(doc, h, env)
 	if report.HasErrors(findings) {
-		if own, file := env.Locate(h.kind, h.name); own != nil {
-			if again := schema.Validate("#"+DecryptorKind, own, file, schema.Options{}); len(again) > 0 {
-				findings = again
-			}
-		}
 		return findings, nil
 	}
 	var config struct {
@@ -197,6 +205,58 @@ func decrypt(ctx context.Context, rl *framework.ResourceList, doc *yaml.Node, h 
 	}
 	rl.Items = items
 	return findings, nil
+}
+
+// checkConfig judges a config by its schema, with the lines of the user's own
+// file if that is at hand and says the same.
+func checkConfig(doc *yaml.Node, h header, env Environment) []report.Finding {
+	findings := schema.Validate("#"+h.kind, doc, h.kind+"/"+h.name, schema.Options{})
+	if report.HasErrors(findings) {
+		if own, file := env.Locate(h.kind, h.name); own != nil {
+			if again := schema.Validate("#"+h.kind, own, file, schema.Options{}); len(again) > 0 {
+				return again
+			}
+		}
+	}
+	return findings
+}
+
+// validate judges the stream and leaves it as it is.
+func validate(ctx context.Context, rl *framework.ResourceList, doc *yaml.Node, h header, env Environment) ([]report.Finding, error) {
+	findings := checkConfig(doc, h, env)
+	if report.HasErrors(findings) {
+		return findings, nil
+	}
+	var config struct {
+		Spec struct {
+			StorkVersion string   `yaml:"storkVersion"`
+			Within       string   `yaml:"within"`
+			MaxAge       string   `yaml:"maxAge"`
+			Strict       bool     `yaml:"strict"`
+			Plaintext    bool     `yaml:"plaintext"`
+			Skip         []string `yaml:"skip"`
+		} `yaml:"spec"`
+	}
+	if err := doc.Decode(&config); err != nil {
+		return findings, fmt.Errorf("%s/%s: function config cannot be read although its schema accepts it", h.kind, h.name)
+	}
+	spec := config.Spec
+	v := Validation{StorkVersion: spec.StorkVersion, Plaintext: spec.Plaintext, Skip: spec.Skip}
+	v.Within, _ = ParseDuration(spec.Within) // the schema has judged both
+	v.MaxAge, _ = ParseDuration(spec.MaxAge)
+	objects := make([]*yaml.Node, len(rl.Items))
+	for i, item := range rl.Items {
+		objects[i] = item.YNode()
+	}
+	more, err := env.Validate(ctx, v, objects)
+	for i := range more {
+		if f := &more[i]; f.Waived != "" {
+			f.Severity = report.Info
+		} else if spec.Strict && f.Severity == report.Warning {
+			f.Severity = report.Error
+		}
+	}
+	return append(findings, more...), err
 }
 
 // results are the findings in the form of the function specification. Only

@@ -64,22 +64,34 @@ func Validate(def string, doc *yaml.Node, file string, o Options) []report.Findi
 // pairs storage as soon as there is any option; from 23.11 storkctl, and from
 // 24.2 failover, take a pair with any option for an asynchronous one.
 func modeSuffix(storkVersion string) string {
-	parts := strings.Split(strings.TrimPrefix(storkVersion, "v"), ".")
-	if len(parts) < 2 {
+	major, minor, ok := release(storkVersion)
+	switch {
+	case !ok:
 		return ""
+	case major < 2 || major == 2 && minor < 9 || major > 23 || major == 23 && minor >= 11:
+		return "WithoutMode"
+	default:
+		return "WithMode"
+	}
+}
+
+// IsStorkVersion tells whether s is a release of Stork as Options want it.
+func IsStorkVersion(s string) bool {
+	_, _, ok := release(s)
+	return ok
+}
+
+func release(s string) (major, minor int, ok bool) {
+	parts := strings.Split(strings.TrimPrefix(s, "v"), ".")
+	if len(parts) < 2 {
+		return 0, 0, false
 	}
 	major, err := strconv.Atoi(parts[0])
 	if err != nil {
-		return ""
+		return 0, 0, false
 	}
-	minor, err := strconv.Atoi(parts[1])
-	if err != nil {
-		return ""
-	}
-	if major < 2 || major == 2 && minor < 9 || major > 23 || major == 23 && minor >= 11 {
-		return "WithoutMode"
-	}
-	return "WithMode"
+	minor, err = strconv.Atoi(parts[1])
+	return major, minor, err == nil
 }
 
 // walk is one document on its way along a plan.

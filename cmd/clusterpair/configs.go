@@ -30,7 +30,9 @@ func openConfigs(path string) ([]foundConfig, error) {
 	} else {
 		configs, err = configsAt(path)
 	}
-	configs = slices.DeleteFunc(configs, func(c foundConfig) bool { return c.kind == generator.DecryptorKind })
+	configs = slices.DeleteFunc(configs, func(c foundConfig) bool {
+		return c.kind == generator.DecryptorKind || c.kind == generator.ValidatorKind
+	})
 	if err == nil && len(configs) == 0 {
 		err = errNoConfig(path)
 	}

@@ -14,6 +14,7 @@ import (
 	"clusterpair.dev/internal/manifest"
 	"clusterpair.dev/internal/report"
 	"clusterpair.dev/internal/sopsfile"
+	"clusterpair.dev/internal/validate"
 )
 
 // runFunction is the kustomize function. kustomize runs it in the directory of
@@ -98,6 +99,18 @@ func (e *environment) Decrypt(ctx context.Context, patterns []string, each func(
 		}
 	}
 	return nil
+}
+
+// Validate implements [generator.Environment].
+func (e *environment) Validate(ctx context.Context, o generator.Validation, objects []*yaml.Node) ([]report.Finding, error) {
+	v := validate.New(validate.Options{StorkVersion: o.StorkVersion, Within: o.Within, MaxAge: o.MaxAge,
+		Plaintext: o.Plaintext, Skip: o.Skip, Partial: true, Now: time.Now()})
+	for _, object := range objects {
+		if err := v.Object(ctx, "", object); err != nil {
+			return nil, err
+		}
+	}
+	return v.Findings(), nil
 }
 
 // Locate implements [generator.Environment].

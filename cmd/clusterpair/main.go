@@ -100,6 +100,7 @@ standard input and writes one to standard output.`,
 	cmd.AddCommand(
 		newGenerateCommand(),
 		newBuildCommand(),
+		newValidateCommand(),
 		newEncryptCommand(),
 		newDecryptCommand(),
 		newVersionCommand(),

@@ -14,6 +14,9 @@ import (
 	"testing"
 
 	"go.yaml.in/yaml/v3"
+
+	"clusterpair.dev/internal/manifest"
+	"clusterpair.dev/internal/report"
 )
 
 // planted is what no output may hold, in any spelling of it.
@@ -282,4 +285,113 @@ func decoded(t *testing.T, document []byte) any {
 		t.Fatal(err)
 	}
 	return v
+}
+
+// TestNoSecretInFindings plants the value into every field below spec.config
+// and into every credential of the pairs that storkctl made and of those that
+// break a rule, and validates them in every format: in clear, and decrypted.
+func TestNoSecretInFindings(t *testing.T) {
+	var paths []string
+	for _, pattern := range []string{"../../fixtures/storkctl/*/out.yaml", "../../fixtures/invalid/*.yaml", "../../fixtures/secrets/*.yaml"} {
+		matches, err := filepath.Glob(pattern)
+		if err != nil {
+			t.Fatal(err)
+		}
+		paths = append(paths, matches...)
+	}
+	key, err := filepath.Abs("../../fixtures/keys/demo.agekey")
+	if err != nil {
+		t.Fatal(err)
+	}
+	runs := 0
+	for _, path := range paths {
+		fixture, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		docs, err := manifest.Values(fixture, path)
+		if err != nil {
+			continue
+		}
+		t.Run(strings.TrimPrefix(filepath.ToSlash(path), "../../fixtures/"), func(t *testing.T) {
+			t.Chdir(t.TempDir())
+			t.Setenv("SOPS_AGE_KEY_FILE", key)
+			for shape, value := range shapes {
+				for i, doc := range docs {
+					for field, leaf := range hidden(doc) {
+						before := *leaf
+						*leaf = yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: value}
+						var file bytes.Buffer
+						encoder := yaml.NewEncoder(&file)
+						for _, doc := range docs {
+							if err := encoder.Encode(doc); err != nil {
+								t.Fatal(err)
+							}
+						}
+						*leaf = before
+						runs++
+						formats := []string{"text"}
+						if shape == "as it is" || shape == "with a NUL" { // formats escape differently
+							formats = report.Formats()
+						}
+						checkFindings(t, fmt.Sprintf("document %d, %s, %s", i, field, shape), file.Bytes(), formats)
+					}
+				}
+			}
+		})
+	}
+	if runs < 2000 {
+		t.Errorf("only %d runs: nothing was planted", runs)
+	}
+}
+
+// hidden are the values of a document that no output may quote: what is below
+// spec.config but names, and credentials elsewhere; whole sections, too.
+func hidden(doc *yaml.Node) map[string]*yaml.Node {
+	found := credentials(doc, "")
+	config := manifest.Field(doc, "spec", "config")
+	var collect func(n *yaml.Node, path string)
+	collect = func(n *yaml.Node, path string) {
+		for i := 1; i < len(n.Content) && n.Kind == yaml.MappingNode; i += 2 {
+			key, value := n.Content[i-1].Value, n.Content[i]
+			if slices.Contains([]string{"current-context", "cluster", "user", "server", "namespace"}, key) {
+				continue // findings name them
+			}
+			found[path+"."+key] = value
+			collect(value, path+"."+key)
+		}
+	}
+	if config != nil {
+		found["spec.config"] = config
+		collect(config, "spec.config")
+	}
+	if token := manifest.Field(doc, "spec", "options", "token"); token != nil {
+		found["spec.options.token"] = token
+	}
+	return found
+}
+
+func checkFindings(t *testing.T, what string, file []byte, formats []string) {
+	t.Helper()
+	if err := os.WriteFile("pair.yaml", file, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_ = os.Remove("encrypted.yaml")
+	var sealed, ignored bytes.Buffer
+	runIn(t, []string{"encrypt", "--age", "age1ewtp8a75g2slh7hsvjcel5fxt60dzwlgwj5985qrcsqnt55cg95qvl0efs", "pair.yaml"}, "", &sealed, &ignored)
+	if err := os.WriteFile("encrypted.yaml", sealed.Bytes(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, format := range formats {
+		for _, args := range [][]string{{"pair.yaml"}, {"--decrypt", "--strict", "encrypted.yaml"}} {
+			args = append([]string{"validate", "-o", format}, args...)
+			var stdout, stderr bytes.Buffer
+			runIn(t, args, "", &stdout, &stderr)
+			for stream, output := range map[string][]byte{"standard output": stdout.Bytes(), "standard error": stderr.Bytes()} {
+				if at := leak(output); at != "" {
+					t.Fatalf("%s: clusterpair %s: %s holds the value: %s", what, strings.Join(args, " "), stream, at)
+				}
+			}
+		}
+	}
 }

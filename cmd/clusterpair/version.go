@@ -31,3 +31,10 @@ func newVersionCommand() *cobra.Command {
 	}
 }
 
+// version is that of clusterpair itself.
+func version() string {
+	if info, ok := debug.ReadBuildInfo(); ok {
+		return info.Main.Version
+	}
+	return "(devel)"
+}

@@ -18,6 +18,7 @@ type jsonFinding struct {
 	Object      string `json:"object"`
 	Message     string `json:"message"`
 	Hint        string `json:"hint"`
+	Waived      string `json:"waived"`      // why the finding does not count; empty if it does
 	Fingerprint string `json:"fingerprint"` // unique in a report, and stable when lines move
 }
 
@@ -32,7 +33,7 @@ func writeJSON(w *bufio.Writer, r *Report) {
 		list.add(jsonFinding{
 			Rule: e.Rule, Severity: e.Severity.String(),
 			File: jsonName(e.Position.File), Line: e.Position.Line, Column: e.Position.Column,
-			Path: e.Path, Object: e.Object, Message: e.Message, Hint: e.Hint, Fingerprint: e.fingerprint,
+			Path: e.Path, Object: e.Object, Message: e.Message, Hint: e.Hint, Waived: e.Waived, Fingerprint: e.fingerprint,
 		})
 	}
 	list.end()

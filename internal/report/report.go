@@ -80,9 +80,6 @@ type Finding struct {
 	Message string
 	// Hint is what to do or type next; it may be empty.
 	Hint string
-	// Object is what the finding is about, as in "ClusterPair fleet/west"; it
-	// may be empty.
-	Object string
 	// Waived is the reason for which the finding does not count; empty if it
 	// does.
 	Waived string

@@ -27,14 +27,19 @@ type (
 	sarifTags struct {
 		Tags []string `json:"tags"`
 	}
+	sarifSuppression struct {
+		Kind          string `json:"kind"`
+		Justification string `json:"justification"`
+	}
 	sarifResult struct {
-		RuleID       string            `json:"ruleId"`
-		RuleIndex    int               `json:"ruleIndex"`
-		Level        string            `json:"level"`
-		Message      sarifText         `json:"message"`
-		Locations    []sarifLocation   `json:"locations"`
-		Fingerprints map[string]string `json:"partialFingerprints"`
-		Properties   *sarifObject      `json:"properties,omitempty"`
+		RuleID       string             `json:"ruleId"`
+		RuleIndex    int                `json:"ruleIndex"`
+		Level        string             `json:"level"`
+		Message      sarifText          `json:"message"`
+		Locations    []sarifLocation    `json:"locations"`
+		Fingerprints map[string]string  `json:"partialFingerprints"`
+		Suppressions []sarifSuppression `json:"suppressions,omitempty"`
+		Properties   *sarifObject       `json:"properties,omitempty"`
 	}
 	sarifObject struct {
 		Object string `json:"object"`
@@ -134,6 +139,9 @@ func sarifResultOf(e entry, ruleIndex int) sarifResult {
 		// GitHub reads only primaryLocationLineHash, which its upload action
 		// derives from the text of the line, and warns about any other value.
 		Fingerprints: map[string]string{"clusterpair/v1": e.fingerprint},
+	}
+	if e.Waived != "" {
+		result.Suppressions = []sarifSuppression{{Kind: "inSource", Justification: e.Waived}}
 	}
 	location := sarifLocation{Physical: sarifPhysical{Artifact: sarifArtifact{URI: sarifURI(e.Position.File)}}}
 	if e.Position.Line > 0 {

@@ -33,6 +33,8 @@ type Report struct {
 	// Color and Quiet are for text only: Color paints severities and rules,
 	// Quiet leaves out the summary.
 	Color, Quiet bool
+
+	waived int // findings that were taken out
 }
 
 // Failed tells whether the findings fail the run.
@@ -41,7 +43,7 @@ func (r *Report) Failed() bool {
 }
 
 func (r *Report) fails(f Finding) bool {
-	return f.Severity == Error || r.Strict && f.Severity == Warning
+	return f.Waived == "" && (f.Severity == Error || r.Strict && f.Severity == Warning)
 }
 
 // writers are the formats by name.
@@ -66,6 +68,13 @@ func Write(w io.Writer, format string, r *Report) error {
 		return fmt.Errorf("unknown format %q: use one of %s", format, strings.Join(Formats(), ", "))
 	}
 	Sort(r.Findings)
+	if format != "json" && format != "sarif" { // which have a place for what is waived
+		counted := *r
+		counted.waived = len(r.Findings)
+		counted.Findings = slices.DeleteFunc(slices.Clone(r.Findings), func(f Finding) bool { return f.Waived != "" })
+		counted.waived -= len(counted.Findings)
+		r = &counted
+	}
 	b := bufio.NewWriter(w)
 	write(b, r)
 	return b.Flush() // tells what any write before it met
@@ -84,7 +93,7 @@ func (r *Report) entries() iter.Seq[entry] {
 		seen := make(map[[sha256.Size]byte]int)
 		for _, f := range r.Findings {
 			e := entry{Finding: f, fingerprint: fingerprint(f, seen)}
-			for _, text := range []*string{&e.Rule, &e.Object, &e.Path, &e.Message, &e.Hint} {
+			for _, text := range []*string{&e.Rule, &e.Object, &e.Path, &e.Message, &e.Hint, &e.Waived} {
 				*text = printable(*text)
 			}
 			if !yield(e) {
@@ -144,11 +153,16 @@ type summary struct {
 	Errors   int `json:"errors"`
 	Warnings int `json:"warnings"`
 	Infos    int `json:"infos"`
+	Waived   int `json:"waived"`
 }
 
 func (r *Report) summary() summary {
-	s := summary{Pairs: r.Pairs}
+	s := summary{Pairs: r.Pairs, Waived: r.waived}
 	for _, f := range r.Findings {
+		if f.Waived != "" {
+			s.Waived++
+			continue
+		}
 		switch f.Severity {
 		case Error:
 			s.Errors++
@@ -163,7 +177,7 @@ func (r *Report) summary() summary {
 			continue
 		}
 		s.Files++
-		if len(findings) > 0 {
+		if slices.ContainsFunc(findings, func(f Finding) bool { return f.Waived == "" }) {
 			s.Affected++
 		}
 	}
@@ -220,15 +234,19 @@ func (s summary) String() string {
 		pairs = count(s.Pairs, "ClusterPair")
 	}
 	files := count(s.Files, "file")
+	waived := ""
+	if s.Waived > 0 {
+		waived = fmt.Sprintf("; %d waived", s.Waived)
+	}
 	switch {
 	case len(found) == 0 && s.Files == 0:
 		return "nothing to check: no file"
 	case len(found) == 0:
-		return "all fine: " + pairs + " in " + files
+		return "all fine: " + pairs + " in " + files + waived
 	case s.Affected > 0 && s.Affected < s.Files:
 		files = strconv.Itoa(s.Affected) + " of " + files
 	}
-	return strings.Join(found, ", ") + " in " + files + "; " + pairs
+	return strings.Join(found, ", ") + " in " + files + "; " + pairs + waived
 }
 
 // cleanName is a file's name as CI systems want it: without ./ and with slashes.

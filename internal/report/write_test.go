@@ -46,6 +46,7 @@ func sample() *report.Report {
 			{Rule: "yaml", Severity: report.Error, Position: at("latin\xe9.yaml", 1, 1), Message: "not UTF-8"},
 			{Rule: "reverse-missing", Severity: report.Warning, Position: at("ClusterPair/prod/north", 0, 0), Object: "prod/north", Path: "metadata.name", Message: "no counterpart"},
 			{Rule: "our-own", Severity: report.Warning, Position: at("/srv/absolute.yaml", 2, 3), Message: "a rule of the organisation"},
+			{Rule: "tls-skipped", Severity: report.Error, Position: at("pairs/west.yaml", 12, 9), Object: "prod/west", Path: "spec.config.clusters.west", Message: "not verified", Waived: "lab <only>"},
 			{Severity: report.Error, Message: "nowhere and without a rule"},
 		},
 	}

@@ -81,7 +81,7 @@ func (f *fileRun) pair(n *yaml.Node) {
 	f.allowed(first, annotations)
 	if p.namespace != "" && p.name != "" {
 		for i := first; i < len(f.findings); i++ {
-			f.findings[i].Object = "ClusterPair " + p.namespace + "/" + p.name
+			f.findings[i].Object = p.namespace + "/" + p.name
 		}
 	}
 	f.noted.pairs = append(f.noted.pairs, p)

@@ -202,7 +202,7 @@ func (j *judgement) add(at report.Position, object, rule, message, hint string) 
 }
 
 func (j *judgement) pair(p *pair, rule, message, hint string) {
-	j.add(p.at, "ClusterPair "+p.id(), rule, message, hint)
+	j.add(p.at, p.id(), rule, message, hint)
 }
 
 func comparePositions(a, b report.Position) int {

@@ -88,7 +88,7 @@ type Validator struct {
 	findings []report.Finding
 	waivers  map[string][]waiver // by file
 	repo     repository
-	files    int
+	files    []string
 }
 
 // New returns a Validator for one run.
@@ -96,9 +96,9 @@ func New(o Options) *Validator {
 	return &Validator{options: o, waivers: make(map[string][]waiver)}
 }
 
-// Counts are how many files were looked into, and how many ClusterPairs they
-// hold.
-func (v *Validator) Counts() (files, pairs int) {
+// Checked are the names of the files that there was something to judge in, and
+// the number of ClusterPairs in them.
+func (v *Validator) Checked() (files []string, pairs int) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	return v.files, len(v.repo.pairs)
@@ -222,7 +222,7 @@ func (f *fileRun) finish() error {
 	v := f.Validator
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	v.files++
+	v.files = append(v.files, f.file.Name)
 	v.findings = append(v.findings, f.findings...)
 	v.repo.merge(f.noted)
 	if len(waivers) > 0 {
