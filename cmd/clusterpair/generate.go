@@ -3,13 +3,11 @@ package main
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
-	"regexp"
 	"runtime"
 	"runtime/debug"
 	"slices"
@@ -18,11 +16,9 @@ import (
 
 	"github.com/rogpeppe/go-internal/diff"
 	"github.com/spf13/cobra"
-	"go.yaml.in/yaml/v3"
 	"golang.org/x/term"
 
 	"clusterpair.dev/generator"
-	"clusterpair.dev/internal/manifest"
 	"clusterpair.dev/internal/report"
 	"clusterpair.dev/internal/sopsfile"
 )
@@ -283,11 +279,6 @@ func (d *diffPrinter) add(path string, before, after []byte) {
 	if bytes.Equal(before, after) {
 		return
 	}
-	if docs, err := manifest.Values(before, path); err != nil || slices.ContainsFunc(docs, func(doc *yaml.Node) bool {
-		return findLeaf(secretParts(doc), false, "") != ""
-	}) {
-		before = []byte("(a file with values in clear, which are not shown)\n")
-	}
 	text := diff.Diff("a/"+path, mask(before), "b/"+path, mask(after))
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -309,25 +300,6 @@ func (d *diffPrinter) print() error {
 		}
 	}
 	return nil
-}
-
-var (
-	ciphertext = regexp.MustCompile(`ENC\[AES256_GCM,data:([^,]*),[^]]*\]`)
-	keyWrap    = regexp.MustCompile(`(?s)-----BEGIN (AGE ENCRYPTED FILE|PGP MESSAGE)-----(.*?)-----END`)
-)
-
-// mask replaces ciphertexts by a mark that differs when they do.
-func mask(document []byte) []byte {
-	fingerprint := func(b []byte) string {
-		sum := sha256.Sum256(b)
-		return fmt.Sprintf("%x", sum[:4])
-	}
-	document = keyWrap.ReplaceAllFunc(document, func(b []byte) []byte {
-		return []byte("(wrapped data key " + fingerprint(b) + ") -----END")
-	})
-	return ciphertext.ReplaceAllFunc(document, func(b []byte) []byte {
-		return []byte("(encrypted " + fingerprint(b) + ")")
-	})
 }
 
 // progress shows on a terminal how far a long run is.

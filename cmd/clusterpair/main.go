@@ -103,6 +103,7 @@ standard input and writes one to standard output.`,
 		newValidateCommand(),
 		newEncryptCommand(),
 		newDecryptCommand(),
+		newTextconvCommand(),
 		newVersionCommand(),
 	)
 	return cmd

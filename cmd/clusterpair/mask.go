@@ -1,0 +1,514 @@
+package main
+
+import (
+	"bytes"
+	"cmp"
+	"crypto/sha256"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"regexp"
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"go.yaml.in/yaml/v3"
+
+	"clusterpair.dev/generator"
+	"clusterpair.dev/internal/kubeconfig"
+)
+
+// mask is a text as it may be shown: each ciphertext, wrapped data key and
+// credential in clear gives way to a mark of one line, which changes when the
+// value does. The rest stays as it is, comments and layout included. A text
+// that is neither SOPS nor YAML with a credential comes back byte for byte.
+//
+// A text that cannot be understood for certain, but might hold a credential,
+// shows little more than its keys.
+func mask(text []byte) []byte {
+	if bytes.IndexByte(text, 0) >= 0 {
+		return fmt.Appendf(nil, "<no text, %d bytes, %s>\n", len(text), fingerprint(text))
+	}
+	masked := maskSealed(text)
+	if clear, ok := maskClear(masked); ok {
+		masked = maskComments(clear)
+	} else if !isLikeYAML(masked) {
+		masked = text
+	} else if suspicious.Match(masked) {
+		masked = maskLines(masked)
+	}
+	return spelled.ReplaceAllFunc(masked, func(value []byte) []byte {
+		return []byte(clearMark("", string(value)))
+	})
+}
+
+// fingerprint tells values apart. Of a value that could be guessed none is
+// shown: whoever guesses it could tell by the fingerprint.
+func fingerprint(value []byte) string {
+	sum := sha256.Sum256(value)
+	return fmt.Sprintf("%x", sum[:4])
+}
+
+var (
+	ciphertext = regexp.MustCompile(`ENC\[AES256_GCM,data:([^,\]\s]*),iv:[^,\]\s]*,tag:[^,\]\s]*,type:([a-z]*)\]`)
+	keyWrap    = regexp.MustCompile(`(?:\|[-+]?\r?\n\s*)?-----BEGIN (?:AGE ENCRYPTED FILE|PGP MESSAGE)-----[^<]*?-----END (?:AGE ENCRYPTED FILE|PGP MESSAGE)-----`)
+	layout     = regexp.MustCompile(`\\n|\s+`)
+)
+
+// maskSealed masks what SOPS has encrypted, wherever it stands. How long a
+// value is the ciphertext tells everybody.
+func maskSealed(text []byte) []byte {
+	text = keyWrap.ReplaceAllFunc(text, func(wrapped []byte) []byte {
+		_, armour, _ := bytes.Cut(wrapped, []byte("-----BEGIN"))
+		return []byte("<wrapped data key " + fingerprint(layout.ReplaceAll(armour, nil)) + ">")
+	})
+	return ciphertext.ReplaceAllFunc(text, func(sealed []byte) []byte {
+		m := ciphertext.FindSubmatch(sealed)
+		size := ""
+		if data, err := base64.StdEncoding.DecodeString(string(m[1])); err == nil {
+			size = fmt.Sprintf("%d bytes, ", len(data))
+		}
+		return fmt.Appendf(nil, "<encrypted %s, %s%s>", m[2], size, fingerprint(sealed))
+	})
+}
+
+// aMark is what stands in place of a value. The marks of values that could stand
+// in a flow collection without quotes hold no comma.
+var aMark = regexp.MustCompile(`^<(encrypted|wrapped data key|in clear)\b[^<>]*>$`)
+
+// clearMark is the mark of a value in clear.
+func clearMark(key, value string) string {
+	if unguessable(key, value) {
+		return "<in clear " + fingerprint([]byte(value)) + ">"
+	}
+	return "<in clear>"
+}
+
+var (
+	keyMaterial = regexp.MustCompile(`PRIVATE KEY-----[\sA-Za-z0-9+/=]{64}|(?:client-key-data|keyData)"?\s*:\s*"?[A-Za-z0-9+/]{100}|` + jwt)
+	longWord    = regexp.MustCompile(`^\s*[A-Za-z0-9+/_.=~-]{32,}\s*$`)
+	certificate = regexp.MustCompile(`^\s*(?:-----BEGIN CERTIFICATE-----[\sA-Za-z0-9+/=]+-----END CERTIFICATE-----\s*)+$`)
+)
+
+// unguessable tells whether a value holds a private key or a long token, and so
+// at least the 128 bits that nobody tries out, or is nothing but certificates.
+func unguessable(key, value string) bool {
+	if decoded, err := base64.StdEncoding.DecodeString(value); err == nil && utf8.Valid(decoded) {
+		value = string(decoded)
+	}
+	return keyMaterial.MatchString(value) || certificate.MatchString(value) ||
+		longWord.MatchString(value) && !strings.Contains(strings.ToLower(key), "pass")
+}
+
+// maskClear masks the credentials in clear of YAML or JSON. It vouches for the
+// result: read again, it differs from the text in the masked values alone.
+func maskClear(text []byte) ([]byte, bool) {
+	docs, err := decodeAll(text)
+	if err != nil {
+		return nil, false
+	}
+	found := clearValues{marks: make(map[*yaml.Node]string), seen: make(map[visit]bool)}
+	for _, doc := range docs {
+		found.visit(doc, "", "", byName)
+	}
+	if len(found.marks) == 0 {
+		return text, true
+	}
+	masked, ok := replaceScalars(text, found.marks)
+	if !ok {
+		return nil, false
+	}
+	again, err := decodeAll(masked)
+	if err != nil || len(again) != len(docs) {
+		return nil, false
+	}
+	var before, after []string
+	for i := range docs {
+		if !sameBut(docs[i], again[i], found.marks) {
+			return nil, false
+		}
+		before, after = comments(docs[i], before), comments(again[i], after)
+	}
+	// A remainder of a value could have become a comment.
+	slices.Sort(before)
+	slices.Sort(after)
+	return masked, slices.Equal(before, after)
+}
+
+func decodeAll(text []byte) ([]*yaml.Node, error) {
+	var docs []*yaml.Node
+	for decoder := yaml.NewDecoder(bytes.NewReader(text)); ; {
+		var doc yaml.Node
+		if err := decoder.Decode(&doc); errors.Is(err, io.EOF) {
+			return docs, nil
+		} else if err != nil {
+			return nil, err
+		}
+		docs = append(docs, &doc)
+	}
+}
+
+// clearValues collects the scalars that are to be masked.
+type clearValues struct {
+	marks map[*yaml.Node]string
+	seen  map[visit]bool // aliases can repeat a value any number of times
+}
+
+type visit struct {
+	node *yaml.Node
+	key  string
+	how  scrutiny
+}
+
+// scrutiny is what is taken for a credential.
+type scrutiny int
+
+const (
+	byName     scrutiny = iota // what is named or spelled like one
+	kubeFields                 // all but the known fields of kubeconfigs and ClusterPairs
+	everything
+)
+
+// visit looks at a value and those below it. key is the one that it stands
+// under, in a list that of the list; parent the one above.
+func (c *clearValues) visit(n *yaml.Node, parent, key string, how scrutiny) {
+	if v := (visit{n, key, how}); c.seen[v] {
+		return
+	} else {
+		c.seen[v] = true
+	}
+	switch n.Kind {
+	case yaml.AliasNode:
+		c.visit(n.Alias, parent, key, how)
+	case yaml.ScalarNode:
+		c.scalar(n, parent, key, how)
+	case yaml.DocumentNode, yaml.SequenceNode:
+		for _, element := range n.Content {
+			c.visit(element, parent, key, how)
+		}
+	case yaml.MappingNode:
+		if how == byName && kubeconfig.IsKubeconfig(n) {
+			how = kubeFields
+		}
+		kind := scalar(n, "kind")
+		for i := 0; i+1 < len(n.Content); i += 2 {
+			name, below := n.Content[i].Value, how
+			switch {
+			case kind == "Secret" && (name == "data" || name == "stringData"):
+				below = everything
+			case kind == generator.ClusterPairKind && name == "spec":
+				below = kubeFields
+			case name == "platformOptions" && how == kubeFields:
+				below = byName
+			}
+			c.key(n.Content[i], how)
+			c.visit(n.Content[i+1], key, name, below)
+		}
+	}
+}
+
+func (c *clearValues) scalar(n *yaml.Node, parent, key string, how scrutiny) {
+	if strings.TrimSpace(n.Value) == "" || n.Tag == "!!null" || aMark.MatchString(n.Value) {
+		return
+	}
+	switch {
+	case key == "enc" && !strings.HasPrefix(n.Value, "<"): // by a key service
+		c.marks[n] = "<wrapped data key " + fingerprint([]byte(n.Value)) + ">"
+	case how == everything,
+		how == kubeFields && !kubeField[key],
+		how == byName && credentialName.MatchString(key) && n.Tag != "!!bool",
+		key == "kubectl.kubernetes.io/last-applied-configuration",
+		holdsCredential(n.Value):
+		c.marks[n] = clearMark(key, n.Value)
+	}
+}
+
+// key masks a key that is a value in truth, as in {token:abc}.
+func (c *clearValues) key(n *yaml.Node, how scrutiny) {
+	name, _, colon := strings.Cut(n.Value, ":")
+	if n.Kind != yaml.ScalarNode || holdsCredential(n.Value) || colon && credentialName.MatchString(name) || how == everything && !secretKey.MatchString(n.Value) {
+		c.visit(n, "", "", everything)
+	}
+}
+
+// kubeField are the fields in which a kubeconfig, ClusterPair or exec plugin
+// has no credential. Of them exec's args and env are none.
+var kubeField = func() map[string]bool {
+	fields := make(map[string]bool)
+	for name := range strings.FieldsSeq(`apiVersion kind name namespace cluster user current-context server proxy-url tls-server-name
+		insecure-skip-tls-verify disable-compression LocationOfOrigin mode ip port backuplocation command interactiveMode InteractiveMode
+		provideClusterInfo installHint as as-uid as-groups act-as act-as-uid act-as-groups certificate-authority client-certificate
+		client-key tokenFile colors`) {
+		fields[name] = true
+	}
+	return fields
+}()
+
+const jwt = `\beyJ[A-Za-z0-9_-]{6,}\.[A-Za-z0-9_-]{6,}\.[A-Za-z0-9_-]*`
+
+var (
+	secretKey      = regexp.MustCompile(`^[-._a-zA-Z0-9]+$`)
+	credentialName = regexp.MustCompile(`(?i)^(.*[-_.])?((access|auth|bearer|id|refresh)?[-_]?token|password|passwd|passphrase|client-key-data|key-?data|(private|api)[-_]?key|(client|consumer)[-_]?secret|secret[-_]?access[-_]?key)$`)
+	spelled        = regexp.MustCompile(`-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----(?s:.*?)(?:-----END [A-Z0-9 ]*PRIVATE KEY-----|\z)|AGE-SECRET-KEY-1[A-Z0-9]+|` + jwt)
+	// spelledIn are the spellings of which more than the match is secret.
+	spelledIn = regexp.MustCompile(`://[^/\s@:]*:[^/\s@]+@|--?(?:token|password)[= ]\S|(?:client-key-data|client-certificate-data)"?\s*:|(?s:contexts"?\s*:.*users"?\s*:|users"?\s*:.*contexts"?\s*:)`)
+)
+
+// holdsCredential tells whether a value is, or has in it, a private key, a
+// token, a URL with a password or a whole kubeconfig, in base64 or not.
+func holdsCredential(value string) bool {
+	if spelled.MatchString(value) || spelledIn.MatchString(value) {
+		return true
+	}
+	decoded, err := base64.StdEncoding.DecodeString(strings.TrimSpace(value))
+	return err == nil && (spelled.Match(decoded) || spelledIn.Match(decoded))
+}
+
+// commented is a line like "# token: abc".
+var commented = regexp.MustCompile(`(?m)^(\s*#[#\s-]*([-\w.]+)\s*[:=]\s*)(\S.*)$`)
+
+// maskComments masks what was a credential before somebody commented it out.
+func maskComments(text []byte) []byte {
+	return commented.ReplaceAllFunc(text, func(line []byte) []byte {
+		m := commented.FindSubmatch(line)
+		if !credentialName.Match(m[2]) || aMark.Match(m[3]) {
+			return line
+		}
+		return append(slices.Clip(m[1]), clearMark(string(m[2]), string(m[3]))...)
+	})
+}
+
+// replaceScalars writes marks over the scalars of a text.
+func replaceScalars(text []byte, marks map[*yaml.Node]string) ([]byte, bool) {
+	var lines []int // where each begins
+	for at := 0; at < len(text); at++ {
+		lines = append(lines, at)
+		next := bytes.IndexByte(text[at:], '\n')
+		if next < 0 {
+			break
+		}
+		at += next
+	}
+	type span struct {
+		start, end int
+		mark       string
+	}
+	spans := make([]span, 0, len(marks))
+	for n, mark := range marks {
+		if n.Line < 1 || n.Line > len(lines) {
+			return nil, false
+		}
+		start := lines[n.Line-1]
+		for range n.Column - 1 {
+			_, size := utf8.DecodeRune(text[start:])
+			start += size
+		}
+		start, end := scalarSpan(text, start, n)
+		if end <= start {
+			return nil, false
+		}
+		if n.Style&(yaml.DoubleQuotedStyle|yaml.SingleQuotedStyle) != 0 {
+			mark = string(text[start]) + mark + string(text[start])
+		}
+		spans = append(spans, span{start, end, mark})
+	}
+	slices.SortFunc(spans, func(a, b span) int { return cmp.Compare(a.start, b.start) })
+	var out bytes.Buffer
+	at := 0
+	for _, s := range spans {
+		if s.start < at {
+			return nil, false
+		}
+		out.Write(text[at:s.start])
+		out.WriteString(s.mark)
+		at = s.end
+	}
+	out.Write(text[at:])
+	return out.Bytes(), true
+}
+
+// scalarSpan is where the value of a scalar stands that begins at start, maybe
+// with a tag or an anchor. It is empty if that cannot be told.
+func scalarSpan(text []byte, start int, n *yaml.Node) (int, int) {
+	for start < len(text) && (text[start] == '&' || text[start] == '!') {
+		for start < len(text) && strings.IndexByte(" \t\r\n", text[start]) < 0 {
+			start++
+		}
+		for start < len(text) && strings.IndexByte(" \t\r\n", text[start]) >= 0 {
+			start++
+		}
+	}
+	if start >= len(text) {
+		return 0, 0
+	}
+	end := start + 1
+	switch {
+	case n.Style&yaml.DoubleQuotedStyle != 0:
+		for ; end < len(text) && text[end] != '"'; end++ {
+			if text[end] == '\\' {
+				end++
+			}
+		}
+		return start, end + 1
+	case n.Style&yaml.SingleQuotedStyle != 0:
+		for ; end < len(text); end++ {
+			if text[end] == '\'' {
+				if end++; end == len(text) || text[end] != '\'' {
+					break
+				}
+			}
+		}
+		return start, end
+	case n.Style&(yaml.LiteralStyle|yaml.FoldedStyle) != 0:
+		return start, blockEnd(text, start)
+	}
+	// Of a plain scalar over several lines, white space is folded.
+	end = start
+	for i := 0; i < len(n.Value); i++ {
+		if space := strings.IndexByte(" \n", n.Value[i]) >= 0; space {
+			if end == len(text) || strings.IndexByte(" \t\r\n", text[end]) < 0 {
+				return 0, 0
+			}
+			for end < len(text) && strings.IndexByte(" \t\r\n", text[end]) >= 0 {
+				end++
+			}
+			for i+1 < len(n.Value) && strings.IndexByte(" \n", n.Value[i+1]) >= 0 {
+				i++
+			}
+			continue
+		}
+		if end == len(text) || text[end] != n.Value[i] {
+			return 0, 0
+		}
+		end++
+	}
+	return start, end
+}
+
+// blockEnd is the end of a block scalar whose header stands at start: that of
+// its last line that is indented as deep as the first and not blank.
+func blockEnd(text []byte, start int) int {
+	end, indent := 0, -1
+	for at := start; at < len(text); {
+		next := len(text)
+		if i := bytes.IndexByte(text[at:], '\n'); i >= 0 {
+			next = at + i + 1
+		}
+		line := bytes.TrimRight(text[at:next], " \t\r\n")
+		depth := len(line) - len(bytes.TrimLeft(line, " "))
+		switch {
+		case end == 0:
+			end = at + len(line)
+		case len(line) == 0:
+		case indent < 0:
+			indent = depth
+			end = at + len(line)
+		case depth < indent:
+			return end
+		default:
+			end = at + len(line)
+		}
+		at = next
+	}
+	return end
+}
+
+// sameBut tells whether two documents are the same but for the marks.
+func sameBut(before, after *yaml.Node, marks map[*yaml.Node]string) bool {
+	if mark, masked := marks[before]; masked {
+		return after.Kind == yaml.ScalarNode && after.Value == mark && before.Anchor == after.Anchor
+	}
+	if before.Kind != after.Kind || before.Value != after.Value || before.Tag != after.Tag || before.Anchor != after.Anchor || len(before.Content) != len(after.Content) {
+		return false
+	}
+	for i := range before.Content {
+		if !sameBut(before.Content[i], after.Content[i], marks) {
+			return false
+		}
+	}
+	return true
+}
+
+func comments(n *yaml.Node, found []string) []string {
+	for _, comment := range []string{n.HeadComment, n.LineComment, n.FootComment} {
+		if comment != "" {
+			found = append(found, comment)
+		}
+	}
+	for _, child := range n.Content {
+		found = comments(child, found)
+	}
+	return found
+}
+
+var (
+	// suspicious is a text that may hold a credential.
+	suspicious = regexp.MustCompile(`<(encrypted|wrapped data key)|\bENC\[|kind"?\s*:\s*["']?(Secret|Config|ClusterPair)\b|client-(key|certificate)-data|certificate-authority-data|stringData|(?i)(token|password|passphrase)"?\s*:`)
+	keyedLine  = regexp.MustCompile(`^(\s*(?:- +)*(?:["']?([-\w./]+)["']?\s*:)?)(?:\s+(.*))?$`)
+	bareLine   = regexp.MustCompile(`^\s*([-{}\[\],]+|---.*|\.\.\.)?\s*$|^(<<<<<<<|=======|>>>>>>>|\|\|\|\|\|\|\|)( |$)`)
+	yamlLine   = regexp.MustCompile(`^\s*(["']?[-\w./]+["']?\s*:(\s|$)|- |[A-Za-z0-9+/=]{40,}$|[{[<])`)
+)
+
+// isLikeYAML tells whether most of the lines of a text are like those of YAML
+// or JSON, so that it is a damaged file and no prose about one.
+func isLikeYAML(text []byte) bool {
+	like := 0
+	for line := range bytes.Lines(text) {
+		switch line = bytes.TrimSpace(line); {
+		case len(line) == 0 || line[0] == '#':
+		case yamlLine.Match(line):
+			like++
+		default:
+			like--
+		}
+	}
+	return like >= 0
+}
+
+// maskLines shows of a text that cannot be read the keys, the marks, and the
+// values of fields that hold no credential.
+func maskLines(text []byte) []byte {
+	var out bytes.Buffer
+	block, data := -1, -1 // how deep the block scalar and the data of a Secret stand that the line is in
+	for line := range bytes.Lines(text) {
+		content := bytes.TrimRight(line, "\r\n")
+		depth := len(content) - len(bytes.TrimLeft(content, " "))
+		m := keyedLine.FindSubmatch(content)
+		switch {
+		case bareLine.Match(content):
+			out.Write(line)
+			continue
+		case m == nil || block >= 0 && depth > block:
+			out.WriteString("<not shown>\n")
+			continue
+		}
+		block = -1
+		if depth <= data {
+			data = -1
+		}
+		key, value := string(m[2]), bytes.Trim(m[3], "\"', {}[]")
+		switch {
+		case key == "data" || key == "stringData":
+			data = depth
+		case len(value) > 0 && strings.IndexByte("|>", value[0]) >= 0:
+			block = depth
+		}
+		if len(value) == 0 || aMark.Match(value) || data < 0 && isPublic(key) && !holdsCredential(string(value)) {
+			out.Write(line)
+		} else {
+			fmt.Fprintf(&out, "%s <not shown>\n", m[1])
+		}
+	}
+	return out.Bytes()
+}
+
+// isPublic tells whether no credential stands under a key.
+func isPublic(key string) bool {
+	switch key {
+	case "recipient", "fp", "arn", "resource_id", "vault_address", "created_at",
+		"encrypted_regex", "lastmodified", "mac_only_encrypted", "version":
+		return true
+	}
+	return kubeField[key] || strings.HasPrefix(key, "clusterpair.dev/")
+}
