@@ -249,7 +249,7 @@ const jwt = `\beyJ[A-Za-z0-9_-]{6,}\.[A-Za-z0-9_-]{6,}\.[A-Za-z0-9_-]*`
 
 var (
 	secretKey      = regexp.MustCompile(`^[-._a-zA-Z0-9]+$`)
-	credentialName = regexp.MustCompile(`(?i)^(.*[-_.])?((access|auth|bearer|id|refresh)?[-_]?token|password|passwd|passphrase|client-key-data|key-?data|(private|api)[-_]?key|(client|consumer)[-_]?secret|secret[-_]?access[-_]?key)$`)
+	credentialName = regexp.MustCompile(`(?i)(token|password|passwd|passphrase|key-?data|(private|api)[-_]?key|client[-_]?secret|secret[-_]?access[-_]?key)$`)
 	spelled        = regexp.MustCompile(`-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----(?s:.*?)(?:-----END [A-Z0-9 ]*PRIVATE KEY-----|\z)|AGE-SECRET-KEY-1[A-Z0-9]+|` + jwt)
 	// spelledIn are the spellings of which more than the match is secret.
 	spelledIn = regexp.MustCompile(`://[^/\s@:]*:[^/\s@]+@|--?(?:token|password)[= ]\S|(?:client-key-data|client-certificate-data)"?\s*:|(?s:contexts"?\s*:.*users"?\s*:|users"?\s*:.*contexts"?\s*:)`)
