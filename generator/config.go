@@ -39,8 +39,9 @@ type Config struct {
 	// Position is where the config stands.
 	Position report.Position `yaml:"-"`
 
-	modePosition report.Position
-	version      storkVersion
+	modePosition  report.Position
+	filePositions []report.Position
+	version       storkVersion
 }
 
 // Spec is the spec of a [Config].
@@ -174,6 +175,11 @@ func ParseConfig(doc *yaml.Node, file string) (*Config, []report.Finding) {
 	}
 	spec := field(doc, "spec")
 	c.modePosition = position(field(spec, "mode"), file)
+	if files := field(spec, "files"); files != nil {
+		for _, node := range files.Content {
+			c.filePositions = append(c.filePositions, position(node, file))
+		}
+	}
 	if pairs := field(spec, "pairs"); pairs != nil {
 		for i, node := range pairs.Content {
 			c.Spec.Pairs[i].Position = position(node, file)
@@ -197,6 +203,15 @@ func ParseConfig(doc *yaml.Node, file string) (*Config, []report.Finding) {
 		return nil, findings
 	}
 	return c, findings
+}
+
+// FilePosition is where the file of an index in Spec.Files stands: that of the
+// config for a file that the caller has added.
+func (c *Config) FilePosition(i int) report.Position {
+	if i < len(c.filePositions) {
+		return c.filePositions[i]
+	}
+	return c.Position
 }
 
 // complete fills in defaults and checks what concerns several fields.

@@ -31,30 +31,39 @@ type secretFiles struct {
 // each pair to the name that Files gives for it.
 func openSecrets(t *tree, safe *sopsfile.Safe, c *generator.Config, stream map[string]*yaml.Node) (*secretFiles, error) {
 	s := &secretFiles{tree: t, safe: safe, stream: stream}
-	add := func(pattern string, at report.Position) error {
+	missing := func(err error, at report.Position, path, hint string) error {
+		var hinted *hintedError
+		if errors.As(err, &hinted) {
+			hint = hinted.hint
+		}
+		return report.Finding{Rule: "secret-missing", Severity: report.Error, Position: at, Path: path, Message: err.Error(), Hint: hint}
+	}
+	see := "paths are relative to the kustomization: see what is there with ls " + t.shown
+	for i, pattern := range c.Spec.Files {
 		files, err := t.expand(pattern, filepath.Clean(c.Spec.Output))
 		if err != nil {
-			return report.Finding{Rule: "secret-missing", Severity: report.Error, Position: at, Path: "spec.files",
-				Message: err.Error(), Hint: "paths are relative to the kustomization: see what is there with ls " + t.shown}
+			return nil, missing(err, c.FilePosition(i), "spec.files", see)
 		}
 		for _, f := range files {
 			s.names = append(s.names, t.show(f))
 		}
-		return nil
-	}
-	for _, pattern := range c.Spec.Files {
-		if err := add(pattern, c.Position); err != nil {
-			return nil, err
-		}
 	}
 	for i := range c.Spec.Pairs {
 		p := &c.Spec.Pairs[i]
-		if file := p.Destination.File; file != "" {
-			if err := add(file, p.Position); err != nil {
-				return nil, err
-			}
-			p.Destination.File = t.show(file)
+		file := p.Destination.File
+		if file == "" {
+			continue
 		}
+		name := t.show(file)
+		isDir, err := t.isDir(file)
+		switch {
+		case err != nil:
+			return nil, missing(err, p.Position, "destination.file", see)
+		case isDir:
+			return nil, missing(fmt.Errorf("%s is a directory, not a file", name), p.Position, "destination.file", "name the kubeconfig in it: ls "+name)
+		}
+		p.Destination.File = name
+		s.names = append(s.names, name)
 	}
 	slices.Sort(s.names)
 	s.names = append(slices.Sorted(maps.Keys(stream)), slices.Compact(s.names)...)

@@ -21,6 +21,7 @@ type tree struct {
 	// base is the kustomization's directory relative to the root; shown is the
 	// same as the user wrote it, for messages.
 	base, shown string
+	git         bool // whether the root is a Git work tree
 
 	mu          sync.Mutex
 	directories map[string]*os.Root
@@ -47,7 +48,7 @@ func openTree(dir string) (*tree, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &tree{root: root, base: base, shown: filepath.Clean(dir)}, nil
+	return &tree{root: root, base: base, shown: filepath.Clean(dir), git: ok}, nil
 }
 
 // Close closes the tree.
@@ -81,10 +82,15 @@ func (t *tree) inside(path string) (string, error) {
 		return "", fmt.Errorf("%s is absolute: paths are relative to the kustomization, so that they mean the same on every machine", path)
 	}
 	rel := filepath.Join(t.base, path)
-	if !filepath.IsLocal(rel) {
-		return "", fmt.Errorf("%s leaves the Git work tree", path)
+	switch {
+	case filepath.IsLocal(rel):
+		return rel, nil
+	case t.git:
+		return "", withHint(fmt.Errorf("%s leaves the Git work tree", path), "copy the file into %s", t.root.Name())
+	default:
+		return "", withHint(fmt.Errorf("%s leaves the directory of the kustomization, and there is no Git work tree around it", path),
+			"git init in the directory that holds both, or copy the file into %s", t.root.Name())
 	}
-	return rel, nil
 }
 
 // show is how messages name a path relative to the kustomization.
@@ -119,6 +125,19 @@ func (t *tree) readFile(path string) ([]byte, error) {
 		return nil, fmt.Errorf("read %s: %w", t.show(path), cause(err))
 	}
 	return data, nil
+}
+
+// isDir tells a directory from a file by its path relative to the kustomization.
+func (t *tree) isDir(path string) (bool, error) {
+	rel, err := t.inside(path)
+	if err != nil {
+		return false, err
+	}
+	info, err := t.root.Stat(rel)
+	if err != nil {
+		return false, fmt.Errorf("%s: %w", t.show(path), cause(err))
+	}
+	return info.IsDir(), nil
 }
 
 // read reads a regular file by its path relative to the root.
@@ -200,6 +219,16 @@ func kindOf(info fs.FileInfo) string {
 // cause strips the operation and the path that os put before an error, as the
 // caller names the path in the user's words.
 func cause(err error) error {
+	err = bareError(err)
+	if err.Error() == "path escapes from parent" { // of os.Root, which exports no name for it
+		return withHint(errors.New("a symbolic link leads out of the Git work tree, or of the kustomization's directory where there is none"),
+			"put a copy of the file in the place of the link")
+	}
+	return err
+}
+
+// bareError is an error of the system without operation and path.
+func bareError(err error) error {
 	var pathError *fs.PathError
 	if errors.As(err, &pathError) {
 		return pathError.Err
@@ -221,7 +250,7 @@ func (t *tree) expand(pattern, skip string) ([]string, error) {
 	}
 	fsys := t.root.FS()
 	matches := []string{filepath.ToSlash(rel)}
-	if strings.ContainsAny(pattern, "*?[") {
+	if _, err := t.root.Stat(rel); err != nil && strings.ContainsAny(pattern, "*?[") {
 		if matches, err = fs.Glob(fsys, matches[0]); err != nil {
 			return nil, fmt.Errorf("%s is no valid pattern", pattern)
 		}
