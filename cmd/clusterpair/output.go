@@ -366,10 +366,23 @@ func (w *staging) add(r generator.Result) error {
 	if stage == nil || err != nil {
 		return err
 	}
-	if err := stage.WriteFile(stagedName(number), r.Document, 0o644); err != nil {
+	err = stage.WriteFile(stagedName(number), r.Document, 0o644)
+	if err == nil && r.Previous != nil {
+		err = w.keepMode(path, number)
+	}
+	if err != nil {
 		return failed(fmt.Errorf("write %s: %w", w.show(path), cause(err)))
 	}
 	return nil
+}
+
+// keepMode gives a staged file the mode of the one that it is to replace.
+func (w *staging) keepMode(path string, number int) error {
+	info, err := w.out.Stat(path)
+	if err != nil {
+		return err
+	}
+	return w.stage.Chmod(stagedName(number), info.Mode().Perm())
 }
 
 // note notes what becomes of a file, and says where to stage it if it changes.
@@ -387,6 +400,9 @@ func (w *staging) note(path string, r generator.Result) (stage *os.Root, number 
 	c := change{verb: created, path: path, number: len(w.changes)}
 	if r.Previous != nil {
 		c.verb = changed
+		if err := w.checkLink(path); err != nil {
+			return nil, 0, err
+		}
 	}
 	w.changes = append(w.changes, c)
 	if w.dry {
@@ -396,6 +412,22 @@ func (w *staging) note(path string, r generator.Result) (stage *os.Root, number 
 		return nil, 0, failed(err)
 	}
 	return w.stage, c.number, nil
+}
+
+// checkLink refuses to change a symbolic link: the new file would take its
+// place, and what it points to would stay as it was.
+func (w *staging) checkLink(path string) error {
+	rel, err := w.tree.inside(filepath.Join(w.output, path))
+	if err != nil {
+		return err
+	}
+	info, err := w.tree.root.Lstat(rel)
+	if err != nil || info.Mode()&fs.ModeSymlink == 0 {
+		return err
+	}
+	return report.Finding{Rule: "output-taken", Severity: report.Error, Position: report.Position{File: w.show(path)},
+		Message: "the file is to change and is a symbolic link: the new file would take its place, and what it points to would stay as it is",
+		Hint:    "rm " + w.show(path) + ", or make spec.output the directory that it points into"}
 }
 
 // begin makes the output directory and the staging directory in it. The lock
