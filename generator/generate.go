@@ -47,8 +47,9 @@ type Encrypter interface {
 	Previous(namespace, name string) ([]byte, error)
 	// Encrypt turns the plaintext into the document to commit, which is
 	// previous itself if nothing changed. sealed tells that the clear part of
-	// the plaintext holds a digest of its secret part.
-	Encrypt(ctx context.Context, namespace, name string, plain *yaml.Node, previous []byte, sealed bool) ([]byte, error)
+	// the plaintext holds a digest of its secret part. The findings are what
+	// the user should know about the document.
+	Encrypt(ctx context.Context, namespace, name string, plain *yaml.Node, previous []byte, sealed bool) ([]byte, []report.Finding, error)
 }
 
 // Inputs is what a run of [Generate] works with.
@@ -461,10 +462,11 @@ func (r *run) render(ctx context.Context, j *job) error {
 	if report.HasErrors(findings) {
 		return nil
 	}
-	document, err := r.in.Encrypter.Encrypt(ctx, p.Namespace, p.Name, plain, previous, sealed)
+	document, findings, err := r.in.Encrypter.Encrypt(ctx, p.Namespace, p.Name, plain, previous, sealed)
 	if err != nil {
 		return r.finding(err)
 	}
+	r.report(findings...)
 	if r.in.Consumed != nil {
 		r.in.Consumed(j.destFile)
 	}

@@ -272,7 +272,7 @@ func (e *oneFile) Previous(string, string) ([]byte, error) {
 }
 
 // Encrypt implements [generator.Encrypter].
-func (e *oneFile) Encrypt(ctx context.Context, _, _ string, plain *yaml.Node, previous []byte, sealed bool) ([]byte, error) {
+func (e *oneFile) Encrypt(ctx context.Context, _, _ string, plain *yaml.Node, previous []byte, sealed bool) ([]byte, []report.Finding, error) {
 	shown := cmp.Or(e.path, "standard output")
 	return seal(ctx, e.safe, plain, previous, e.policy, sealed, shown)
 }

@@ -159,25 +159,31 @@ func hasLine(data []byte, line string) bool {
 }
 
 // Encrypt implements [generator.Encrypter].
-func (s *sealer) Encrypt(ctx context.Context, namespace, name string, plain *yaml.Node, previous []byte, sealed bool) ([]byte, error) {
+func (s *sealer) Encrypt(ctx context.Context, namespace, name string, plain *yaml.Node, previous []byte, sealed bool) ([]byte, []report.Finding, error) {
 	path := pairFile(s.output, namespace, name)
 	policy, err := s.policy(path)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	return seal(ctx, s.safe, plain, previous, policy, sealed, s.tree.show(path))
 }
 
 // seal encrypts one ClusterPair; shown names its file in errors.
-func seal(ctx context.Context, safe *sopsfile.Safe, plain *yaml.Node, previous []byte, policy *sopsfile.Policy, sealed bool, shown string) ([]byte, error) {
+func seal(ctx context.Context, safe *sopsfile.Safe, plain *yaml.Node, previous []byte, policy *sopsfile.Policy, sealed bool, shown string) ([]byte, []report.Finding, error) {
 	document, change, err := safe.Encrypt(ctx, []*yaml.Node{plain}, previous, pairPolicy(policy), sopsfile.EncryptOptions{Sealed: sealed, File: shown})
 	if err == nil && change.Kind == sopsfile.Unchanged && policy.Indent == 0 {
 		document, err = restyle(document, shown)
 	}
 	if err != nil {
-		return nil, sopsError(err, shown)
+		return nil, nil, sopsError(err, shown)
 	}
-	return document, checkSealed(document, policy, shown)
+	var findings []report.Finding
+	if change.NoKey != nil {
+		findings = []report.Finding{{Rule: "no-key", Severity: report.Info, Position: report.Position{File: shown},
+			Message: "without a key it cannot be told whether the credential has changed, as a digest in clear of one that could be guessed would allow the guess: the pair is encrypted anew",
+			Hint:    change.NoKey.Hint()}}
+	}
+	return document, findings, checkSealed(document, policy, shown)
 }
 
 // restyle writes an encrypted pair as kustomize prints it: sops itself, after
@@ -315,8 +321,9 @@ type plainWriter struct{}
 
 func (plainWriter) Previous(string, string) ([]byte, error) { return nil, nil }
 
-func (plainWriter) Encrypt(_ context.Context, _, _ string, plain *yaml.Node, _ []byte, _ bool) ([]byte, error) {
-	return sopsfile.Marshal([]*yaml.Node{plain}, 0)
+func (plainWriter) Encrypt(_ context.Context, _, _ string, plain *yaml.Node, _ []byte, _ bool) ([]byte, []report.Finding, error) {
+	document, err := sopsfile.Marshal([]*yaml.Node{plain}, 0)
+	return document, nil, err
 }
 
 // change is what a run does to one file.

@@ -194,7 +194,7 @@ func TestSealedWithoutKey(t *testing.T) {
 	}
 	changed := strings.NewReplacer("sha256-aaaa", "sha256-bbbb", "first-token", "other-token").Replace(pairText)
 	second, change := r.encrypt(changed, first)
-	if change.Kind != sopsfile.Rekeyed {
+	if change.Kind != sopsfile.Rekeyed || change.NoKey != nil {
 		t.Errorf("changed: %v", change)
 	}
 	if lineOf(first, "server:") == lineOf(second, "server:") {
@@ -202,7 +202,7 @@ func TestSealedWithoutKey(t *testing.T) {
 	}
 
 	r.opts.Sealed = false
-	if _, change := r.encrypt(pairText, first); change.Kind != sopsfile.Rekeyed || !strings.Contains(change.Reason, "no private key") {
+	if _, change := r.encrypt(pairText, first); change.Kind != sopsfile.Rekeyed || change.NoKey == nil || !strings.Contains(change.Reason, "no private key") {
 		t.Errorf("not sealed: %v", change)
 	}
 }

@@ -64,6 +64,9 @@ type Change struct {
 	// Reason says why in a few words, for people; it is empty for Unchanged
 	// and Created.
 	Reason string
+	// NoKey is set when the file was written anew only because no private key
+	// was at hand to compare its values.
+	NoKey *NoKeyError
 }
 
 // ChangeKind is the kind of a [Change].
@@ -431,7 +434,7 @@ func (w *writer) renew(ctx context.Context, prev []byte, sealed bool) ([]byte, C
 	reason, rekey := w.compareMetadata(f.meta)
 	if rekey {
 		out, err := w.fresh(ctx)
-		return out, Change{Rekeyed, reason}, err
+		return out, Change{Kind: Rekeyed, Reason: reason}, err
 	}
 	if reason == "" {
 		reason = compareClear(w.docs, f.docs)
@@ -444,11 +447,13 @@ func (w *writer) renew(ctx context.Context, prev []byte, sealed bool) ([]byte, C
 		if reason == "" && sealed {
 			return prev, Change{}, nil
 		}
+		change := Change{Kind: Rekeyed, Reason: reason}
 		if reason == "" {
-			reason = "no private key is at hand to compare it with the previous file"
+			change.Reason = "no private key is at hand to compare it with the previous file"
+			errors.As(err, &change.NoKey)
 		}
 		out, err := w.fresh(ctx)
-		return out, Change{Rekeyed, reason}, err
+		return out, change, err
 	}
 	whole, err := f.decrypt(dataKey)
 	switch {
@@ -456,7 +461,7 @@ func (w *writer) renew(ctx context.Context, prev []byte, sealed bool) ([]byte, C
 		// A value that does not decrypt is no reason to give up: we have
 		// what it should be. But nothing of such a file is kept.
 		out, err := w.fresh(ctx)
-		return out, Change{Rekeyed, "the previous file does not decrypt"}, err
+		return out, Change{Kind: Rekeyed, Reason: "the previous file does not decrypt"}, err
 	case !whole && reason == "":
 		reason = "the MAC of the previous file does not match"
 	case reason == "":
@@ -472,14 +477,14 @@ func (w *writer) renew(ctx context.Context, prev []byte, sealed bool) ([]byte, C
 	}
 	if rekey {
 		out, err := w.fresh(ctx)
-		return out, Change{Rekeyed, reason}, err
+		return out, Change{Kind: Rekeyed, Reason: reason}, err
 	}
 	kept := ciphertexts{}
 	if err := f.walk(kept.add); err != nil {
 		return nil, Change{}, err
 	}
 	out, err := w.write(dataKey, now, kept)
-	return out, Change{Updated, reason}, err
+	return out, Change{Kind: Updated, Reason: reason}, err
 }
 
 // compareMetadata tells how the file is to be encrypted otherwise than
