@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -98,6 +99,9 @@ func build(dir string, restrictions types.LoadRestrictions) ([]byte, error) {
 	resources, err := krusty.MakeKustomizer(options).Run(g, dir)
 	if refused := g.refusal(); refused != nil {
 		return nil, refused
+	}
+	if ran := (*exec.ExitError)(nil); errors.As(err, &ran) && ran.ExitCode() > 0 {
+		return nil, &exitError{code: ran.ExitCode()} // clusterpair, as a function, has said why
 	}
 	if err != nil {
 		return nil, failed(fmt.Errorf("kustomize build %s: %w", dir, err))
