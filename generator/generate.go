@@ -64,6 +64,9 @@ type Inputs struct {
 	// Progress, if set, is told after each file how many are done, from several
 	// goroutines at once.
 	Progress func(done, total int)
+	// Generated are the names of Secrets that kustomize makes and that are in
+	// no file, for hints.
+	Generated []string
 	// Consumed, if set, is told each file that a pair was rendered from.
 	Consumed func(file string)
 }
@@ -507,6 +510,9 @@ func (r *run) missing() {
 
 // otherSecrets is a hint about the Secrets that are there.
 func (r *run) otherSecrets(want SecretReference) string {
+	if slices.Contains(r.in.Generated, want.Name) {
+		return "a secretGenerator makes it, and generate reads files only: list a Secret of that name under spec.files, or name the kubeconfig itself with destination: {file: PATH}"
+	}
 	if len(r.others) == 0 {
 		return "list the file that holds it under spec.files, or the Secret under resources of the kustomization when the config is a transformer"
 	}

@@ -2,11 +2,13 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"go.yaml.in/yaml/v3"
 
@@ -134,6 +136,8 @@ type foundConfig struct {
 	// resources are the files that the kustomization lists besides, if it
 	// lists the config as a transformer: Secrets come from there.
 	resources []string
+	// generated are the names of the Secrets that the kustomization makes.
+	generated []string
 }
 
 // configsFor finds the function configs of clusterpair that kustomize would
@@ -188,6 +192,10 @@ type kustomizationFile struct {
 	Components   []string    `yaml:"components"`
 	Generators   []yaml.Node `yaml:"generators"`
 	Transformers []yaml.Node `yaml:"transformers"`
+
+	SecretGenerator []struct {
+		Name string `yaml:"name"`
+	} `yaml:"secretGenerator"`
 }
 
 func readKustomization(t *tree, name string) (*kustomizationFile, error) {
@@ -205,7 +213,7 @@ func readKustomization(t *tree, name string) (*kustomizationFile, error) {
 	}
 	if err := docs[0].Decode(k); err != nil {
 		return nil, report.Finding{Rule: "yaml", Severity: report.Error, Position: report.Position{File: t.show(name), Line: docs[0].Line},
-			Message: "resources, components, generators and transformers are to be lists"}
+			Message: "resources, components, generators, transformers and secretGenerator are to be lists"}
 	}
 	return k, nil
 }
@@ -213,6 +221,10 @@ func readKustomization(t *tree, name string) (*kustomizationFile, error) {
 // configs are the configs that a kustomization lists.
 func (k *kustomizationFile) configs(t *tree, name string) ([]foundConfig, error) {
 	files := k.files(t, ".", make(map[string]bool))
+	var generated []string
+	for _, s := range k.SecretGenerator {
+		generated = append(generated, s.Name)
+	}
 	var found []foundConfig
 	list := func(entries []yaml.Node, resources []string) error {
 		for i := range entries {
@@ -221,7 +233,7 @@ func (k *kustomizationFile) configs(t *tree, name string) ([]foundConfig, error)
 				return err
 			}
 			for _, c := range more {
-				c.resources = resources
+				c.resources, c.generated = resources, generated
 				found = append(found, c)
 			}
 		}
@@ -280,7 +292,12 @@ func configEntry(t *tree, name string, entry *yaml.Node) ([]foundConfig, error) 
 	if err != nil {
 		return nil, nil
 	}
-	if info, err := t.root.Stat(rel); err != nil || info.IsDir() {
+	info, err := t.root.Stat(rel)
+	switch {
+	case errors.Is(err, fs.ErrNotExist) && !strings.ContainsAny(entry.Value, "/:\n"): // neither remote nor inline
+		return nil, report.Finding{Rule: "yaml", Severity: report.Error, Position: report.Position{File: t.show(name), Line: entry.Line, Column: entry.Column},
+			Message: entry.Value + ": no such file or directory", Hint: "ls " + t.shown}
+	case err != nil || info.IsDir():
 		return nil, nil
 	}
 	return configsIn(t, entry.Value)

@@ -112,6 +112,7 @@ func (o *generateOptions) run(cmd *cobra.Command) error {
 	}
 	var findings []report.Finding
 	var parsed []*generator.Config
+	var generated [][]string // by the kustomization of each
 	named := make(map[string]report.Position)
 	for _, found := range configs {
 		c, bad := generator.ParseConfig(found.doc, found.file)
@@ -127,14 +128,14 @@ func (o *generateOptions) run(cmd *cobra.Command) error {
 			}
 			named[name] = c.Position
 			w.sweep()
-			parsed, runs = append(parsed, c), append(runs, w)
+			parsed, runs, generated = append(parsed, c), append(runs, w), append(generated, found.generated)
 		}
 	}
 	safe := sopsfile.New(nil)
 	diffs := &diffPrinter{w: cmd.OutOrStdout()}
 	renderedBy := make(map[string]report.Position)
 	for i, c := range parsed {
-		more, err := o.config(cmd, safe, c, runs[i], diffs)
+		more, err := o.config(cmd, safe, c, generated[i], runs[i], diffs)
 		findings = append(findings, more...)
 		for path := range runs[i].kept {
 			path = runs[i].show(path)
@@ -177,7 +178,7 @@ func (o *generateOptions) run(cmd *cobra.Command) error {
 }
 
 // config renders one config into its staging.
-func (o *generateOptions) config(cmd *cobra.Command, safe *sopsfile.Safe, c *generator.Config, w *staging, diffs *diffPrinter) ([]report.Finding, error) {
+func (o *generateOptions) config(cmd *cobra.Command, safe *sopsfile.Safe, c *generator.Config, generated []string, w *staging, diffs *diffPrinter) ([]report.Finding, error) {
 	secrets, err := openSecrets(w.tree, safe, c, nil)
 	if err != nil {
 		return nil, err
@@ -189,7 +190,7 @@ func (o *generateOptions) config(cmd *cobra.Command, safe *sopsfile.Safe, c *gen
 	bar := newProgress(cmd.ErrOrStderr(), "rendering "+c.Metadata.Name)
 	defer bar.done()
 	findings, err := generator.Generate(cmd.Context(), c, generator.Inputs{
-		Secrets: secrets, Encrypter: seal, Now: time.Now(), Progress: bar.update,
+		Secrets: secrets, Encrypter: seal, Now: time.Now(), Progress: bar.update, Generated: generated,
 	}, func(r generator.Result) error {
 		if o.diff {
 			diffs.add(w.show(pairFile("", r.Namespace, r.Name)), r.Previous, r.Document)
