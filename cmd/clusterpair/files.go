@@ -74,7 +74,10 @@ func (r repository) path(name string) string {
 	if err != nil || !filepath.IsLocal(rel) {
 		return filepath.ToSlash(abs)
 	}
-	return filepath.ToSlash(rel)
+	if rel = filepath.ToSlash(rel); rel == name {
+		return name // in memory once
+	}
+	return rel
 }
 
 // shown is how messages name a path from the root.

@@ -86,7 +86,7 @@ type generateOptions struct {
 // run renders the configs of a file or a directory. All of them are rendered
 // before the first file is written.
 func (o *generateOptions) run(cmd *cobra.Command) error {
-	defer collectSteadily()()
+	defer collectSteadily(12 << 20)()
 	configs, err := openConfigs(o.path)
 	defer func() {
 		for _, c := range configs {
@@ -252,17 +252,17 @@ func (o *generateOptions) tell(cmd *cobra.Command, runs []*staging, diffs *diffP
 
 // collectSteadily sets the pace of the garbage collector for a run that may be
 // large: it allocates much and keeps little, so that by default the collector
-// would run all the time. The ballast is never touched and so costs no memory;
+// would run all the time. The ballast, in bytes, is never touched and so costs no memory;
 // it moves the collector's goal up. The low percentage keeps the goal from
 // growing with what a large run does keep.
-func collectSteadily() (done func()) {
+func collectSteadily(ballast int) (done func()) {
 	if os.Getenv("GOGC") != "" {
 		return func() {}
 	}
-	ballast := make([]byte, 12<<20)
+	weight := make([]byte, ballast)
 	before := debug.SetGCPercent(50)
 	return func() {
-		runtime.KeepAlive(ballast)
+		runtime.KeepAlive(weight)
 		debug.SetGCPercent(before)
 	}
 }

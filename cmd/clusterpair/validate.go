@@ -72,6 +72,7 @@ pairs spec.pairs[].allow does. "clusterpair rules" lists the rules.`,
 }
 
 func (o *validateOptions) run(cmd *cobra.Command, args []string) error {
+	defer collectSteadily(3 << 20)()
 	repo, err := newRepository()
 	if err != nil {
 		return failed(err)

@@ -40,14 +40,14 @@ func looksLikePair(n *yaml.Node) bool {
 func (f *fileRun) pair(n *yaml.Node) {
 	p := pair{
 		file: f.file.Name, path: f.file.Path, at: f.position(n),
-		namespace: manifest.Text(n, "metadata", "namespace"), name: manifest.Text(n, "metadata", "name"),
-		mode: manifest.Text(n, "spec", "options", "mode"),
+		namespace: noted(n, "metadata", "namespace"), name: noted(n, "metadata", "name"),
+		mode: noted(n, "spec", "options", "mode"),
 	}
 	if name := manifest.Field(n, "metadata", "name"); name != nil {
 		p.at = f.position(name)
 	}
 	annotations := manifest.Field(n, "metadata", "annotations")
-	p.destination = manifest.Text(annotations, generator.AnnotationCA)
+	p.destination = noted(annotations, generator.AnnotationCA)
 	p.bidirectional = manifest.Text(annotations, AnnotationBidirectional) == "true"
 	options := manifest.Field(n, "spec", "options")
 	p.twoFabrics = manifest.Field(options, "token") != nil

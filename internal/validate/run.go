@@ -1,6 +1,7 @@
 package validate
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"path"
@@ -75,17 +76,21 @@ type reference struct {
 	at   report.Position
 }
 
+// noted is the text under a way of keys, to be kept beyond its document, whose
+// whole text a part of it would keep in memory.
+func noted(n *yaml.Node, keys ...string) string { return strings.Clone(manifest.Text(n, keys...)) }
+
 func (f *fileRun) reference(n *yaml.Node, keys ...string) reference {
 	v := manifest.Field(n, keys...)
 	if v == nil || v.Kind != yaml.ScalarNode {
 		return reference{}
 	}
-	return reference{v.Value, f.position(v)}
+	return reference{strings.Clone(v.Value), f.position(v)}
 }
 
 // stork notes the objects of Stork that refer to ClusterPairs.
 func (f *fileRun) stork(n *yaml.Node, kind string) {
-	namespace, name := manifest.Text(n, "metadata", "namespace"), manifest.Text(n, "metadata", "name")
+	namespace, name := noted(n, "metadata", "namespace"), noted(n, "metadata", "name")
 	switch kind {
 	case "Migration", "MigrationSchedule":
 		spec := manifest.Field(n, "spec")
@@ -101,7 +106,7 @@ func (f *fileRun) stork(n *yaml.Node, kind string) {
 		}
 		if namespaces := manifest.Field(spec, "namespaces"); namespaces != nil {
 			for _, item := range namespaces.Content {
-				m.namespaces = append(m.namespaces, reference{item.Value, f.position(item)})
+				m.namespaces = append(m.namespaces, reference{strings.Clone(item.Value), f.position(item)})
 			}
 		}
 		f.noted.migrations = append(f.noted.migrations, m)
@@ -214,23 +219,31 @@ func comparePositions(a, b report.Position) int {
 
 // duplicates are pairs of one name that go to one cluster.
 func (j *judgement) duplicates(r *repository, sources []string) {
-	first := make(map[[2]string]*pair)
-	for i := range r.pairs {
-		p := &r.pairs[i]
-		if p.name == "" {
+	order := make([]int32, len(r.pairs)) // a map would be the largest thing of a large run
+	for i := range order {
+		order[i] = int32(i)
+	}
+	compare := func(a, b int32) int {
+		p, q := &r.pairs[a], &r.pairs[b]
+		return cmp.Or(strings.Compare(p.name, q.name), strings.Compare(p.namespace, q.namespace), strings.Compare(sources[a], sources[b]))
+	}
+	slices.SortStableFunc(order, compare)
+	first := int32(0)
+	for i, k := range order {
+		if i == 0 || compare(first, k) != 0 || r.pairs[k].name == "" {
+			first = k
 			continue
 		}
-		key := [2]string{sources[i], p.id()}
-		if other := first[key]; other != nil {
-			j.pair(p, "duplicate-pair", fmt.Sprintf("ClusterPair %s stands in %s, too: the one that is applied last wins", p.id(), other.at), "rename or remove one of the two")
-			continue
-		}
-		first[key] = p
+		p, other := &r.pairs[k], &r.pairs[first]
+		j.pair(p, "duplicate-pair", fmt.Sprintf("ClusterPair %s stands in %s, too: the one that is applied last wins", p.id(), other.at), "rename or remove one of the two")
 	}
 }
 
 // directions compares the pairs that say to have a counterpart.
 func (j *judgement) directions(r *repository, sources []string, o *Options) {
+	if !slices.ContainsFunc(r.pairs, func(p pair) bool { return p.bidirectional }) {
+		return
+	}
 	byID := make(map[string][]int)
 	for i := range r.pairs {
 		byID[r.pairs[i].id()] = append(byID[r.pairs[i].id()], i)
@@ -274,7 +287,7 @@ func projectMappings(n *yaml.Node) map[string]string {
 	}
 	m := make(map[string]string, len(n.Content)/2)
 	for i := 0; i+1 < len(n.Content); i += 2 {
-		m[n.Content[i].Value] = n.Content[i+1].Value
+		m[strings.Clone(n.Content[i].Value)] = strings.Clone(n.Content[i+1].Value)
 	}
 	return m
 }
@@ -312,6 +325,9 @@ var builtInPolicies = []string{"default-migration-policy", "default-interval-pol
 // migrations judges those that use the pairs. Without any pair in the run
 // nothing is known about which there are.
 func (j *judgement) migrations(r *repository, o *Options) {
+	if len(r.migrations) == 0 {
+		return
+	}
 	pairs := make(map[string]*pair)
 	var ids []string
 	for i := range r.pairs {
