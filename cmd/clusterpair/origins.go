@@ -33,7 +33,6 @@ type foundRules struct {
 type configFacts struct {
 	storkVersion string
 	inline       *sopsfile.Policy
-	shown        string
 }
 
 func newOrigins(r repository) *origins {
