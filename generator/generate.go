@@ -61,9 +61,6 @@ type Inputs struct {
 	Plaintext bool
 	// Now decides about expiry.
 	Now time.Time
-	// Progress, if set, is told after each file how many are done, from several
-	// goroutines at once.
-	Progress func(done, total int)
 	// Generated are the names of Secrets that kustomize makes and that are in
 	// no file, for hints.
 	Generated []string
@@ -97,7 +94,7 @@ func Generate(ctx context.Context, c *Config, in Inputs, emit func(Result) error
 		return r.findings, err
 	}
 	group, ctx := errgroup.WithContext(ctx)
-	var next, done atomic.Int64
+	var next atomic.Int64
 	for range min(runtime.GOMAXPROCS(0), len(files)) {
 		group.Go(func() error {
 			for ctx.Err() == nil {
@@ -107,9 +104,6 @@ func Generate(ctx context.Context, c *Config, in Inputs, emit func(Result) error
 				}
 				if err := r.file(ctx, files[i]); err != nil {
 					return err
-				}
-				if in.Progress != nil {
-					in.Progress(int(done.Add(1)), len(files))
 				}
 			}
 			return ctx.Err()

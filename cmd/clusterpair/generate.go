@@ -188,10 +188,11 @@ func (o *generateOptions) config(cmd *cobra.Command, safe *sopsfile.Safe, c *gen
 		return nil, err
 	}
 	bar := newProgress(cmd.ErrOrStderr(), "rendering "+c.Metadata.Name)
-	defer bar.done()
+	defer bar.clear()
 	findings, err := generator.Generate(cmd.Context(), c, generator.Inputs{
-		Secrets: secrets, Encrypter: seal, Now: time.Now(), Progress: bar.update, Generated: generated,
+		Secrets: secrets, Encrypter: seal, Now: time.Now(), Generated: generated,
 	}, func(r generator.Result) error {
+		bar.count()
 		if o.diff {
 			diffs.add(w.show(pairFile("", r.Namespace, r.Name)), r.Previous, r.Document)
 		}
@@ -310,6 +311,7 @@ type progress struct {
 	what  string
 	start time.Time
 	last  time.Time
+	done  int
 	shown bool
 }
 
@@ -321,24 +323,25 @@ func newProgress(w io.Writer, what string) *progress {
 	return p
 }
 
-// update shows the count of a run that has taken more than a second, ten times
-// a second at most.
-func (p *progress) update(done, total int) {
+// count adds a pair, and shows the count of a run that has taken more than a
+// second, ten times a second at most.
+func (p *progress) count() {
 	if p.w == nil {
 		return
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.done++
 	now := time.Now()
 	if now.Sub(p.start) < time.Second || now.Sub(p.last) < 100*time.Millisecond {
 		return
 	}
 	p.last, p.shown = now, true
-	fmt.Fprintf(p.w, "\r%s: %d of %d files", p.what, done, total)
+	fmt.Fprintf(p.w, "\r%s: pair %d", p.what, p.done)
 }
 
-// done clears the line.
-func (p *progress) done() {
+// clear clears the line.
+func (p *progress) clear() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.shown {
