@@ -41,8 +41,10 @@ type listedFile struct {
 // fileList hands out files one by one: a repository may have 100,000.
 type fileList struct {
 	each func(ctx context.Context, visit func(listedFile)) error
-	// partial says that these are single files, beside which there are others.
+	// partial says that these are single files, beside which there are others;
+	// around hands those out where they belong to one repository.
 	partial bool
+	around  func(ctx context.Context, visit func(listedFile)) error
 }
 
 // repository is the Git work tree around the working directory, or, outside of
@@ -125,6 +127,19 @@ func (w *workFiles) list(cmd *cobra.Command, args []string) (*fileList, error) {
 		}
 	}
 	l.partial = len(dirs) == 0
+	if _, repository := workTree(w.root); l.partial && repository && w.stdin == nil {
+		given := make(map[string]bool, len(names))
+		for _, name := range names {
+			given[w.path(name)] = true
+		}
+		l.around = func(ctx context.Context, visit func(listedFile)) error {
+			return w.walk(ctx, w.shown("."), func(f listedFile) {
+				if !given[f.path] {
+					visit(f)
+				}
+			})
+		}
+	}
 	l.each = func(ctx context.Context, visit func(listedFile)) error {
 		seen := make(map[string]bool)
 		once := func(f listedFile) {
@@ -301,28 +316,49 @@ func (g *gitIndex) list(cmd *cobra.Command, args []string) (*fileList, error) {
 				add(head[1], head[3], fields[i+1])
 			}
 		}
-	} else {
-		out, err := g.git(ctx, slices.Concat([]string{"ls-files", "--stage", "--full-name", "--error-unmatch", "-z", "--"}, args)...)
-		if err != nil {
-			return nil, err
-		}
-		// 100644 BLOB 0 TAB path NUL
-		for entry := range strings.SplitSeq(string(out), "\x00") {
-			head, rel, _ := strings.Cut(entry, "\t")
-			if fields := strings.Fields(head); len(fields) == 3 {
-				add(fields[0], fields[1], rel)
-			}
-		}
+	} else if err := g.tracked(ctx, add, slices.Concat([]string{"--error-unmatch", "--"}, args)...); err != nil {
+		return nil, err
 	}
 	if err := g.start(ctx); err != nil {
 		return nil, err
 	}
-	return &fileList{partial: true, each: func(_ context.Context, visit func(listedFile)) error {
+	given := files
+	hand := func(files []listedFile, visit func(listedFile)) {
 		for _, f := range files {
 			visit(f)
 		}
-		return g.stdin.Close()
-	}}, nil
+	}
+	return &fileList{
+		partial: true,
+		each: func(_ context.Context, visit func(listedFile)) error {
+			hand(given, visit)
+			return nil
+		},
+		around: func(ctx context.Context, visit func(listedFile)) error {
+			files = nil
+			err := g.tracked(ctx, add, "--", ":/")
+			hand(slices.DeleteFunc(files, func(f listedFile) bool {
+				return !isManifest(path.Base(f.path)) || slices.ContainsFunc(given, func(g listedFile) bool { return g.path == f.path })
+			}), visit)
+			return err
+		},
+	}, nil
+}
+
+// tracked adds files of the index, as the arguments of git ls-files say.
+func (g *gitIndex) tracked(ctx context.Context, add func(mode, blob, path string), args ...string) error {
+	out, err := g.git(ctx, slices.Concat([]string{"ls-files", "--stage", "--full-name", "-z"}, args)...)
+	if err != nil {
+		return err
+	}
+	// 100644 BLOB 0 TAB path NUL
+	for entry := range strings.SplitSeq(string(out), "\x00") {
+		head, rel, _ := strings.Cut(entry, "\t")
+		if fields := strings.Fields(head); len(fields) == 3 {
+			add(fields[0], fields[1], rel)
+		}
+	}
+	return nil
 }
 
 // start starts the process that gives out the blobs.

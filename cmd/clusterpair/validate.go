@@ -92,11 +92,21 @@ func (o *validateOptions) run(cmd *cobra.Command, args []string) error {
 	if err != nil {
 		return err
 	}
-	options.Partial = files.partial && o.kustomization == ""
+	options.Partial = files.around == nil && files.partial && o.kustomization == ""
 	v := validate.New(options)
-	unread, err := validateFiles(cmd.Context(), v, source, files)
+	unread, err := eachFile(cmd.Context(), source, files.each, func(ctx context.Context, file validate.File) error { return v.File(ctx, file) })
 	if err != nil {
 		return err
+	}
+	if files.around != nil && v.Refers() {
+		// What cannot be read here is not to be judged.
+		_, err := eachFile(cmd.Context(), source, files.around, func(_ context.Context, file validate.File) error {
+			v.Note(file)
+			return nil
+		})
+		if err != nil {
+			return err
+		}
 	}
 	if o.kustomization != "" {
 		if err := validateBuild(cmd.Context(), v, o.kustomization); err != nil {
@@ -145,9 +155,9 @@ func (o *validateOptions) options(repo repository) (validate.Options, error) {
 	return options, nil
 }
 
-// validateFiles hands the files to the validator, on all cores. A file that
-// cannot be read keeps no other from being judged.
-func validateFiles(ctx context.Context, v *validate.Validator, source fileSource, files *fileList) (unread []error, err error) {
+// eachFile reads the files of a list and visits them, on all cores. A file that
+// cannot be read keeps no other from being visited.
+func eachFile(ctx context.Context, source fileSource, list func(context.Context, func(listedFile)) error, visit func(context.Context, validate.File) error) (unread []error, err error) {
 	var mu sync.Mutex
 	var group sync.WaitGroup
 	work := make(chan listedFile, 64)
@@ -161,7 +171,7 @@ func validateFiles(ctx context.Context, v *validate.Validator, source fileSource
 				var err error
 				buffer, err = source.read(file, buffer[:0])
 				if err == nil && buffer != nil {
-					err = v.File(ctx, validate.File{Name: file.name, Path: file.path, Data: buffer, Any: file.any})
+					err = visit(ctx, validate.File{Name: file.name, Path: file.path, Data: buffer, Any: file.any})
 				}
 				if err != nil {
 					mu.Lock()
@@ -171,7 +181,7 @@ func validateFiles(ctx context.Context, v *validate.Validator, source fileSource
 			}
 		})
 	}
-	err = files.each(ctx, func(file listedFile) { work <- file })
+	err = list(ctx, func(file listedFile) { work <- file })
 	close(work)
 	group.Wait()
 	if err == nil {

@@ -53,10 +53,15 @@ func (f *fileRun) pair(n *yaml.Node) {
 	p.twoFabrics = manifest.Field(options, "token") != nil
 	p.projects = projectMappings(manifest.Field(n, "spec", "platformOptions", "rancher", "projectMappings"))
 
+	p.encrypted = sopsfile.IsEncrypted(n)
+	if f.aside {
+		f.noted.pairs = append(f.noted.pairs, p)
+		return
+	}
+
 	first := len(f.findings)
 	origin := f.origin(n, annotations)
 	o := schema.Options{StorkVersion: origin.StorkVersion}
-	p.encrypted = sopsfile.IsEncrypted(n)
 	switch {
 	case p.encrypted:
 		f.findings = append(f.findings, schema.Validate("#Encrypted", n, f.file.Name, o)...)

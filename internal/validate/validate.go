@@ -41,8 +41,8 @@ type Options struct {
 	// Plaintext says that the files are meant to be in clear: the rules about
 	// SOPS and plaintext-credential do not hold.
 	Plaintext bool
-	// Partial says that there are more manifests than the files of the run, so
-	// that what is missing here may stand there.
+	// Partial says that there are more manifests than those of the run, so that
+	// what is missing here may stand there.
 	Partial bool
 	// Skip are the rules to leave out; if Only has any, all others are.
 	Skip, Only []string
@@ -89,6 +89,7 @@ type Validator struct {
 	waivers  map[string][]waiver // by file
 	repo     repository
 	files    []string
+	pairs    int // in files
 }
 
 // New returns a Validator for one run.
@@ -101,16 +102,36 @@ func New(o Options) *Validator {
 func (v *Validator) Checked() (files []string, pairs int) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	return v.files, len(v.repo.pairs)
+	return v.files, v.pairs
 }
 
 // File judges a file on its own, and notes what the others must know of it. An
 // error means that the file could not be judged: its key service failed.
 func (v *Validator) File(ctx context.Context, file File) error {
-	if !concerns(&file) {
+	return v.read(&fileRun{Validator: v, ctx: ctx, file: file})
+}
+
+// Note takes in what the files to judge must know of another one, which is not
+// to be judged itself.
+func (v *Validator) Note(file File) {
+	_ = v.read(&fileRun{Validator: v, ctx: context.Background(), file: file, aside: true}) // nothing of it is judged
+}
+
+// Refers tells whether the files so far refer to objects that may stand in
+// others: with them, [Validator.Note] is worth its time.
+func (v *Validator) Refers() bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	r := &v.repo
+	return len(r.migrations)+len(r.fluxes)+len(r.apps) > 0 || slices.ContainsFunc(r.pairs, func(p pair) bool { return p.bidirectional })
+}
+
+// read takes a file in.
+func (v *Validator) read(f *fileRun) error {
+	file := &f.file
+	if !concerns(file) {
 		return nil
 	}
-	f := &fileRun{Validator: v, ctx: ctx, file: file}
 	documents := 0
 	encrypted := (*yaml.Node)(nil)
 	manifest.Scan(file.Data, file.Name, func(d manifest.Document, broken *report.Finding) {
@@ -196,6 +217,7 @@ type fileRun struct {
 	noted    repository
 	err      error
 	object   *yaml.Node   // what stands in no file
+	aside    bool         // it is not to be judged
 	tried    bool         // whether decrypting was
 	plain    []*yaml.Node // what it gave
 }
@@ -218,11 +240,18 @@ func (f *fileRun) position(n *yaml.Node) report.Position {
 
 // finish hands over what the file has given.
 func (f *fileRun) finish() error {
-	waivers := findWaivers(f.file)
 	v := f.Validator
+	if f.aside {
+		v.mu.Lock()
+		defer v.mu.Unlock()
+		v.repo.merge(f.noted)
+		return nil
+	}
+	waivers := findWaivers(f.file)
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.files = append(v.files, f.file.Name)
+	v.pairs += len(f.noted.pairs)
 	v.findings = append(v.findings, f.findings...)
 	v.repo.merge(f.noted)
 	if len(waivers) > 0 {
@@ -247,6 +276,7 @@ func (f *fileRun) document(n *yaml.Node) {
 			f.add(n, "", "one-document", report.Error, "ClusterPairs in an encrypted List: kustomize takes the List apart and loses its sops section, so that ciphertext reaches Stork",
 				"give each ClusterPair a file of its own")
 		}
+	case f.aside && (kind == "Secret" || group == "clusterpair.dev" && kind != "ClusterPairDecryptor"):
 	case kind == "Secret" && apiVersion == "v1":
 		f.secret(n)
 	case kubeconfig.IsKubeconfig(n):
