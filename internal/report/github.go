@@ -11,7 +11,7 @@ import (
 // where a command points to, each message says it, too.
 // https://docs.github.com/en/actions/reference/workflow-commands-for-github-actions
 func writeGitHub(w *bufio.Writer, r *Report) {
-	for e := range r.entries() {
+	for e := range r.open() {
 		var properties []string
 		property := func(name, value string) {
 			properties = append(properties, name+"="+githubProperty.Replace(value))

@@ -25,7 +25,7 @@ type gitlabLines struct {
 // line: where it is not known, it is the first.
 func writeGitLab(w *bufio.Writer, r *Report) {
 	list := jsonList{w: w}
-	for e := range r.entries() {
+	for e := range r.open() {
 		list.add(gitlabFinding{
 			Description: e.withHint(),
 			CheckName:   e.ruleName(),

@@ -18,7 +18,7 @@ type jsonFinding struct {
 	Object      string `json:"object"`
 	Message     string `json:"message"`
 	Hint        string `json:"hint"`
-	Waived      string `json:"waived"`      // why the finding does not count; empty if it does
+	Waived      string `json:"waived"`      // the reason for which it does not count
 	Fingerprint string `json:"fingerprint"` // unique in a report, and stable when lines move
 }
 

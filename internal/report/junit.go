@@ -8,9 +8,9 @@ import (
 )
 
 // writeJUnit writes a suite for each file, as Jenkins' schema has it. What
-// fails the run is a failure. Any other finding is a skipped test: CI systems
-// list those with their text and stay green, while they hide what a passed test
-// prints. A clean file has one test that passed.
+// fails the run is a failure. Any other finding, a waived one too, is a skipped
+// test: CI systems list those with their text and stay green, while they hide
+// what a passed test prints. A clean file has one test that passed.
 func writeJUnit(w *bufio.Writer, r *Report) {
 	total, failures := 0, 0
 	for _, findings := range r.byFile() {
@@ -37,10 +37,14 @@ func writeJUnit(w *bufio.Writer, r *Report) {
 				name += fmt.Sprintf(" (%d)", seen[name])
 			}
 			fmt.Fprintf(w, `    <testcase name=%s classname=%s>`+"\n", attr(name), attr(suite))
+			lines := e.lines(unpainted)
+			if e.Waived != "" {
+				lines += "\n  waived: " + e.Waived
+			}
 			if r.fails(e.Finding) {
-				fmt.Fprintf(w, "      <failure type=%s message=%s>%s</failure>\n", attr(e.ruleName()), attr(e.Message), text(e.lines(unpainted)))
+				fmt.Fprintf(w, "      <failure type=%s message=%s>%s</failure>\n", attr(e.ruleName()), attr(e.Message), text(lines))
 			} else {
-				fmt.Fprintf(w, "      <skipped>%s</skipped>\n", text(e.lines(unpainted)))
+				fmt.Fprintf(w, "      <skipped>%s</skipped>\n", text(lines))
 			}
 			w.WriteString("    </testcase>\n")
 		}

@@ -70,16 +70,15 @@ type Finding struct {
 	Severity Severity
 	// Position is where the offending value stands.
 	Position Position
-	// Object is what the field belongs to: namespace/name of a ClusterPair, or
-	// the name of another resource. It may be empty. Together with Rule, file
-	// and Path it makes the finding's fingerprint.
-	Object string
 	// Path is the field, as in spec.config.clusters.west.server; it may be empty.
 	Path string
 	// Message says what is wrong, in lower case and without a value of a credential.
 	Message string
 	// Hint is what to do or type next; it may be empty.
 	Hint string
+	// Object is what the finding is about, as in "ClusterPair fleet/west"; it
+	// may be empty. With Rule, file and Path it makes the fingerprint.
+	Object string
 	// Waived is the reason for which the finding does not count; empty if it
 	// does.
 	Waived string

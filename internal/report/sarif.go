@@ -27,19 +27,20 @@ type (
 	sarifTags struct {
 		Tags []string `json:"tags"`
 	}
-	sarifSuppression struct {
-		Kind          string `json:"kind"`
-		Justification string `json:"justification"`
-	}
 	sarifResult struct {
-		RuleID       string             `json:"ruleId"`
-		RuleIndex    int                `json:"ruleIndex"`
-		Level        string             `json:"level"`
-		Message      sarifText          `json:"message"`
-		Locations    []sarifLocation    `json:"locations"`
-		Fingerprints map[string]string  `json:"partialFingerprints"`
-		Suppressions []sarifSuppression `json:"suppressions,omitempty"`
-		Properties   *sarifObject       `json:"properties,omitempty"`
+		RuleID       string            `json:"ruleId"`
+		RuleIndex    int               `json:"ruleIndex"`
+		Level        string            `json:"level"`
+		Message      sarifText         `json:"message"`
+		Locations    []sarifLocation   `json:"locations"`
+		Fingerprints map[string]string `json:"partialFingerprints"`
+		Suppressions []sarifWaiver     `json:"suppressions,omitempty"`
+		Properties   *sarifObject      `json:"properties,omitempty"`
+	}
+	sarifWaiver struct {
+		Kind          string `json:"kind"`
+		Status        string `json:"status"`
+		Justification string `json:"justification"`
 	}
 	sarifObject struct {
 		Object string `json:"object"`
@@ -140,9 +141,6 @@ func sarifResultOf(e entry, ruleIndex int) sarifResult {
 		// derives from the text of the line, and warns about any other value.
 		Fingerprints: map[string]string{"clusterpair/v1": e.fingerprint},
 	}
-	if e.Waived != "" {
-		result.Suppressions = []sarifSuppression{{Kind: "inSource", Justification: e.Waived}}
-	}
 	location := sarifLocation{Physical: sarifPhysical{Artifact: sarifArtifact{URI: sarifURI(e.Position.File)}}}
 	if e.Position.Line > 0 {
 		location.Physical.Region = &sarifRegion{StartLine: e.Position.Line, StartColumn: e.Position.Column}
@@ -151,6 +149,9 @@ func sarifResultOf(e entry, ruleIndex int) sarifResult {
 		location.Logical = []sarifLogical{{Name: e.Path, Kind: "property"}}
 	}
 	result.Locations = []sarifLocation{location}
+	if e.Waived != "" {
+		result.Suppressions = []sarifWaiver{{Kind: "inSource", Status: "accepted", Justification: e.Waived}}
+	}
 	if e.Object != "" {
 		result.Properties = &sarifObject{Object: e.Object}
 	}

@@ -44,14 +44,15 @@ func writeText(w *bufio.Writer, r *Report) {
 	if r.Color {
 		paint = painted
 	}
-	for e := range r.entries() {
+	for e := range r.open() {
 		w.WriteString(e.lines(paint) + "\n")
 	}
 	if r.Quiet {
 		return
 	}
-	line := r.summary().String()
-	if len(r.Findings) == 0 {
+	s := r.summary()
+	line := s.String()
+	if s.Errors+s.Warnings+s.Infos == 0 {
 		line = paint(green, line)
 	}
 	w.WriteString(line + "\n")

@@ -33,8 +33,6 @@ type Report struct {
 	// Color and Quiet are for text only: Color paints severities and rules,
 	// Quiet leaves out the summary.
 	Color, Quiet bool
-
-	waived int // findings that were taken out
 }
 
 // Failed tells whether the findings fail the run.
@@ -59,22 +57,15 @@ var writers = map[string]func(*bufio.Writer, *Report){
 // Formats are the names that [Write] knows, sorted.
 func Formats() []string { return slices.Sorted(maps.Keys(writers)) }
 
-// Write writes r in one of the [Formats], finding by finding. A format that
-// has no room for a character, such as XML for control characters, has it
-// escaped as Go does.
+// Write writes r in one of the [Formats], finding by finding. All show the same
+// texts, in which what does not print is escaped as Go does. A waived finding
+// stands, with the reason, in the formats that can say so: json, sarif, junit.
 func Write(w io.Writer, format string, r *Report) error {
 	write, ok := writers[format]
 	if !ok {
 		return fmt.Errorf("unknown format %q: use one of %s", format, strings.Join(Formats(), ", "))
 	}
 	Sort(r.Findings)
-	if format != "json" && format != "sarif" { // which have a place for what is waived
-		counted := *r
-		counted.waived = len(r.Findings)
-		counted.Findings = slices.DeleteFunc(slices.Clone(r.Findings), func(f Finding) bool { return f.Waived != "" })
-		counted.waived -= len(counted.Findings)
-		r = &counted
-	}
 	b := bufio.NewWriter(w)
 	write(b, r)
 	return b.Flush() // tells what any write before it met
@@ -85,6 +76,17 @@ func Write(w io.Writer, format string, r *Report) error {
 type entry struct {
 	Finding
 	fingerprint string
+}
+
+// open are the entries that are not waived.
+func (r *Report) open() iter.Seq[entry] {
+	return func(yield func(entry) bool) {
+		for e := range r.entries() {
+			if e.Waived == "" && !yield(e) {
+				return
+			}
+		}
+	}
 }
 
 // entries are the sorted findings.
@@ -153,20 +155,18 @@ type summary struct {
 	Errors   int `json:"errors"`
 	Warnings int `json:"warnings"`
 	Infos    int `json:"infos"`
-	Waived   int `json:"waived"`
+	Waived   int `json:"waived"` // not counted as error, warning or info
 }
 
 func (r *Report) summary() summary {
-	s := summary{Pairs: r.Pairs, Waived: r.waived}
+	s := summary{Pairs: r.Pairs}
 	for _, f := range r.Findings {
-		if f.Waived != "" {
+		switch {
+		case f.Waived != "":
 			s.Waived++
-			continue
-		}
-		switch f.Severity {
-		case Error:
+		case f.Severity == Error:
 			s.Errors++
-		case Warning:
+		case f.Severity == Warning:
 			s.Warnings++
 		default:
 			s.Infos++
@@ -233,8 +233,7 @@ func (s summary) String() string {
 	if s.Pairs > 0 {
 		pairs = count(s.Pairs, "ClusterPair")
 	}
-	files := count(s.Files, "file")
-	waived := ""
+	files, waived := count(s.Files, "file"), ""
 	if s.Waived > 0 {
 		waived = fmt.Sprintf("; %d waived", s.Waived)
 	}

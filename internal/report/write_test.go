@@ -34,19 +34,20 @@ func sample() *report.Report {
 		Pairs:   3,
 		Files:   []string{"pairs/west.yaml", "./pairs/east.yaml", "pairs/clean.yaml", "a, 100%: <b> & c#d?.yaml", "new\nline.yaml", "latin\xe9.yaml"},
 		Findings: []report.Finding{
-			{Rule: "tls-skipped", Severity: report.Error, Position: at("./pairs/east.yaml", 12, 9), Object: "prod/east",
+			{Rule: "tls-skipped", Severity: report.Error, Position: at("./pairs/east.yaml", 12, 9), Object: "ClusterPair prod/east",
 				Path: "spec.config.clusters.east.insecure-skip-tls-verify", Message: "the server's certificate is not verified", Hint: "put certificate-authority-data"},
-			{Rule: "credential-expiring", Severity: report.Warning, Position: at("./pairs/east.yaml", 20, 7), Object: "prod/east",
+			{Rule: "credential-expiring", Severity: report.Warning, Position: at("./pairs/east.yaml", 20, 7), Object: "ClusterPair prod/east",
 				Path: "spec.config.users.admin.token", Message: "the token ends on 2026-12-01"},
-			{Rule: "leaf-not-encrypted", Severity: report.Error, Position: at("pairs/west.yaml", 9, 11), Object: "prod/west", Path: "spec.config.clusters.west.server", Message: "not encrypted"},
-			{Rule: "leaf-not-encrypted", Severity: report.Error, Position: at("pairs/west.yaml", 30, 11), Object: "prod/west", Path: "spec.config.clusters.west.server", Message: "not encrypted, again"},
+			{Rule: "leaf-not-encrypted", Severity: report.Error, Position: at("pairs/west.yaml", 9, 11), Object: "ClusterPair prod/west", Path: "spec.config.clusters.west.server", Message: "not encrypted"},
+			{Rule: "leaf-not-encrypted", Severity: report.Error, Position: at("pairs/west.yaml", 30, 11), Object: "ClusterPair prod/west", Path: "spec.config.clusters.west.server", Message: "not encrypted, again"},
 			{Rule: "no-key", Severity: report.Info, Position: at("pairs/west.yaml", 0, 0), Message: "no key decrypts the file"},
 			{Rule: "sops-malformed", Severity: report.Error, Position: at("a, 100%: <b> & c#d?.yaml", 1, 0), Message: "100% \"wrong\": <![CDATA[ ]]> \u2028 and ::error::, \\n", Hint: "type 'this' & that"},
 			{Rule: "yaml", Severity: report.Error, Position: at("new\nline.yaml", 3, 1), Message: "found\n\x1b[31mred\x00\xff", Hint: "one\r\ntwo"},
 			{Rule: "yaml", Severity: report.Error, Position: at("latin\xe9.yaml", 1, 1), Message: "not UTF-8"},
-			{Rule: "reverse-missing", Severity: report.Warning, Position: at("ClusterPair/prod/north", 0, 0), Object: "prod/north", Path: "metadata.name", Message: "no counterpart"},
+			{Rule: "reverse-missing", Severity: report.Warning, Position: at("ClusterPair/prod/north", 0, 0), Object: "ClusterPair prod/north", Path: "metadata.name", Message: "no counterpart"},
 			{Rule: "our-own", Severity: report.Warning, Position: at("/srv/absolute.yaml", 2, 3), Message: "a rule of the organisation"},
-			{Rule: "tls-skipped", Severity: report.Error, Position: at("pairs/west.yaml", 12, 9), Object: "prod/west", Path: "spec.config.clusters.west", Message: "not verified", Waived: "lab <only>"},
+			{Rule: "server-loopback", Severity: report.Error, Position: at("pairs/waived.yaml", 7, 15), Object: "ClusterPair prod/waived", Path: "spec.config.clusters.waived.server",
+				Message: "the server is the Stork pod itself", Hint: "use the address of the destination", Waived: "a tunnel\nin the pod"},
 			{Severity: report.Error, Message: "nowhere and without a rule"},
 		},
 	}
@@ -112,6 +113,8 @@ func TestSummary(t *testing.T) {
 	finding := func(s report.Severity, file string) report.Finding {
 		return report.Finding{Severity: s, Position: report.Position{File: file}, Message: "m"}
 	}
+	waived := finding(report.Error, "a")
+	waived.Waived = "a reason"
 	for want, r := range map[string]report.Report{
 		"nothing to check: no file":                               {},
 		"all fine: 1 ClusterPair in 1 file":                       {Files: []string{"a"}, Pairs: 1},
@@ -120,6 +123,8 @@ func TestSummary(t *testing.T) {
 		"1 error in 1 file; no ClusterPair":                       {Findings: []report.Finding{finding(report.Error, "a")}},
 		"1 info in 1 of 2 files; 1 ClusterPair":                   {Files: []string{"b"}, Pairs: 1, Findings: []report.Finding{finding(report.Info, "a")}},
 		"2 errors, 1 warning, 2 infos in 2 files; 2 ClusterPairs": {Files: []string{"a", "b"}, Pairs: 2, Findings: []report.Finding{finding(report.Error, "a"), finding(report.Info, "a"), finding(report.Warning, "a"), finding(report.Error, "b"), finding(report.Info, "b")}},
+		"all fine: 1 ClusterPair in 1 file; 1 waived":             {Pairs: 1, Findings: []report.Finding{waived}},
+		"1 error in 1 of 2 files; no ClusterPair; 1 waived":       {Findings: []report.Finding{waived, finding(report.Error, "b")}},
 		"1 error in 1 file; 1 ClusterPair":                        {Files: []string{"a"}, Pairs: 1, Findings: []report.Finding{finding(report.Error, "")}},
 	} {
 		got := strings.Split(strings.TrimSuffix(string(write(t, "text", &r)), "\n"), "\n")
@@ -140,6 +145,10 @@ func TestFailed(t *testing.T) {
 		r := report.Report{Strict: c.strict, Findings: []report.Finding{{Severity: c.severity}}}
 		if r.Failed() != c.want {
 			t.Errorf("%s, strict %t: failed %t", c.severity, c.strict, r.Failed())
+		}
+		r.Findings[0].Waived = "a reason"
+		if r.Failed() {
+			t.Errorf("%s, strict %t, waived: failed", c.severity, c.strict)
 		}
 	}
 }
