@@ -18,9 +18,9 @@ type (
 	}
 	sarifRule struct {
 		ID               string      `json:"id"`
-		ShortDescription *sarifText  `json:"shortDescription,omitempty"`
-		FullDescription  *sarifText  `json:"fullDescription,omitempty"`
-		Help             *sarifText  `json:"help,omitempty"`
+		ShortDescription sarifText   `json:"shortDescription"`
+		FullDescription  sarifText   `json:"fullDescription"`
+		Help             sarifText   `json:"help"`
 		Default          *sarifLevel `json:"defaultConfiguration,omitempty"`
 		Properties       *sarifTags  `json:"properties,omitempty"`
 	}
@@ -116,10 +116,10 @@ func sarifRules(r *Report) ([]sarifRule, map[string]int) {
 		index[rule.ID] = len(rules)
 		rules = append(rules, sarifRule{
 			ID:               rule.ID,
-			ShortDescription: &sarifText{Text: rule.Title},
-			FullDescription:  &sarifText{Text: rule.Consequence},
-			Help: &sarifText{
-				Text:     rule.Consequence + "\n\nFix: " + rule.Fix,
+			ShortDescription: sarifText{Text: rule.Title},
+			FullDescription:  sarifText{Text: Plain(rule.Consequence)},
+			Help: sarifText{
+				Text:     Plain(rule.Consequence + "\n\nFix: " + rule.Fix),
 				Markdown: "**What happens:** " + rule.Consequence + "\n\n**Fix:** " + rule.Fix,
 			},
 			Default:    &sarifLevel{sarifLevelOf(rule.Severity)},
@@ -128,7 +128,9 @@ func sarifRules(r *Report) ([]sarifRule, map[string]int) {
 	}
 	for _, name := range unknown {
 		index[name] = len(rules)
-		rules = append(rules, sarifRule{ID: name})
+		// GitHub asks for all three texts.
+		help := sarifText{Text: "The message of the finding says what is wrong and what to do."}
+		rules = append(rules, sarifRule{ID: name, ShortDescription: sarifText{Text: name}, FullDescription: help, Help: help})
 	}
 	return rules, index
 }
