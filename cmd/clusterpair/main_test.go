@@ -69,6 +69,7 @@ func runScripts(t *testing.T, dir string) {
 			"replace": replaceCommand,
 			"lines":   linesCommand,
 			"treeof":  treeCommand,
+			"release": releaseCommand,
 		},
 	})
 }

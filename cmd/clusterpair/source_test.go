@@ -1,0 +1,80 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+// moduleFiles are the files of the module as they lie in the work tree, by
+// their slash-separated names: what a clone or a release of it holds.
+func moduleFiles() (map[string][]byte, error) {
+	cmd := exec.Command("git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--",
+		".pre-commit-hooks.yaml", "LICENSE", "go.mod", "go.sum", "cmd", "generator", "internal", "schema")
+	cmd.Dir = "../.."
+	out, err := cmd.Output()
+	if err != nil {
+		return nil, fmt.Errorf("git ls-files: %w", err)
+	}
+	files := make(map[string][]byte)
+	for name := range strings.SplitSeq(strings.TrimRight(string(out), "\x00"), "\x00") {
+		data, err := os.ReadFile(filepath.Join("../..", filepath.FromSlash(name)))
+		if os.IsNotExist(err) {
+			continue // removed, and the index does not know yet
+		}
+		if err != nil {
+			return nil, err
+		}
+		files[name] = data
+	}
+	return files, nil
+}
+
+// goEnvironment is where go finds modules and what it has built, and how.
+func goEnvironment() ([]string, error) {
+	var env []string
+	for _, name := range []string{"GOCACHE", "GOMODCACHE", "GOPROXY", "GOFLAGS", "GOSUMDB", "GONOSUMDB", "GOPRIVATE", "GOTOOLCHAIN"} {
+		value, err := exec.Command("go", "env", name).Output()
+		if err != nil {
+			return nil, fmt.Errorf("go env %s: %w", name, err)
+		}
+		env = append(env, name+"="+strings.TrimSpace(string(value)))
+	}
+	return env, nil
+}
+
+// releaseCommand is release URL TAG: makes a Git repository of this module with
+// a tag, which Git takes for the one at the URL, and lets go build as outside
+// of the script.
+func releaseCommand(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: release URL TAG")
+	}
+	files, err := moduleFiles()
+	ts.Check(err)
+	dir := ts.MkAbs(".release")
+	for name, data := range files {
+		path := filepath.Join(dir, filepath.FromSlash(name))
+		ts.Check(os.MkdirAll(filepath.Dir(path), 0o700))
+		ts.Check(os.WriteFile(path, data, 0o600))
+	}
+	for _, args := range [][]string{
+		{"init", "-q", dir},
+		{"-C", dir, "add", "."},
+		{"-C", dir, "-c", "user.name=Ada", "-c", "user.email=ada@example.com", "commit", "-qm", "Release"},
+		{"-C", dir, "tag", args[1]},
+		{"config", "--global", "url.file://" + dir + ".insteadOf", args[0]},
+	} {
+		ts.Check(ts.Exec("git", args...))
+	}
+	env, err := goEnvironment()
+	ts.Check(err)
+	for _, variable := range env {
+		name, value, _ := strings.Cut(variable, "=")
+		ts.Setenv(name, value)
+	}
+}
