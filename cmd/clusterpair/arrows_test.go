@@ -14,6 +14,7 @@ import (
 func TestArrows(t *testing.T) {
 	const module = "clusterpair.dev/"
 	allowed := map[string][]string{
+		"internal/pace":       {},
 		"internal/report":     {},
 		"internal/plainyaml":  {},
 		"internal/kubeconfig": {"internal/plainyaml", "internal/report"},
@@ -22,7 +23,7 @@ func TestArrows(t *testing.T) {
 		"schema":              {"internal/report"},
 		"internal/sopsfile":   {"internal/plainyaml"},
 		"generator":           {"schema", "internal/kubeconfig", "internal/report"},
-		"cmd/clusterpair":     {"generator", "schema", "internal/kubeconfig", "internal/manifest", "internal/report", "internal/sopsfile", "internal/validate"},
+		"cmd/clusterpair":     {"generator", "schema", "internal/kubeconfig", "internal/manifest", "internal/pace", "internal/report", "internal/sopsfile", "internal/validate"},
 	}
 	soleImporter := map[string]string{
 		"github.com/spf13/cobra":     "cmd/clusterpair",

@@ -10,13 +10,13 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"runtime/debug"
 	"slices"
 	"syscall"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	_ "clusterpair.dev/internal/pace" // before all others
 	"clusterpair.dev/internal/report"
 )
 
@@ -30,10 +30,6 @@ const (
 )
 
 func main() {
-	// Most runs end before a collection would pay; generate sets its own pace.
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(400)
-	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	go func() {
 		<-ctx.Done()
