@@ -20,7 +20,7 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// TestContinuousIntegration runs the steps of examples/github-action and
+// TestContinuousIntegration runs the steps of examples/github and
 // examples/gitlab as the runners do, on a repository that is fine and on one
 // that is not. They install this module from a module proxy, with go.
 func TestContinuousIntegration(t *testing.T) {
@@ -173,7 +173,7 @@ func moduleProxy(t *testing.T) (version string, env []string) {
 	return version, env
 }
 
-// action is examples/github-action/action.yml, in the fields of
+// action is examples/github/action.yml, in the fields of
 // https://docs.github.com/en/actions/reference/workflows-and-actions/metadata-syntax
 type action struct {
 	Name, Description string
@@ -195,7 +195,7 @@ var (
 func readAction(t *testing.T) *action {
 	t.Helper()
 	a := new(action)
-	decodeStrictly(t, "../../examples/github-action/action.yml", a)
+	decodeStrictly(t, "../../examples/github/action.yml", a)
 	if a.Name == "" || a.Description == "" || a.Runs.Using != "composite" {
 		t.Errorf("name, description and using: %q, %q, %q", a.Name, a.Description, a.Runs.Using)
 	}
@@ -236,7 +236,7 @@ func checkWorkflow(t *testing.T, a *action) {
 			}
 		}
 	}
-	decodeStrictly(t, "../../examples/github-action/workflow.yaml", &w)
+	decodeStrictly(t, "../../examples/github/workflow.yaml", &w)
 	if w.Permissions["contents"] != "read" || w.Permissions["security-events"] != "write" || len(w.On) != 2 {
 		t.Errorf("permissions %v, on %v", w.Permissions, w.On)
 	}
