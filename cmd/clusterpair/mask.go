@@ -11,6 +11,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"unicode/utf8"
 
 	"go.yaml.in/yaml/v3"
@@ -20,12 +21,12 @@ import (
 )
 
 // mask is a text as it may be shown: each ciphertext, wrapped data key and
-// credential in clear gives way to a mark of one line, which changes when the
-// value does. The rest stays as it is, comments and layout included. A text
-// that is neither SOPS nor YAML with a credential comes back byte for byte.
+// credential in clear gives way to a mark of one line. The mark of what is
+// encrypted changes when the ciphertext does. The rest stays as it is, comments
+// and layout included. Of a text that is no YAML only private keys and tokens
+// are masked, which have a spelling of their own.
 //
-// A text that cannot be understood for certain, but might hold a credential,
-// shows little more than its keys.
+// Damaged YAML that might hold a credential shows little more than its keys.
 func mask(text []byte) []byte {
 	if bytes.IndexByte(text, 0) >= 0 {
 		return fmt.Appendf(nil, "<no text, %d bytes, %s>\n", len(text), fingerprint(text))
@@ -35,36 +36,36 @@ func mask(text []byte) []byte {
 		masked = maskComments(clear)
 	} else if !isLikeYAML(masked) {
 		masked = text
-	} else if suspicious.Match(masked) {
+	} else if suspicious().Match(masked) {
 		masked = maskLines(masked)
 	}
-	return spelled.ReplaceAllFunc(masked, func(value []byte) []byte {
+	return spelled().ReplaceAllFunc(masked, func(value []byte) []byte {
 		return []byte(clearMark("", string(value)))
 	})
 }
 
-// fingerprint tells values apart. Of a value that could be guessed none is
-// shown: whoever guesses it could tell by the fingerprint.
+// fingerprint tells values apart. Of a value that could be guessed none must be
+// shown: it would confirm the guess.
 func fingerprint(value []byte) string {
 	sum := sha256.Sum256(value)
 	return fmt.Sprintf("%x", sum[:4])
 }
 
 var (
-	ciphertext = regexp.MustCompile(`ENC\[AES256_GCM,data:([^,\]\s]*),iv:[^,\]\s]*,tag:[^,\]\s]*,type:([a-z]*)\]`)
-	keyWrap    = regexp.MustCompile(`(?:\|[-+]?\r?\n\s*)?-----BEGIN (?:AGE ENCRYPTED FILE|PGP MESSAGE)-----[^<]*?-----END (?:AGE ENCRYPTED FILE|PGP MESSAGE)-----`)
-	layout     = regexp.MustCompile(`\\n|\s+`)
+	ciphertext = lazy(`ENC\[AES256_GCM,data:([^,\]\s]*),iv:[^,\]\s]*,tag:[^,\]\s]*,type:([a-z]*)\]`)
+	keyWrap    = lazy(`(?:\|[-+]?\r?\n\s*)?-----BEGIN (?:AGE ENCRYPTED FILE|PGP MESSAGE)-----[^<]*?-----END (?:AGE ENCRYPTED FILE|PGP MESSAGE)-----`)
+	layout     = lazy(`\\n|\s+`)
 )
 
 // maskSealed masks what SOPS has encrypted, wherever it stands. How long a
 // value is the ciphertext tells everybody.
 func maskSealed(text []byte) []byte {
-	text = keyWrap.ReplaceAllFunc(text, func(wrapped []byte) []byte {
+	text = keyWrap().ReplaceAllFunc(text, func(wrapped []byte) []byte {
 		_, armour, _ := bytes.Cut(wrapped, []byte("-----BEGIN"))
-		return []byte("<wrapped data key " + fingerprint(layout.ReplaceAll(armour, nil)) + ">")
+		return []byte("<wrapped data key " + fingerprint(layout().ReplaceAll(armour, nil)) + ">")
 	})
-	return ciphertext.ReplaceAllFunc(text, func(sealed []byte) []byte {
-		m := ciphertext.FindSubmatch(sealed)
+	return ciphertext().ReplaceAllFunc(text, func(sealed []byte) []byte {
+		m := ciphertext().FindSubmatch(sealed)
 		size := ""
 		if data, err := base64.StdEncoding.DecodeString(string(m[1])); err == nil {
 			size = fmt.Sprintf("%d bytes, ", len(data))
@@ -75,7 +76,7 @@ func maskSealed(text []byte) []byte {
 
 // aMark is what stands in place of a value. The marks of values that could stand
 // in a flow collection without quotes hold no comma.
-var aMark = regexp.MustCompile(`^<(encrypted|wrapped data key|in clear)\b[^<>]*>$`)
+var aMark = lazy(`^<(encrypted|wrapped data key|in clear)\b[^<>]*>$`)
 
 // clearMark is the mark of a value in clear.
 func clearMark(key, value string) string {
@@ -86,9 +87,9 @@ func clearMark(key, value string) string {
 }
 
 var (
-	keyMaterial = regexp.MustCompile(`PRIVATE KEY-----[\sA-Za-z0-9+/=]{64}|(?:client-key-data|keyData)"?\s*:\s*"?[A-Za-z0-9+/]{100}|` + jwt)
-	longWord    = regexp.MustCompile(`^\s*[A-Za-z0-9+/_.=~-]{32,}\s*$`)
-	certificate = regexp.MustCompile(`^\s*(?:-----BEGIN CERTIFICATE-----[\sA-Za-z0-9+/=]+-----END CERTIFICATE-----\s*)+$`)
+	keyMaterial = lazy(`PRIVATE KEY-----[\sA-Za-z0-9+/=]{64}|(?:client-key-data|keyData)"?\s*:\s*"?[A-Za-z0-9+/]{100}|` + jwt)
+	longWord    = lazy(`^\s*[A-Za-z0-9+/_.=~-]{32,}\s*$`)
+	certificate = lazy(`^\s*(?:-----BEGIN CERTIFICATE-----[\sA-Za-z0-9+/=]+-----END CERTIFICATE-----\s*)+$`)
 )
 
 // unguessable tells whether a value holds a private key or a long token, and so
@@ -97,8 +98,8 @@ func unguessable(key, value string) bool {
 	if decoded, err := base64.StdEncoding.DecodeString(value); err == nil && utf8.Valid(decoded) {
 		value = string(decoded)
 	}
-	return keyMaterial.MatchString(value) || certificate.MatchString(value) ||
-		longWord.MatchString(value) && !strings.Contains(strings.ToLower(key), "pass")
+	return keyMaterial().MatchString(value) || certificate().MatchString(value) ||
+		longWord().MatchString(value) && !strings.Contains(strings.ToLower(key), "pass")
 }
 
 // maskClear masks the credentials in clear of YAML or JSON. It vouches for the
@@ -110,7 +111,7 @@ func maskClear(text []byte) ([]byte, bool) {
 	}
 	found := clearValues{marks: make(map[*yaml.Node]string), seen: make(map[visit]bool)}
 	for _, doc := range docs {
-		found.visit(doc, "", "", byName)
+		found.visit(doc, "", byName)
 	}
 	if len(found.marks) == 0 {
 		return text, true
@@ -171,21 +172,20 @@ const (
 )
 
 // visit looks at a value and those below it. key is the one that it stands
-// under, in a list that of the list; parent the one above.
-func (c *clearValues) visit(n *yaml.Node, parent, key string, how scrutiny) {
-	if v := (visit{n, key, how}); c.seen[v] {
+// under, in a list that of the list.
+func (c *clearValues) visit(n *yaml.Node, key string, how scrutiny) {
+	if c.seen[visit{n, key, how}] {
 		return
-	} else {
-		c.seen[v] = true
 	}
+	c.seen[visit{n, key, how}] = true
 	switch n.Kind {
 	case yaml.AliasNode:
-		c.visit(n.Alias, parent, key, how)
+		c.visit(n.Alias, key, how)
 	case yaml.ScalarNode:
-		c.scalar(n, parent, key, how)
+		c.scalar(n, key, how)
 	case yaml.DocumentNode, yaml.SequenceNode:
 		for _, element := range n.Content {
-			c.visit(element, parent, key, how)
+			c.visit(element, key, how)
 		}
 	case yaml.MappingNode:
 		if how == byName && kubeconfig.IsKubeconfig(n) {
@@ -203,21 +203,21 @@ func (c *clearValues) visit(n *yaml.Node, parent, key string, how scrutiny) {
 				below = byName
 			}
 			c.key(n.Content[i], how)
-			c.visit(n.Content[i+1], key, name, below)
+			c.visit(n.Content[i+1], name, below)
 		}
 	}
 }
 
-func (c *clearValues) scalar(n *yaml.Node, parent, key string, how scrutiny) {
-	if strings.TrimSpace(n.Value) == "" || n.Tag == "!!null" || aMark.MatchString(n.Value) {
+func (c *clearValues) scalar(n *yaml.Node, key string, how scrutiny) {
+	if strings.TrimSpace(n.Value) == "" || n.Tag == "!!null" || aMark().MatchString(n.Value) {
 		return
 	}
 	switch {
-	case key == "enc" && !strings.HasPrefix(n.Value, "<"): // by a key service
+	case key == "enc": // wrapped by a key service
 		c.marks[n] = "<wrapped data key " + fingerprint([]byte(n.Value)) + ">"
 	case how == everything,
 		how == kubeFields && !kubeField[key],
-		how == byName && credentialName.MatchString(key) && n.Tag != "!!bool",
+		how == byName && credentialName().MatchString(key) && n.Tag != "!!bool",
 		key == "kubectl.kubernetes.io/last-applied-configuration",
 		holdsCredential(n.Value):
 		c.marks[n] = clearMark(key, n.Value)
@@ -227,8 +227,8 @@ func (c *clearValues) scalar(n *yaml.Node, parent, key string, how scrutiny) {
 // key masks a key that is a value in truth, as in {token:abc}.
 func (c *clearValues) key(n *yaml.Node, how scrutiny) {
 	name, _, colon := strings.Cut(n.Value, ":")
-	if n.Kind != yaml.ScalarNode || holdsCredential(n.Value) || colon && credentialName.MatchString(name) || how == everything && !secretKey.MatchString(n.Value) {
-		c.visit(n, "", "", everything)
+	if n.Kind != yaml.ScalarNode || holdsCredential(n.Value) || colon && credentialName().MatchString(name) || how == everything && !secretKey().MatchString(n.Value) {
+		c.visit(n, "", everything)
 	}
 }
 
@@ -248,31 +248,31 @@ var kubeField = func() map[string]bool {
 const jwt = `\beyJ[A-Za-z0-9_-]{6,}\.[A-Za-z0-9_-]{6,}\.[A-Za-z0-9_-]*`
 
 var (
-	secretKey      = regexp.MustCompile(`^[-._a-zA-Z0-9]+$`)
-	credentialName = regexp.MustCompile(`(?i)(token|password|passwd|passphrase|key-?data|(private|api)[-_]?key|client[-_]?secret|secret[-_]?access[-_]?key)$`)
-	spelled        = regexp.MustCompile(`-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----(?s:.*?)(?:-----END [A-Z0-9 ]*PRIVATE KEY-----|\z)|AGE-SECRET-KEY-1[A-Z0-9]+|` + jwt)
+	secretKey      = lazy(`^[-._a-zA-Z0-9]+$`)
+	credentialName = lazy(`(?i)(token|password|passwd|passphrase|key-?data|(private|api)[-_]?key|client[-_]?secret|secret[-_]?access[-_]?key)$`)
+	spelled        = lazy(`-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----(?s:.*?)(?:-----END [A-Z0-9 ]*PRIVATE KEY-----|\z)|AGE-SECRET-KEY-1[A-Z0-9]+|` + jwt)
 	// spelledIn are the spellings of which more than the match is secret.
-	spelledIn = regexp.MustCompile(`://[^/\s@:]*:[^/\s@]+@|--?(?:token|password)[= ]\S|(?:client-key-data|client-certificate-data)"?\s*:|(?s:contexts"?\s*:.*users"?\s*:|users"?\s*:.*contexts"?\s*:)`)
+	spelledIn = lazy(`://[^/\s@:]*:[^/\s@]+@|--?(?:token|password)[= ]\S|(?:client-key-data|client-certificate-data)"?\s*:|(?s:contexts"?\s*:.*users"?\s*:|users"?\s*:.*contexts"?\s*:)`)
 )
 
 // holdsCredential tells whether a value is, or has in it, a private key, a
 // token, a URL with a password or a whole kubeconfig, in base64 or not.
 func holdsCredential(value string) bool {
-	if spelled.MatchString(value) || spelledIn.MatchString(value) {
+	if spelled().MatchString(value) || spelledIn().MatchString(value) {
 		return true
 	}
 	decoded, err := base64.StdEncoding.DecodeString(strings.TrimSpace(value))
-	return err == nil && (spelled.Match(decoded) || spelledIn.Match(decoded))
+	return err == nil && (spelled().Match(decoded) || spelledIn().Match(decoded))
 }
 
 // commented is a line like "# token: abc".
-var commented = regexp.MustCompile(`(?m)^(\s*#[#\s-]*([-\w.]+)\s*[:=]\s*)(\S.*)$`)
+var commented = lazy(`(?m)^(\s*#[#\s-]*([-\w.]+)\s*[:=]\s*)(\S.*)$`)
 
 // maskComments masks what was a credential before somebody commented it out.
 func maskComments(text []byte) []byte {
-	return commented.ReplaceAllFunc(text, func(line []byte) []byte {
-		m := commented.FindSubmatch(line)
-		if !credentialName.Match(m[2]) || aMark.Match(m[3]) {
+	return commented().ReplaceAllFunc(text, func(line []byte) []byte {
+		m := commented().FindSubmatch(line)
+		if !credentialName().Match(m[2]) || aMark().Match(m[3]) {
 			return line
 		}
 		return append(slices.Clip(m[1]), clearMark(string(m[2]), string(m[3]))...)
@@ -366,7 +366,7 @@ func scalarSpan(text []byte, start int, n *yaml.Node) (int, int) {
 	// Of a plain scalar over several lines, white space is folded.
 	end = start
 	for i := 0; i < len(n.Value); i++ {
-		if space := strings.IndexByte(" \n", n.Value[i]) >= 0; space {
+		if n.Value[i] == ' ' || n.Value[i] == '\n' {
 			if end == len(text) || strings.IndexByte(" \t\r\n", text[end]) < 0 {
 				return 0, 0
 			}
@@ -444,10 +444,10 @@ func comments(n *yaml.Node, found []string) []string {
 
 var (
 	// suspicious is a text that may hold a credential.
-	suspicious = regexp.MustCompile(`<(encrypted|wrapped data key)|\bENC\[|kind"?\s*:\s*["']?(Secret|Config|ClusterPair)\b|client-(key|certificate)-data|certificate-authority-data|stringData|(?i)(token|password|passphrase)"?\s*:`)
-	keyedLine  = regexp.MustCompile(`^(\s*(?:- +)*(?:["']?([-\w./]+)["']?\s*:)?)(?:\s+(.*))?$`)
-	bareLine   = regexp.MustCompile(`^\s*([-{}\[\],]+|---.*|\.\.\.)?\s*$|^(<<<<<<<|=======|>>>>>>>|\|\|\|\|\|\|\|)( |$)`)
-	yamlLine   = regexp.MustCompile(`^\s*(["']?[-\w./]+["']?\s*:(\s|$)|- |[A-Za-z0-9+/=]{40,}$|[{[<])`)
+	suspicious = lazy(`<(encrypted|wrapped data key)|\bENC\[|kind"?\s*:\s*["']?(Secret|Config|ClusterPair)\b|client-(key|certificate)-data|certificate-authority-data|stringData|(?i)(token|password|passphrase)"?\s*:`)
+	keyedLine  = lazy(`^(\s*(?:- +)*(?:["']?([-\w./]+)["']?\s*:)?)(?:\s+(.*))?$`)
+	bareLine   = lazy(`^\s*([-{}\[\],]+|---.*|\.\.\.)?\s*$|^(<<<<<<<|=======|>>>>>>>|\|\|\|\|\|\|\|)( |$)`)
+	yamlLine   = lazy(`^\s*(["']?[-\w./]+["']?\s*:(\s|$)|- |[A-Za-z0-9+/=]{40,}$|[{[<])`)
 )
 
 // isLikeYAML tells whether most of the lines of a text are like those of YAML
@@ -457,7 +457,7 @@ func isLikeYAML(text []byte) bool {
 	for line := range bytes.Lines(text) {
 		switch line = bytes.TrimSpace(line); {
 		case len(line) == 0 || line[0] == '#':
-		case yamlLine.Match(line):
+		case yamlLine().Match(line):
 			like++
 		default:
 			like--
@@ -474,9 +474,9 @@ func maskLines(text []byte) []byte {
 	for line := range bytes.Lines(text) {
 		content := bytes.TrimRight(line, "\r\n")
 		depth := len(content) - len(bytes.TrimLeft(content, " "))
-		m := keyedLine.FindSubmatch(content)
+		m := keyedLine().FindSubmatch(content)
 		switch {
-		case bareLine.Match(content):
+		case bareLine().Match(content):
 			out.Write(line)
 			continue
 		case m == nil || block >= 0 && depth > block:
@@ -494,7 +494,7 @@ func maskLines(text []byte) []byte {
 		case len(value) > 0 && strings.IndexByte("|>", value[0]) >= 0:
 			block = depth
 		}
-		if len(value) == 0 || aMark.Match(value) || data < 0 && isPublic(key) && !holdsCredential(string(value)) {
+		if len(value) == 0 || aMark().Match(value) || data < 0 && isPublic(key) && !holdsCredential(string(value)) {
 			out.Write(line)
 		} else {
 			fmt.Fprintf(&out, "%s <not shown>\n", m[1])
@@ -511,4 +511,10 @@ func isPublic(key string) bool {
 		return true
 	}
 	return kubeField[key] || strings.HasPrefix(key, "clusterpair.dev/")
+}
+
+// lazy compiles an expression when it is first used: a run that masks nothing is
+// to start without that millisecond.
+func lazy(expression string) func() *regexp.Regexp {
+	return sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(expression) })
 }
