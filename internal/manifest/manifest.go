@@ -15,6 +15,7 @@ import (
 	"fmt"
 	"io"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf16"
@@ -47,7 +48,9 @@ func Parse(data []byte, file string) ([]*yaml.Node, error) {
 		if doc != nil {
 			docs = append(docs, doc)
 		}
-		first += bytes.Count(chunk, []byte("\n"))
+		if len(data) > 0 {
+			first += countLines(chunk)
+		}
 	}
 	return docs, nil
 }
@@ -102,7 +105,9 @@ func Scan(data []byte, file string, each func(Document, *report.Finding)) {
 			d.Node = content(doc)
 			each(d, nil)
 		}
-		first += bytes.Count(d.Text, []byte("\n"))
+		if len(data) > 0 {
+			first += countLines(d.Text)
+		}
 	}
 }
 
@@ -130,16 +135,49 @@ func toUTF8(data []byte) []byte {
 // documentEnd is where the first document of data ends: before the next line
 // that starts with three dashes and holds a document of its own.
 func documentEnd(data []byte) int {
-	for from := 0; ; {
-		i := bytes.Index(data[from:], []byte("\n---"))
+	for from := 1; from < len(data); from++ {
+		i := bytes.Index(data[from:], []byte("---"))
 		if i < 0 {
-			return len(data)
+			break
 		}
-		from += i + len("\n---")
-		if from == len(data) || strings.IndexByte(" \t\r\n", data[from]) >= 0 {
-			return from - len("---")
+		from += i
+		rest := data[from+len("---"):]
+		if lineBreak(data[:from]) > 0 && (len(rest) == 0 || rest[0] == ' ' || rest[0] == '\t' || startsLine(rest)) {
+			return from
 		}
 	}
+	return len(data)
+}
+
+// lineBreaks are those of YAML 1.1. Editors and reviews show few of them, but
+// the YAML library and SOPS begin a line, and so a document, behind each.
+var lineBreaks = []string{"\n", "\r", "\u0085", "\u2028", "\u2029"}
+
+// lineBreak is the length of the line break at the end of data, 0 if there is
+// none.
+func lineBreak(data []byte) int {
+	for _, b := range lineBreaks {
+		if bytes.HasSuffix(data, []byte(b)) {
+			return len(b)
+		}
+	}
+	return 0
+}
+
+func startsLine(data []byte) bool {
+	return slices.ContainsFunc(lineBreaks, func(b string) bool { return bytes.HasPrefix(data, []byte(b)) })
+}
+
+// countLines counts the line breaks as the YAML library does.
+func countLines(data []byte) int {
+	count := bytes.Count(data, []byte("\n"))
+	if bytes.IndexByte(data, '\r') >= 0 {
+		count += bytes.Count(data, []byte("\r")) - bytes.Count(data, []byte("\r\n"))
+	}
+	for _, b := range lineBreaks[2:] {
+		count += bytes.Count(data, []byte(b))
+	}
+	return count
 }
 
 // parseDocument parses one document with the expander for it; it is nil if there
@@ -166,7 +204,9 @@ func parseDocument(chunk []byte, e expander) (*yaml.Node, error) {
 		return nil, yamlError(err, file, first)
 	}
 	var more yaml.Node
-	if err := decoder.Decode(&more); err != nil && !errors.Is(err, io.EOF) {
+	if err := decoder.Decode(&more); err == nil {
+		return nil, badFile(file, e.first+more.Line, more.Column, "a second document begins where not every reader of YAML sees it", "begin it with a line ---")
+	} else if !errors.Is(err, io.EOF) {
 		return nil, yamlError(err, file, first)
 	}
 	if doc := root.Content[0]; doc.Kind == yaml.ScalarNode && doc.Tag == "!!null" {
@@ -197,6 +237,9 @@ func (e *expander) expand(n *yaml.Node) (*yaml.Node, error) {
 		e.inside = append(e.inside, n.Alias)
 		value, err := e.expand(copyNode(n.Alias))
 		e.inside = e.inside[:len(e.inside)-1]
+		if err == nil {
+			value.Line, value.Column = e.first+n.Line, n.Column // where it has its effect
+		}
 		return value, err
 	}
 	line := e.first + n.Line
