@@ -5,7 +5,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
 # The tools stand in their own module, so that their dependencies stay out of ours.
-TOOLS := bin/kustomize bin/sops bin/age-keygen bin/staticcheck bin/cue bin/kubeconform bin/vault bin/jenkins-junit.xsd
+TOOLS := bin/kustomize bin/sops bin/age-keygen bin/staticcheck bin/cue bin/kubeconform bin/vault bin/jenkins-junit.xsd bin/stork-2.9 bin/stork-24.3 bin/stork-next
 DEMO_KEY := fixtures/keys/demo.agekey
 FUZZTIME ?= 20s
 
@@ -17,7 +17,7 @@ help: ## List the targets
 build: ## Build bin/clusterpair
 	@CGO_ENABLED=0 go build -trimpath -ldflags='-s -w' -o bin/clusterpair ./cmd/clusterpair
 
-tools: $(TOOLS) ## Build the pinned kustomize, sops, age-keygen, staticcheck, cue and kubeconform, and a Vault and the JUnit schema for tests into bin/
+tools: $(TOOLS) ## Build the pinned kustomize, sops, age-keygen, staticcheck, cue and kubeconform, and a Vault, Storks and the JUnit schema for tests into bin/
 
 bin/kustomize: tools/go.mod
 	@CGO_ENABLED=0 go build -C tools -trimpath -ldflags='-s -w' -o ../bin/ sigs.k8s.io/kustomize/kustomize/v5
@@ -43,6 +43,10 @@ bin/jenkins-junit.xsd:
 
 bin/vault: tools/vault/go.mod tools/vault/main.go
 	@CGO_ENABLED=0 go build -C tools/vault -trimpath -ldflags='-s -w' -o ../../bin/vault .
+bin/stork-24.3: tools/stork/go.mod tools/stork/main.go
+	@CGO_ENABLED=0 go build -C tools/stork -trimpath -ldflags='-s -w' -o ../../$@ .
+bin/stork-2.9 bin/stork-next: bin/stork-%: tools/stork/%.mod tools/stork/main.go
+	@CGO_ENABLED=0 go build -C tools/stork -modfile=$*.mod -trimpath -ldflags='-s -w' -o ../../$@ .
 
 demo: build bin/kustomize ## Run kustomize build on this repository: an encrypted ClusterPair
 	@PATH="$$PWD/bin:$$PATH" SOPS_AGE_KEY_FILE="$$PWD/$(DEMO_KEY)" kustomize build --enable-alpha-plugins --enable-exec .
@@ -59,8 +63,13 @@ lint: bin/staticcheck ## Run gofmt, go vet, staticcheck and go mod tidy, changin
 	go -C tools vet ./...
 	cd tools && ../bin/staticcheck ./...
 	go -C bench mod tidy -diff
+	go -C tools/stork mod tidy -diff
+	go -C tools/stork mod tidy -diff -modfile=2.9.mod
+	go -C tools/stork mod tidy -diff -modfile=next.mod
 	go -C bench vet ./...
 	cd bench && ../bin/staticcheck ./...
+	go -C tools/stork vet .
+	cd tools/stork && ../../bin/staticcheck .
 
 update: tools ## Regenerate goldens and generated files; read the diff before you commit it
 	go generate ./...
