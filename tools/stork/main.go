@@ -20,6 +20,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"reflect"
 	"slices"
@@ -206,10 +207,12 @@ func admit(text string, v *verdict) (stored []byte, err error) {
 			v.API = err.Error()
 		}
 	}()
-	asJSON, err := yaml.YAMLToJSON([]byte(text))
-	if err != nil {
-		v.YAML = err.Error()
-		return nil, err
+	asJSON := []byte(text)
+	if !json.Valid(asJSON) {
+		if asJSON, err = yaml.YAMLToJSON(asJSON); err != nil {
+			v.YAML = err.Error()
+			return nil, err
+		}
 	}
 	var object map[string]any
 	if err := sigsjson.UnmarshalCaseSensitivePreserveInts(asJSON, &object); err != nil {
@@ -222,14 +225,22 @@ func admit(text string, v *verdict) (stored []byte, err error) {
 	if err != nil {
 		return nil, err
 	}
-	// Unknown fields of metadata are dropped, or refused by a client that asks for it.
 	var meta metav1.ObjectMeta
-	strict, err := sigsjson.UnmarshalStrict(metadata, &meta)
-	if err := errors.Join(append(strict, err)...); err != nil {
+	unknown, err := sigsjson.UnmarshalStrict(metadata, &meta)
+	if err != nil {
 		return nil, err
+	}
+	if meta.ResourceVersion != "" || len(meta.ManagedFields) > 0 {
+		return nil, errors.New("metadata.resourceVersion and metadata.managedFields are the server's to set")
+	}
+	for _, err := range unknown { // refused on demand, dropped otherwise
+		v.Lost = append(v.Lost, ".metadata: "+err.Error())
 	}
 	if errs := validation.ValidateObjectMetaAccessor(&meta, true, validation.NameIsDNSSubdomain, field.NewPath("metadata")); len(errs) > 0 {
 		return nil, errs.ToAggregate()
+	}
+	if object["metadata"], err = runtime.DefaultUnstructuredConverter.ToUnstructured(&meta); err != nil {
+		return nil, err
 	}
 	if stored, err = json.Marshal(object); err != nil {
 		return nil, err
@@ -259,8 +270,13 @@ func storage(options map[string]string) string {
 	if mode, ok := options["mode"]; ok && !slices.Contains([]string{"Default", "DisasterRecovery", "OneTimeMigration"}, mode) {
 		return "another mode"
 	}
-	if strings.TrimSpace(options["token"]) == "" || strings.TrimSpace(options["ip"]) == "" {
-		return "no address or no token"
+	for _, key := range []string{"ip", "token"} {
+		if options[key] == "" || strings.ContainsFunc(options[key], func(r rune) bool { return r <= ' ' || r == 0x7f }) {
+			return "no " + key
+		}
+	}
+	if location, ok := options["backuplocation"]; ok && len(validation.NameIsDNSSubdomain(location, false)) > 0 {
+		return "no backup location"
 	}
 	return "pair"
 }
@@ -298,8 +314,8 @@ func (v *verdict) connect(config *api.Config) {
 		return
 	}
 	user := config.AuthInfos[config.Contexts[config.CurrentContext].AuthInfo]
-	if user != nil && user.Exec != nil {
-		v.Sent = []string{"exec"} // which must not be run here
+	if user != nil && user.Exec != nil { // which must not be run here
+		v.exec(user)
 		return
 	}
 	err = client.Get().AbsPath("/version").Do(context.Background()).Error()
@@ -308,6 +324,9 @@ func (v *verdict) connect(config *api.Config) {
 		return
 	}
 	v.URL = sent.URL.String()
+	if _, port, err := net.SplitHostPort(v.Dialled); err != nil || len(port) > 5 || len(port) == 5 && port > "65535" || port == "0" {
+		v.Request = "no such port"
+	}
 	if user == nil {
 		return
 	}
@@ -333,9 +352,31 @@ func (v *verdict) connect(config *api.Config) {
 	use("act-as", user.Impersonate != "", secure && sent.Header.Get("Impersonate-User") == user.Impersonate)
 	use("act-as-groups", len(user.ImpersonateGroups) > 0, secure && slices.Equal(sent.Header.Values("Impersonate-Group"), user.ImpersonateGroups))
 	use("act-as-uid", uid(user) != "", secure && sent.Header.Get("Impersonate-Uid") == uid(user))
-	for key, values := range user.ImpersonateUserExtra {
-		use("act-as-user-extra", true, len(values) > 0 && secure && slices.Equal(sent.Header.Values("Impersonate-Extra-"+key), values))
+	extra := make(map[string][]string) // as the destination's API server reads it
+	for name, values := range sent.Header {
+		if key, ok := strings.CutPrefix(strings.ToLower(name), "impersonate-extra-"); ok {
+			if decoded, err := url.PathUnescape(key); err == nil {
+				key = decoded
+			}
+			extra[key] = append(extra[key], values...)
+		}
 	}
+	for key, values := range user.ImpersonateUserExtra {
+		use("act-as-user-extra", true, len(values) > 0 && secure && slices.Equal(extra[key], values))
+	}
+}
+
+// exec judges a user whose credential a command gives out.
+func (v *verdict) exec(user *api.AuthInfo) {
+	if f := reflect.ValueOf(user.Exec).Elem().FieldByName("InteractiveMode"); f.IsValid() && f.String() == "Always" {
+		v.Request = "standard input is not a terminal"
+		return
+	}
+	if user.Token+user.Username+user.Password != "" || len(user.ClientCertificateData) > 0 {
+		v.Unsent = []string{"exec"}
+		return
+	}
+	v.Sent = []string{"exec"}
 }
 
 // uid is the user's act-as-uid, which client-go has known since 0.23.
@@ -355,7 +396,7 @@ func (v *verdict) compare(path string, before, after any) {
 	switch b := before.(type) {
 	case map[string]any:
 		a, ok := after.(map[string]any)
-		if ok && (len(b) > 0 || path == "") {
+		if ok {
 			for key := range b {
 				v.compare(path+"."+key, b[key], a[key])
 			}

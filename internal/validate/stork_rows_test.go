@@ -1,0 +1,242 @@
+package validate_test
+
+import (
+	"encoding/base64"
+	"os"
+	"strings"
+)
+
+// one is a pair over one fabric in which nothing is wrong. CA, CERT and KEY
+// stand for base64.
+const one = `apiVersion: stork.libopenstorage.org/v1alpha1
+kind: ClusterPair
+metadata:
+  name: west
+  namespace: app
+spec:
+  config:
+    clusters:
+      c:
+        certificate-authority-data: CA
+        server: https://west.example.com:6443
+    contexts:
+      x:
+        cluster: c
+        user: u
+    current-context: x
+    users:
+      u:
+        token: abcdefgh.ijklmnop
+  options: {}
+`
+
+// asJSON is a pair with escapes that YAML does not have.
+const asJSON = `{"apiVersion":"stork.libopenstorage.org\/v1alpha1","kind":"ClusterPair","metadata":{"name":"west","namespace":"app"},
+"spec":{"config":{"clusters":{"c":{"server":"https:\/\/west.example.com"}},"contexts":{"x":{"cluster":"c","user":"u"}},"current-context":"x","users":{"u":{"token":"a"}}},"options":{}}}`
+
+// Parts of a pair, to be put in place of others.
+const (
+	token       = "token: abcdefgh.ijklmnop"
+	certificate = "client-certificate-data: CERT\n        client-key-data: KEY"
+	command     = "exec:\n          apiVersion: client.authentication.k8s.io/v1beta1\n          args: [a]\n          command: aws\n          env:\n" +
+		"          - {name: A, value: b}\n          provideClusterInfo: false\n          InteractiveMode: Never"
+	options = "options:\n    backuplocation: s3\n    ip: 10.0.0.9\n    mode: DisasterRecovery\n    port: \"9001\"\n    token: 0123456789abcdef"
+	fabric  = "options: {}"
+	server  = "server: https://west.example.com:6443"
+	context = "contexts:\n"
+	users   = "users:\n"
+	meta    = "metadata:\n"
+)
+
+// pair is the pair with parts exchanged: each edit is the old part, a new one
+// and so on.
+func pair(edits ...string) string {
+	text := one
+	for i := 0; i < len(edits); i += 2 {
+		if !strings.Contains(text, edits[i]) {
+			panic("no " + edits[i])
+		}
+		text = strings.Replace(text, edits[i], edits[i+1], 1)
+	}
+	for word, file := range map[string]string{"CA": "ca.crt", "CERT": "client.crt", "KEY": "client.key"} {
+		data, err := os.ReadFile("../../fixtures/storkctl/02-file-refs/certs/" + file)
+		if err != nil {
+			panic(err)
+		}
+		text = strings.ReplaceAll(text, "-data: "+word+"\n", "-data: "+base64.StdEncoding.EncodeToString(data)+"\n")
+	}
+	return text
+}
+
+// rows are what can be wrong with a pair, and what is not. stork is how what
+// Stork makes of it begins, rule what we find; empty is nothing.
+var rows = []struct {
+	name    string
+	edits   []string
+	stork   string
+	rule    string
+	release string // empty: 24.3
+}{
+	{name: "a token"},
+	{name: "a certificate", edits: []string{token, certificate}},
+	{name: "two fabrics", edits: []string{fabric, options}},
+	{name: "no options", edits: []string{"  " + fabric, ""}},
+	{name: "a proxy", edits: []string{server, server + "\n        proxy-url: socks5://proxy.example.com:1080\n        tls-server-name: west"}},
+	{name: "impersonation", edits: []string{token, token + "\n        act-as: me\n        act-as-uid: \"7\"\n        act-as-groups: [a, b]\n        act-as-user-extra: {example.com/scope: [a, b]}"}},
+	{name: "another context", edits: []string{context, context + "      z:\n        cluster: gone\n        user: u\n"}},
+
+	{name: "lists", edits: []string{"      u:\n        " + token, "    - name: u\n      user:\n        " + token}, stork: "decode: json: cannot unmarshal array", rule: "config-list-form"},
+	{name: "a text for the config", edits: []string{one[strings.Index(one, "config:"):strings.Index(one, "  options")], "config: west\n"}, stork: "decode: ", rule: "config-not-object"},
+	{name: "a port in options that is a number", edits: []string{fabric, strings.Replace(options, `"9001"`, "9001", 1)}, stork: "decode: ", rule: "value-type"},
+	{name: "another option that is a number", edits: []string{fabric, "options: {a: 1}"}, stork: "decode: ", rule: "storage-options-left"},
+	{name: "an unquoted bool", edits: []string{token, "token: on"}, stork: "decode: ", rule: "value-type"},
+	{name: "extensions", edits: []string{context, context + "      z: {extensions: {a: b}}\n"}, stork: "decode: ", rule: "extensions-present"},
+	{name: "preferences with a text for colors", edits: []string{users, "preferences: {colors: never}\n    " + users}, stork: "decode: ", rule: "value-type"},
+	{name: "preferences with extensions", edits: []string{users, "preferences: {extensions: {a: b}}\n    " + users}, stork: "decode: ", rule: "extensions-present"},
+	{name: "no base64", edits: []string{"CA\n", "\"<CA>\"\n"}, stork: "decode: ", rule: "bad-base64"},
+	{name: "base64 of the other alphabet", edits: []string{"CA\n", "YW_-\n"}, stork: "decode: ", rule: "bad-base64"},
+	{name: "base64 without its end", edits: []string{"CA\n", "YWI\n"}, stork: "decode: ", rule: "bad-base64"},
+	{name: "ciphertext", edits: []string{"CA\n", "ENC[AES256_GCM,data:aa==,iv:bb==,tag:cc==,type:str]\n"}, stork: "decode: ", rule: "sops-malformed"},
+	{name: "Config of an exec user", edits: []string{token, command + "\n          Config: {}"}, stork: "decode: ", rule: "value-type"},
+	{name: "a variable that is a number", edits: []string{token, strings.Replace(command, "value: b", "value: 1", 1)}, stork: "decode: ", rule: "value-type"},
+	{name: "a status that is a text", edits: []string{fabric, fabric + "\nstatus: Ready"}, stork: "decode: ", rule: "server-set-field"},
+	{name: "a list that says it is a text", edits: []string{token, "token: !!str [a]"}, stork: "decode: "},
+	{name: "a tag that says nothing", edits: []string{server, server + "\n        insecure-skip-tls-verify: !"}, stork: "decode: "},
+	{name: "a null user", edits: []string{"u:\n        " + token, "u: null"}, stork: "panic: ", rule: "null-entry"},
+	{name: "a null cluster", edits: []string{"c:\n        certificate-authority-data: CA\n        " + server, "c:"}, stork: "panic: ", rule: "null-entry"},
+	{name: "a null user that is in no use", edits: []string{users, users + "      v: null\n"}, rule: "null-entry"},
+
+	{name: "a label's name", edits: []string{meta, meta + "  labels: {a b: c}\n"}, stork: "api: metadata.labels"},
+	{name: "a label's value", edits: []string{meta, meta + "  labels: {a: b c}\n"}, stork: "api: metadata.labels"},
+	{name: "an annotation's name", edits: []string{meta, meta + "  annotations: {a b: c}\n"}, stork: "api: metadata.annotations"},
+	{name: "large annotations", edits: []string{meta, meta + "  annotations: {a: " + strings.Repeat("x", 256<<10) + "}\n"}, stork: "api: metadata.annotations: Too long"},
+	{name: "a finalizer's name", edits: []string{meta, meta + "  finalizers: [a b]\n"}, stork: "api: metadata.finalizers"},
+	{name: "an owner without a uid", edits: []string{meta, meta + "  ownerReferences: [{apiVersion: v1, kind: ConfigMap, name: a}]\n"}, stork: "api: metadata.ownerReferences"},
+	{name: "an owner that is a number", edits: []string{meta, meta + "  ownerReferences: [{apiVersion: v1, kind: ConfigMap, name: 1, uid: a}]\n"}, stork: "api: json: ", rule: "value-type"},
+	{name: "an unknown field of an owner", edits: []string{meta, meta + "  ownerReferences: [{apiVersion: v1, kind: ConfigMap, name: a, uid: b, UID: b}]\n"}, stork: "lost: .metadata"},
+	{name: "a version to be set by the server", edits: []string{meta, meta + "  resourceVersion: \"1\"\n"}, stork: "api: metadata.resourceVersion", rule: "server-set-field"},
+	{name: "a number that JSON has not", edits: []string{token, token + "\n        a: .inf"}, stork: "yaml: json: unsupported value", rule: "unknown-field"},
+	{name: "an owner that JSON has not", edits: []string{meta, meta + "  ownerReferences: [{apiVersion: v1, kind: ConfigMap, name: .inf, uid: b}]\n"}, stork: "yaml: ", rule: "value-type"},
+	{name: "a merge of a text", edits: []string{token, token + "\n        a: {<<: b}"}, stork: "yaml: ", rule: "unknown-field"},
+	{name: "a bool by its tag only", edits: []string{server, server + "\n        insecure-skip-tls-verify: !!bool maybe"}, stork: "yaml: "},
+
+	{name: "no current-context", edits: []string{"current-context: x", `current-context: ""`}, stork: "client: "},
+	{name: "a context that names nothing", edits: []string{"cluster: c", `cluster: ""`}, stork: "client: "},
+	{name: "a current-context that is not there", edits: []string{"current-context: x", "current-context: z"}, stork: "client: ", rule: "context-broken"},
+	{name: "what kubectl prints for the CA", edits: []string{"CA\n", "DATA+OMITTED\n"}, stork: "client: "},
+	{name: "what kubectl prints for the key", edits: []string{token, strings.Replace(certificate, "KEY", "DATA+OMITTED", 1)}, stork: "client: "},
+	{name: "a CA that was encoded twice", edits: []string{"CA\n", "TFMwdExTMUNSVWRKVGlCRFJWSlVTVVpKUTBGVVJTMHRMUzB0Q2sxSlNVSjVSRU5E\n"}, stork: "client: "},
+	{name: "what looks like ciphertext", edits: []string{server, "server: ENC[]"}, stork: "client: "},
+	{name: "a token that looks like ciphertext", edits: []string{token, "token: ENC[]"}, rule: ""},
+	{name: "a CA that is no PEM", edits: []string{"CA\n", "YWJj\n"}, stork: "client: ", rule: "ca-invalid"},
+	{name: "a CA that is no PEM, long ago", edits: []string{"CA\n", "YWJj\n"}, release: "2.9", rule: "ca-invalid"},
+	{name: "a CA and none", edits: []string{server, server + "\n        insecure-skip-tls-verify: true"}, stork: "client: ", rule: "ca-invalid"},
+	{name: "a certificate without a key", edits: []string{token, "client-certificate-data: CERT"}, stork: "client: ", rule: "certificate-invalid"},
+	{name: "two credentials", edits: []string{token, token + "\n        username: a\n        password: b"}, stork: "client: ", rule: "several-credentials"},
+	{name: "groups of nobody", edits: []string{token, token + "\n        act-as-groups: [a]"}, stork: "client: ", rule: "required-field"},
+	{name: "an exec user", edits: []string{token, command}, rule: "exec-credential"},
+	{name: "an exec user of a kubeconfig", edits: []string{token, strings.Replace(command, "InteractiveMode", "interactiveMode", 1)}, stork: "client: ", rule: "exec-credential"},
+	{name: "an exec user of a kubeconfig for a newer Stork", edits: []string{token, strings.Replace(command, "InteractiveMode", "interactiveMode", 1)}, release: "next", rule: "exec-credential"},
+	{name: "an exec user of an older Stork", edits: []string{token, command}, release: "next", stork: "client: ", rule: "exec-credential"},
+	{name: "an exec user without a command", edits: []string{token, strings.Replace(command, "aws", `""`, 1)}, stork: "client: ", rule: "exec-credential"},
+	{name: "an exec user who must answer", edits: []string{token, strings.Replace(command, "Never", "Always", 1)}, stork: "request: ", rule: "exec-credential"},
+	{name: "another proxy", edits: []string{server, server + "\n        proxy-url: ftp://proxy.example.com"}, stork: "client: ", rule: "server-proxied"},
+	{name: "a proxy without a port", edits: []string{server, server + "\n        proxy-url: http://proxy.example.com:99999"}, stork: "request: no such port", rule: "server-proxied"},
+
+	{name: "a token with a line end", edits: []string{token, "token: |\n          abcdefgh.ijklmnop"}, stork: "request: "},
+	{name: "a token of two lines", edits: []string{token, "token: \"abcdefgh\\nijklmnop\""}, stork: "request: ", rule: "token-malformed"},
+	{name: "an impersonated user of two lines", edits: []string{token, token + "\n        act-as: \"a\\nb\""}, stork: "request: "},
+	{name: "an impersonated group of two lines", edits: []string{token, token + "\n        act-as: me\n        act-as-groups: [\"a\\nb\"]"}, stork: "request: "},
+	{name: "a port that is none", edits: []string{server, "server: https://west.example.com:99999"}, stork: "request: no such port", rule: "server-invalid"},
+
+	{name: "impersonation of a kubeconfig", edits: []string{token, token + "\n        as: me"}, stork: "lost: .spec.config.users.u.as", rule: "kubeconfig-spelling"},
+	{name: "another case", edits: []string{token, "Token: abcdefgh.ijklmnop"}, stork: "lost: .spec.config.users.u.Token", rule: "unknown-field"},
+	{name: "what older releases do not know", edits: []string{server, server + "\n        disable-compression: true"}, stork: "lost: ", rule: "drifting-field"},
+	{name: "plain http", edits: []string{server, "server: http://west.example.com:8080"}, stork: "unsent: token", rule: "server-invalid"},
+	{name: "no scheme", edits: []string{server, "server: west.example.com:6443"}, stork: "unsent: token", rule: "server-invalid"},
+	{name: "a key without a certificate", edits: []string{token, token + "\n        client-key-data: KEY"}, stork: "unsent: client-key-data", rule: "certificate-invalid"},
+	{name: "impersonation with nothing", edits: []string{token, token + "\n        act-as: me\n        act-as-user-extra: {scope: []}"}, stork: "unsent: act-as-user-extra"},
+	{name: "impersonation with a capital", edits: []string{token, token + "\n        act-as: me\n        act-as-user-extra: {Scope: [a]}"}, stork: "unsent: act-as-user-extra"},
+	{name: "no token", edits: []string{fabric, "options: {ip: 10.0.0.9}"}, stork: "storage: none, and", rule: "storage-options-incomplete"},
+	{name: "a mode on one fabric", edits: []string{fabric, "options: {mode: DisasterRecovery}"}, stork: "storage: none, and", rule: "mode-on-single-fabric"},
+	{name: "another mode", edits: []string{fabric, strings.Replace(options, "DisasterRecovery", "sync-dr", 1)}, stork: "storage: another mode", rule: "mode-unknown"},
+	{name: "an address of two", edits: []string{fabric, strings.Replace(options, "10.0.0.9", "10.0.0.9 10.0.0.10", 1)}, stork: "storage: no ip"},
+	{name: "a storage token with a line end", edits: []string{fabric, strings.Replace(options, "0123456789abcdef", "\"0123456789abcdef\\n\"", 1)}, stork: "storage: no token"},
+	{name: "a backup location that cannot be", edits: []string{fabric, strings.Replace(options, "s3", "my bucket", 1)}, stork: "storage: no backup location"},
+
+	{name: "a false that says nothing", edits: []string{server, server + "\n        insecure-skip-tls-verify: false"}, stork: "dropped: "},
+	{name: "base64 with line breaks", edits: []string{token, "client-certificate-data: CERT\n        client-key-data: |\n          TFMw\n          TFMw"}, stork: "client: ", rule: "certificate-invalid"},
+
+	{name: "a key twice", edits: []string{token, "token: a\n        " + token}, rule: "duplicate-key"},
+	{name: "a name that is a number", edits: []string{users, users + "      1: {token: a}\n"}, rule: "value-type"},
+	{name: "bytes", edits: []string{token, "token: !!binary YWJjZGVmZ2g="}, rule: "value-type"},
+	{name: "a user who is not there", edits: []string{"user: u", "user: v"}, rule: "context-broken"},
+	{name: "no users", edits: []string{"    users:\n      u:\n        " + token + "\n", ""}, rule: "required-field"},
+	{name: "a placeholder", edits: []string{token, "token: <token>"}, rule: "placeholder-left"},
+	{name: "a host that cannot be", edits: []string{server, "server: https://-west.example.com:6443"}, rule: "server-invalid"},
+	{name: "letters that a token has not", edits: []string{token, "token: abcdéfgh"}, rule: "token-malformed"},
+	{name: "a project", edits: []string{fabric, fabric + "\n  platformOptions: {rancher: {projectMappings: {\":a\": b}}}"}, rule: "rancher-mapping"},
+	{name: "a hash", edits: []string{"name: west", "name: west-6ct58987ht"}, rule: "pair-name"},
+	{name: "a path beside a token", edits: []string{token, token + "\n        client-key: /a"}, rule: "file-reference"},
+	{name: "a null for users", edits: []string{"users:\n      u:\n        " + token, "users: null"}, rule: "config-list-form"},
+	{name: "a reference to nothing", edits: []string{users, "kubernetes: null\n    " + users}, rule: "config-not-object"},
+	{name: "a null by another name", edits: []string{token, token + "\n        as: null"}, rule: "kubeconfig-spelling"},
+	{name: "an auth provider in no use", edits: []string{users, users + "      v: {auth-provider: {name: oidc}}\n"}, rule: "auth-provider"},
+	{name: "a token that is still encrypted", edits: []string{token, "token: ENC[AES256_GCM,data:aa==,iv:bb==,tag:cc==,type:str]"}, rule: "sops-malformed"},
+	{name: "a merge key", edits: []string{"x:\n", "x: &x\n", "user: u\n", "user: u\n      z: {<<: *x}\n"}, rule: "value-type"},
+	{name: "a null for a label", edits: []string{meta, meta + "  labels: {a: null}\n"}, rule: "value-type"},
+	{name: "escapes of JSON", edits: []string{one, asJSON}, rule: "yaml"},
+}
+
+// known are the differences between what we find and what Stork does.
+var known = map[string]string{
+	// On purpose: Stork takes it, and it is an error all the same.
+	"refuses auth-provider":                       "it would write new tokens into a kubeconfig file that is not there",
+	"refuses config-list-form":                    "a null in place of users: Stork connects as nobody",
+	"refuses kubeconfig-spelling":                 "a null by a name that Stork never reads",
+	"refuses sops-malformed":                      "Stork sends ciphertext as the token",
+	"refuses value-type: a merge key":             "SOPS and kustomize see no fields in it",
+	"refuses value-type: is null where":           "a null is an empty text to Stork, which nobody means",
+	"refuses ca-invalid":                          "client-go 0.20 trusts nobody by a CA that is no PEM, and says so only when it connects",
+	"refuses certificate-invalid":                 "a key alone, which is not used beside a token",
+	"refuses config-not-object":                   "a reference that refers to nothing",
+	"refuses context-broken":                      "a user who is not there: Stork connects as nobody, and calls it Ready",
+	"refuses duplicate-key":                       "readers of YAML differ in which of two counts",
+	"refuses file-reference":                      "a path that is not used beside the same field's data",
+	"refuses null-entry":                          "a null entry in no use ends Stork once a context names it",
+	"refuses pair-name":                           "no Migration finds a pair with a hash in its name",
+	"refuses placeholder-left":                    "what somebody has to fill in is no credential",
+	"refuses rancher-mapping":                     "a project that Rancher cannot have",
+	"refuses required-field":                      "no users: Stork connects as nobody",
+	"refuses server-invalid":                      "a host that no DNS has, a query that is dropped, a port that was forgotten",
+	"refuses token-malformed":                     "HTTP takes letters that no token has",
+	"refuses value-type: a key that is no string": "SOPS, kustomize and Stork spell 0x1 and on otherwise",
+	"refuses value-type: a tag of its own":        "readers of YAML differ in what tags make of a value",
+	"refuses yaml":                                "JSON's escapes \\/ and \\ud83d\\ude00 end kustomize, too",
+
+	// By mistake. The line goes with the fix.
+	"accepts api metadata.annotations":     "the names and the size of annotations are not looked at",
+	"accepts api metadata.finalizers":      "nor the names of finalizers",
+	"accepts api metadata.labels":          "nor the names and values of labels",
+	"accepts api metadata.ownerReferences": "nor what an owner reference must have",
+	"accepts client no configuration":      "an empty current-context, or an empty cluster in its context",
+	"accepts client root certificates":     "a CA that is base64 and nothing more: DATA+OMITTED, or encoded twice",
+	"accepts client PEM":                   "the same in a client certificate or key",
+	"accepts client parse":                 "what begins with ENC[ and is no ciphertext is not looked at any further",
+	"accepts decode of a tag":              "a tag is believed where the value is of another kind",
+	"accepts dropped":                      "what is empty or no canonical base64 differs from the file for ever, and is no warning",
+	"accepts lost":                         "unknown fields of an owner reference",
+	"accepts request Authorization":        "a token is trimmed that Stork does not trim",
+	"accepts request Impersonate":          "line ends in act-as and what goes with it",
+	"accepts request port":                 "the port of a proxy",
+	"accepts storage: no backup location":  "a backuplocation that no object can have for a name",
+	"accepts storage: no ip":               "white space in the address",
+	"accepts storage: no token":            "white space in the token",
+	"accepts unsent: act-as-user-extra":    "an extra without values, or with a capital in its name, which HTTP loses",
+	"accepts yaml !!":                      "a tag that does not fit its value",
+	"waives api":                           "resourceVersion, which no server takes, goes by the waivable server-set-field",
+	"waives client":                        "an exec user or a proxy that client-go refuses goes by the rule of one that it takes",
+	"waives decode":                        "a wrong type in an unknown option, or in status, goes by the waivable rule of its name",
+	"waives request":                       "so does an exec user who would have to be asked",
+	"waives yaml":                          "what stands in an unknown field is not looked at",
+}
