@@ -191,7 +191,7 @@ func (j *judgement) syncs(r *repository) {
 		s := &r.fluxes[i]
 		pairs, _ := r.covered(s, byDir)
 		if encrypted := slices.DeleteFunc(slices.Clone(pairs), func(p *pair) bool { return !p.encrypted }); len(encrypted) > 0 && !s.decrypts && !r.patched(s, byDir) {
-			j.add(s.at, s.object, "flux-decryption", fmt.Sprintf("Flux applies %s, such as %s, as ciphertext, which stops Stork", count(len(encrypted), "encrypted ClusterPair"), encrypted[0].file),
+			j.add(s.at, s.object, "flux-decryption", fmt.Sprintf("Flux applies %s as ciphertext, which stops Stork", encryptedPairs(encrypted)),
 				"spec: {decryption: {provider: sops, secretRef: {name: sops-age}}}")
 		}
 		if len(pairs) > 0 && !s.healthy {
@@ -207,10 +207,18 @@ func (j *judgement) syncs(r *repository) {
 		case s.decrypts && len(pairs) > 0, decrypts:
 			j.add(s.at, s.object, "argo-plaintext", "Argo CD decrypts the ClusterPairs in its repo-server, whose cache then holds them in clear", "keep the cache private to Argo CD, or let Flux decrypt inside the source cluster")
 		case len(pairs) > 0:
-			j.add(s.at, s.object, "argo-decryption", fmt.Sprintf("Argo CD applies %s, such as %s, as ciphertext, which stops Stork", count(len(pairs), "encrypted ClusterPair"), pairs[0].file),
+			j.add(s.at, s.object, "argo-decryption", fmt.Sprintf("Argo CD applies %s as ciphertext, which stops Stork", encryptedPairs(pairs)),
 				"list them under spec.files of a ClusterPairDecryptor among the generators of a kustomization, instead of its resources")
 		}
 	}
+}
+
+// encryptedPairs are encrypted pairs in a sentence.
+func encryptedPairs(pairs []*pair) string {
+	if len(pairs) == 1 {
+		return "the encrypted ClusterPair in " + pairs[0].file
+	}
+	return fmt.Sprintf("%d encrypted ClusterPairs, such as the one in %s,", len(pairs), pairs[0].file)
 }
 
 // patched tells whether a kustomization that takes the Flux Kustomization in

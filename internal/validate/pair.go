@@ -1,6 +1,7 @@
 package validate
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -51,7 +52,9 @@ func (f *fileRun) pair(n *yaml.Node) {
 	p.bidirectional = manifest.Text(annotations, AnnotationBidirectional) == "true"
 	options := manifest.Field(n, "spec", "options")
 	p.twoFabrics = manifest.Field(options, "token") != nil
-	p.projects = projectMappings(manifest.Field(n, "spec", "platformOptions", "rancher", "projectMappings"))
+	p.modeAt = spotOf(cmp.Or(manifest.Field(options, "mode"), options))
+	projects := manifest.Field(n, "spec", "platformOptions", "rancher", "projectMappings")
+	p.projects, p.projectsAt = projectMappings(projects), spotOf(projects)
 
 	p.encrypted = sopsfile.IsEncrypted(n)
 	if f.aside {
@@ -63,8 +66,10 @@ func (f *fileRun) pair(n *yaml.Node) {
 	origin := f.origin(n, annotations)
 	o := schema.Options{StorkVersion: origin.StorkVersion}
 	switch {
+	case p.encrypted && f.options.Plaintext:
+		f.add(manifest.Field(n, "sops"), "sops", "still-encrypted", report.Error, "the file is encrypted, and was said to be in clear", "clusterpair decrypt "+f.file.Name+" | clusterpair validate --plaintext -")
 	case p.encrypted:
-		f.findings = append(f.findings, schema.Validate("#Encrypted", n, f.file.Name, o)...)
+		f.findings = append(f.findings, f.shape("#Encrypted", n, o)...)
 		f.policy("#Encrypted", n)
 		f.sealed(n, origin.Policy)
 		if plain := f.decrypted(n); plain != nil {
@@ -128,6 +133,18 @@ func (f *fileRun) origin(n, annotations *yaml.Node) Origin {
 	return origin
 }
 
+// shape judges a pair by a definition of the schema.
+func (f *fileRun) shape(definition string, n *yaml.Node, o schema.Options) []report.Finding {
+	found := schema.Validate(definition, n, f.file.Name, o)
+	if slices.ContainsFunc(found, func(g report.Finding) bool { return g.Rule == "config-not-object" }) {
+		// What stands in place of a kubeconfig has nothing that a kubeconfig has.
+		found = slices.DeleteFunc(found, func(g report.Finding) bool {
+			return g.Rule == "required-field" && strings.HasPrefix(g.Path, "spec.config")
+		})
+	}
+	return found
+}
+
 // hasCiphertext tells whether SOPS has encrypted anything below n.
 func hasCiphertext(n *yaml.Node) bool {
 	if n == nil {
@@ -142,11 +159,12 @@ func hasCiphertext(n *yaml.Node) bool {
 // plainPair judges a ClusterPair in clear, and gives a digest of its
 // credential, empty if it has none that could be used.
 func (f *fileRun) plainPair(n, annotations *yaml.Node, o schema.Options) string {
-	shape := schema.Validate("#ClusterPair", n, f.file.Name, o)
+	shape := f.shape("#ClusterPair", n, o)
 	known := len(f.findings)
+	sealed := f.stillEncrypted(n)
 	for _, finding := range shape {
 		// #Encrypted has said most of it.
-		if !slices.ContainsFunc(f.findings[:known], func(g report.Finding) bool { return sameBreach(g, finding) }) {
+		if !sealed[finding.Position] && !slices.ContainsFunc(f.findings[:known], func(g report.Finding) bool { return sameBreach(g, finding) }) {
 			f.findings = append(f.findings, finding)
 		}
 	}
@@ -159,7 +177,7 @@ func (f *fileRun) plainPair(n, annotations *yaml.Node, o schema.Options) string 
 		StorkVersion: o.StorkVersion, Within: f.options.within(), Now: f.options.Now, Allow: allowances(annotations),
 	})
 	for _, finding := range findings {
-		if !slices.ContainsFunc(shape, func(g report.Finding) bool { return sameBreach(g, finding) }) {
+		if !sealed[finding.Position] && !slices.ContainsFunc(shape, func(g report.Finding) bool { return sameBreach(g, finding) }) {
 			f.findings = append(f.findings, finding)
 		}
 	}
@@ -170,7 +188,37 @@ func (f *fileRun) plainPair(n, annotations *yaml.Node, o schema.Options) string 
 	return credentialDigest(destination)
 }
 
-func sameBreach(a, b report.Finding) bool { return a.Rule == b.Rule && a.Position == b.Position }
+// stillEncrypted finds ciphertext in a pair in clear, such as a value that was
+// copied out of an encrypted Secret, and gives the places where it stands:
+// nothing else can be said of those.
+func (f *fileRun) stillEncrypted(n *yaml.Node) map[report.Position]bool {
+	var at map[report.Position]bool
+	var visit func(n *yaml.Node)
+	visit = func(n *yaml.Node) {
+		if n == nil {
+			return
+		}
+		if n.Kind == yaml.ScalarNode && hasCiphertext(n) {
+			f.add(n, "spec", "still-encrypted", report.Error, "a value is still encrypted by SOPS, and Stork would take the ciphertext for it", "sops decrypt what it was taken from, then encrypt the pair")
+			if at == nil {
+				at = make(map[report.Position]bool)
+			}
+			at[f.position(n)] = true
+		}
+		for _, child := range n.Content {
+			visit(child)
+		}
+	}
+	visit(manifest.Field(n, "spec", "config"))
+	visit(manifest.Field(n, "spec", "options", "token"))
+	return at
+}
+
+// sameBreach tells whether two findings, of the schema and of what looks closer,
+// are about one mistake: the one may stand at the key, the other at the value.
+func sameBreach(a, b report.Finding) bool {
+	return a.Rule == b.Rule && (a.Position == b.Position || a.Path == b.Path && a.Path != "")
+}
 
 // annotated compares the annotations in clear, by which CI without a key
 // judges, to what they are about. The MAC does not cover them.

@@ -55,6 +55,26 @@ type pair struct {
 	destination     string // the digest of the destination's CA
 	credential      string // a digest, where it is known
 	projects        map[string]string
+	modeAt          spot // of the mode, or the options
+	projectsAt      spot
+}
+
+// spot is a place in a pair's file.
+type spot struct{ line, column int32 }
+
+func spotOf(n *yaml.Node) (s spot) {
+	if n != nil {
+		s.line, s.column = int32(n.Line), int32(n.Column)
+	}
+	return s
+}
+
+// place is where a spot of the pair is; its name stands in for what it lacks.
+func (p *pair) place(s spot) report.Position {
+	if s == (spot{}) {
+		return p.at
+	}
+	return report.Position{File: p.file, Line: int(s.line), Column: int(s.column)}
 }
 
 func (p *pair) id() string { return p.namespace + "/" + p.name }
@@ -127,7 +147,7 @@ func (f *fileRun) stork(n *yaml.Node, kind string) {
 // https://github.com/libopenstorage/stork/blob/9dc3204614b26c0091e0d4829c41dd3972b692f0/pkg/apis/stork/v1alpha1/schedulepolicy.go
 func (f *fileRun) schedulePolicy(n *yaml.Node, kind string) {
 	policy := manifest.Field(n, "policy")
-	if spec := manifest.Field(n, "spec"); spec != nil && policy == nil {
+	if spec := keyOf(n, "spec"); spec != nil && policy == nil {
 		f.add(spec, "spec", "schedule-policy", report.Error, fmt.Sprintf("a %s has no spec: Stork reads policy, finds none and never runs", kind), "rename spec to policy")
 		return
 	}
@@ -165,6 +185,16 @@ func (f *fileRun) schedulePolicy(n *yaml.Node, kind string) {
 	}
 }
 
+// keyOf is the node of a key in a mapping; nil if it is not there.
+func keyOf(n *yaml.Node, name string) *yaml.Node {
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		if n.Content[i].Value == name {
+			return n.Content[i]
+		}
+	}
+	return nil
+}
+
 func isKitchenTime(s string) bool {
 	_, err := time.Parse(time.Kitchen, s)
 	return err == nil
@@ -184,9 +214,13 @@ func isDayOfMonth(n *yaml.Node) bool {
 	return n.ShortTag() == "!!int" && n.Decode(&day) == nil && 1 <= day && day <= 31
 }
 
-// judge finds what is wrong among the files.
-func (r *repository) judge(o *Options) []report.Finding {
-	var j judgement
+// judge finds what is wrong among the files, as far as it stands in one that
+// is to be judged.
+func (r *repository) judge(o *Options, files []string) []report.Finding {
+	j := judgement{files: make(map[string]bool, len(files))}
+	for _, file := range files {
+		j.files[file] = true
+	}
 	// The order in which files were read must not matter.
 	slices.SortFunc(r.pairs, func(a, b pair) int { return comparePositions(a.at, b.at) })
 	slices.SortFunc(r.migrations, func(a, b migration) int { return comparePositions(a.at, b.at) })
@@ -199,15 +233,21 @@ func (r *repository) judge(o *Options) []report.Finding {
 	return j.findings
 }
 
-type judgement struct{ findings []report.Finding }
+type judgement struct {
+	files    map[string]bool // those to be judged
+	findings []report.Finding
+}
 
 func (j *judgement) add(at report.Position, object, rule, message, hint string) {
+	if !j.files[at.File] {
+		return
+	}
 	known, _ := report.RuleOf(rule)
 	j.findings = append(j.findings, report.Finding{Rule: rule, Severity: known.Severity, Position: at, Object: object, Message: message, Hint: hint})
 }
 
-func (j *judgement) pair(p *pair, rule, message, hint string) {
-	j.add(p.at, p.id(), rule, message, hint)
+func (j *judgement) pair(p *pair, at report.Position, rule, message, hint string) {
+	j.add(at, p.id(), rule, message, hint)
 }
 
 func comparePositions(a, b report.Position) int {
@@ -228,14 +268,26 @@ func (j *judgement) duplicates(r *repository, sources []string) {
 		return cmp.Or(strings.Compare(p.name, q.name), strings.Compare(p.namespace, q.namespace), strings.Compare(sources[a], sources[b]))
 	}
 	slices.SortStableFunc(order, compare)
-	first := int32(0)
-	for i, k := range order {
-		if i == 0 || compare(first, k) != 0 || r.pairs[k].name == "" {
-			first = k
+	say := func(k, other int32) {
+		p := &r.pairs[k]
+		j.pair(p, p.at, "duplicate-pair", fmt.Sprintf("ClusterPair %s stands in %s, too: the one that is applied last wins", p.id(), r.pairs[other].at), "rename or remove one of the two")
+	}
+	for len(order) > 0 {
+		n := 1
+		for n < len(order) && compare(order[0], order[n]) == 0 {
+			n++
+		}
+		same, first := order[:n], order[0]
+		order = order[n:]
+		if n == 1 || r.pairs[first].name == "" {
 			continue
 		}
-		p, other := &r.pairs[k], &r.pairs[first]
-		j.pair(p, "duplicate-pair", fmt.Sprintf("ClusterPair %s stands in %s, too: the one that is applied last wins", p.id(), other.at), "rename or remove one of the two")
+		if !slices.ContainsFunc(same[1:], func(k int32) bool { return j.files[r.pairs[k].file] }) {
+			say(first, same[1]) // for lack of a later one that is to be judged
+		}
+		for _, k := range same[1:] {
+			say(k, first)
+		}
 	}
 }
 
@@ -263,20 +315,22 @@ func (j *judgement) directions(r *repository, sources []string, o *Options) {
 		}
 		switch {
 		case back == nil && !o.Partial:
-			j.pair(p, "reverse-missing", fmt.Sprintf("ClusterPair %s is for both directions, and no other cluster has one of this name: there is no failback", p.id()),
+			j.pair(p, p.at, "reverse-missing", fmt.Sprintf("ClusterPair %s is for both directions, and no other cluster has one of this name: there is no failback", p.id()),
 				"render the pair of the same name and namespace for the destination, or remove the annotation "+AnnotationBidirectional)
 			continue
 		case back == nil || several:
 			continue
+		case back.bidirectional && j.files[back.file] && comparePositions(p.at, back.at) < 0:
+			continue // it is said once, of the later one
 		}
 		if p.destination != "" && p.destination == back.destination {
-			j.pair(p, "self-pair", fmt.Sprintf("this pair and the one in %s lead to the same cluster: one of them leads to its own", back.at), "render one of them from the other cluster's kubeconfig")
+			j.pair(p, p.at, "self-pair", fmt.Sprintf("this pair and the one in %s lead to the same cluster: one of them leads to its own", back.at), "render one of them from the other cluster's kubeconfig")
 		}
 		if p.mode != back.mode || p.twoFabrics != back.twoFabrics {
-			j.pair(p, "mode-asymmetric", fmt.Sprintf("mode and storage options differ from those of the other direction in %s", back.at), "give both the same mode, and both storage options or none")
+			j.pair(p, p.place(p.modeAt), "mode-asymmetric", fmt.Sprintf("mode and storage options differ from those of the other direction in %s", back.place(back.modeAt)), "give both the same mode, and both storage options or none")
 		}
 		if !inverse(p.projects, back.projects) {
-			j.pair(p, "rancher-mapping", fmt.Sprintf("projectMappings are not the inverse of those in %s", back.at), "map each project back to the one it came from")
+			j.pair(p, p.place(p.projectsAt), "rancher-mapping", fmt.Sprintf("projectMappings are not the inverse of those in %s", back.place(back.projectsAt)), "map each project back to the one it came from")
 		}
 	}
 }
@@ -315,7 +369,7 @@ func (j *judgement) credentials(r *repository, sources []string) {
 		if k, ok := first[p.credential]; !ok {
 			first[p.credential] = i
 		} else if sources[k] != sources[i] {
-			j.pair(p, "shared-credential", fmt.Sprintf("the credential is that of the pair in %s, on another source cluster", r.pairs[k].at), "make a service account for each source cluster, so that one can be revoked without the others")
+			j.pair(p, p.at, "shared-credential", fmt.Sprintf("the credential is that of the pair in %s, on another source cluster", r.pairs[k].at), "make a service account for each source cluster, so that one can be revoked without the others")
 		}
 	}
 }

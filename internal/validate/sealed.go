@@ -37,7 +37,7 @@ func (f *fileRun) sealed(n *yaml.Node, policy *sopsfile.Policy) {
 	f.fragile(n, sops, m)
 	if age := f.options.Now.Sub(m.LastModified); f.options.MaxAge > 0 && age > f.options.MaxAge {
 		f.add(field(sops, "lastmodified"), "sops.lastmodified", "rotation-due", report.Warning,
-			fmt.Sprintf("last encrypted %d days ago", int(age/(24*time.Hour))), "sops rotate -i "+f.file.Name+", and renew the credential")
+			fmt.Sprintf("last encrypted on %s, longer ago than the maximum age", m.LastModified.UTC().Format(time.RFC3339)), "sops rotate -i "+f.file.Name+", and renew the credential")
 	}
 }
 
@@ -46,10 +46,6 @@ func (f *fileRun) sealed(n *yaml.Node, policy *sopsfile.Policy) {
 // ciphertexts, so that they reach Stork as they are.
 func (f *fileRun) scope(n, sops *yaml.Node, m *sopsfile.Metadata, policy *sopsfile.Policy) {
 	at, name := selectorNode(sops)
-	if policy != nil && m.Selector != policy.Selector {
-		f.add(at, "sops."+name, "encryption-scope", report.Error, fmt.Sprintf("the file selects other values for encryption than the creation rule %s", policy.Source),
-			"render it anew: clusterpair generate")
-	}
 	clear, sealed := 0, 0
 	var first *yaml.Node
 	err := m.Selector.Uncovered(n, func(leaf *yaml.Node, path []string, selected bool) {
@@ -70,10 +66,14 @@ func (f *fileRun) scope(n, sops *yaml.Node, m *sopsfile.Metadata, policy *sopsfi
 			}
 		}
 	})
-	if err == nil && sealed > 0 {
+	switch {
+	case err == nil && sealed > 0:
 		f.add(at, "sops."+name, "encryption-scope", report.Error,
 			fmt.Sprintf("%s leaves out %s that %s encrypted (line %d): nobody decrypts what it leaves out, and ciphertext stops Stork", name, count(sealed, "value"), isAre(sealed), first.Line),
 			"restore the sops section from Git history, or render the pair anew: clusterpair generate")
+	case policy != nil && m.Selector != policy.Selector:
+		f.add(at, "sops."+name, "encryption-scope", report.Error, fmt.Sprintf("the file selects other values for encryption than the creation rule %s", policy.Source),
+			"render it anew: clusterpair generate")
 	}
 }
 

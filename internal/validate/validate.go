@@ -132,21 +132,21 @@ func (v *Validator) read(f *fileRun) error {
 	if !concerns(file) {
 		return nil
 	}
-	documents := 0
-	encrypted := (*yaml.Node)(nil)
+	documents, encrypted := 0, false
+	var second *yaml.Node
 	manifest.Scan(file.Data, file.Name, func(d manifest.Document, broken *report.Finding) {
-		documents++
+		if documents++; documents == 2 {
+			second = cmp.Or(d.Node, &yaml.Node{Line: d.Line, Column: 1})
+		}
 		if broken != nil {
 			f.broken(d, *broken)
 			return
 		}
-		if encrypted == nil && sopsfile.IsEncrypted(d.Node) && looksLikePair(d.Node) {
-			encrypted = d.Node
-		}
+		encrypted = encrypted || sopsfile.IsEncrypted(d.Node) && looksLikePair(d.Node)
 		f.document(d.Node)
 	})
-	if encrypted != nil && documents > 1 {
-		f.add(encrypted, "", "one-document", report.Error, "several documents in one encrypted file: sops decrypts it with the sops section of the first alone", "give each ClusterPair a file of its own")
+	if encrypted && documents > 1 {
+		f.add(second, "", "one-document", report.Error, "another document in the file of an encrypted ClusterPair: sops decrypts it with the sops section of the first alone", "give each ClusterPair a file of its own")
 	}
 	return f.finish()
 }
@@ -332,7 +332,7 @@ func (v *Validator) Findings() []report.Finding {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.dropPatches()
-	v.findings = append(v.findings, v.repo.judge(&v.options)...)
+	v.findings = append(v.findings, v.repo.judge(&v.options, v.files)...)
 	v.findings = slices.DeleteFunc(v.findings, func(f report.Finding) bool { return !v.counts(f.Rule) })
 	v.applyWaivers()
 	report.Sort(v.findings)
