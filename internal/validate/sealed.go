@@ -20,6 +20,8 @@ import (
 // what its creation rule says; it may be nil.
 func (f *fileRun) sealed(n *yaml.Node, policy *sopsfile.Policy) {
 	sops := manifest.Field(n, "sops")
+	// A selector by comments, as the schema has said.
+	f.misselected = slices.ContainsFunc(f.findings, func(g report.Finding) bool { return g.Rule == "encryption-scope" })
 	m, err := sopsfile.ReadMetadata(n, f.file.Name)
 	var malformed *sopsfile.MalformedError
 	switch {
@@ -46,18 +48,19 @@ func (f *fileRun) sealed(n *yaml.Node, policy *sopsfile.Policy) {
 // ciphertexts, so that they reach Stork as they are.
 func (f *fileRun) scope(n, sops *yaml.Node, m *sopsfile.Metadata, policy *sopsfile.Policy) {
 	at, name := selectorNode(sops)
-	clear, sealed := 0, 0
+	out, in := 0, 0 // values that the selector leaves out or takes in, other than when they were encrypted
 	var first *yaml.Node
 	err := m.Selector.Uncovered(n, func(leaf *yaml.Node, path []string, selected bool) {
 		switch {
 		case !selected:
-			if sealed++; sealed == 1 {
+			if out++; out == 1 {
 				first = leaf
 			}
 		case isPublic(path):
-			// Selected or not, what is in clear here is right so.
+			if in++; in == 1 && out == 0 {
+				first = leaf
+			}
 		default:
-			clear++
 			where := strings.Join(path, ".")
 			finding := f.finding(leaf, where, "leaf-not-encrypted", report.Error, where+" is in clear although the sops section selects it: somebody has put it there without a key, and sops refuses the file",
 				"restore the file from Git history, or render it anew: clusterpair generate")
@@ -66,11 +69,17 @@ func (f *fileRun) scope(n, sops *yaml.Node, m *sopsfile.Metadata, policy *sopsfi
 			}
 		}
 	})
+	const restore = "restore the sops section from Git history, or render the pair anew: clusterpair generate"
 	switch {
-	case err == nil && sealed > 0:
+	case err != nil || f.misselected: // the schema has said so
+	case out > 0:
+		f.misselected = true
 		f.add(at, "sops."+name, "encryption-scope", report.Error,
-			fmt.Sprintf("%s leaves out %s that %s encrypted (line %d): nobody decrypts what it leaves out, and ciphertext stops Stork", name, count(sealed, "value"), isAre(sealed), first.Line),
-			"restore the sops section from Git history, or render the pair anew: clusterpair generate")
+			fmt.Sprintf("%s leaves out %s that %s encrypted (line %d): nobody decrypts what it leaves out, and ciphertext stops Stork", name, count(out, "value"), isAre(out), first.Line), restore)
+	case in > 0:
+		f.misselected = true
+		f.add(at, "sops."+name, "encryption-scope", report.Error,
+			fmt.Sprintf("%s takes in %s that %s in clear (line %d), as reviewers need it: sops refuses the file", name, count(in, "value"), isAre(in), first.Line), restore)
 	case policy != nil && m.Selector != policy.Selector:
 		f.add(at, "sops."+name, "encryption-scope", report.Error, fmt.Sprintf("the file selects other values for encryption than the creation rule %s", policy.Source),
 			"render it anew: clusterpair generate")
@@ -221,25 +230,66 @@ func (f *fileRun) decrypted(n *yaml.Node) *yaml.Node {
 	}
 	for _, plain := range f.plain {
 		if plain.Line == n.Line || n == f.object {
+			place(plain, n)
 			return plain
 		}
 	}
 	return nil
 }
 
-// undecrypted notes why a file could not be decrypted.
+// place gives the keys and values of a decrypted document the positions of the
+// encrypted one: SOPS knows those of values alone.
+func place(plain, n *yaml.Node) {
+	plain.Line, plain.Column = n.Line, n.Column
+	if plain.Kind != n.Kind {
+		return
+	}
+	switch {
+	case n.Kind == yaml.SequenceNode && len(plain.Content) == len(n.Content): // else it has lost comments
+		for i := range plain.Content {
+			place(plain.Content[i], n.Content[i])
+		}
+	case n.Kind == yaml.MappingNode:
+		at := 0
+		for i := 0; i+1 < len(plain.Content); i += 2 {
+			for at+1 < len(n.Content) && n.Content[at].Value != plain.Content[i].Value { // the sops section
+				at += 2
+			}
+			if at+1 < len(n.Content) {
+				place(plain.Content[i], n.Content[at])
+				place(plain.Content[i+1], n.Content[at+1])
+			}
+		}
+	}
+}
+
+// undecrypted notes why a file could not be decrypted, unless that has been
+// found without a key.
 func (f *fileRun) undecrypted(n *yaml.Node, err error) {
 	sops := manifest.Field(n, "sops")
+	found := func(line int, rules ...string) bool {
+		return slices.ContainsFunc(f.findings, func(g report.Finding) bool {
+			return g.Severity == report.Error && f.counts(g.Rule) && (line == 0 || line == g.Position.Line) && slices.Contains(rules, g.Rule)
+		})
+	}
+	scope := f.misselected && f.counts("encryption-scope")
 	var noKey *sopsfile.NoKeyError
 	var malformed *sopsfile.MalformedError
 	switch {
 	case err == nil:
 	case errors.As(err, &noKey):
 		f.add(sops, "sops", "no-key", report.Info, "no key at hand decrypts the file: judged by what is in clear", noKey.Hint())
+	case errors.Is(err, sopsfile.ErrNotEncrypted):
+		f.add(sops, "sops", "no-key", report.Info, "not decrypted, because sops looks for the sops section at the top of the file's first document alone: judged by what is in clear", "give each ClusterPair a file of its own")
 	case errors.Is(err, sopsfile.ErrMAC):
-		f.add(field(sops, "mac"), "sops.mac", "mac-mismatch", report.Error, sopsfile.ErrMAC.Error(),
-			"restore the file from Git history, or render it anew: move it away and run clusterpair generate")
+		if !scope && !found(0, "mac-missing") {
+			f.add(field(sops, "mac"), "sops.mac", "mac-mismatch", report.Error, sopsfile.ErrMAC.Error(),
+				"restore the file from Git history, or render it anew: move it away and run clusterpair generate")
+		}
 	case errors.As(err, &malformed):
+		if scope || found(malformed.Line, "duplicate-key", "leaf-not-encrypted", "metadata-encrypted", "sops-malformed", "value-type") {
+			return
+		}
 		finding := f.finding(n, malformed.Field, "sops-malformed", report.Error, malformed.Problem, "restore the file from Git history")
 		if malformed.Field != "" {
 			finding.Message = malformed.Field + ": " + finding.Message

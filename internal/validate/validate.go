@@ -176,8 +176,8 @@ func forgetPositions(n *yaml.Node) {
 }
 
 // concerns tells whether there is anything in a file to judge. Most files of a
-// repository are somebody else's, so that it looks at bytes first. An escape
-// could hide a word, so that what has one is parsed, too.
+// repository are somebody else's, so that it looks at bytes first. An escape or
+// !!binary could hide a word, so that what has one is parsed, too.
 func concerns(f *File) bool {
 	if bytes.HasPrefix(f.Data, []byte("\xff\xfe")) || bytes.HasPrefix(f.Data, []byte("\xfe\xff")) {
 		return true
@@ -197,7 +197,7 @@ var words = [][]byte{
 	[]byte("ClusterPair"), []byte("stork.libopenstorage.org"), []byte("Secret"), []byte("clusterpair.dev/"),
 	[]byte("current-context"), []byte("kustomize.toolkit.fluxcd.io"), []byte("argoproj.io"), []byte("stork-controller-config"),
 	[]byte("client-key-data"), []byte("insert_storage_options"), []byte("PRIVATE KEY"), []byte("AGE-SECRET-KEY-"),
-	[]byte(`\x`), []byte(`\u`), []byte(`\U`),
+	[]byte(`\x`), []byte(`\u`), []byte(`\U`), []byte("\\\n"), []byte("\\\r"), []byte("binary"),
 }
 
 func isKustomization(name string) bool {
@@ -216,10 +216,12 @@ type fileRun struct {
 	findings []report.Finding
 	noted    repository
 	err      error
-	object   *yaml.Node   // what stands in no file
-	aside    bool         // it is not to be judged
-	tried    bool         // whether decrypting was
-	plain    []*yaml.Node // what it gave
+	object   *yaml.Node // what stands in no file
+	aside    bool       // it is not to be judged
+	// misselected says that the sops section selects other values than are encrypted.
+	misselected bool
+	tried       bool         // whether decrypting was
+	plain       []*yaml.Node // what it gave
 }
 
 // add notes a finding at a value. object names what it is in; it may be empty.
@@ -265,17 +267,22 @@ func (f *fileRun) document(n *yaml.Node) {
 	apiVersion, kind := manifest.Text(n, "apiVersion"), manifest.Text(n, "kind")
 	group, _, _ := strings.Cut(apiVersion, "/")
 	switch {
-	case looksLikePair(n):
-		f.pair(n)
-	case strings.HasSuffix(kind, "List") && manifest.Field(n, "items") != nil:
+	case kind != "ClusterPair" && isList(n):
 		items := manifest.Field(n, "items")
 		for _, item := range items.Content {
 			f.document(item)
 		}
-		if sopsfile.IsEncrypted(n) && slices.ContainsFunc(items.Content, looksLikePair) {
+		sealed := func(item *yaml.Node) bool { return looksLikePair(item) && sopsfile.IsEncrypted(item) }
+		switch {
+		case sopsfile.IsEncrypted(n) && slices.ContainsFunc(items.Content, looksLikePair):
 			f.add(n, "", "one-document", report.Error, "ClusterPairs in an encrypted List: kustomize takes the List apart and loses its sops section, so that ciphertext reaches Stork",
 				"give each ClusterPair a file of its own")
+		case slices.ContainsFunc(items.Content, sealed):
+			f.add(n, "", "one-document", report.Error, "an encrypted ClusterPair in a List: sops finds no sops section at the top of the file, so that it neither decrypts it nor verifies its MAC",
+				"give each ClusterPair a file of its own")
 		}
+	case looksLikePair(n):
+		f.pair(n)
 	case f.aside && (kind == "Secret" || group == "clusterpair.dev" && kind != "ClusterPairDecryptor"):
 	case kind == "Secret" && apiVersion == "v1":
 		f.secret(n)
@@ -294,6 +301,12 @@ func (f *fileRun) document(n *yaml.Node) {
 	case kind == "ConfigMap" && manifest.Text(n, "metadata", "name") == "stork-controller-config":
 		f.noted.adminNamespace = manifest.Text(n, "data", "admin-ns")
 	}
+}
+
+// isList tells whether a document is a list of objects. kubectl takes any that
+// has items for one, kustomize those whose kind says so.
+func isList(n *yaml.Node) bool {
+	return slices.ContainsFunc(items(n, "items"), func(item *yaml.Node) bool { return manifest.Field(item, "kind") != nil || looksLikePair(item) })
 }
 
 // broken is a document that cannot be read. That of somebody else, such as a
