@@ -1,6 +1,9 @@
 package validate
 
 import (
+	"encoding/base64"
+	"fmt"
+	"slices"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -11,10 +14,22 @@ import (
 
 // visible judges an encrypted kubeconfig by what SOPS leaves in clear: the
 // names of its fields, and the type and length of each value. So who can write
-// to the repository cannot take away the CA, and no reader of a review is told
-// that all is well where a field says otherwise.
+// to the repository cannot take away the CA, or put one value in the place of
+// another unless they look alike, and no reader of a review is told that all is
+// well where a field says otherwise.
 func (f *fileRun) visible(n *yaml.Node) {
 	config := manifest.Field(n, "spec", "config")
+	const path = "spec.config"
+	f.names(manifest.Field(config, "current-context"), path+".current-context", "context", manifest.Field(config, "contexts"))
+	each(manifest.Field(config, "contexts"), func(name string, context *yaml.Node) {
+		path := path + ".contexts." + name
+		f.names(manifest.Field(context, "cluster"), path+".cluster", "cluster", manifest.Field(config, "clusters"))
+		if user := manifest.Field(context, "user"); has(context, "user") != nil {
+			f.names(user, path+".user", "user", manifest.Field(config, "users"))
+		} else {
+			f.add(context, path, "context-broken", report.Error, "the context names no user: Stork connects as nobody, which it calls Ready", "render the pair anew: clusterpair generate")
+		}
+	})
 	each(manifest.Field(config, "clusters"), func(name string, cluster *yaml.Node) { f.visibleCluster("spec.config.clusters."+name, cluster) })
 	each(manifest.Field(config, "users"), func(name string, user *yaml.Node) { f.visibleUser("spec.config.users."+name, user) })
 }
@@ -40,6 +55,7 @@ func has(n *yaml.Node, name string) *yaml.Node {
 }
 
 func (f *fileRun) visibleCluster(path string, cluster *yaml.Node) {
+	f.lengths(cluster, path)
 	skip := isTrue(has(cluster, "insecure-skip-tls-verify"))
 	ca := has(cluster, "certificate-authority-data")
 	switch {
@@ -57,6 +73,7 @@ func (f *fileRun) visibleCluster(path string, cluster *yaml.Node) {
 }
 
 func (f *fileRun) visibleUser(path string, user *yaml.Node) {
+	f.lengths(user, path)
 	token, exec := has(user, "token"), has(user, "exec")
 	certificate, key := has(user, "client-certificate-data"), has(user, "client-key-data")
 	basic := has(user, "username")
@@ -84,6 +101,66 @@ func (f *fileRun) visibleUser(path string, user *yaml.Node) {
 	}
 }
 
+// names judges a value that is to name one of several things: each of them has
+// its name in clear, whose length the ciphertext must have.
+func (f *fileRun) names(n *yaml.Node, path, what string, among *yaml.Node) {
+	if n == nil || among == nil || among.Kind != yaml.MappingNode {
+		return // the schema has said so
+	}
+	length, ok := sealedLength(n)
+	if !ok {
+		return
+	}
+	for i := 0; i+1 < len(among.Content); i += 2 {
+		if len(among.Content[i].Value) == length {
+			return
+		}
+	}
+	f.add(n, path, "context-broken", report.Error, fmt.Sprintf("no %s has a name of the length of this one: a name or a value was changed without a key", what),
+		"restore the file from Git history, or render it anew: clusterpair generate")
+}
+
+// sealedLength is the length of the plaintext of a text: SOPS adds nothing to
+// it. Without ok the value is no ciphertext of a text.
+// https://github.com/getsops/sops/blob/v3.13.3/aes/cipher.go
+func sealedLength(n *yaml.Node) (length int, ok bool) {
+	if n == nil || n.Kind != yaml.ScalarNode {
+		return 0, false
+	}
+	if n.Value == "" {
+		return 0, n.ShortTag() == "!!str"
+	}
+	data, ok := strings.CutPrefix(n.Value, "ENC[AES256_GCM,data:")
+	if !ok || !strings.HasSuffix(n.Value, ",type:str]") {
+		return 0, false
+	}
+	data, _, _ = strings.Cut(data, ",")
+	return base64.StdEncoding.DecodedLen(len(data)) - (len(data) - len(strings.TrimRight(data, "="))), true
+}
+
+// tooShort are fields by what their value has at least: a URL of a host, PEM of
+// a certificate or a key in base64.
+var tooShort = []struct {
+	field, rule, message string
+	least                int
+}{
+	{"server", "server-invalid", "too short for an https URL", len("https://a")},
+	{"certificate-authority-data", "ca-invalid", "too short for a CA", 200},
+	{"client-certificate-data", "certificate-invalid", "too short for a certificate", 200},
+	{"client-key-data", "certificate-invalid", "too short for a private key", 100},
+}
+
+// lengths judges the values of a cluster or user by their lengths.
+func (f *fileRun) lengths(n *yaml.Node, path string) {
+	for _, t := range tooShort {
+		value := manifest.Field(n, t.field)
+		if length, ok := sealedLength(value); ok && length < t.least && (length > 0 || t.field == "server") {
+			f.add(value, path+"."+t.field, t.rule, report.Error, "the value is "+t.message+": it was moved here, or changed, without a key",
+				"restore the file from Git history, or render it anew: clusterpair generate")
+		}
+	}
+}
+
 // isTrue tells whether a bool is true, in clear or encrypted: SOPS encrypts
 // the words True and False, whose ciphertexts differ in length. A text that
 // Stork would not decode is none.
@@ -94,8 +171,11 @@ func isTrue(n *yaml.Node) bool {
 	}
 	data, ok := strings.CutPrefix(n.Value, "ENC[AES256_GCM,data:")
 	if !ok {
-		return n.Value == "true"
+		return slices.Contains(truths, n.Value)
 	}
 	data, rest, _ := strings.Cut(data, ",")
 	return strings.HasSuffix(rest, ",type:bool]") && len(data) == 8 && strings.HasSuffix(data, "==")
 }
+
+// truths are the bools of YAML 1.1 that Stork reads as true.
+var truths = []string{"true", "True", "TRUE", "yes", "Yes", "YES", "on", "On", "ON", "y", "Y"}
