@@ -10,6 +10,7 @@ import (
 	"hash"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"go.yaml.in/yaml/v3"
@@ -159,6 +160,28 @@ func digest(salt []byte, n *yaml.Node) string {
 	h.Write(salt)
 	digestNode(h, n)
 	return "sha256:" + hex.EncodeToString(salt) + ":" + hex.EncodeToString(h.Sum(nil))
+}
+
+// HasDigest tells whether a value of [AnnotationDigest] is that of a plaintext
+// spec. Without knowing the spec nobody can make one, so that it also vouches
+// for what stands in the spec in clear.
+func HasDigest(annotation string, spec *yaml.Node) bool {
+	salt := previousSalt([]byte(AnnotationDigest + ": " + annotation + "\n"))
+	return salt != nil && spec != nil && digest(salt, sorted(spec)) == annotation
+}
+
+// sorted is a tree with its keys in the order in which pairs are rendered.
+func sorted(n *yaml.Node) *yaml.Node {
+	out := *n
+	out.Content = make([]*yaml.Node, len(n.Content))
+	for i, child := range n.Content {
+		out.Content[i] = sorted(child)
+	}
+	if n.Kind == yaml.MappingNode {
+		pairs := slices.SortedFunc(slices.Chunk(out.Content, 2), func(a, b []*yaml.Node) int { return strings.Compare(a[0].Value, b[0].Value) })
+		out.Content = slices.Concat(pairs...)
+	}
+	return &out
 }
 
 // digestNode writes a node so that no two different trees write the same: each

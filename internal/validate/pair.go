@@ -184,7 +184,7 @@ func (f *fileRun) plainPair(n, annotations *yaml.Node, o schema.Options) string 
 	if destination == nil {
 		return ""
 	}
-	f.annotated(annotations, destination)
+	f.annotated(n, annotations, destination)
 	return credentialDigest(destination)
 }
 
@@ -221,17 +221,32 @@ func sameBreach(a, b report.Finding) bool {
 }
 
 // annotated compares the annotations in clear, by which CI without a key
-// judges, to what they are about. The MAC does not cover them.
-func (f *fileRun) annotated(annotations *yaml.Node, d *kubeconfig.Destination) {
+// judges, to what they are about. The MAC does not cover them, nor the options
+// that are in clear: an address to which Portworx would send the storage token.
+// For these the digest vouches.
+func (f *fileRun) annotated(n, annotations *yaml.Node, d *kubeconfig.Destination) {
+	const hint = "find out who changed it: git log -p FILE; then render it anew: clusterpair generate"
 	expected := map[string]string{generator.AnnotationCA: d.CAKeyDigest()}
 	if end := d.Expires(); !end.IsZero() {
 		expected[generator.AnnotationExpires] = end.UTC().Format(time.RFC3339)
 	}
+	by := manifest.Field(annotations, generator.AnnotationGeneratedBy)
 	for _, key := range []string{generator.AnnotationCA, generator.AnnotationExpires} {
-		if n := manifest.Field(annotations, key); n != nil && n.Value != expected[key] {
-			f.add(n, "metadata.annotations", "annotation-drift", report.Error, key+" is not what the encrypted kubeconfig says: those who judge the pair without a key are misled",
-				"render it anew: clusterpair generate")
+		switch at := manifest.Field(annotations, key); {
+		case at != nil && at.Value != expected[key]:
+			f.add(at, "metadata.annotations", "annotation-drift", report.Error, key+" is not what the kubeconfig says: those who judge the pair without a key are misled", hint)
+		case at == nil && by != nil && expected[key] != "":
+			f.add(by, "metadata.annotations", "annotation-drift", report.Error, key+" is missing from a rendered pair: those who judge it without a key learn nothing", hint)
 		}
+	}
+	if f.object != nil {
+		return // a kustomization may change options on purpose
+	}
+	switch at := manifest.Field(annotations, generator.AnnotationDigest); {
+	case at != nil && !generator.HasDigest(at.Value, manifest.Field(n, "spec")):
+		f.add(at, "metadata.annotations", "annotation-drift", report.Error, generator.AnnotationDigest+" is not that of spec: a value was changed after rendering, such as an option in clear, which the MAC does not cover", hint)
+	case at == nil && by != nil && d.FullEntropy() && f.plain != nil: // generate leaves it out of what is not encrypted
+		f.add(by, "metadata.annotations", "annotation-drift", report.Error, generator.AnnotationDigest+" is missing from a rendered pair: nothing vouches for its options in clear, which the MAC does not cover", hint)
 	}
 }
 
