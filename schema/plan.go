@@ -1094,10 +1094,7 @@ var planSOPS = node{kinds: aMapping, wrongKind: "sops is no mapping [sops-malfor
 		{name: "lastmodified", required: true, missing: "sops has no lastmodified, without which the MAC cannot be verified [sops-malformed]\nhint: take the file back to what was encrypted last, or encrypt it again from its source", node: &node{kinds: aString, checks: []check{
 			{match: &regex31, fail: "lastmodified is no time as RFC 3339 has it [sops-malformed]\nhint: take the file back to what was encrypted last, or encrypt it again from its source"},
 		}}},
-		{name: "mac", required: true, missing: "sops has no mac: changes by those who have no key go unnoticed [mac-missing]\nhint: take the file back to what was encrypted last, or encrypt it again from its source", node: &node{kinds: aString, checks: []check{
-			{match: &regex12, fail: "mac is no ENC[…] of a text: changes by those who have no key go unnoticed [mac-missing]\nhint: take the file back to what was encrypted last, or encrypt it again from its source"},
-			{match: &regex32, fail: "mac is no ENC[…] of a text: changes by those who have no key go unnoticed [mac-missing]\nhint: take the file back to what was encrypted last, or encrypt it again from its source"},
-		}}},
+		{name: "mac", required: true, missing: "sops has no mac: changes by those who have no key go unnoticed [mac-missing]\nhint: take the file back to what was encrypted last, or encrypt it again from its source", node: &planMAC},
 		{name: "unencrypted_comment_regex", node: &planNoSelector},
 		{name: "version", required: true, missing: "sops does not say which version of sops has encrypted the file [sops-malformed]\nhint: take the file back to what was encrypted last, or encrypt it again from its source", node: &node{kinds: aString}},
 	}},
@@ -1109,7 +1106,7 @@ var planEncryptedConfig = node{kinds: aMapping, wrongKind: "config is no mapping
 		{name: "clusters", required: true, node: &node{kinds: aMapping, wrongKind: "clusters is no mapping by name: the list of a kubeconfig file stops Stork for all ClusterPairs [config-list-form]\nhint: clusters: {NAME: {server: …}}", variants: []variant{
 			{patterns: []pattern{
 				{checks: []check{
-					{match: &regex33},
+					{match: &regex32},
 				}, node: &node{fail: "the name holds a colon, or ends in _unencrypted: SOPS cannot tell its path from another, or leaves it in clear [ambiguous-path]\nhint: let clusterpair generate write the pair, which renames"}},
 				{node: &planEncryptedCluster},
 			}},
@@ -1117,7 +1114,7 @@ var planEncryptedConfig = node{kinds: aMapping, wrongKind: "config is no mapping
 		{name: "contexts", required: true, node: &node{kinds: aMapping, wrongKind: "contexts is no mapping by name: the list of a kubeconfig file stops Stork for all ClusterPairs [config-list-form]\nhint: contexts: {NAME: {cluster: …, user: …}}", variants: []variant{
 			{patterns: []pattern{
 				{checks: []check{
-					{match: &regex33},
+					{match: &regex32},
 				}, node: &node{fail: "the name holds a colon, or ends in _unencrypted: SOPS cannot tell its path from another, or leaves it in clear [ambiguous-path]\nhint: let clusterpair generate write the pair, which renames"}},
 				{node: &planEncryptedContext},
 			}},
@@ -1134,7 +1131,7 @@ var planEncryptedConfig = node{kinds: aMapping, wrongKind: "config is no mapping
 		{name: "users", required: true, node: &node{kinds: aMapping, wrongKind: "users is no mapping by name: the list of a kubeconfig file stops Stork for all ClusterPairs [config-list-form]\nhint: users: {NAME: {token: …}}", variants: []variant{
 			{patterns: []pattern{
 				{checks: []check{
-					{match: &regex33},
+					{match: &regex32},
 				}, node: &node{fail: "the name holds a colon, or ends in _unencrypted: SOPS cannot tell its path from another, or leaves it in clear [ambiguous-path]\nhint: let clusterpair generate write the pair, which renames"}},
 				{node: &planEncryptedUser},
 			}},
@@ -1154,7 +1151,7 @@ var planName = node{kinds: aString, checks: []check{
 	{differ: &regex0, fail: "the value is encrypted, so that nobody can review it [metadata-encrypted]\nhint: encrypt with encrypted_regex: ^(config|token)$"},
 	{match: &regex7, fail: "name is no RFC 1123 subdomain: lower-case letters, digits, '-' and '.', at most 253 [pair-name]\nhint: begin and end with a letter or digit, as in west-cluster"},
 	{maxRunes: 253, fail: "name is no RFC 1123 subdomain: lower-case letters, digits, '-' and '.', at most 253 [pair-name]\nhint: begin and end with a letter or digit, as in west-cluster"},
-	{differ: &regex34, fail: "name ends in a kustomize name hash, so that no Migration finds the pair [pair-name]\nhint: set generatorOptions.disableNameSuffixHash, or the annotation kustomize.config.k8s.io/needs-hash to \"false\""},
+	{differ: &regex33, fail: "name ends in a kustomize name hash, so that no Migration finds the pair [pair-name]\nhint: set generatorOptions.disableNameSuffixHash, or the annotation kustomize.config.k8s.io/needs-hash to \"false\""},
 }}
 
 var planCluster = node{kinds: aMapping, wrongKind: "a cluster that is no mapping: null ends Stork's process [null-entry]\nhint: remove it or give it a server", variants: []variant{
@@ -1234,7 +1231,7 @@ var planUser = node{kinds: aMapping, wrongKind: "a user that is no mapping: null
 		{name: "username", node: &planText},
 	}, patterns: []pattern{
 		{checks: []check{
-			{match: &regex35},
+			{match: &regex34},
 		}, node: &node{fail: "so spelled, Stork drops the impersonation [kubeconfig-spelling]\nhint: act-as, act-as-uid, act-as-groups and act-as-user-extra in a ClusterPair"}},
 	}},
 }}
@@ -1258,11 +1255,11 @@ var planAllowance = node{kinds: aMapping, variants: []variant{
 }}
 
 var planSecretKey = node{kinds: aString, checks: []check{
-	{match: &regex36, fail: "a key of a Secret has letters, digits, '-', '_' and '.' [config]\nhint: as in value or kubeconfig"},
+	{match: &regex35, fail: "a key of a Secret has letters, digits, '-', '_' and '.' [config]\nhint: as in value or kubeconfig"},
 }}
 
 var planMatchValue = node{kinds: aString, checks: []check{
-	{match: &regex37, fail: "not a value of a label: at most 63 letters, digits, '-', '_' and '.' [config]"},
+	{match: &regex36, fail: "not a value of a label: at most 63 letters, digits, '-', '_' and '.' [config]"},
 }}
 
 var planSecretReference = node{kinds: aMapping, variants: []variant{
@@ -1280,7 +1277,7 @@ var planSecretReference = node{kinds: aMapping, variants: []variant{
 }}
 
 var planServer = node{kinds: aString, checks: []check{
-	{match: &regex38, fail: "server is no https URL without user, query and fragment [server-invalid]\nhint: as in https://west.example.com:6443"},
+	{match: &regex37, fail: "server is no https URL without user, query and fragment [server-invalid]\nhint: as in https://west.example.com:6443"},
 }}
 
 var planDestination = node{kinds: aMapping, variants: []variant{
@@ -1301,6 +1298,11 @@ var planDestination = node{kinds: aMapping, variants: []variant{
 
 var planNoSelector = node{kinds: aNull | aString, checks: []check{
 	{oneOf: []string{""}, fail: "comments decide what is encrypted, and Flux loses comments [encryption-scope]\nhint: encrypt with encrypted_regex: ^(config|token)$"},
+}}
+
+var planMAC = node{kinds: aString, wrongKind: "mac is no ENC[…] of a text: changes by those who have no key go unnoticed [mac-missing]\nhint: take the file back to what was encrypted last, or encrypt it again from its source", checks: []check{
+	{match: &regex12, fail: "mac is no ENC[…] of a text: changes by those who have no key go unnoticed [mac-missing]\nhint: take the file back to what was encrypted last, or encrypt it again from its source"},
+	{match: &regex38, fail: "mac is no ENC[…] of a text: changes by those who have no key go unnoticed [mac-missing]\nhint: take the file back to what was encrypted last, or encrypt it again from its source"},
 }}
 
 var planCipherText = node{kinds: aNull | aString, wrongKind: "the value is in clear: without a key anybody could have written it [leaf-not-encrypted]\nhint: take the file back to what was encrypted last, or encrypt it again from its source", checks: []check{
@@ -1351,7 +1353,7 @@ var planEncryptedUser = node{kinds: aMapping, wrongKind: "a user that is no mapp
 		{name: "act-as-user-extra", node: &node{kinds: aNull | aMapping, variants: []variant{
 			{patterns: []pattern{
 				{checks: []check{
-					{match: &regex33},
+					{match: &regex32},
 				}, node: &node{fail: "the name holds a colon, or ends in _unencrypted: SOPS cannot tell its path from another, or leaves it in clear [ambiguous-path]\nhint: let clusterpair generate write the pair, which renames"}},
 				{node: &node{kinds: aNull | aList, items: &planCipher}},
 			}},
@@ -1388,7 +1390,7 @@ var planEncryptedUser = node{kinds: aMapping, wrongKind: "a user that is no mapp
 		{name: "username", node: &planCipherText},
 	}, patterns: []pattern{
 		{checks: []check{
-			{match: &regex35},
+			{match: &regex34},
 		}, node: &node{fail: "so spelled, Stork drops the impersonation [kubeconfig-spelling]\nhint: act-as, act-as-uid, act-as-groups and act-as-user-extra in a ClusterPair"}},
 	}},
 }}
@@ -1469,19 +1471,19 @@ var regex30 = regex{expr: "^[a-z0-9]+(-[a-z0-9]+)*$"}
 
 var regex31 = regex{expr: "^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\\.[0-9]+)?(Z|[+-][0-9]{2}:[0-9]{2})$"}
 
-var regex32 = regex{expr: ",type:str\\]$"}
+var regex32 = regex{expr: ":|_unencrypted$"}
 
-var regex33 = regex{expr: ":|_unencrypted$"}
+var regex33 = regex{expr: "-[2456789bcdfghkmt]{10}$"}
 
-var regex34 = regex{expr: "-[2456789bcdfghkmt]{10}$"}
+var regex34 = regex{expr: "^as(-uid|-groups|-user-extra)?$"}
 
-var regex35 = regex{expr: "^as(-uid|-groups|-user-extra)?$"}
+var regex35 = regex{expr: "^[-._a-zA-Z0-9]{1,253}$"}
 
-var regex36 = regex{expr: "^[-._a-zA-Z0-9]{1,253}$"}
+var regex36 = regex{expr: "^([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?$"}
 
-var regex37 = regex{expr: "^([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?$"}
+var regex37 = regex{expr: "^https://[^\\s/?#@]+(/[^\\s?#]*)?$"}
 
-var regex38 = regex{expr: "^https://[^\\s/?#@]+(/[^\\s?#]*)?$"}
+var regex38 = regex{expr: ",type:str\\]$"}
 
 var regex39 = regex{expr: ",type:bool\\]$"}
 
