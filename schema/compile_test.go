@@ -307,13 +307,6 @@ func (c *compiler) and(e *ast.BinaryExpr) *node {
 	return all
 }
 
-func operands(e ast.Expr, op token.Token) []ast.Expr {
-	if b, ok := e.(*ast.BinaryExpr); ok && b.Op == op {
-		return append(operands(b.X, op), operands(b.Y, op)...)
-	}
-	return []ast.Expr{e}
-}
-
 // list is [...T] or [T, ...T].
 func (c *compiler) list(e *ast.ListLit) *node {
 	n := &node{kinds: aList}

@@ -21,18 +21,18 @@ import (
 	"clusterpair.dev/internal/report"
 )
 
-// cueContext and evaluator are CUE itself over the same files: what the plan
+// cueContext and evaluated are CUE itself over the same files: what the plan
 // has to agree with.
 var (
 	cueContext = sync.OnceValue(func() *cue.Context { return cuecontext.New() })
-	evaluator  = sync.OnceValue(func() cue.Value {
+	evaluated  = sync.OnceValue(func() cue.Value {
 		return cueContext().BuildInstance(load.Instances([]string{"."}, nil)[0])
 	})
 )
 
 // cueAccepts asks CUE's evaluator, as cue vet -c does.
 func cueAccepts(t testing.TB, def string, doc cue.Value) bool {
-	schema := evaluator().LookupPath(cue.ParsePath(def))
+	schema := evaluated().LookupPath(cue.ParsePath(def))
 	if err := schema.Err(); err != nil {
 		t.Fatal(err)
 	}

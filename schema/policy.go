@@ -1,0 +1,774 @@
+package schema
+
+import (
+	"cmp"
+	"embed"
+	"fmt"
+	"maps"
+	"math"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+
+	"cuelang.org/go/cue"
+	"cuelang.org/go/cue/ast"
+	"cuelang.org/go/cue/ast/astutil"
+	"cuelang.org/go/cue/build"
+	"cuelang.org/go/cue/cuecontext"
+	"cuelang.org/go/cue/errors"
+	"cuelang.org/go/cue/literal"
+	"cuelang.org/go/cue/parser"
+	"cuelang.org/go/cue/token"
+	"go.yaml.in/yaml/v3"
+
+	"clusterpair.dev/internal/report"
+)
+
+//go:embed *.cue
+var sources embed.FS
+
+// Policy is what an organisation demands of its documents beyond the schema:
+// a CUE file that adds to the definitions of this package, as in
+//
+//	#Encrypted: metadata: labels!: team!: =~"^[a-z]+$" | error("no team [team-label]\nhint: labels: {team: storage}")
+//
+// It works with the command cue, too, when its files are named one by one:
+// cue vet -c schema/*.cue policy.cue pair.yaml -d '#Encrypted'. A policy can
+// demand more, never allow more. Get one from [LoadPolicy].
+//
+// CUE evaluates a policy together with an outline of the schema, which has its
+// fields without its constraints: so the policy's findings are its own, and
+// none is hidden by what the plan reports.
+type Policy struct {
+	file string
+	data []byte
+
+	mu   sync.Mutex
+	free []*evaluator // not in use by a call of Validate
+}
+
+// LoadPolicy reads a policy; file names it in messages. The error says where
+// the policy is wrong, as file:line:column.
+func LoadPolicy(data []byte, file string) (*Policy, error) {
+	p := &Policy{file: file, data: data}
+	e, err := p.compile()
+	if err != nil {
+		return nil, err
+	}
+	p.free = append(p.free, e)
+	return p, nil
+}
+
+// Validate checks a document against a definition, as the function of the same
+// name does, and reports what the policy has against it. A definition that the
+// policy does not mention accepts everything. Validate may be called
+// concurrently.
+func (p *Policy) Validate(def string, doc *yaml.Node, file string) (findings []report.Finding) {
+	value, ok := decode(doc)
+	if !ok {
+		return []report.Finding{{Rule: policyRule, Position: report.Position{File: file, Line: doc.Line, Column: doc.Column},
+			Message: "the policy cannot be checked: with its anchors written out the document is too large"}}
+	}
+	e := p.take()
+	defer func() {
+		// CUE's evaluator panics on some errors that it should report.
+		if recover() != nil {
+			findings = []report.Finding{{Rule: policyRule, Position: report.Position{File: file, Line: doc.Line, Column: doc.Column},
+				Message: "CUE fails to evaluate the policy " + p.file + " on this document", Hint: "see what cue vet says, and say it in another way"}}
+			return
+		}
+		p.give(e)
+	}()
+	return e.validate(def, value, doc, file)
+}
+
+// policyRule is the rule of findings whose policy names none.
+const policyRule = "policy"
+
+// documentsPerContext keeps memory flat: a CUE context never forgets.
+const documentsPerContext = 1000
+
+func (p *Policy) take() *evaluator {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if n := len(p.free); n > 0 {
+		e := p.free[n-1]
+		p.free = p.free[:n-1]
+		return e
+	}
+	e, err := p.compile()
+	if err != nil {
+		panic(err) // it compiled before
+	}
+	return e
+}
+
+func (p *Policy) give(e *evaluator) {
+	if e.documents++; e.documents < documentsPerContext {
+		p.mu.Lock()
+		p.free = append(p.free, e)
+		p.mu.Unlock()
+	}
+}
+
+// evaluator is a policy in a CUE context.
+type evaluator struct {
+	file      string
+	root      cue.Value
+	documents int
+	// texts are those of error(…) in the policy and the schema; missing are
+	// those of @missing in the policy, by the position of their field.
+	texts   map[string]bool
+	missing map[place]string
+}
+
+type place struct{ line, column int }
+
+// compile builds the policy, the outline of the schema, and the schema itself
+// under other names, for what the policy takes from it.
+func (p *Policy) compile() (*evaluator, error) {
+	policy, err := parser.ParseFile(p.file, p.data, parser.ParseComments)
+	if err != nil {
+		return nil, p.error(err)
+	}
+	if name := policy.PackageName(); name != "" && name != "schema" {
+		return nil, fmt.Errorf("%s: a policy is of package schema, or of none", p.file)
+	}
+	e := &evaluator{file: p.file, texts: make(map[string]bool), missing: make(map[place]string)}
+	e.collect(policy)
+
+	schema, err := schemaFiles()
+	if err != nil {
+		return nil, err
+	}
+	for _, f := range schema {
+		e.collectTexts(f)
+	}
+	o := newOutline(schema, policy)
+	if err := o.checkNames(policy, p.file); err != nil {
+		return nil, err
+	}
+	skeleton, err := parser.ParseFile("outline.cue", o.source())
+	if err != nil {
+		return nil, err
+	}
+	files := []*ast.File{policy, skeleton}
+	if o.join(policy) {
+		for _, f := range schema {
+			o.rename(f)
+		}
+		files = append(files, schema...)
+	}
+
+	instance := build.NewContext().NewInstance("", nil)
+	instance.PkgName = "schema"
+	for _, f := range files {
+		if f.PackageName() == "" { // CUE keeps the fields of such files apart
+			f.Decls = slices.Insert(f.Decls, 0, ast.Decl(&ast.Package{Name: ast.NewIdent("schema")}))
+		}
+		if err := instance.AddSyntax(f); err != nil {
+			return nil, p.error(err)
+		}
+	}
+	e.root = cuecontext.New().BuildInstance(instance)
+	if err := e.root.Err(); err != nil {
+		return nil, p.error(err)
+	}
+	return e, nil
+}
+
+// schemaFiles are the files of this package.
+func schemaFiles() ([]*ast.File, error) {
+	entries, err := sources.ReadDir(".")
+	if err != nil {
+		return nil, err
+	}
+	var files []*ast.File
+	for _, entry := range entries {
+		data, err := sources.ReadFile(entry.Name())
+		if err != nil {
+			return nil, err
+		}
+		f, err := parser.ParseFile(entry.Name(), data)
+		if err != nil {
+			return nil, err
+		}
+		files = append(files, f)
+	}
+	return files, nil
+}
+
+// error is a CUE error about the policy, without what it quotes: the file
+// may be the wrong one.
+func (p *Policy) error(err error) error {
+	all := errors.Errors(err)
+	if len(all) == 0 {
+		return fmt.Errorf("%s: not a CUE file", p.file)
+	}
+	format, _ := all[0].Msg()
+	at := p.file
+	for _, pos := range positions(all[0]) {
+		if pos.Filename() == p.file {
+			at = fmt.Sprintf("%s:%d:%d", p.file, pos.Line(), pos.Column())
+			break
+		}
+	}
+	return fmt.Errorf("%s: %s", at, verbs.ReplaceAllString(format, "…"))
+}
+
+var verbs = regexp.MustCompile(`["'` + "`" + `]?%[-+# 0-9.]*[a-zA-Z]["'` + "`" + `]?`)
+
+func positions(err errors.Error) []token.Pos {
+	return append([]token.Pos{err.Position()}, err.InputPositions()...)
+}
+
+// collect notes the texts of the policy.
+func (e *evaluator) collect(f *ast.File) {
+	e.collectTexts(f)
+	ast.Walk(f, func(n ast.Node) bool {
+		if d, ok := n.(*ast.Field); ok {
+			for _, a := range d.Attrs {
+				if key, body := a.Split(); key == "missing" {
+					if text, err := literal.Unquote(body); err == nil {
+						pos := d.Label.Pos()
+						e.missing[place{pos.Line(), pos.Column()}] = strings.TrimSpace(text)
+					}
+				}
+			}
+		}
+		return true
+	}, nil)
+}
+
+func (e *evaluator) collectTexts(f *ast.File) {
+	ast.Walk(f, func(n ast.Node) bool {
+		if call, ok := n.(*ast.CallExpr); ok && len(call.Args) == 1 {
+			fun, _ := call.Fun.(*ast.Ident)
+			arg, _ := call.Args[0].(*ast.BasicLit)
+			if fun != nil && fun.Name == "error" && arg != nil {
+				if text, err := literal.Unquote(arg.Value); err == nil {
+					e.texts[strings.TrimSpace(text)] = true
+				}
+			}
+		}
+		return true
+	}, nil)
+}
+
+// breach is what CUE has against a document at one place, so far as the policy
+// is the reason.
+type breach struct {
+	path  []string
+	texts []string  // of error(…), if it gives any
+	at    token.Pos // in the policy
+}
+
+func (e *evaluator) validate(def string, value any, doc *yaml.Node, file string) []report.Finding {
+	schema := e.root.LookupPath(cue.ParsePath(def))
+	if !schema.Exists() {
+		return nil
+	}
+	// As long as some value is wrong CUE does not say which fields are missing.
+	// So what is wrong is taken out until nothing is.
+	var breaches []*breach
+	removed := make(map[string]bool)
+	for again := true; again; {
+		again = false
+		all := errors.Errors(schema.Unify(schema.Context().Encode(value)).Validate(cue.Concrete(true)))
+		for _, err := range all {
+			path := err.Path()[1:] // without the definition
+			if !removed[strings.Join(path, ".")] {
+				breaches = e.add(breaches, path, err)
+			}
+			if !slices.ContainsFunc(all, func(other errors.Error) bool { return isBelow(other.Path()[1:], path) }) {
+				if field := remove(value, path); field != nil {
+					removed[strings.Join(field, ".")] = true
+					again = true
+				}
+			}
+		}
+	}
+	var findings []report.Finding
+	for _, b := range breaches {
+		// What CUE says of a mapping repeats what it says of its fields.
+		if b.texts != nil || !slices.ContainsFunc(breaches, func(other *breach) bool { return isBelow(other.path, b.path) }) {
+			findings = append(findings, e.findings(b, doc, file)...)
+		}
+	}
+	return findings
+}
+
+// isBelow tells whether a path leads to something inside of what another does.
+func isBelow(path, other []string) bool {
+	return len(path) > len(other) && slices.Equal(path[:len(other)], other)
+}
+
+// add takes in an error if the policy is its reason. The plan reports others.
+func (e *evaluator) add(breaches []*breach, path []string, err errors.Error) []*breach {
+	i := slices.IndexFunc(positions(err), func(p token.Pos) bool { return p.Filename() == e.file })
+	if i < 0 {
+		return breaches
+	}
+	at := positions(err)[i]
+	j := slices.IndexFunc(breaches, func(b *breach) bool { return slices.Equal(b.path, path) })
+	if j < 0 {
+		j = len(breaches)
+		breaches = append(breaches, &breach{path: path, at: at})
+	}
+	format, args := err.Msg()
+	text := strings.TrimSpace(fmt.Sprintf(format, args...))
+	if b := breaches[j]; e.texts[text] && !slices.Contains(b.texts, text) { // others may quote a value
+		b.texts = append(b.texts, text)
+	}
+	return breaches
+}
+
+// remove deletes the field of a document at the end of a path, or the one that
+// holds the list there, and returns its path; nil if there is none.
+func remove(value any, path []string) (field []string) {
+	var mapping map[string]any
+	for i, name := range path {
+		switch v := value.(type) {
+		case map[string]any:
+			below, ok := v[unquoted(name)]
+			if !ok {
+				return nil
+			}
+			mapping, field, value = v, path[:i+1], below
+		case []any:
+			j, err := strconv.Atoi(name)
+			if err != nil || j >= len(v) {
+				return nil
+			}
+			value = v[j]
+		default:
+			return nil
+		}
+	}
+	if mapping != nil {
+		delete(mapping, unquoted(field[len(field)-1]))
+	}
+	return field
+}
+
+// unquoted is a name in a path of CUE.
+func unquoted(name string) string {
+	if s, err := literal.Unquote(name); err == nil {
+		return s
+	}
+	return name
+}
+
+func (e *evaluator) findings(b *breach, doc *yaml.Node, file string) []report.Finding {
+	n, at, missing := locate(doc, b.path)
+	texts := b.texts
+	if texts == nil {
+		text := fmt.Sprintf("breaks the policy at %s:%d", e.file, b.at.Line())
+		if missing {
+			text = fmt.Sprintf("field %s is missing, which the policy at %s:%d requires", quoted(at.key), e.file, b.at.Line())
+			if own := e.missing[place{b.at.Line(), b.at.Column()}]; own != "" {
+				text = own
+			}
+		}
+		texts = []string{text}
+	}
+	var findings []report.Finding
+	for _, text := range texts {
+		message, hint, _ := strings.Cut(text, "\n")
+		rule := policyRule
+		if m := ruleAtEnd.FindStringSubmatchIndex(message); m != nil {
+			message, rule = message[:m[0]], message[m[2]:m[3]]
+		}
+		findings = append(findings, report.Finding{Rule: rule, Severity: report.Error, Path: at.String(), Message: message,
+			Hint:     strings.TrimPrefix(strings.TrimSpace(hint), "hint: "),
+			Position: report.Position{File: file, Line: n.Line, Column: n.Column}})
+	}
+	return findings
+}
+
+var ruleAtEnd = regexp.MustCompile(` \[([a-z0-9]+(?:-[a-z0-9]+)*)\]$`)
+
+// locate finds the value at a path, or the mapping in which it is missing.
+func locate(n *yaml.Node, path []string) (value *yaml.Node, at *step, missing bool) {
+	for n.Kind == yaml.DocumentNode && len(n.Content) == 1 {
+		n = n.Content[0]
+	}
+	for _, name := range path {
+		if n.Kind == yaml.AliasNode {
+			n = n.Alias
+		}
+		var below *yaml.Node
+		next := &step{up: at, key: name}
+		switch n.Kind {
+		case yaml.MappingNode:
+			next.key = unquoted(name)
+			for i := 0; i+1 < len(n.Content); i += 2 {
+				if n.Content[i].Value == next.key {
+					below = n.Content[i+1]
+				}
+			}
+		case yaml.SequenceNode:
+			if i, err := strconv.Atoi(name); err == nil && i < len(n.Content) {
+				next, below = &step{up: at, index: i}, n.Content[i]
+			}
+		}
+		if below == nil {
+			return n, next, true
+		}
+		n, at = below, next
+	}
+	return n, at, false
+}
+
+// outline is the schema as the policy sees it: the ways to what the policy
+// speaks of, without constraints.
+type outline struct {
+	decls map[string]ast.Expr // of the schema, by name
+	// leads tells, for the names that were asked for, whether the policy
+	// declares them or something they are made of.
+	leads map[string]bool
+}
+
+func newOutline(schema []*ast.File, policy *ast.File) *outline {
+	o := &outline{decls: make(map[string]ast.Expr), leads: make(map[string]bool)}
+	for _, f := range schema {
+		for _, d := range f.Decls {
+			if d, ok := d.(*ast.Field); ok {
+				o.decls[labelOf(d)] = d.Value
+			}
+		}
+	}
+	for _, d := range policy.Decls {
+		if d, ok := d.(*ast.Field); ok {
+			o.leads[labelOf(d)] = true
+		}
+	}
+	return o
+}
+
+// leadsTo tells whether the policy has a say in a definition.
+func (o *outline) leadsTo(name string) bool {
+	leads, known := o.leads[name]
+	if value := o.decls[name]; !known && value != nil {
+		ast.Walk(value, func(n ast.Node) bool {
+			if id, ok := n.(*ast.Ident); ok && id.Name != name && o.leadsTo(id.Name) {
+				leads = true
+			}
+			return !leads
+		}, nil)
+		o.leads[name] = leads
+	}
+	return leads
+}
+
+// source is the outline in CUE.
+func (o *outline) source() string {
+	var b strings.Builder
+	b.WriteString("package schema\n")
+	for name, value := range o.decls {
+		if o.leadsTo(name) {
+			fmt.Fprintf(&b, "%s: %s\n", name, o.valueOrTop(value))
+		}
+	}
+	return b.String()
+}
+
+func (o *outline) valueOrTop(e ast.Expr) string {
+	if v := o.value(e); v != "" && !isType(v) {
+		return v
+	}
+	return "_"
+}
+
+// value is an expression without its constraints: structs, lists, references
+// and the types of scalars; empty where nothing is left.
+func (o *outline) value(e ast.Expr) string {
+	switch e := e.(type) {
+	case *ast.ParenExpr:
+		return o.value(e.X)
+	case *ast.Ident:
+		if value := o.decls[e.Name]; value != nil && !o.leadsTo(e.Name) {
+			if v := o.value(value); isType(v) {
+				return v
+			}
+			return ""
+		}
+		return e.Name
+	case *ast.StructLit:
+		return o.structure(e)
+	case *ast.ListLit:
+		if items := o.valueOrTop(e.Elts[len(e.Elts)-1].(*ast.Ellipsis).Type); items != "_" {
+			return "[..." + items + "]"
+		}
+	case *ast.BasicLit:
+		if e.Kind == token.NULL {
+			return "null"
+		}
+		return "string"
+	case *ast.UnaryExpr:
+		switch e.Op {
+		case token.MUL:
+			return o.value(e.X)
+		case token.MAT, token.NMAT:
+			return "string"
+		}
+	case *ast.BinaryExpr:
+		if e.Op == token.OR {
+			return o.alternatives(operands(e, token.OR))
+		}
+		var kept []string
+		for _, operand := range operands(e, token.AND) {
+			if v := o.value(operand); v != "" && !isType(v) {
+				kept = append(kept, v)
+			}
+		}
+		return strings.Join(kept, " & ")
+	}
+	return ""
+}
+
+func isType(value string) bool {
+	return value == "null" || value == "string" || value == "int" || value == "bool"
+}
+
+// alternatives keeps a disjunction of which some part has fields.
+func (o *outline) alternatives(all []ast.Expr) string {
+	var kept, forms []string
+	var when [][]string // of the forms of a mapping, but the last
+	for _, operand := range all {
+		if marked, ok := operand.(*ast.UnaryExpr); ok && marked.Op == token.MUL {
+			operand = marked.X
+		}
+		form, _ := operand.(*ast.StructLit)
+		if name, ok := operand.(*ast.Ident); ok {
+			form, _ = o.decls[name.Name].(*ast.StructLit)
+		}
+		switch v := o.value(operand); {
+		case form != nil:
+			forms = append(forms, cmp.Or(v, "_"))
+			if names := whenOf(form); names != nil {
+				when = append(when, names)
+			}
+		case v != "":
+			kept = append(kept, v)
+		}
+	}
+	if slices.ContainsFunc(forms, func(form string) bool { return form != "_" }) {
+		kept = append(kept, choice(when, forms))
+	}
+	if !slices.ContainsFunc(kept, func(v string) bool { return !isType(v) }) {
+		return ""
+	}
+	return "(" + strings.Join(kept, " | ") + ")"
+}
+
+// choice is that of the forms which a mapping is meant to have, as the plan
+// chooses: {a?: _, if a != _|_ {FORM}, if !(a != _|_) {DEFAULT}, ...}.
+func choice(when [][]string, forms []string) string {
+	declared := make(map[string]bool)
+	var fields strings.Builder
+	earlier := "false"
+	for i, form := range forms {
+		condition := "!(" + earlier + ")"
+		if i < len(when) {
+			some := "false"
+			for _, name := range when[i] {
+				some += " || " + name + " != _|_"
+				if !declared[name] {
+					fmt.Fprintf(&fields, "%s?: _, ", name)
+				}
+				declared[name] = true
+			}
+			condition += " && (" + some + ")"
+			earlier += " || " + some
+		}
+		fmt.Fprintf(&fields, "if %s {%s}, ", condition, form)
+	}
+	return "{" + fields.String() + "...}"
+}
+
+func (o *outline) structure(s *ast.StructLit) string {
+	var fields strings.Builder
+	for _, d := range s.Elts {
+		switch d := d.(type) {
+		case *ast.EmbedDecl:
+			if name, ok := d.Expr.(*ast.Ident); ok && o.leadsTo(name.Name) {
+				fields.WriteString(name.Name + ", ")
+			}
+		case *ast.Field:
+			if call, ok := d.Value.(*ast.CallExpr); ok && call.Fun.(*ast.Ident).Name == "error" {
+				continue
+			}
+			label := "[string]"
+			if _, pattern := d.Label.(*ast.ListLit); !pattern {
+				label = strconv.Quote(labelOf(d)) + "?"
+			}
+			if v := o.valueOrTop(d.Value); v != "_" {
+				fmt.Fprintf(&fields, "%s: %s, ", label, v)
+			}
+		}
+	}
+	if fields.Len() == 0 {
+		return ""
+	}
+	return "{" + fields.String() + "...}"
+}
+
+// whenOf are the fields of @when, nil if there is none.
+func whenOf(s *ast.StructLit) []string {
+	if s == nil {
+		return nil
+	}
+	for _, d := range s.Elts {
+		if a, ok := d.(*ast.Attribute); ok {
+			if key, body := a.Split(); key == "when" {
+				var names []string
+				for name := range strings.SplitSeq(body, ",") {
+					names = append(names, strings.TrimSpace(name))
+				}
+				return names
+			}
+		}
+	}
+	return nil
+}
+
+// rename gives the schema itself names that the policy does not know.
+func (o *outline) rename(f *ast.File) {
+	ast.Walk(f, func(n ast.Node) bool {
+		if id, ok := n.(*ast.Ident); ok && o.decls[id.Name] != nil {
+			id.Name = schemaName(id.Name)
+		}
+		return true
+	}, nil)
+}
+
+func schemaName(name string) string { return name + "_schema" }
+
+// join makes the policy's references to the schema mean what they mean to the
+// command cue: the schema itself, and what the policy adds to it. It tells
+// whether there are any.
+func (o *outline) join(policy *ast.File) (any bool) {
+	astutil.Apply(policy, nil, func(c astutil.Cursor) bool {
+		id, ok := c.Node().(*ast.Ident)
+		if !ok || o.decls[id.Name] == nil {
+			return true
+		}
+		if d, ok := c.Parent().Node().(*ast.Field); ok && d.Label == ast.Label(id) {
+			return true
+		}
+		any = true
+		var x ast.Expr = &ast.Ident{NamePos: id.NamePos, Name: schemaName(id.Name)}
+		if o.leadsTo(id.Name) {
+			x = &ast.ParenExpr{Lparen: id.Pos(), X: ast.NewBinExpr(token.AND, &ast.Ident{NamePos: id.NamePos, Name: id.Name}, x)}
+		}
+		c.Replace(x)
+		return true
+	})
+	return any
+}
+
+// checkNames refuses what would say nothing: a name in the policy that is none
+// of the schema's and that the policy does not use.
+func (o *outline) checkNames(policy *ast.File, file string) error {
+	used := make(map[string]bool)
+	for _, d := range policy.Decls {
+		if d, ok := d.(*ast.Field); ok {
+			ast.Walk(d.Value, func(n ast.Node) bool {
+				if id, ok := n.(*ast.Ident); ok {
+					used[id.Name] = true
+				}
+				return true
+			}, nil)
+		}
+	}
+	for _, d := range policy.Decls {
+		d, ok := d.(*ast.Field)
+		if !ok {
+			continue
+		}
+		if name := labelOf(d); o.decls[name] == nil && !used[name] {
+			hint := "definitions of the schema begin with #, as in #Encrypted and #ClusterPair"
+			if near := report.Nearest(name, slices.Sorted(maps.Keys(o.decls))); near != "" {
+				hint = "did you mean " + near + "?"
+			}
+			pos := d.Label.Pos()
+			return fmt.Errorf("%s:%d:%d: %s is no definition of the schema, and the policy does not use it: %s", file, pos.Line(), pos.Column(), quoted(name), hint)
+		}
+	}
+	return nil
+}
+
+// operands are those of a chain of one operator.
+func operands(e ast.Expr, op token.Token) []ast.Expr {
+	if b, ok := e.(*ast.BinaryExpr); ok && b.Op == op {
+		return append(operands(b.X, op), operands(b.Y, op)...)
+	}
+	return []ast.Expr{e}
+}
+
+// decode is a document as Go values, with the kinds of sigs.k8s.io/yaml. It is
+// false for a document that grows beyond all measure when its anchors are
+// written out.
+func decode(n *yaml.Node) (any, bool) {
+	d := decoder{left: 1 << 17}
+	value := d.value(n)
+	return value, d.left > 0
+}
+
+type decoder struct{ left int }
+
+func (d *decoder) value(n *yaml.Node) any {
+	if d.left--; d.left <= 0 {
+		return nil
+	}
+	switch {
+	case n.Kind == yaml.AliasNode:
+		return d.value(n.Alias)
+	case n.Kind == yaml.DocumentNode && len(n.Content) == 1:
+		return d.value(n.Content[0])
+	}
+	switch kindOf(n) {
+	case aBool:
+		b, err := strconv.ParseBool(n.Value)
+		if err != nil { // as YAML 1.1 has it
+			b = strings.ContainsRune("yY", rune(n.Value[0])) || strings.EqualFold(n.Value, "on")
+		}
+		return b
+	case anInt:
+		if i, err := strconv.ParseInt(strings.ReplaceAll(n.Value, "_", ""), 0, 64); err == nil {
+			return i
+		}
+		return 0
+	case aFloat:
+		f, err := strconv.ParseFloat(n.Value, 64)
+		if err != nil || math.IsNaN(f) || math.IsInf(f, 0) {
+			return 0.0 // CUE has no such number
+		}
+		return f
+	case aString:
+		return n.Value
+	case aList:
+		list := make([]any, len(n.Content))
+		for i, item := range n.Content {
+			list[i] = d.value(item)
+		}
+		return list
+	case aMapping:
+		m := make(map[string]any, len(n.Content)/2)
+		for i := 0; i+1 < len(n.Content); i += 2 {
+			if key := n.Content[i]; key.Kind == yaml.ScalarNode && key.ShortTag() != "!!merge" {
+				m[key.Value] = d.value(n.Content[i+1])
+			}
+		}
+		return m
+	}
+	return nil
+}
+
+func labelOf(d *ast.Field) string {
+	name, _, _ := ast.LabelName(d.Label)
+	return name
+}
