@@ -113,6 +113,7 @@ var rows = []struct {
 	{name: "a finalizer's name", edits: []string{meta, meta + "  finalizers: [a b]\n"}, stork: "api: metadata.finalizers"},
 	{name: "an owner without a uid", edits: []string{meta, meta + "  ownerReferences: [{apiVersion: v1, kind: ConfigMap, name: a}]\n"}, stork: "api: metadata.ownerReferences"},
 	{name: "an owner that is a number", edits: []string{meta, meta + "  ownerReferences: [{apiVersion: v1, kind: ConfigMap, name: 1, uid: a}]\n"}, stork: "api: json: ", rule: "value-type"},
+	{name: "an owner that is a bool", edits: []string{meta, meta + "  ownerReferences: [{apiVersion: v1, kind: ConfigMap, name: yes, uid: a}]\n"}, stork: "api: json: "},
 	{name: "an unknown field of an owner", edits: []string{meta, meta + "  ownerReferences: [{apiVersion: v1, kind: ConfigMap, name: a, uid: b, UID: b}]\n"}, stork: "lost: .metadata"},
 	{name: "a version to be set by the server", edits: []string{meta, meta + "  resourceVersion: \"1\"\n"}, stork: "api: metadata.resourceVersion", rule: "server-set-field"},
 	{name: "a number that JSON has not", edits: []string{token, token + "\n        a: .inf"}, stork: "yaml: json: unsupported value", rule: "unknown-field"},
@@ -183,6 +184,7 @@ var rows = []struct {
 	{name: "a null by another name", edits: []string{token, token + "\n        as: null"}, rule: "kubeconfig-spelling"},
 	{name: "an auth provider in no use", edits: []string{users, users + "      v: {auth-provider: {name: oidc}}\n"}, rule: "auth-provider"},
 	{name: "a token that is still encrypted", edits: []string{token, "token: ENC[AES256_GCM,data:aa==,iv:bb==,tag:cc==,type:str]"}, rule: "sops-malformed"},
+	{name: "an annotation that looks like ciphertext", edits: []string{meta, meta + "  annotations: {a: \"ENC[b\"}\n"}, rule: "metadata-encrypted"},
 	{name: "a merge key", edits: []string{"x:\n", "x: &x\n", "user: u\n", "user: u\n      z: {<<: *x}\n"}, rule: "value-type"},
 	{name: "a null for a label", edits: []string{meta, meta + "  labels: {a: null}\n"}, rule: "value-type"},
 	{name: "escapes of JSON", edits: []string{one, asJSON}, rule: "yaml"},
@@ -203,6 +205,7 @@ var known = map[string]string{
 	"refuses context-broken":                      "a user who is not there: Stork connects as nobody, and calls it Ready",
 	"refuses duplicate-key":                       "readers of YAML differ in which of two counts",
 	"refuses file-reference":                      "a path that is not used beside the same field's data",
+	"refuses metadata-encrypted":                  "what begins as ciphertext does, where nobody writes such a thing",
 	"refuses null-entry":                          "a null entry in no use ends Stork once a context names it",
 	"refuses pair-name":                           "no Migration finds a pair with a hash in its name",
 	"refuses placeholder-left":                    "what somebody has to fill in is no credential",
@@ -215,6 +218,7 @@ var known = map[string]string{
 	"refuses yaml":                                "JSON's escapes \\/ and \\ud83d\\ude00 end kustomize, too",
 
 	// By mistake. The line goes with the fix.
+	"accepts api json":                     "a bool in an owner reference where a text belongs",
 	"accepts api metadata.annotations":     "the names and the size of annotations are not looked at",
 	"accepts api metadata.finalizers":      "nor the names of finalizers",
 	"accepts api metadata.labels":          "nor the names and values of labels",

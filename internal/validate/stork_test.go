@@ -59,7 +59,7 @@ func TestStorkAgreesOnMutants(t *testing.T) {
 		s := startStork(t, release)
 		seeds := seeds(t)
 		random := rand.New(rand.NewPCG(1, 2))
-		accepted, total := 0, 1000*share
+		accepted, total := 0, 700*share
 		for range total {
 			if agrees(t, s, mutant(random, seeds[random.IntN(len(seeds))])) {
 				accepted++
@@ -121,9 +121,10 @@ func differences(t testing.TB, text, release string, v verdict) []string {
 	case has("no pair"):
 	case harm == "":
 		var all []string
+		noText := slices.ContainsFunc(found, func(f report.Finding) bool { return strings.Contains(f.Message, "a key that is no string") })
 		for _, f := range found {
-			if f.Severity != report.Error || report.Waivable(f.Rule) || has("duplicate-key") && f.Rule != "duplicate-key" {
-				continue // with a key twice, it may be about the one that does not count
+			if f.Severity != report.Error || report.Waivable(f.Rule) || has("duplicate-key") && f.Rule != "duplicate-key" || noText && f.Rule != "value-type" {
+				continue // it may follow from a key that is there twice, or that counts for none
 			}
 			class := "refuses " + f.Rule
 			if f.Rule == "value-type" {
