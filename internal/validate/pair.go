@@ -48,7 +48,7 @@ func (f *fileRun) pair(n *yaml.Node) {
 		p.at = f.position(name)
 	}
 	annotations := manifest.Field(n, "metadata", "annotations")
-	p.destination = noted(annotations, generator.AnnotationCA)
+	p.destination, p.destinationAt = noted(annotations, generator.AnnotationCA), spotOf(manifest.Field(annotations, generator.AnnotationCA))
 	p.bidirectional = manifest.Text(annotations, AnnotationBidirectional) == "true"
 	options := manifest.Field(n, "spec", "options")
 	p.twoFabrics = manifest.Field(options, "token") != nil
@@ -73,7 +73,7 @@ func (f *fileRun) pair(n *yaml.Node) {
 		f.policy("#Encrypted", n)
 		f.sealed(n, origin.Policy)
 		if plain := f.decrypted(n); plain != nil {
-			p.credential = f.plainPair(plain, annotations, o)
+			p.leadsTo(f.plainPair(plain, annotations, o))
 		} else {
 			f.visible(n)
 		}
@@ -86,7 +86,7 @@ func (f *fileRun) pair(n *yaml.Node) {
 			f.add(kindOf(n), "", "plaintext-credential", report.Error, "a ClusterPair in clear: whoever reads the repository has the destination's credential",
 				"clusterpair encrypt -i "+f.file.Name+", and renew the credential if this was ever pushed")
 		}
-		p.credential = f.plainPair(n, annotations, o)
+		p.leadsTo(f.plainPair(n, annotations, o))
 	}
 	f.allowed(first, annotations)
 	if p.namespace != "" && p.name != "" {
@@ -156,9 +156,9 @@ func hasCiphertext(n *yaml.Node) bool {
 	return slices.ContainsFunc(n.Content, hasCiphertext)
 }
 
-// plainPair judges a ClusterPair in clear, and gives a digest of its
-// credential, empty if it has none that could be used.
-func (f *fileRun) plainPair(n, annotations *yaml.Node, o schema.Options) string {
+// plainPair judges a ClusterPair in clear, and gives its destination, nil if it
+// has none that could be used.
+func (f *fileRun) plainPair(n, annotations *yaml.Node, o schema.Options) *kubeconfig.Destination {
 	shape := f.shape("#ClusterPair", n, o)
 	known := len(f.findings)
 	sealed := f.stillEncrypted(n)
@@ -171,7 +171,7 @@ func (f *fileRun) plainPair(n, annotations *yaml.Node, o schema.Options) string 
 	f.policy("#ClusterPair", n)
 	config := manifest.Field(n, "spec", "config")
 	if config == nil || config.Kind != yaml.MappingNode {
-		return ""
+		return nil
 	}
 	destination, findings := kubeconfig.FromConfig(config, f.file.Name, "spec.config", kubeconfig.Options{
 		StorkVersion: o.StorkVersion, Within: f.options.within(), Now: f.options.Now, Allow: allowances(annotations),
@@ -181,11 +181,10 @@ func (f *fileRun) plainPair(n, annotations *yaml.Node, o schema.Options) string 
 			f.findings = append(f.findings, finding)
 		}
 	}
-	if destination == nil {
-		return ""
+	if destination != nil {
+		f.annotated(n, annotations, destination)
 	}
-	f.annotated(n, annotations, destination)
-	return credentialDigest(destination)
+	return destination
 }
 
 // stillEncrypted finds ciphertext in a pair in clear, such as a value that was

@@ -11,6 +11,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"clusterpair.dev/internal/kubeconfig"
 	"clusterpair.dev/internal/manifest"
 	"clusterpair.dev/internal/report"
 )
@@ -55,8 +56,16 @@ type pair struct {
 	destination     string // the digest of the destination's CA
 	credential      string // a digest, where it is known
 	projects        map[string]string
+	destinationAt   spot // of the annotation
 	modeAt          spot // of the mode, or the options
 	projectsAt      spot
+}
+
+// leadsTo notes what is known of the destination itself.
+func (p *pair) leadsTo(d *kubeconfig.Destination) {
+	if d != nil {
+		p.destination, p.credential = cmp.Or(d.CAKeyDigest(), p.destination), credentialDigest(d)
+	}
 }
 
 // spot is a place in a pair's file.
@@ -324,7 +333,7 @@ func (j *judgement) directions(r *repository, sources []string, o *Options) {
 			continue // it is said once, of the later one
 		}
 		if p.destination != "" && p.destination == back.destination {
-			j.pair(p, p.at, "self-pair", fmt.Sprintf("this pair and the one in %s lead to the same cluster: one of them leads to its own", back.at), "render one of them from the other cluster's kubeconfig")
+			j.pair(p, p.place(p.destinationAt), "self-pair", fmt.Sprintf("this pair and the one in %s lead to the same cluster: one of them leads to its own", back.at), "render one of them from the other cluster's kubeconfig")
 		}
 		if p.mode != back.mode || p.twoFabrics != back.twoFabrics {
 			j.pair(p, p.place(p.modeAt), "mode-asymmetric", fmt.Sprintf("mode and storage options differ from those of the other direction in %s", back.place(back.modeAt)), "give both the same mode, and both storage options or none")

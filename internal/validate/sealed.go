@@ -144,9 +144,25 @@ func (f *fileRun) recipients(sops *yaml.Node, m *sopsfile.Metadata, policy *sops
 	}
 	hint := "sops updatekeys " + f.file.Name
 	if len(extra) > 0 {
+		if n := scalar(at, extra[0]); n != nil {
+			at = n
+		}
 		hint = "clusterpair generate makes a new data key; renew the credential if the recipient was not meant to read it"
 	}
 	f.add(at, "sops", "recipients-drift", report.Error, fmt.Sprintf("encrypted %s, other than %s says", strings.Join(differ, ", "), policy.Source), hint)
+}
+
+// scalar is the value below n with a text; nil if there is none.
+func scalar(n *yaml.Node, text string) *yaml.Node {
+	if n.Kind == yaml.ScalarNode && n.Value == text {
+		return n
+	}
+	for _, child := range n.Content {
+		if found := scalar(child, text); found != nil {
+			return found
+		}
+	}
+	return nil
 }
 
 // without are the members of a that b does not have, sorted.
