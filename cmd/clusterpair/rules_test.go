@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"os"
 	"path"
 	"path/filepath"
@@ -74,6 +75,150 @@ func TestRulesHaveFixtures(t *testing.T) {
 	}
 }
 
+// TestRulesReadme: the rules in the README.md of the schema are those of the
+// catalogue, with the fixtures as examples. UPDATE=1 writes them.
+func TestRulesReadme(t *testing.T) {
+	inRepository(t)
+	const file, mark = "schema/README.md", "<!-- rules: TestRulesReadme writes what follows -->\n"
+	text := read(t, file)
+	head, _, ok := strings.Cut(text, mark)
+	if !ok {
+		t.Fatalf("%s has no line %s", file, mark)
+	}
+	var b strings.Builder
+	b.WriteString(head + mark)
+	group := ""
+	for _, r := range report.Rules() {
+		if r.Group != group {
+			group = r.Group
+			fmt.Fprintf(&b, "\n## %s\n\n| rule | severity | needs | |\n|---|---|---|---|\n", group)
+			for _, r := range report.Rules() {
+				if r.Group == group {
+					fmt.Fprintf(&b, "| [%s](#%s) | %s | %s | %s |\n", r.ID, r.ID, r.Severity, r.Needs, r.Title)
+				}
+			}
+		}
+		b.WriteString(section(t, r))
+	}
+	if got := b.String(); got != text {
+		if os.Getenv("UPDATE") == "" {
+			t.Fatalf("%s is not of the catalogue and the fixtures; UPDATE=1 writes it", file)
+		}
+		if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// section is what README.md says of a rule.
+func section(t *testing.T, r report.Rule) string {
+	t.Helper()
+	waivable := "cannot be waived"
+	if r.Waivable != "" {
+		waivable = "can be waived: " + r.Waivable
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "\n### %s\n\n%s: %s. Needs %s; %s.\n\n%s\n\n", r.ID, r.Severity, r.Title, r.Needs, waivable, r.Consequence)
+	if r.Needs != report.Input {
+		shown := "fixtures/invalid/" + r.ID + ".out"
+		example(t, &b, fixtureOf(t, "fixtures/invalid/"+r.ID), read(t, shown))
+		fmt.Fprintf(&b, "```console\n%s```\n\n", read(t, shown))
+	}
+	return b.String() + r.Fix + "\n"
+}
+
+// example writes the files of a bad fixture, cut to what its findings are
+// about. Of several files, those without a finding are left out if they are long.
+func example(t *testing.T, b *strings.Builder, fixture, findings string) {
+	t.Helper()
+	err := filepath.WalkDir(fixture, func(name string, d os.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		lines := strings.Split(strings.TrimSuffix(read(t, name), "\n"), "\n")
+		var at []int
+		for line := range strings.Lines(findings) {
+			var n int
+			if rest, ok := strings.CutPrefix(line, name+":"); ok {
+				fmt.Sscan(strings.SplitN(rest, ":", 2)[0], &n)
+				at = append(at, n-1)
+			}
+		}
+		const short = 16
+		if len(at) == 0 && len(lines) > short {
+			return nil
+		}
+		if len(lines) > short {
+			lines = excerpt(lines, at)
+		}
+		b.WriteString("```yaml\n")
+		if name != fixture {
+			b.WriteString("# " + name + "\n")
+		}
+		for _, line := range lines {
+			if r := []rune(line); len(r) > 88 {
+				line = string(r[:87]) + "…"
+			}
+			b.WriteString(line + "\n")
+		}
+		b.WriteString("```\n\n")
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// excerpt keeps the lines at which a finding stands, with the keys above and
+// beside them, a few lines below, and what the document is; an ellipsis stands
+// for the rest.
+func excerpt(lines []string, at []int) []string {
+	armor := false
+	keep := make([]bool, len(lines))
+	hidden := make([]bool, len(lines))
+	depth := make([]int, len(lines))
+	for i, line := range lines {
+		text := strings.TrimLeft(line, " ")
+		armor = armor || text == "-----BEGIN AGE ENCRYPTED FILE-----"
+		hidden[i] = armor
+		armor = armor && text != "-----END AGE ENCRYPTED FILE-----"
+		depth[i] = 2 * (len(line) - len(text))
+		if strings.HasPrefix(text, "- ") {
+			depth[i]++ // an item of a list is deeper than a key in its column
+		}
+		keep[i] = strings.HasPrefix(line, "apiVersion:") || strings.HasPrefix(line, "kind:") || line == "---"
+	}
+	for _, line := range at {
+		keep[line] = true
+		above := depth[line]
+		for i := line - 1; i >= 0 && lines[i] != "---"; i-- {
+			if depth[i] <= above && (depth[i] < above || above == depth[line]) {
+				keep[i], above = true, depth[i]
+			}
+		}
+		below := 8
+		for i := line + 1; i < len(lines) && lines[i] != "---" && depth[i] >= depth[line]; i++ {
+			switch {
+			case depth[i] == depth[line]:
+				keep[i], below = true, 0
+			case below > 0 && !hidden[i]:
+				keep[i] = true
+				below--
+			}
+		}
+	}
+	var out []string
+	for i, line := range lines {
+		switch {
+		case keep[i]:
+			out = append(out, line)
+		case i == 0 || keep[i-1]:
+			out = append(out, strings.Repeat(" ", depth[i]/2)+"…")
+		}
+	}
+	return out
+}
+
 // inRepository changes to the root of the repository, with the demo key alone
 // at hand.
 func inRepository(t *testing.T) {
@@ -141,4 +286,22 @@ func findingsOf(t *testing.T, args []string) []shownFinding {
 		t.Fatalf("clusterpair %s: %v\n%s", strings.Join(args, " "), err, &stderr)
 	}
 	return slices.DeleteFunc(r.Findings, func(f shownFinding) bool { return f.Waived != "" })
+}
+
+// TestExplanations: what rules RULE prints is the section of README.md, bare of
+// the marks of Markdown.
+func TestExplanations(t *testing.T) {
+	inRepository(t)
+	bare := func(text string) string {
+		return strings.Join(strings.Fields(strings.NewReplacer("#", "", "```yaml", "", "```console", "", "`", "", ".", "").Replace(text)), " ")
+	}
+	for _, r := range report.Rules() {
+		var stdout, stderr bytes.Buffer
+		if code := run(t.Context(), []string{"rules", r.ID}, strings.NewReader(""), &stdout, &stderr); code != exitFine || stderr.Len() > 0 {
+			t.Errorf("rules %s: exit code %d, %s", r.ID, code, &stderr)
+		}
+		if got, want := bare(stdout.String()), bare(section(t, r)); got != want {
+			t.Errorf("rules %s prints\n%s\nREADME.md has\n%s", r.ID, got, want)
+		}
+	}
 }

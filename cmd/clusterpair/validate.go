@@ -65,7 +65,7 @@ pairs spec.pairs[].allow does. "clusterpair rules" lists the rules.`,
 	flags.BoolVar(&o.plaintext, "plaintext", false, "the input is meant to be in clear: no rule about SOPS holds")
 	flags.StringVarP(&o.format, "output", "o", "text", "format: "+strings.Join(report.Formats(), ", "))
 	flags.BoolVarP(&o.quiet, "quiet", "q", false, "print errors alone, and no summary")
-	for name, values := range map[string][]string{"skip": report.RuleIDs(), "only": report.RuleIDs(), "output": report.Formats()} {
+	for name, values := range map[string][]cobra.Completion{"skip": completeRules(), "only": completeRules(), "output": report.Formats()} {
 		_ = cmd.RegisterFlagCompletionFunc(name, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp)) // the flag exists
 	}
 	return cmd
@@ -120,12 +120,8 @@ func (o *validateOptions) run(cmd *cobra.Command, args []string) error {
 func (o *validateOptions) options(repo repository) (validate.Options, error) {
 	options := validate.Options{StorkVersion: o.storkVersion, Plaintext: o.plaintext, Skip: o.skip, Only: o.only, Now: time.Now()}
 	for _, rule := range slices.Concat(o.skip, o.only) {
-		if _, known := report.RuleOf(rule); !known {
-			hint := "clusterpair rules lists them"
-			if near := report.Nearest(rule, report.RuleIDs()); near != "" {
-				hint = fmt.Sprintf("did you mean %s?", near)
-			}
-			return options, usageError(withHint(fmt.Errorf("there is no rule %q", rule), "%s", hint))
+		if err := knownRule(rule); err != nil {
+			return options, err
 		}
 	}
 	if !slices.Contains(report.Formats(), o.format) {
