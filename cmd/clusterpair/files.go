@@ -27,7 +27,7 @@ type fileSource interface {
 	list(cmd *cobra.Command, args []string) (*fileList, error)
 	// read appends a file to buffer. It is nil for what is no file, or too
 	// large to be a manifest.
-	read(file listedFile, buffer []byte) ([]byte, error)
+	read(ctx context.Context, file listedFile, buffer []byte) ([]byte, error)
 }
 
 // listedFile is a file of a run.
@@ -45,6 +45,9 @@ type fileList struct {
 	// around hands those out where they belong to one repository.
 	partial bool
 	around  func(ctx context.Context, visit func(listedFile)) error
+	// also hands out those paths that each has passed over for their names; it
+	// may be nil.
+	also func(paths []string, visit func(listedFile))
 }
 
 // repository is the Git work tree around the working directory, or, outside of
@@ -110,20 +113,23 @@ func (w *workFiles) list(cmd *cobra.Command, args []string) (*fileList, error) {
 			names = append(names, "-")
 			continue
 		}
-		info, err := os.Stat(arg)
+		matches := []string{filepath.Clean(arg)}
+		_, err := os.Stat(arg)
 		switch {
-		case err == nil && info.IsDir():
-			dirs = append(dirs, filepath.Clean(arg))
 		case err == nil:
-			names = append(names, filepath.Clean(arg))
 		case strings.ContainsAny(arg, "*?["):
-			matches, err := glob(arg)
-			if err != nil {
+			if matches, err = glob(arg); err != nil {
 				return nil, err
 			}
-			names = append(names, matches...)
 		default:
 			return nil, failed(withHint(fmt.Errorf("%s: %w", arg, cause(err)), "clusterpair validate . for all files below this directory"))
+		}
+		for _, name := range matches {
+			if info, err := os.Stat(name); err == nil && info.IsDir() {
+				dirs = append(dirs, name)
+			} else {
+				names = append(names, name)
+			}
 		}
 	}
 	l.partial = len(dirs) == 0
@@ -138,6 +144,20 @@ func (w *workFiles) list(cmd *cobra.Command, args []string) (*fileList, error) {
 					visit(f)
 				}
 			})
+		}
+	}
+	l.also = func(paths []string, visit func(listedFile)) {
+		seen := make(map[string]bool)
+		for _, p := range paths {
+			name := w.shown(p)
+			in := slices.ContainsFunc(dirs, func(dir string) bool {
+				rel, err := filepath.Rel(w.path(dir), p)
+				return err == nil && filepath.IsLocal(rel)
+			})
+			if in && !seen[p] && !isManifest(path.Base(p)) && !slices.Contains(names, name) {
+				visit(listedFile{name: name, path: p})
+			}
+			seen[p] = true
 		}
 	}
 	l.each = func(ctx context.Context, visit func(listedFile)) error {
@@ -166,6 +186,9 @@ func (w *workFiles) list(cmd *cobra.Command, args []string) (*fileList, error) {
 // walk visits the YAML and JSON files below a directory, and what is called a
 // kubeconfig. It follows no link to a directory, so that it comes to an end.
 func (w *workFiles) walk(ctx context.Context, dir string, visit func(listedFile)) error {
+	if info, err := os.Lstat(dir); err == nil && info.Mode()&fs.ModeSymlink != 0 {
+		dir += string(filepath.Separator) // the user means what the link leads to
+	}
 	return filepath.WalkDir(dir, func(name string, d fs.DirEntry, err error) error {
 		switch {
 		case ctx.Err() != nil:
@@ -189,57 +212,75 @@ func (w *workFiles) walk(ctx context.Context, dir string, visit func(listedFile)
 
 // isManifest tells by its name whether a file may be a manifest or kubeconfig.
 func isManifest(name string) bool {
-	switch filepath.Ext(name) {
+	switch strings.ToLower(filepath.Ext(name)) {
 	case ".yaml", ".yml", ".json", ".kubeconfig":
 		return true
 	}
 	return name == "kubeconfig" || name == "Kustomization"
 }
 
-// glob finds the files that match a pattern, in which ** spans directories.
+// glob finds what matches a pattern, in which ** spans directories and stands
+// for the files below them.
 func glob(pattern string) ([]string, error) {
+	segments := strings.Split(filepath.ToSlash(filepath.Clean(pattern)), "/")
 	var matches []string
 	var err error
-	if before, after, spans := strings.Cut(filepath.ToSlash(pattern), "**"); spans {
-		after = strings.TrimPrefix(after, "/")
-		err = filepath.WalkDir(filepath.Clean("./"+before), func(name string, d fs.DirEntry, err error) error {
-			if err != nil || d.IsDir() {
+	for _, segment := range segments {
+		if _, bad := path.Match(segment, ""); bad != nil {
+			return nil, usageError(fmt.Errorf("%s is no valid pattern", pattern))
+		}
+	}
+	if first := slices.Index(segments, "**"); first >= 0 {
+		first = slices.IndexFunc(segments, func(s string) bool { return strings.ContainsAny(s, "*?[") })
+		dir := filepath.Clean(strings.Join(segments[:first], "/") + "/.")
+		if first == 0 {
+			dir = "."
+		}
+		err = filepath.WalkDir(dir, func(name string, d fs.DirEntry, err error) error {
+			switch {
+			case err != nil && d == nil:
 				return err
+			case err != nil:
+				matches = append(matches, name) // its reader says why
+			case d.IsDir() && d.Name() == ".git":
+				return fs.SkipDir
+			case !d.IsDir() && matchSegments(segments[first:], strings.Split(filepath.ToSlash(name), "/")[first:]):
+				matches = append(matches, name)
 			}
-			for tail := filepath.ToSlash(name); ; {
-				if ok, err := path.Match(after, tail); ok || err != nil {
-					matches = append(matches, name)
-					return err
-				}
-				_, rest, more := strings.Cut(tail, "/")
-				if !more {
-					return nil
-				}
-				tail = rest
-			}
+			return nil
 		})
 	} else {
 		matches, err = filepath.Glob(pattern)
 	}
 	switch {
-	case errors.Is(err, path.ErrBadPattern):
-		return nil, usageError(fmt.Errorf("%s is no valid pattern", pattern))
 	case err != nil:
 		return nil, failed(fmt.Errorf("%s: %w", pattern, cause(err)))
 	case len(matches) == 0:
 		return nil, failed(fmt.Errorf("%s matches no file", pattern))
 	}
-	return slices.DeleteFunc(matches, func(name string) bool {
-		info, err := os.Stat(name)
-		return err == nil && info.IsDir()
-	}), nil
+	return matches, nil
 }
 
-func (w *workFiles) read(file listedFile, buffer []byte) ([]byte, error) {
+// matchSegments matches the segments of a path against those of a pattern.
+func matchSegments(pattern, name []string) bool {
+	switch {
+	case len(pattern) == 0 || len(name) == 0:
+		return len(pattern) == len(name)
+	case pattern[0] == "**":
+		return len(pattern) == 1 || matchSegments(pattern[1:], name) || matchSegments(pattern, name[1:])
+	}
+	ok, _ := path.Match(pattern[0], name[0]) // the pattern is valid
+	return ok && matchSegments(pattern[1:], name[1:])
+}
+
+func (w *workFiles) read(ctx context.Context, file listedFile, buffer []byte) ([]byte, error) {
 	if file.name == "-" {
 		return w.stdin, nil
 	}
 	f, err := os.OpenFile(file.name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if !file.any && (errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ELOOP)) {
+		return nil, nil // a link to nothing, or gone since it was listed: there is nothing to apply
+	}
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", file.name, cause(err))
 	}
@@ -247,19 +288,12 @@ func (w *workFiles) read(file listedFile, buffer []byte) ([]byte, error) {
 	info, err := f.Stat()
 	switch {
 	case err != nil:
-		return nil, fmt.Errorf("read %s: %w", file.name, cause(err))
-	case file.any && info.Mode()&fs.ModeNamedPipe != 0: // <(command)
-		buffer, err = io.ReadAll(io.LimitReader(f, maxFile))
 	case info.IsDir():
 		_, err = f.ReadDir(1) // why the walk could not go on here
 		if err == nil || err == io.EOF {
 			return nil, nil
 		}
-	case !info.Mode().IsRegular() || info.Size() > maxFile && !file.any:
-		return nil, nil
-	case info.Size() > maxFile:
-		err = fmt.Errorf("is larger than %d MiB", maxFile>>20)
-	default:
+	case info.Mode().IsRegular() && info.Size() <= maxFile:
 		buffer = slices.Grow(buffer, int(info.Size()))[:info.Size()]
 		var n int
 		n, err = io.ReadFull(f, buffer)
@@ -267,11 +301,48 @@ func (w *workFiles) read(file listedFile, buffer []byte) ([]byte, error) {
 			err = nil
 		}
 		buffer = buffer[:n]
+	case info.Mode().IsRegular():
+		buffer, err = nil, tooLarge(f, file.any)
+	case !file.any:
+		return nil, nil
+	case info.Mode()&fs.ModeNamedPipe != 0: // <(command)
+		defer context.AfterFunc(ctx, func() { f.Close() })()
+		buffer, err = io.ReadAll(io.LimitReader(f, maxFile+1))
+		if len(buffer) > maxFile {
+			err = tooLarge(nil, true)
+		}
+	default:
+		err = fmt.Errorf("is a %s, not a file", kindOf(info))
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", file.name, cause(err))
 	}
 	return buffer, nil
+}
+
+// tooLarge is the error for a file that does not fit into memory. One that was
+// only found may be anything, so that it is none unless it speaks of pairs.
+func tooLarge(r io.Reader, named bool) error {
+	if named {
+		return fmt.Errorf("is larger than %d MiB", maxFile>>20)
+	}
+	const overlap = 64 // more than any of the words has
+	buffer := make([]byte, 1<<20)
+	kept := 0
+	for {
+		n, err := io.ReadFull(r, buffer[kept:])
+		text := buffer[:kept+n]
+		if bytes.Contains(text, []byte("stork.libopenstorage.org")) || bytes.Contains(text, []byte("ClusterPair")) {
+			return fmt.Errorf("is larger than %d MiB, and names ClusterPairs", maxFile>>20)
+		}
+		switch {
+		case err == io.EOF || err == io.ErrUnexpectedEOF:
+			return nil
+		case err != nil:
+			return err
+		}
+		kept = copy(buffer, text[len(text)-overlap:])
+	}
 }
 
 // gitIndex are files as the next commit will have them.
@@ -284,7 +355,8 @@ type gitIndex struct {
 }
 
 func (g *gitIndex) git(ctx context.Context, args ...string) ([]byte, error) {
-	out, err := exec.CommandContext(ctx, "git", args...).Output()
+	// Whatever the user has configured, all paths are from the root.
+	out, err := exec.CommandContext(ctx, "git", slices.Concat([]string{"-c", "diff.relative=false"}, args)...).Output()
 	var exit *exec.ExitError
 	switch {
 	case errors.As(err, &exit):
@@ -379,7 +451,7 @@ func (g *gitIndex) start(ctx context.Context) error {
 	return nil
 }
 
-func (g *gitIndex) read(file listedFile, buffer []byte) ([]byte, error) {
+func (g *gitIndex) read(_ context.Context, file listedFile, buffer []byte) ([]byte, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if _, err := fmt.Fprintln(g.stdin, file.blob); err != nil {
@@ -395,7 +467,14 @@ func (g *gitIndex) read(file listedFile, buffer []byte) ([]byte, error) {
 		return nil, fmt.Errorf("read %s from the index: git cat-file answers what it should not", file.name)
 	}
 	if size > maxFile {
-		_, err = io.CopyN(io.Discard, g.stdout, size+1)
+		blob := io.LimitReader(g.stdout, size+1)
+		err := tooLarge(blob, false)
+		if _, skipped := io.Copy(io.Discard, blob); err == nil {
+			err = skipped
+		}
+		if err != nil {
+			err = fmt.Errorf("read %s from the index: %w", file.name, err)
+		}
 		return nil, err
 	}
 	buffer = slices.Grow(buffer, int(size)+1)[:size+1] // a line feed follows

@@ -217,29 +217,44 @@ func documentPolicy(p *sopsfile.Policy, doc *yaml.Node) *sopsfile.Policy {
 
 // readInput reads a file, or standard input for -.
 func readInput(cmd *cobra.Command, path string) ([]byte, error) {
-	if path == "-" {
-		data, err := io.ReadAll(io.LimitReader(cmd.InOrStdin(), maxFile))
+	name := path
+	read := func() ([]byte, error) {
+		f, err := os.Open(path)
 		if err != nil {
-			return nil, failed(fmt.Errorf("read standard input: %w", err))
+			return nil, err
 		}
-		return data, nil
-	}
-	f, err := os.Open(path)
-	var data []byte
-	if err == nil {
 		defer f.Close()
-		data, err = io.ReadAll(io.LimitReader(f, maxFile+1)) // of a pipe or device, too
+		return io.ReadAll(io.LimitReader(f, maxFile+1)) // of a pipe or device, too
+	}
+	if path == "-" {
+		name = "standard input"
+		read = func() ([]byte, error) { return io.ReadAll(io.LimitReader(cmd.InOrStdin(), maxFile+1)) }
+	}
+	type result struct {
+		data []byte
+		err  error
+	}
+	done := make(chan result, 1)
+	go func() {
+		data, err := read()
+		done <- result{data, err}
+	}()
+	var r result
+	select {
+	case r = <-done:
+	case <-cmd.Context().Done():
+		return nil, cmd.Context().Err() // who waits for input can be interrupted
 	}
 	switch {
-	case errors.Is(err, syscall.EISDIR):
-		err = errors.New("is a directory, not a file")
-	case err == nil && len(data) > maxFile:
-		err = fmt.Errorf("is larger than %d MiB", maxFile>>20)
+	case errors.Is(r.err, syscall.EISDIR):
+		r.err = errors.New("is a directory, not a file")
+	case r.err == nil && len(r.data) > maxFile:
+		r.err = fmt.Errorf("is larger than %d MiB", maxFile>>20)
 	}
-	if err != nil {
-		return nil, failed(fmt.Errorf("read %s: %w", path, cause(err)))
+	if r.err != nil {
+		return nil, failed(fmt.Errorf("read %s: %w", name, cause(r.err)))
 	}
-	return data, nil
+	return r.data, nil
 }
 
 // readPrevious reads a file that is to be replaced, nil if there is none. A

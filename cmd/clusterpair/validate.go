@@ -94,9 +94,19 @@ func (o *validateOptions) run(cmd *cobra.Command, args []string) error {
 	}
 	options.Partial = files.around == nil && files.partial && o.kustomization == ""
 	v := validate.New(options)
-	unread, err := eachFile(cmd.Context(), source, files.each, func(ctx context.Context, file validate.File) error { return v.File(ctx, file) })
+	unread, err := eachFile(cmd.Context(), source, files.each, v.File)
 	if err != nil {
 		return err
+	}
+	if files.also != nil { // kustomize takes in files of any name
+		more, err := eachFile(cmd.Context(), source, func(_ context.Context, visit func(listedFile)) error {
+			files.also(v.Resources(), visit)
+			return nil
+		}, v.File)
+		if err != nil {
+			return err
+		}
+		unread = append(unread, more...)
 	}
 	if files.around != nil && v.Refers() {
 		// What cannot be read here is not to be judged.
@@ -165,7 +175,7 @@ func eachFile(ctx context.Context, source fileSource, list func(context.Context,
 					continue
 				}
 				var err error
-				buffer, err = source.read(file, buffer[:0])
+				buffer, err = source.read(ctx, file, buffer[:0])
 				if err == nil && buffer != nil {
 					err = visit(ctx, validate.File{Name: file.name, Path: file.path, Data: buffer, Any: file.any})
 				}

@@ -196,7 +196,7 @@ func parseDocument(chunk []byte, e expander) (*yaml.Node, error) {
 		}
 		return e.expand(doc)
 	}
-	decoder := yaml.NewDecoder(bytes.NewReader(chunk))
+	decoder := yaml.NewDecoder(bytes.NewReader(plainSlashes(chunk)))
 	var root yaml.Node
 	if err := decoder.Decode(&root); errors.Is(err, io.EOF) {
 		return nil, nil
@@ -213,6 +213,24 @@ func parseDocument(chunk []byte, e expander) (*yaml.Node, error) {
 		return nil, nil
 	}
 	return e.expand(&root)
+}
+
+// plainSlashes writes the \/ of JSON as /: the YAML library does not know it,
+// and kubectl does.
+func plainSlashes(chunk []byte) []byte {
+	if !bytes.HasPrefix(bytes.TrimLeft(chunk, " \t\r\n"), []byte("{")) || !bytes.Contains(chunk, []byte(`\/`)) {
+		return chunk
+	}
+	plain := make([]byte, 0, len(chunk))
+	for i := 0; i < len(chunk); i++ {
+		if chunk[i] == '\\' && i+1 < len(chunk) {
+			if i++; chunk[i] != '/' {
+				plain = append(plain, '\\')
+			}
+		}
+		plain = append(plain, chunk[i])
+	}
+	return plain
 }
 
 // expander replaces aliases by what they stand for, moves positions to those

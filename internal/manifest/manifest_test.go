@@ -70,6 +70,7 @@ func TestScanFindsEachDocument(t *testing.T) {
 		"UTF-16":                {"\xff\xfea\x00:\x00 \x001\x00\n\x00-\x00-\x00-\x00\n\x00b\x00:\x00 \x002\x00", []string{"1:1 {a:1}", "3:1 {b:2}"}},
 		"UTF-16, big endian":    {"\xfe\xff\x00a\x00:\x00 \x001\x00\n", []string{"1:1 {a:1}"}},
 		"JSON":                  {"{\"a\": 1}\n---\n{\"b\": 2}\n", []string{"1:1 {a:1}", "3:1 {b:2}"}},
+		"JSON with \\/":         {`{"a": "x\/y\\\/", "b": "\u0061"}`, []string{`1:1 {a:x/y\/ b:a}`}},
 		"no marker in a text":   {"a: |\n  ---\n  x\nb: ----\n---c: 3\n", []string{"1:1 {a:---\nx\n b:---- ---c:3}"}},
 
 		// What is broken hides nothing that stands before or behind it.
@@ -144,6 +145,9 @@ func FuzzScan(f *testing.F) {
 		})
 		if !whole {
 			return
+		}
+		if bytes.Contains(data, []byte(`\/`)) {
+			return // only JSON has it
 		}
 		decoder := yaml.NewDecoder(bytes.NewReader(toUTF8(data))) // the library refuses half a character of UTF-16
 		for i := 0; ; i++ {

@@ -239,7 +239,7 @@ func (s summary) String() string {
 	}
 	switch {
 	case len(found) == 0 && s.Files == 0:
-		return "nothing to check: no file"
+		return "nothing to check: no file that concerns a ClusterPair"
 	case len(found) == 0:
 		return "all fine: " + pairs + " in " + files + waived
 	case s.Affected > 0 && s.Affected < s.Files:

@@ -116,7 +116,7 @@ func TestSummary(t *testing.T) {
 	waived := finding(report.Error, "a")
 	waived.Waived = "a reason"
 	for want, r := range map[string]report.Report{
-		"nothing to check: no file":                               {},
+		"nothing to check: no file that concerns a ClusterPair":   {},
 		"all fine: 1 ClusterPair in 1 file":                       {Files: []string{"a"}, Pairs: 1},
 		"all fine: 14 ClusterPairs in 2 files":                    {Files: []string{"a", "b", "a"}, Pairs: 14},
 		"all fine: no ClusterPair in 2 files":                     {Files: []string{"a", "b"}},

@@ -126,6 +126,21 @@ func (v *Validator) Refers() bool {
 	return len(r.migrations)+len(r.fluxes)+len(r.apps) > 0 || slices.ContainsFunc(r.pairs, func(p pair) bool { return p.bidirectional })
 }
 
+// Resources are the paths that the kustomizations so far take in: of files, of
+// directories, and what is no path at all.
+func (v *Validator) Resources() []string {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	var paths []string
+	for i := range v.repo.kustomizations {
+		k := &v.repo.kustomizations[i]
+		for _, resource := range slices.Concat(k.resources, k.patches) {
+			paths = append(paths, strings.TrimSuffix(resource, generatorMark))
+		}
+	}
+	return paths
+}
+
 // read takes a file in.
 func (v *Validator) read(f *fileRun) error {
 	file := &f.file
