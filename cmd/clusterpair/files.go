@@ -377,7 +377,7 @@ func (g *gitIndex) list(cmd *cobra.Command, args []string) (*fileList, error) {
 		}
 	}
 	if len(args) == 0 {
-		out, err := g.git(ctx, "diff", "--cached", "--raw", "--no-abbrev", "--no-renames", "--diff-filter=d", "-z")
+		out, err := g.git(ctx, "diff", "--cached", "--raw", "--no-relative", "--no-abbrev", "--no-renames", "--diff-filter=d", "-z")
 		if err != nil {
 			return nil, err
 		}
@@ -407,11 +407,13 @@ func (g *gitIndex) list(cmd *cobra.Command, args []string) (*fileList, error) {
 			return nil
 		},
 		around: func(ctx context.Context, visit func(listedFile)) error {
+			known := make(map[string]bool, len(given))
+			for _, f := range given {
+				known[f.path] = true
+			}
 			files = nil
 			err := g.tracked(ctx, add, "--", ":/")
-			hand(slices.DeleteFunc(files, func(f listedFile) bool {
-				return !isManifest(path.Base(f.path)) || slices.ContainsFunc(given, func(g listedFile) bool { return g.path == f.path })
-			}), visit)
+			hand(slices.DeleteFunc(files, func(f listedFile) bool { return known[f.path] || !isManifest(path.Base(f.path)) }), visit)
 			return err
 		},
 	}, nil

@@ -86,7 +86,7 @@ type generateOptions struct {
 // run renders the configs of a file or a directory. All of them are rendered
 // before the first file is written.
 func (o *generateOptions) run(cmd *cobra.Command) error {
-	defer collectSteadily(12 << 20)()
+	defer collectSteadily(12<<20, 50)()
 	configs, err := openConfigs(o.path)
 	defer func() {
 		for _, c := range configs {
@@ -256,12 +256,12 @@ func (o *generateOptions) tell(cmd *cobra.Command, runs []*staging, diffs *diffP
 // would run all the time. The ballast, in bytes, is never touched and so costs no memory;
 // it moves the collector's goal up. The low percentage keeps the goal from
 // growing with what a large run does keep.
-func collectSteadily(ballast int) (done func()) {
+func collectSteadily(ballast, percent int) (done func()) {
 	if os.Getenv("GOGC") != "" {
 		return func() {}
 	}
 	weight := make([]byte, ballast)
-	before := debug.SetGCPercent(50)
+	before := debug.SetGCPercent(percent)
 	return func() {
 		runtime.KeepAlive(weight)
 		debug.SetGCPercent(before)

@@ -29,7 +29,7 @@ type validateOptions struct {
 	kustomization                             string
 	skip, only                                []string
 	storkVersion, within, maxAge              string
-	format                                    string
+	policy, format                            string
 }
 
 func newValidateCommand() *cobra.Command {
@@ -63,6 +63,7 @@ pairs spec.pairs[].allow does. "clusterpair rules" lists the rules.`,
 	flags.StringVar(&o.maxAge, "max-age", "", "warn of files last encrypted longer ago than this")
 	flags.BoolVar(&o.decrypt, "decrypt", false, "also check the plaintext, in memory, where a key is at hand")
 	flags.BoolVar(&o.plaintext, "plaintext", false, "the input is meant to be in clear: no rule about SOPS holds")
+	flags.StringVar(&o.policy, "policy", "", "CUE file with constraints of your own")
 	flags.StringVarP(&o.format, "output", "o", "text", "format: "+strings.Join(report.Formats(), ", "))
 	flags.BoolVarP(&o.quiet, "quiet", "q", false, "print errors alone, and no summary")
 	for name, values := range map[string][]cobra.Completion{"skip": completeRules(), "only": completeRules(), "output": report.Formats()} {
@@ -72,7 +73,7 @@ pairs spec.pairs[].allow does. "clusterpair rules" lists the rules.`,
 }
 
 func (o *validateOptions) run(cmd *cobra.Command, args []string) error {
-	defer collectSteadily(3 << 20)()
+	defer collectSteadily(2<<20, 35)()
 	repo, err := newRepository()
 	if err != nil {
 		return failed(err)
@@ -154,6 +155,17 @@ func (o *validateOptions) options(repo repository) (validate.Options, error) {
 	}
 	if o.decrypt {
 		options.Decrypt = sopsfile.New(nil).Decrypt
+	}
+	if o.policy != "" {
+		data, err := os.ReadFile(o.policy)
+		if err != nil {
+			return options, failed(fmt.Errorf("read %s: %w", o.policy, cause(err)))
+		}
+		policy, err := schema.LoadPolicy(data, o.policy)
+		if err != nil {
+			return options, failed(err)
+		}
+		options.Policy = policy.Validate
 	}
 	if !o.plaintext {
 		options.Origin = newOrigins(repo).of

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
+	"sync"
 
 	"go.yaml.in/yaml/v3"
 
@@ -66,7 +67,7 @@ func (f *fileRun) text(d manifest.Document) {
 	}
 	line := d.Line
 	for l := range bytes.Lines(d.Text) {
-		if m := credentialLine.FindSubmatchIndex(l); m != nil {
+		if m := credentialLine().FindSubmatchIndex(l); m != nil {
 			at := &yaml.Node{Line: line, Column: m[0] + 1}
 			f.add(at, "", "plaintext-credential", report.Error, "a credential in clear", "keep it out of Git: render it with clusterpair generate, and renew it if this was ever pushed")
 		}
@@ -75,8 +76,10 @@ func (f *fileRun) text(d manifest.Document) {
 }
 
 // credentialLine finds what no made-up example has: encoded keys, tokens of
-// service accounts, age identities.
-var credentialLine = regexp.MustCompile(`client-key-data:\s*["']?[A-Za-z0-9+/]{40}|token:\s*["']?eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}\.|AGE-SECRET-KEY-1[A-Z0-9]{58}`)
+// service accounts, age identities, and the first line of a private key.
+var credentialLine = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^\s*-----BEGIN ([A-Z]+ )*PRIVATE KEY-----\s*$|client-key-data:\s*["']?[A-Za-z0-9+/]{40}|token:\s*["']?eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}\.|AGE-SECRET-KEY-1[A-Z0-9]{58}`)
+})
 
 // credentialIn says what credential a value of a Secret is, if any.
 func credentialIn(key, value string) string {
@@ -93,7 +96,7 @@ func credentialIn(key, value string) string {
 			return ""
 		}
 		return "a kubeconfig"
-	case jwt.MatchString(value):
+	case jwt().MatchString(value):
 		return "a token"
 	case strings.Contains(value, `"bearerToken"`) || strings.Contains(value, `"keyData"`):
 		return "a credential of Argo CD"
@@ -105,7 +108,9 @@ func credentialIn(key, value string) string {
 	return ""
 }
 
-var jwt = regexp.MustCompile(`^\s*eyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*\s*$`)
+var jwt = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^\s*eyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*\s*$`)
+})
 
 // isPlaceholder tells whether a value is to be filled in by somebody else.
 func isPlaceholder(s string) bool {

@@ -157,6 +157,9 @@ func (v *Validator) read(f *fileRun) error {
 			f.broken(d, *broken)
 			return
 		}
+		if d.Node.Kind == yaml.ScalarNode || f.file.Any && manifest.Field(d.Node, "kind") == nil && !kubeconfig.IsKubeconfig(d.Node) {
+			f.text(d) // almost any text is YAML
+		}
 		encrypted = encrypted || sopsfile.IsEncrypted(d.Node) && looksLikePair(d.Node)
 		f.document(d.Node)
 	})
@@ -211,7 +214,7 @@ func concerns(f *File) bool {
 var words = [][]byte{
 	[]byte("ClusterPair"), []byte("stork.libopenstorage.org"), []byte("Secret"), []byte("clusterpair.dev/"),
 	[]byte("current-context"), []byte("kustomize.toolkit.fluxcd.io"), []byte("argoproj.io"), []byte("stork-controller-config"),
-	[]byte("client-key-data"), []byte("insert_storage_options"), []byte("PRIVATE KEY"), []byte("AGE-SECRET-KEY-"),
+	[]byte("client-key-data"), []byte("insert_storage_options"), []byte("PRIVATE KEY"), []byte("AGE-SECRET-KEY-"), []byte("eyJ"),
 	[]byte(`\x`), []byte(`\u`), []byte(`\U`), []byte("\\\n"), []byte("\\\r"), []byte("binary"),
 }
 
