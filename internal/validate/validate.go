@@ -331,12 +331,23 @@ func isList(n *yaml.Node) bool {
 // template of Helm, is none of our business.
 func (f *fileRun) broken(d manifest.Document, finding report.Finding) {
 	for _, word := range []string{"stork.libopenstorage.org", "ClusterPair", "clusterpair.dev/"} {
-		if bytes.Contains(d.Text, []byte(word)) && (!f.file.Any || bytes.HasPrefix(bytes.TrimSpace(d.Text), []byte("apiVersion"))) {
+		if bytes.Contains(d.Text, []byte(word)) && (!f.file.Any || startsAsManifest(d.Text)) {
 			f.findings = append(f.findings, finding)
 			break
 		}
 	}
 	f.text(d)
+}
+
+// startsAsManifest tells whether the first line that is more than a comment or
+// the mark of a document is that of a manifest.
+func startsAsManifest(text []byte) bool {
+	for line := range bytes.Lines(text) {
+		if line = bytes.TrimSpace(line); len(line) > 0 && line[0] != '#' && !bytes.HasPrefix(line, []byte("---")) {
+			return bytes.HasPrefix(line, []byte("apiVersion"))
+		}
+	}
+	return false
 }
 
 // config judges a function config of clusterpair.
