@@ -75,6 +75,36 @@ func TestRulesHaveFixtures(t *testing.T) {
 	}
 }
 
+// TestManyMistakes: one file breaks most rules, in its first document, in later
+// ones and in a List, and each line says which. Every one of them is found, at
+// its line, and nothing else.
+func TestManyMistakes(t *testing.T) {
+	inRepository(t)
+	const file = "fixtures/invalid/many-mistakes.yaml"
+	found := make(map[string]bool)
+	for _, f := range findingsOf(t, transcript(t, "many-mistakes", file)) {
+		found[fmt.Sprintf("%d: %s", f.Line, f.Rule)] = true
+	}
+	rules := make(map[string]bool)
+	for i, line := range strings.Split(read(t, file), "\n") {
+		_, broken, _ := strings.Cut(line, "breaks: ")
+		for rule := range strings.SplitSeq(broken, ", ") {
+			here := fmt.Sprintf("%d: %s", i+1, rule)
+			if rule != "" && !found[here] {
+				t.Errorf("not found: %s", here)
+			}
+			rules[rule] = true
+			delete(found, here)
+		}
+	}
+	for here := range found {
+		t.Errorf("found, and not expected: %s", here)
+	}
+	if len(rules) < 50 {
+		t.Errorf("only %d rules are broken", len(rules))
+	}
+}
+
 // TestRulesReadme: the rules in the README.md of the schema are those of the
 // catalogue, with the fixtures as examples. UPDATE=1 writes them.
 func TestRulesReadme(t *testing.T) {
