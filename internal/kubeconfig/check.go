@@ -242,10 +242,10 @@ func (c *checker) checkCredentials() {
 			"use a service account's token")
 	}
 	if token && basic {
-		c.refuse(at, "several-credentials", "both a token and a password, which client-go refuses", "keep one")
+		c.refuse(c.where("token", "user"), "several-credentials", "both a token and a password, which client-go refuses", "keep one")
 	}
 	if exec && (token || basic || certificate) {
-		c.refuse(at, "several-credentials", "an exec user with another credential beside it", "keep one")
+		c.refuse(c.where("exec", "user"), "several-credentials", "an exec user with another credential beside it", "keep one")
 	}
 }
 

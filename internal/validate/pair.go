@@ -49,7 +49,8 @@ func (f *fileRun) pair(n *yaml.Node) {
 	}
 	annotations := manifest.Field(n, "metadata", "annotations")
 	p.destination, p.destinationAt = noted(annotations, generator.AnnotationCA), spotOf(manifest.Field(annotations, generator.AnnotationCA))
-	p.bidirectional = manifest.Text(annotations, AnnotationBidirectional) == "true"
+	both := manifest.Field(annotations, AnnotationBidirectional)
+	p.bidirectional, p.bidirectionalAt = both != nil && both.Value == "true", spotOf(both)
 	options := manifest.Field(n, "spec", "options")
 	p.twoFabrics = manifest.Field(options, "token") != nil
 	p.modeAt = spotOf(cmp.Or(manifest.Field(options, "mode"), options))

@@ -56,6 +56,7 @@ type pair struct {
 	destination     string // the digest of the destination's CA
 	credential      string // a digest, where it is known
 	projects        map[string]string
+	bidirectionalAt spot // of the annotation
 	destinationAt   spot // of the annotation
 	modeAt          spot // of the mode, or the options
 	projectsAt      spot
@@ -324,7 +325,7 @@ func (j *judgement) directions(r *repository, sources []string, o *Options) {
 		}
 		switch {
 		case back == nil && !o.Partial:
-			j.pair(p, p.at, "reverse-missing", fmt.Sprintf("ClusterPair %s is for both directions, and no other cluster has one of this name: there is no failback", p.id()),
+			j.pair(p, p.place(p.bidirectionalAt), "reverse-missing", fmt.Sprintf("ClusterPair %s is for both directions, and no other cluster has one of this name: there is no failback", p.id()),
 				"render the pair of the same name and namespace for the destination, or remove the annotation "+AnnotationBidirectional)
 			continue
 		case back == nil || several:
