@@ -2,6 +2,7 @@ package validate
 
 import (
 	"fmt"
+	"maps"
 	"path"
 	"slices"
 	"strings"
@@ -25,9 +26,9 @@ type syncing struct {
 
 // kustomization is what a kustomization.yaml takes in.
 type kustomization struct {
-	dir string
-	// resources are files and folders, patches files that are no whole objects.
-	resources, patches []string
+	dir       string
+	resources []string // files and folders
+	patches   []patchFile
 	// decrypts says that it lets a generator decrypt, patchesFlux that it adds
 	// decryption to the Flux Kustomizations that it takes in.
 	decrypts, patchesFlux bool
@@ -51,6 +52,7 @@ func (f *fileRun) flux(n *yaml.Node) {
 			return manifest.Text(e, "kind") == "ClusterPair" && strings.HasPrefix(manifest.Text(e, "apiVersion"), "stork.libopenstorage.org/") && manifest.Text(e, "current") != ""
 		})
 	}
+	f.patches(items(spec, "patches"))
 	f.noted.fluxes = append(f.noted.fluxes, s)
 }
 
@@ -70,6 +72,7 @@ func (f *fileRun) argo(n *yaml.Node, kind string) {
 		sources = several.Content
 	}
 	for _, source := range sources {
+		f.patches(items(manifest.Field(source, "kustomize"), "patches"))
 		at := manifest.Field(source, "path")
 		if at == nil || strings.Contains(at.Value, "{{") {
 			continue
@@ -89,12 +92,15 @@ func (f *fileRun) kustomization(n *yaml.Node) {
 		}
 	}
 	for _, entry := range items(n, "patchesStrategicMerge") {
-		k.patches = append(k.patches, path.Join(k.dir, entry.Value))
-	}
-	for _, entry := range items(n, "patches") {
-		if file := manifest.Text(entry, "path"); file != "" {
-			k.patches = append(k.patches, path.Join(k.dir, file))
+		if strings.Contains(entry.Value, "\n") {
+			f.inlinePatch(entry, nil)
+		} else {
+			k.patches = append(k.patches, patchFile{path: path.Join(k.dir, entry.Value)})
 		}
+	}
+	k.patches = slices.Concat(k.patches, f.patches(items(n, "patches")), f.patches(items(n, "patchesJson6902")))
+	f.replacements(items(n, "replacements"))
+	for _, entry := range items(n, "patches") {
 		k.patchesFlux = k.patchesFlux || strings.Contains(manifest.Text(entry, "patch"), "decryption")
 	}
 	for _, entry := range items(n, "generators") {
@@ -115,13 +121,10 @@ func items(n *yaml.Node, key string) []*yaml.Node {
 	return nil
 }
 
-// roots gives for each file that a kustomization takes in the folder of the
-// one that no other builds on.
-func (r *repository) roots() map[string]string {
-	byDir := make(map[string]*kustomization, len(r.kustomizations))
-	for i := range r.kustomizations {
-		byDir[r.kustomizations[i].dir] = &r.kustomizations[i]
-	}
+// roots gives for each file that a kustomization takes in the folders of those
+// that no other builds on.
+func (r *repository) roots() map[string][]string {
+	byDir := r.byDir()
 	based := make(map[string]bool)
 	for i := range r.kustomizations {
 		for _, resource := range r.kustomizations[i].resources {
@@ -130,13 +133,30 @@ func (r *repository) roots() map[string]string {
 			}
 		}
 	}
-	roots := make(map[string]string)
-	for dir, k := range byDir {
-		if !based[dir] {
-			r.walk(byDir, k, make(map[string]bool), func(file string) { roots[file] = dir })
+	roots := make(map[string][]string)
+	for _, dir := range slices.Sorted(maps.Keys(byDir)) {
+		if based[dir] {
+			continue
 		}
+		alone := []string{dir}
+		r.walk(byDir, byDir[dir], make(map[string]bool), func(file string) {
+			if known := roots[file]; known == nil {
+				roots[file] = alone
+			} else if !slices.Contains(known, dir) {
+				roots[file] = append(slices.Clone(known), dir)
+			}
+		})
 	}
 	return roots
+}
+
+// byDir are the kustomizations by their folders.
+func (r *repository) byDir() map[string]*kustomization {
+	byDir := make(map[string]*kustomization, len(r.kustomizations))
+	for i := range r.kustomizations {
+		byDir[r.kustomizations[i].dir] = &r.kustomizations[i]
+	}
+	return byDir
 }
 
 // walk visits the files that a kustomization takes in, with those of its bases.
@@ -157,36 +177,49 @@ func (r *repository) walk(byDir map[string]*kustomization, k *kustomization, see
 // covered are the pairs that a sync applies, and whether a kustomization on the
 // way decrypts them.
 func (r *repository) covered(s *syncing, byDir map[string]*kustomization) (pairs []*pair, decrypts bool) {
-	files := make(map[string]bool)
-	k := byDir[s.path]
-	if k != nil {
-		seen := make(map[string]bool)
-		r.walk(byDir, k, seen, func(file string) { files[file] = true })
-		for dir := range seen {
-			decrypts = decrypts || byDir[dir].decrypts
+	files, seen := make(map[string]bool), make(map[string]bool)
+	for dir, k := range byDir {
+		if dir == s.path || s.recursive && below(dir, s.path) && !between(dir, s.path, byDir) {
+			r.walk(byDir, k, seen, func(file string) { files[file] = true })
 		}
-		for _, dir := range r.decryptors {
-			decrypts = decrypts || seen[dir]
-		}
+	}
+	for dir := range seen {
+		decrypts = decrypts || byDir[dir].decrypts
+	}
+	for _, dir := range r.decryptors {
+		decrypts = decrypts || seen[dir]
 	}
 	for i := range r.pairs {
 		p := &r.pairs[i]
-		switch {
-		case k != nil && files[p.path],
-			k == nil && s.recursive && below(p.path, s.path),
-			k == nil && path.Dir(p.path) == s.path:
+		if files[p.path] || s.takesIn(p.path, byDir) {
 			pairs = append(pairs, p)
 		}
 	}
 	return pairs, decrypts
 }
 
+// takesIn tells whether a sync applies a file by itself: where no kustomization
+// is, all files count, those of folders below if it says so.
+func (s *syncing) takesIn(file string, byDir map[string]*kustomization) bool {
+	dir := path.Dir(file)
+	return byDir[dir] == nil && (dir == s.path || s.recursive && below(dir, s.path) && !between(dir, s.path, byDir))
+}
+
+// between tells whether there is a kustomization above a folder, at or below
+// top: what stands in the folder counts only as far as that one takes it in.
+// https://github.com/fluxcd/pkg/blob/e2cfd1a2/kustomize/kustomize_generator.go
+func between(dir, top string, byDir map[string]*kustomization) bool {
+	for dir != top && dir != "." && dir != "/" {
+		if dir = path.Dir(dir); byDir[dir] != nil && (dir == top || below(dir, top)) {
+			return true
+		}
+	}
+	return false
+}
+
 // syncs judges what Flux and Argo CD do with the pairs.
 func (j *judgement) syncs(r *repository) {
-	byDir := make(map[string]*kustomization, len(r.kustomizations))
-	for i := range r.kustomizations {
-		byDir[r.kustomizations[i].dir] = &r.kustomizations[i]
-	}
+	byDir := r.byDir()
 	for i := range r.fluxes {
 		s := &r.fluxes[i]
 		pairs, _ := r.covered(s, byDir)

@@ -58,10 +58,11 @@ func (f *fileRun) pair(n *yaml.Node) {
 	p.projects, p.projectsAt = projectMappings(projects), spotOf(projects)
 
 	p.encrypted = sopsfile.IsEncrypted(n)
-	if f.aside {
+	if p.aside = f.aside; f.aside {
 		f.noted.pairs = append(f.noted.pairs, p)
 		return
 	}
+	f.notePatch(n)
 
 	first := len(f.findings)
 	origin := f.origin(n, annotations)

@@ -21,11 +21,12 @@ type repository struct {
 	pairs          []pair
 	migrations     []migration
 	policies       map[string]bool // NAMESPACE/NAME, or /NAME of a SchedulePolicy
-	adminNamespace string
+	admins         []string        // the admin namespaces of the clusters
 	fluxes         []syncing
 	apps           []syncing
 	kustomizations []kustomization
 	decryptors     []string // directories with a ClusterPairDecryptor
+	mayPatch       []mayPatch
 }
 
 func (r *repository) merge(o repository) {
@@ -35,13 +36,12 @@ func (r *repository) merge(o repository) {
 		r.policies = make(map[string]bool)
 	}
 	maps.Copy(r.policies, o.policies)
-	if o.adminNamespace != "" {
-		r.adminNamespace = o.adminNamespace
-	}
+	r.admins = append(r.admins, o.admins...)
 	r.fluxes = append(r.fluxes, o.fluxes...)
 	r.apps = append(r.apps, o.apps...)
 	r.kustomizations = append(r.kustomizations, o.kustomizations...)
 	r.decryptors = append(r.decryptors, o.decryptors...)
+	r.mayPatch = append(r.mayPatch, o.mayPatch...)
 }
 
 // pair is what other manifests must know of a ClusterPair.
@@ -51,6 +51,7 @@ type pair struct {
 	namespace, name string
 	mode            string
 	encrypted       bool
+	aside           bool // it is not to be judged
 	twoFabrics      bool
 	bidirectional   bool
 	destination     string // the digest of the destination's CA
@@ -261,26 +262,29 @@ func (j *judgement) pair(p *pair, at report.Position, rule, message, hint string
 }
 
 func comparePositions(a, b report.Position) int {
-	if c := strings.Compare(a.File, b.File); c != 0 {
-		return c
-	}
-	return a.Line - b.Line
+	return cmp.Or(strings.Compare(a.File, b.File), a.Line-b.Line, a.Column-b.Column)
 }
 
 // duplicates are pairs of one name that go to one cluster.
-func (j *judgement) duplicates(r *repository, sources []string) {
-	order := make([]int32, len(r.pairs)) // a map would be the largest thing of a large run
-	for i := range order {
-		order[i] = int32(i)
+func (j *judgement) duplicates(r *repository, sources [][]string) {
+	type entry struct {
+		index  int32
+		source string
 	}
-	compare := func(a, b int32) int {
-		p, q := &r.pairs[a], &r.pairs[b]
-		return cmp.Or(strings.Compare(p.name, q.name), strings.Compare(p.namespace, q.namespace), strings.Compare(sources[a], sources[b]))
+	order := make([]entry, 0, len(r.pairs)) // a map would be the largest thing of a large run
+	for i := range r.pairs {
+		for _, source := range sources[i] {
+			order = append(order, entry{int32(i), source})
+		}
+	}
+	compare := func(a, b entry) int {
+		p, q := &r.pairs[a.index], &r.pairs[b.index]
+		return cmp.Or(strings.Compare(p.name, q.name), strings.Compare(p.namespace, q.namespace), strings.Compare(a.source, b.source))
 	}
 	slices.SortStableFunc(order, compare)
-	say := func(k, other int32) {
-		p := &r.pairs[k]
-		j.pair(p, p.at, "duplicate-pair", fmt.Sprintf("ClusterPair %s stands in %s, too: the one that is applied last wins", p.id(), r.pairs[other].at), "rename or remove one of the two")
+	say := func(e, other entry) {
+		p := &r.pairs[e.index]
+		j.pair(p, p.at, "duplicate-pair", fmt.Sprintf("ClusterPair %s stands in %s, too: the one that is applied last wins", p.id(), r.pairs[other.index].at), "rename or remove one of the two")
 	}
 	for len(order) > 0 {
 		n := 1
@@ -289,20 +293,20 @@ func (j *judgement) duplicates(r *repository, sources []string) {
 		}
 		same, first := order[:n], order[0]
 		order = order[n:]
-		if n == 1 || r.pairs[first].name == "" {
+		if n == 1 || r.pairs[first.index].name == "" {
 			continue
 		}
-		if !slices.ContainsFunc(same[1:], func(k int32) bool { return j.files[r.pairs[k].file] }) {
+		if !slices.ContainsFunc(same[1:], func(e entry) bool { return j.files[r.pairs[e.index].file] }) {
 			say(first, same[1]) // for lack of a later one that is to be judged
 		}
-		for _, k := range same[1:] {
-			say(k, first)
+		for _, e := range same[1:] {
+			say(e, first)
 		}
 	}
 }
 
 // directions compares the pairs that say to have a counterpart.
-func (j *judgement) directions(r *repository, sources []string, o *Options) {
+func (j *judgement) directions(r *repository, sources [][]string, o *Options) {
 	if !slices.ContainsFunc(r.pairs, func(p pair) bool { return p.bidirectional }) {
 		return
 	}
@@ -318,7 +322,7 @@ func (j *judgement) directions(r *repository, sources []string, o *Options) {
 		var back *pair
 		several := false
 		for _, k := range byID[p.id()] {
-			if k != i && sources[k] != sources[i] {
+			if k != i && !sameSource(sources[k], sources[i]) {
 				several = back != nil
 				back = &r.pairs[k]
 			}
@@ -369,7 +373,7 @@ func inverse(a, b map[string]string) bool {
 }
 
 // credentials finds one that several source clusters use.
-func (j *judgement) credentials(r *repository, sources []string) {
+func (j *judgement) credentials(r *repository, sources [][]string) {
 	first := make(map[string]int)
 	for i := range r.pairs {
 		p := &r.pairs[i]
@@ -378,7 +382,7 @@ func (j *judgement) credentials(r *repository, sources []string) {
 		}
 		if k, ok := first[p.credential]; !ok {
 			first[p.credential] = i
-		} else if sources[k] != sources[i] {
+		} else if !sameSource(sources[k], sources[i]) {
 			j.pair(p, p.at, "shared-credential", fmt.Sprintf("the credential is that of the pair in %s, on another source cluster", r.pairs[k].at), "make a service account for each source cluster, so that one can be revoked without the others")
 		}
 	}
@@ -392,41 +396,50 @@ func (j *judgement) migrations(r *repository, o *Options) {
 	if len(r.migrations) == 0 {
 		return
 	}
-	pairs := make(map[string]*pair)
+	pairs := make(map[string][]*pair)
 	var ids []string
 	for i := range r.pairs {
-		pairs[r.pairs[i].id()] = &r.pairs[i]
-		ids = append(ids, r.pairs[i].id())
+		p := &r.pairs[i]
+		pairs[p.id()] = append(pairs[p.id()], p)
+		pairs["/"+p.name] = append(pairs["/"+p.name], p) // for what a kustomization gives its namespace
+		ids = append(ids, p.id())
 	}
-	admin := r.adminNamespace
-	if admin == "" {
-		admin = "kube-system"
+	admins := slices.Compact(slices.Sorted(slices.Values(r.admins)))
+	if len(admins) == 0 {
+		admins = []string{"kube-system"}
 	}
 	for i := range r.migrations {
 		m := &r.migrations[i]
 		object := fmt.Sprintf("%s %s/%s", m.kind, m.namespace, m.name)
-		missing := func(ref reference, namespace, what string) {
-			if ref.name == "" || pairs[namespace+"/"+ref.name] != nil || o.Partial || len(pairs) == 0 {
+		missing := func(ref reference, what string, namespaces ...string) {
+			if ref.name == "" || o.Partial || len(pairs) == 0 || slices.ContainsFunc(namespaces, func(ns string) bool { return pairs[ns+"/"+ref.name] != nil }) {
 				return
 			}
+			namespace := strings.Join(namespaces, " or ")
 			hint := "name a ClusterPair of the namespace " + namespace
-			if near := report.Nearest(namespace+"/"+ref.name, ids); near != "" {
+			if near := report.Nearest(namespaces[0]+"/"+ref.name, ids); near != "" {
 				hint = fmt.Sprintf("there is ClusterPair %s", near)
 			}
-			j.add(ref.at, object, "migration-reference", fmt.Sprintf("%s names ClusterPair %s, which the namespace %s does not have", what, quote(ref.name), namespace), hint)
+			if namespace != "" {
+				namespace = ", which the namespace " + namespace + " does not have"
+			} else {
+				namespace = ", which is not here"
+			}
+			j.add(ref.at, object, "migration-reference", fmt.Sprintf("%s names ClusterPair %s%s", what, quote(ref.name), namespace), hint)
 		}
-		missing(m.pair, m.namespace, "clusterPair")
-		missing(m.adminPair, admin, "adminClusterPair")
+		missing(m.pair, "clusterPair", m.namespace)
+		missing(m.adminPair, "adminClusterPair", admins...)
 		if m.pair.name == "" && m.adminPair.name == "" {
 			j.add(m.at, object, "migration-reference", fmt.Sprintf("the %s names no ClusterPair", m.kind), "clusterPair: NAME")
 		}
-		if p := pairs[m.namespace+"/"+m.pair.name]; p != nil && !p.twoFabrics && m.volumes {
+		used := pairs[m.namespace+"/"+m.pair.name]
+		if m.volumes && len(used) > 0 && !slices.ContainsFunc(used, func(p *pair) bool { return p.twoFabrics }) {
 			j.add(m.volumesAt, object, "migration-volumes", fmt.Sprintf("%s would move volumes over ClusterPair %s, which shares one Portworx: it waits for a storage status that never comes", m.kind, quote(m.pair.name)), "includeVolumes: false")
 		}
-		if m.namespace != admin {
+		if m.namespace != "" && !slices.Contains(admins, m.namespace) {
 			for _, ns := range m.namespaces {
 				if ns.name != m.namespace {
-					j.add(ns.at, object, "migration-namespace", fmt.Sprintf("namespace %s: outside the admin namespace %s a %s moves its own namespace alone", quote(ns.name), admin, m.kind), "move the "+m.kind+" to "+admin+", or name "+m.namespace+" only")
+					j.add(ns.at, object, "migration-namespace", fmt.Sprintf("namespace %s: outside the admin namespace %s a %s moves its own namespace alone", quote(ns.name), admins[0], m.kind), "move the "+m.kind+" to "+admins[0]+", or name "+m.namespace+" only")
 				}
 			}
 		}
@@ -436,27 +449,32 @@ func (j *judgement) migrations(r *repository, o *Options) {
 	}
 }
 
-// sources names for each pair the cluster that it goes to: the kustomization
+// sources names for each pair the clusters that it goes to: the kustomizations
 // that nothing else builds on, else what Flux or Argo CD syncs, else its
 // directory. Pairs of one name for both directions stand in one repository.
-func (r *repository) sources() []string {
+func (r *repository) sources() [][]string {
 	roots := r.roots()
-	sources := make([]string, len(r.pairs))
+	sources := make([][]string, len(r.pairs))
+	syncs := slices.Concat(r.fluxes, r.apps)
 	for i := range r.pairs {
 		file := r.pairs[i].path
-		dir := path.Dir(file)
-		sources[i] = dir
-		longest := -1
-		for _, s := range slices.Concat(r.fluxes, r.apps) {
+		if sources[i] = roots[file]; sources[i] != nil {
+			continue
+		}
+		source, longest := path.Dir(file), -1
+		for _, s := range syncs {
 			if below(file, s.path) && len(s.path) > longest {
-				longest, sources[i] = len(s.path), s.path
+				longest, source = len(s.path), s.path
 			}
 		}
-		if root, ok := roots[file]; ok {
-			sources[i] = root
-		}
+		sources[i] = []string{source}
 	}
 	return sources
+}
+
+// sameSource tells whether two pairs meet in a cluster.
+func sameSource(a, b []string) bool {
+	return slices.ContainsFunc(a, func(source string) bool { return slices.Contains(b, source) })
 }
 
 func below(file, dir string) bool {

@@ -134,8 +134,11 @@ func (v *Validator) Resources() []string {
 	var paths []string
 	for i := range v.repo.kustomizations {
 		k := &v.repo.kustomizations[i]
-		for _, resource := range slices.Concat(k.resources, k.patches) {
+		for _, resource := range k.resources {
 			paths = append(paths, strings.TrimSuffix(resource, generatorMark))
+		}
+		for _, p := range k.patches {
+			paths = append(paths, p.path)
 		}
 	}
 	return paths
@@ -215,6 +218,7 @@ var words = [][]byte{
 	[]byte("ClusterPair"), []byte("stork.libopenstorage.org"), []byte("Secret"), []byte("clusterpair.dev/"),
 	[]byte("current-context"), []byte("kustomize.toolkit.fluxcd.io"), []byte("argoproj.io"), []byte("stork-controller-config"),
 	[]byte("client-key-data"), []byte("insert_storage_options"), []byte("PRIVATE KEY"), []byte("AGE-SECRET-KEY-"), []byte("eyJ"),
+	[]byte("/spec/config"), []byte("/spec/options/token"), []byte("/sops"), []byte("encrypted_regex"),
 	[]byte(`\x`), []byte(`\u`), []byte(`\U`), []byte("\\\n"), []byte("\\\r"), []byte("binary"),
 }
 
@@ -301,6 +305,8 @@ func (f *fileRun) document(n *yaml.Node) {
 		}
 	case looksLikePair(n):
 		f.pair(n)
+	case n.Kind == yaml.SequenceNode:
+		f.notePatch(n)
 	case f.aside && (kind == "Secret" || group == "clusterpair.dev" && kind != "ClusterPairDecryptor"):
 	case kind == "Secret" && apiVersion == "v1":
 		f.secret(n)
@@ -316,8 +322,12 @@ func (f *fileRun) document(n *yaml.Node) {
 		f.argo(n, kind)
 	case group == "kustomize.config.k8s.io" || isKustomization(f.file.Path):
 		f.kustomization(n)
+	case manifest.Field(n, "sops") != nil:
+		f.notePatch(n)
 	case kind == "ConfigMap" && manifest.Text(n, "metadata", "name") == "stork-controller-config":
-		f.noted.adminNamespace = manifest.Text(n, "data", "admin-ns")
+		if admin := noted(n, "data", "admin-ns"); admin != "" {
+			f.noted.admins = append(f.noted.admins, admin)
+		}
 	}
 }
 
@@ -373,7 +383,7 @@ func (f *fileRun) policy(definition string, n *yaml.Node) {
 func (v *Validator) Findings() []report.Finding {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	v.dropPatches()
+	v.judgePatches()
 	v.findings = append(v.findings, v.repo.judge(&v.options, v.files)...)
 	v.findings = slices.DeleteFunc(v.findings, func(f report.Finding) bool { return !v.counts(f.Rule) })
 	v.applyWaivers()
@@ -382,30 +392,6 @@ func (v *Validator) Findings() []report.Finding {
 		return a.Rule == b.Rule && a.Position == b.Position && a.Message == b.Message
 	})
 	return v.findings
-}
-
-// dropPatches takes out what is no whole ClusterPair, but changes one that a
-// kustomization takes in.
-func (v *Validator) dropPatches() {
-	patches := make(map[string]bool)
-	for i := range v.repo.kustomizations {
-		for _, file := range v.repo.kustomizations[i].patches {
-			patches[file] = true
-		}
-	}
-	if len(patches) == 0 {
-		return
-	}
-	names := make(map[string]bool)
-	v.repo.pairs = slices.DeleteFunc(v.repo.pairs, func(p pair) bool {
-		if patches[p.path] {
-			names[p.file] = true
-		}
-		return patches[p.path]
-	})
-	v.findings = slices.DeleteFunc(v.findings, func(f report.Finding) bool {
-		return names[f.Position.File] && f.Rule != "plaintext-credential"
-	})
 }
 
 // counts tells whether a rule is asked for.

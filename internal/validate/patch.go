@@ -1,0 +1,234 @@
+package validate
+
+import (
+	"path"
+	"regexp"
+	"slices"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+
+	"clusterpair.dev/internal/manifest"
+	"clusterpair.dev/internal/report"
+)
+
+// A patch stands in clear: who can write to the repository and has no key could
+// narrow with it what Flux decrypts, and put a server of his own in the place of
+// the one that is encrypted. What follows finds that in the patches of
+// kustomizations, Flux and Argo CD. What else kustomize can do to an object is
+// for those to judge who have its result: validate -k.
+
+// patchFile is a file of a kustomization that changes objects.
+type patchFile struct {
+	path  string
+	pairs bool // its target, which it names, may be a ClusterPair
+}
+
+// mayPatch is a document that would be a breach if it were a patch of a
+// ClusterPair.
+type mayPatch struct {
+	path    string
+	finding report.Finding
+}
+
+// patches judges the inline ones among patches, and gives the files of the
+// others.
+func (f *fileRun) patches(entries []*yaml.Node) []patchFile {
+	var files []patchFile
+	for _, entry := range entries {
+		target := manifest.Field(entry, "target")
+		if file := manifest.Text(entry, "path"); file != "" {
+			files = append(files, patchFile{path.Join(path.Dir(f.file.Path), file), target != nil && mayBePair(target)})
+		}
+		switch inline := manifest.Field(entry, "patch"); {
+		case inline == nil:
+		case inline.Kind == yaml.ScalarNode:
+			f.inlinePatch(inline, target)
+		default:
+			f.patch(inline, target, nil)
+		}
+	}
+	return files
+}
+
+// inlinePatch judges the text of a patch. target may be nil.
+func (f *fileRun) inlinePatch(text, target *yaml.Node) {
+	docs, err := manifest.Values([]byte(text.Value), f.file.Name)
+	if err != nil {
+		return // kustomize says so
+	}
+	for _, doc := range docs {
+		f.patch(doc, target, text)
+	}
+}
+
+// patch judges a patch that stands in text, which may be nil.
+func (f *fileRun) patch(doc, target, text *yaml.Node) {
+	if target != nil && !mayBePair(target) || target == nil && !looksLikePair(doc) {
+		return
+	}
+	finding, ok := f.patchBreach(doc)
+	if !ok {
+		return
+	}
+	if text != nil {
+		line := finding.Position.Line
+		finding.Position = f.position(text)
+		if text.Style&yaml.LiteralStyle != 0 {
+			finding.Position.Line, finding.Position.Column = text.Line+line, 0
+		}
+	}
+	f.findings = append(f.findings, finding)
+}
+
+// mayBePair tells whether a selector of kustomize can take in a ClusterPair.
+func mayBePair(target *yaml.Node) bool {
+	for key, value := range map[string]string{"kind": "ClusterPair", "group": "stork.libopenstorage.org"} {
+		if pattern := manifest.Text(target, key); pattern != "" {
+			re, err := regexp.Compile("^(?:" + pattern + ")$")
+			if err != nil || !re.MatchString(value) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// sealedPlaces are what no patch in clear may touch, as JSON pointers.
+var sealedPlaces = []string{"/sops", "/spec/config", "/spec/options/token"}
+
+// patchBreach finds in a patch what it does to the encrypted part of a pair.
+func (f *fileRun) patchBreach(doc *yaml.Node) (report.Finding, bool) {
+	if doc.Kind == yaml.SequenceNode { // of JSON 6902
+		for _, op := range doc.Content {
+			at, value := manifest.Field(op, "path"), manifest.Field(op, "value")
+			if at == nil {
+				continue
+			}
+			for _, place := range sealedPlaces {
+				inside, isAbove := strings.CutPrefix(place, strings.TrimSuffix(at.Value, "/"))
+				if at.Value == place || strings.HasPrefix(at.Value, place+"/") || isAbove && manifest.Field(value, strings.Split(strings.TrimPrefix(inside, "/"), "/")...) != nil {
+					return f.breachOf(at, place), true
+				}
+			}
+		}
+		return report.Finding{}, false
+	}
+	if sops := manifest.Field(doc, "sops"); sops != nil && manifest.Field(sops, "mac") == nil { // with one it is an encrypted patch
+		return f.breachOf(sops, "/sops"), true
+	}
+	for _, place := range sealedPlaces[1:] {
+		if leaf := clearLeaf(manifest.Field(doc, strings.Split(place[1:], "/")...)); leaf != nil {
+			return f.breachOf(leaf, place), true
+		}
+	}
+	return report.Finding{}, false
+}
+
+func (f *fileRun) breachOf(at *yaml.Node, place string) report.Finding {
+	const hint = "change it at its source: clusterpair generate; patch metadata and options only"
+	if place == "/sops" {
+		return f.finding(at, "sops", "encryption-scope", report.Error, "the patch changes what SOPS says about a ClusterPair: without a key anybody could move values out of the encryption with it", hint)
+	}
+	field := strings.ReplaceAll(place[1:], "/", ".")
+	return f.finding(at, field, "leaf-not-encrypted", report.Error, "the patch changes "+field+" of a ClusterPair in clear: without a key anybody could send the credential elsewhere with it", hint)
+}
+
+// clearLeaf is the first value below n that is not encrypted; null, which makes
+// kustomize remove a field, is one.
+func clearLeaf(n *yaml.Node) *yaml.Node {
+	if n == nil {
+		return nil
+	}
+	if n.Kind == yaml.ScalarNode {
+		if strings.HasPrefix(n.Value, "ENC[") {
+			return nil
+		}
+		return n
+	}
+	for i, child := range n.Content {
+		if n.Kind == yaml.MappingNode && i%2 == 0 {
+			continue
+		}
+		if leaf := clearLeaf(child); leaf != nil {
+			return leaf
+		}
+	}
+	return nil
+}
+
+// replacements judges those of a kustomization that copy a value into a pair.
+func (f *fileRun) replacements(entries []*yaml.Node) {
+	for _, entry := range entries {
+		for _, target := range items(entry, "targets") {
+			if selector := manifest.Field(target, "select"); selector == nil || !mayBePair(selector) {
+				continue
+			}
+			for _, field := range items(target, "fieldPaths") {
+				pointer := "/" + strings.ReplaceAll(field.Value, ".", "/")
+				for _, place := range sealedPlaces {
+					if pointer == place || strings.HasPrefix(pointer, place+"/") {
+						f.findings = append(f.findings, f.breachOf(field, place))
+					}
+				}
+			}
+		}
+	}
+}
+
+// notePatch notes a document of which only its kustomization tells whether it
+// is a patch, and of what.
+func (f *fileRun) notePatch(doc *yaml.Node) {
+	if finding, ok := f.patchBreach(doc); ok && !f.aside {
+		f.noted.mayPatch = append(f.noted.mayPatch, mayPatch{f.file.Path, finding})
+	}
+}
+
+// leftOut are the rules that a patch may break, because what it does not have
+// stands in the object that it changes.
+var leftOut = []string{"required-field", "pair-kind", "pair-name", "pair-namespace", "plaintext-credential", "server-invalid", "ca-missing", "context-broken",
+	"no-credential", "certificate-invalid", "storage-options-incomplete", "storage-options-left", "mode-on-single-fabric"}
+
+// judgePatches takes out what has been found only because a patch is no whole
+// ClusterPair, and puts in what is wrong with it as a patch.
+func (v *Validator) judgePatches() {
+	r := &v.repo
+	byDir := r.byDir()
+	whole := make(map[string]bool)
+	patches := make(map[string]bool) // and whether they name a target that may be a pair
+	for i := range r.kustomizations {
+		for _, resource := range r.kustomizations[i].resources {
+			whole[resource] = true
+		}
+		for _, p := range r.kustomizations[i].patches {
+			patches[p.path] = patches[p.path] || p.pairs
+		}
+	}
+	if len(patches) == 0 {
+		return
+	}
+	isPatch := func(file string) bool {
+		_, ok := patches[file]
+		return ok && !whole[file] && !slices.ContainsFunc(slices.Concat(r.fluxes, r.apps), func(s syncing) bool { return s.takesIn(file, byDir) })
+	}
+	fragments := make(map[string]bool) // by name
+	r.pairs = slices.DeleteFunc(r.pairs, func(p pair) bool {
+		if !isPatch(p.path) {
+			return false
+		}
+		if !p.aside {
+			v.pairs--
+			fragments[p.file] = true
+		}
+		return true
+	})
+	v.findings = slices.DeleteFunc(v.findings, func(f report.Finding) bool {
+		return fragments[f.Position.File] && slices.Contains(leftOut, f.Rule)
+	})
+	for _, m := range r.mayPatch {
+		if isPatch(m.path) && (patches[m.path] || fragments[m.finding.Position.File]) &&
+			!slices.ContainsFunc(v.findings, func(f report.Finding) bool { return f.Position.File == m.finding.Position.File && sameBreach(f, m.finding) }) {
+			v.findings = append(v.findings, m.finding)
+		}
+	}
+}
