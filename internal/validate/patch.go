@@ -227,7 +227,9 @@ func (v *Validator) judgePatches() {
 	})
 	for _, m := range r.mayPatch {
 		if isPatch(m.path) && (patches[m.path] || fragments[m.finding.Position.File]) &&
-			!slices.ContainsFunc(v.findings, func(f report.Finding) bool { return f.Position.File == m.finding.Position.File && sameBreach(f, m.finding) }) {
+			!slices.ContainsFunc(v.findings, func(f report.Finding) bool {
+				return f.Position.File == m.finding.Position.File && sameBreach(f, m.finding)
+			}) {
 			v.findings = append(v.findings, m.finding)
 		}
 	}
