@@ -73,9 +73,10 @@ func (f *fileRun) pair(n *yaml.Node) {
 	case p.encrypted:
 		f.findings = append(f.findings, f.shape("#Encrypted", n, o)...)
 		f.policy("#Encrypted", n)
+		f.inClear(n)
 		f.sealed(n, origin.Policy)
 		if plain := f.decrypted(n); plain != nil {
-			p.leadsTo(f.plainPair(plain, annotations, o))
+			p.leadsTo(f.plainPair(plain, annotations, o, first))
 		} else {
 			f.visible(n)
 		}
@@ -83,12 +84,13 @@ func (f *fileRun) pair(n *yaml.Node) {
 	case hasCiphertext(manifest.Field(n, "spec")):
 		f.add(n, "", "sops-malformed", report.Error, "values are encrypted and the sops section is gone: nobody can decrypt them, and as they are they stop Stork",
 			"restore the file from Git history, or render it anew: clusterpair generate")
+		f.inClear(n)
 	default:
 		if !f.options.Plaintext {
 			f.add(kindOf(n), "", "plaintext-credential", report.Error, "a ClusterPair in clear: whoever reads the repository has the destination's credential",
 				"clusterpair encrypt -i "+f.file.Name+", and renew the credential if this was ever pushed")
 		}
-		p.leadsTo(f.plainPair(n, annotations, o))
+		p.leadsTo(f.plainPair(n, annotations, o, first))
 	}
 	f.allowed(first, annotations)
 	if p.namespace != "" && p.name != "" {
@@ -159,14 +161,14 @@ func hasCiphertext(n *yaml.Node) bool {
 }
 
 // plainPair judges a ClusterPair in clear, and gives its destination, nil if it
-// has none that could be used.
-func (f *fileRun) plainPair(n, annotations *yaml.Node, o schema.Options) *kubeconfig.Destination {
+// has none that could be used. What has been found of the pair begins with first.
+func (f *fileRun) plainPair(n, annotations *yaml.Node, o schema.Options, first int) *kubeconfig.Destination {
 	shape := f.shape("#ClusterPair", n, o)
 	known := len(f.findings)
 	sealed := f.stillEncrypted(n)
 	for _, finding := range shape {
 		// #Encrypted has said most of it.
-		if !sealed[finding.Position] && !slices.ContainsFunc(f.findings[:known], func(g report.Finding) bool { return sameBreach(g, finding) }) {
+		if !sealed[finding.Position] && !slices.ContainsFunc(f.findings[first:known], func(g report.Finding) bool { return sameBreach(g, finding) }) {
 			f.findings = append(f.findings, finding)
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 
@@ -43,6 +44,32 @@ func (f *fileRun) secret(n *yaml.Node) {
 	}
 }
 
+// inClear finds the credentials in clear of a pair that is otherwise encrypted:
+// whatever else is wrong with them, who reads the repository has them.
+func (f *fileRun) inClear(n *yaml.Node) {
+	if f.options.Plaintext {
+		return
+	}
+	judge := func(field string, value *yaml.Node) {
+		if value == nil || value.Kind != yaml.ScalarNode || isPlaceholder(value.Value) || strings.HasPrefix(value.Value, "ENC[") {
+			return
+		}
+		finding := f.finding(value, field, "plaintext-credential", report.Error, field+" is in clear: whoever reads the repository has it", "take the file back to what was encrypted last, and renew the credential if this was ever pushed")
+		f.findings = append(slices.DeleteFunc(f.findings, func(g report.Finding) bool {
+			return g.Rule == "leaf-not-encrypted" && g.Position == finding.Position
+		}), finding)
+	}
+	each(manifest.Field(n, "spec", "config", "users"), func(name string, user *yaml.Node) {
+		for _, key := range credentialFields {
+			judge("spec.config.users."+name+"."+key, has(user, key))
+		}
+	})
+	judge("spec.options.token", has(manifest.Field(n, "spec", "options"), "token"))
+}
+
+// credentialFields are those of a user that nobody else may know.
+var credentialFields = []string{"client-key-data", "token", "password"}
+
 // kubeconfig judges a plain kubeconfig.
 func (f *fileRun) kubeconfig(n *yaml.Node) {
 	users := manifest.Field(n, "users")
@@ -51,7 +78,7 @@ func (f *fileRun) kubeconfig(n *yaml.Node) {
 	}
 	for _, entry := range users.Content {
 		user := manifest.Field(entry, "user")
-		for _, key := range []string{"client-key-data", "token", "password"} {
+		for _, key := range credentialFields {
 			if value := has(user, key); value != nil && !isPlaceholder(value.Value) && !strings.HasPrefix(value.Value, "ENC[") {
 				f.add(value, "users", "plaintext-credential", report.Error, key+" of a kubeconfig in clear", fmt.Sprintf(hintEncrypt, f.file.Name))
 			}

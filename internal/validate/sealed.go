@@ -64,7 +64,9 @@ func (f *fileRun) scope(n, sops *yaml.Node, m *sopsfile.Metadata, policy *sopsfi
 			where := strings.Join(path, ".")
 			finding := f.finding(leaf, where, "leaf-not-encrypted", report.Error, where+" is in clear although the sops section selects it: somebody has put it there without a key, and sops refuses the file",
 				"restore the file from Git history, or render it anew: clusterpair generate")
-			if !slices.ContainsFunc(f.findings, func(g report.Finding) bool { return sameBreach(g, finding) }) {
+			if !slices.ContainsFunc(f.findings, func(g report.Finding) bool {
+				return g.Position == finding.Position && (g.Rule == finding.Rule || g.Rule == "plaintext-credential")
+			}) {
 				f.findings = append(f.findings, finding)
 			}
 		}
@@ -303,7 +305,7 @@ func (f *fileRun) undecrypted(n *yaml.Node, err error) {
 				"restore the file from Git history, or render it anew: move it away and run clusterpair generate")
 		}
 	case errors.As(err, &malformed):
-		if scope || found(malformed.Line, "duplicate-key", "leaf-not-encrypted", "metadata-encrypted", "sops-malformed", "value-type") {
+		if scope || found(malformed.Line, "duplicate-key", "leaf-not-encrypted", "plaintext-credential", "metadata-encrypted", "sops-malformed", "value-type") {
 			return
 		}
 		finding := f.finding(n, malformed.Field, "sops-malformed", report.Error, malformed.Problem, "restore the file from Git history")

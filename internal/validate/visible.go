@@ -8,6 +8,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"clusterpair.dev/generator"
 	"clusterpair.dev/internal/manifest"
 	"clusterpair.dev/internal/report"
 )
@@ -30,8 +31,10 @@ func (f *fileRun) visible(n *yaml.Node) {
 			f.add(context, path, "context-broken", report.Error, "the context names no user: Stork connects as nobody, which it calls Ready", "render the pair anew: clusterpair generate")
 		}
 	})
-	each(manifest.Field(config, "clusters"), func(name string, cluster *yaml.Node) { f.visibleCluster("spec.config.clusters."+name, cluster) })
-	each(manifest.Field(config, "users"), func(name string, user *yaml.Node) { f.visibleUser("spec.config.users."+name, user) })
+	each(manifest.Field(config, "clusters"), func(name string, cluster *yaml.Node) {
+		f.visibleCluster(path+".clusters."+name, cluster, manifest.Text(n, "metadata", "annotations", generator.AnnotationCA))
+	})
+	each(manifest.Field(config, "users"), func(name string, user *yaml.Node) { f.visibleUser(path+".users."+name, user) })
 }
 
 func each(section *yaml.Node, visit func(name string, n *yaml.Node)) {
@@ -54,7 +57,9 @@ func has(n *yaml.Node, name string) *yaml.Node {
 	return v
 }
 
-func (f *fileRun) visibleCluster(path string, cluster *yaml.Node) {
+// visibleCluster judges a cluster. digest is what an annotation says of its CA;
+// it may be empty.
+func (f *fileRun) visibleCluster(path string, cluster *yaml.Node, digest string) {
 	f.lengths(cluster, path)
 	skip := isTrue(has(cluster, "insecure-skip-tls-verify"))
 	ca := has(cluster, "certificate-authority-data")
@@ -64,6 +69,9 @@ func (f *fileRun) visibleCluster(path string, cluster *yaml.Node) {
 	case skip:
 		f.add(manifest.Field(cluster, "insecure-skip-tls-verify"), path, "tls-skipped", report.Error,
 			"insecure-skip-tls-verify hands the credential to whoever answers at the server's address", "give the CA in the destination's kubeconfig, and render the pair anew")
+	case ca == nil && digest != "":
+		f.add(cluster, path, "annotation-drift", report.Error, "no certificate-authority-data, although "+generator.AnnotationCA+" tells of one: somebody has taken the CA away, so that Stork would trust the public CAs of its image",
+			"restore the file from Git history, or render it anew: clusterpair generate")
 	case ca == nil:
 		f.add(cluster, path, "ca-missing", report.Error, "no certificate-authority-data: Stork would trust only the public CAs of its image", "give the CA in the destination's kubeconfig, and render the pair anew")
 	}
