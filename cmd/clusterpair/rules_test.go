@@ -7,11 +7,13 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
 
 	"clusterpair.dev/internal/report"
+	"clusterpair.dev/schema"
 )
 
 // companions are the rules that a bad fixture breaks beside its own, because
@@ -181,9 +183,13 @@ func example(t *testing.T, b *strings.Builder, fixture, findings string) {
 		if len(lines) > short {
 			lines = excerpt(lines, at)
 		}
-		b.WriteString("```yaml\n")
+		language, comment := "yaml", "#"
+		if path.Ext(name) == ".cue" {
+			language, comment = "cue", "//"
+		}
+		b.WriteString("```" + language + "\n")
 		if name != fixture {
-			b.WriteString("# " + name + "\n")
+			b.WriteString(comment + " " + name + "\n")
 		}
 		for _, line := range lines {
 			if r := []rune(line); len(r) > 88 {
@@ -321,16 +327,23 @@ func findingsOf(t *testing.T, args []string) []shownFinding {
 // TestExplanations: what rules RULE prints is the section of README.md, bare of
 // the marks of Markdown.
 func TestExplanations(t *testing.T) {
-	inRepository(t)
 	bare := func(text string) string {
-		return strings.Join(strings.Fields(strings.NewReplacer("#", "", "```yaml", "", "```console", "", "`", "", ".", "").Replace(text)), " ")
+		return strings.Join(strings.Fields(strings.NewReplacer("#", "", "```yaml", "", "```cue", "", "```console", "", "`", "", ".", "").Replace(text)), " ")
+	}
+	sections := make(map[string]string)
+	for _, section := range regexp.MustCompile(`(?m)^##+ `).Split(schema.Readme(), -1) {
+		id, _, _ := strings.Cut(section, "\n")
+		sections[id] = section
 	}
 	for _, r := range report.Rules() {
+		if sections[r.ID] == "" && os.Getenv("UPDATE") != "" {
+			continue // it has just been written; this binary has the README.md of before
+		}
 		var stdout, stderr bytes.Buffer
 		if code := run(t.Context(), []string{"rules", r.ID}, strings.NewReader(""), &stdout, &stderr); code != exitFine || stderr.Len() > 0 {
 			t.Errorf("rules %s: exit code %d, %s", r.ID, code, &stderr)
 		}
-		if got, want := bare(stdout.String()), bare(section(t, r)); got != want {
+		if got, want := bare(stdout.String()), bare(sections[r.ID]); got != want {
 			t.Errorf("rules %s prints\n%s\nREADME.md has\n%s", r.ID, got, want)
 		}
 	}
