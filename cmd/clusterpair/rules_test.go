@@ -12,7 +12,9 @@ import (
 	"strings"
 	"testing"
 
+	"clusterpair.dev/internal/manifest"
 	"clusterpair.dev/internal/report"
+	"clusterpair.dev/internal/sopsfile"
 	"clusterpair.dev/schema"
 )
 
@@ -57,6 +59,60 @@ func TestRules(t *testing.T) {
 				t.Errorf("%s: %+v", good, found)
 			}
 		})
+	}
+}
+
+// TestRulesDecrypted: what is found in a file in clear is found in it with
+// --decrypt, too, once it is encrypted: the same rules of the same fields.
+func TestRulesDecrypted(t *testing.T) {
+	inRepository(t)
+	policy, err := sopsfile.Recipients{Age: []string{
+		"age1ewtp8a75g2slh7hsvjcel5fxt60dzwlgwj5985qrcsqnt55cg95qvl0efs",
+		"age1968pf0ts9pxk969yvyc9jfpf4htmanylzzlsrp0ufw02sg3jn42q5sjp5n",
+	}}.Policy()
+	if err != nil {
+		t.Fatal(err)
+	}
+	shown := func(args []string) string {
+		var b strings.Builder
+		for _, f := range findingsOf(t, args) {
+			fmt.Fprintf(&b, "%s %s\n", f.Rule, f.Path)
+		}
+		return b.String()
+	}
+	tried := 0
+	for _, rule := range report.Rules() {
+		if rule.Needs != report.Plaintext {
+			continue
+		}
+		args := transcript(t, rule.ID, fixtureOf(t, "fixtures/invalid/"+rule.ID))
+		flag := slices.Index(args, "--plaintext")
+		if flag < 0 {
+			continue
+		}
+		tried++
+		t.Run(rule.ID, func(t *testing.T) {
+			want := shown(args)
+			bad := args[len(args)-1]
+			docs, err := manifest.Parse([]byte(read(t, bad)), bad)
+			if err != nil {
+				t.Fatal(err)
+			}
+			sealed, _, err := sopsfile.New(nil).Encrypt(t.Context(), docs, nil, pairPolicy(policy), sopsfile.EncryptOptions{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			args[flag], args[len(args)-1] = "--decrypt", filepath.Join(t.TempDir(), "pair.yaml")
+			if err := os.WriteFile(args[len(args)-1], sealed, 0o644); err != nil {
+				t.Fatal(err)
+			}
+			if got := shown(args); got != want {
+				t.Errorf("decrypted:\n%sin clear:\n%s", got, want)
+			}
+		})
+	}
+	if tried < 15 {
+		t.Errorf("tried %d rules", tried)
 	}
 }
 
@@ -308,8 +364,8 @@ func transcript(t *testing.T, name, bad string) []string {
 }
 
 type shownFinding struct {
-	Rule, File, Message, Waived string
-	Line, Column                int
+	Rule, File, Path, Message, Waived string
+	Line, Column                      int
 }
 
 // findingsOf are the findings that count of a command.
