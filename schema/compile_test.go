@@ -79,7 +79,7 @@ func compile(sources map[string]string) (src []byte, err error) {
 	}()
 	c := &compiler{decls: make(map[string]*ast.Field), compiled: make(map[string]*node), shared: make(map[*node]string)}
 	for name, text := range sources {
-		f, err := parser.ParseFile(name, text)
+		f, err := parser.ParseFile(name, text, parser.ParseComments)
 		if err != nil {
 			return nil, err
 		}
@@ -444,7 +444,7 @@ func (c *compiler) pattern(l *ast.ListLit, value ast.Expr) pattern {
 }
 
 func (c *compiler) field(d *ast.Field) field {
-	f := field{name: c.label(d), required: d.Constraint == token.NOT, node: c.expr(d.Value)}
+	f := field{name: c.label(d), doc: comment(d), required: d.Constraint == token.NOT, node: c.expr(d.Value)}
 	if d.Constraint != token.NOT && d.Constraint != token.OPTION {
 		c.fail(d, "field %s has neither ! nor ?", f.name)
 	}
@@ -462,6 +462,17 @@ func (c *compiler) field(d *ast.Field) field {
 		c.fail(d, "@missing on a field that is not required")
 	}
 	return f
+}
+
+// comment is what stands above a declaration, as one line. Comments are wrapped
+// text, in which a link may follow.
+func comment(d *ast.Field) string {
+	for _, g := range ast.Comments(d) {
+		if g.Doc {
+			return strings.Join(strings.Fields(g.Text()), " ")
+		}
+	}
+	return ""
 }
 
 func (c *compiler) label(d *ast.Field) string {
@@ -570,7 +581,11 @@ func (c *compiler) source() ([]byte, error) {
 	for _, name := range c.documents {
 		w.printf("case %q:\nreturn &%s\n", name, c.shared[c.compiled[name]])
 	}
-	w.printf("}\nreturn nil\n}\n")
+	w.printf("}\nreturn nil\n}\n\nvar definitions = []string{")
+	for _, name := range c.documents {
+		w.printf("%q, ", name)
+	}
+	w.printf("}\n")
 	written := make(map[*node]bool)
 	for _, name := range c.documents {
 		w.pending = append(w.pending, c.compiled[name])

@@ -58,6 +58,7 @@ type variant struct {
 // field is a field by name.
 type field struct {
 	name             string
+	doc              string // what the comment says
 	required         bool
 	missing, warning string // texts; missing may be empty: required-field
 	node             *node

@@ -27,6 +27,8 @@ func plan(def string) *node {
 	return nil
 }
 
+var definitions = []string{"#ClusterPair", "#ClusterPairDecryptor", "#ClusterPairGenerator", "#ClusterPairValidator", "#ClusterPairWithMode", "#ClusterPairWithoutMode", "#Encrypted", "#EncryptedWithMode", "#EncryptedWithoutMode"}
+
 var planClusterPair = node{kinds: aMapping, variants: []variant{
 	{fields: []field{
 		{name: "apiVersion", required: true, missing: "apiVersion is missing [pair-kind]\nhint: apiVersion: stork.libopenstorage.org/v1alpha1", node: &node{kinds: aString, checks: []check{
@@ -39,20 +41,20 @@ var planClusterPair = node{kinds: aMapping, variants: []variant{
 		}}},
 		{name: "metadata", required: true, node: &planMetadata},
 		{name: "sops", node: &node{fail: "the document is still encrypted by SOPS [still-encrypted]\nhint: sops decrypt FILE"}},
-		{name: "spec", required: true, node: &node{kinds: aMapping, variants: []variant{
+		{name: "spec", doc: "spec says how to reach the destination.", required: true, node: &node{kinds: aMapping, variants: []variant{
 			{fields: []field{
-				{name: "config", required: true, node: &planConfig},
-				{name: "options", node: &node{kinds: aNull | aMapping, variants: []variant{
+				{name: "config", doc: "config is the destination's kubeconfig as client-go's internal type: maps by name, and a few fields spelled otherwise.", required: true, node: &planConfig},
+				{name: "options", doc: "options are for Portworx: none over one fabric.", node: &node{kinds: aNull | aMapping, variants: []variant{
 					{when: []string{
 						"ip",
 						"token",
 					}, fields: []field{
-						{name: "backuplocation", node: &node{kinds: aString, checks: []check{
+						{name: "backuplocation", doc: "backuplocation is a BackupLocation in the pair's namespace.", node: &node{kinds: aString, checks: []check{
 							{differ: &regex0, fail: "the value is encrypted, so that nobody can review it [metadata-encrypted]\nhint: encrypt with encrypted_regex: ^(config|token)$"},
 							{match: &regex1, fail: "the value is empty [storage-options-incomplete]\nhint: give it, or remove all storage options for a pair over one fabric"},
 							{differ: &regex2, fail: "a placeholder is left [placeholder-left]\nhint: put the real value here, or remove the field"},
 						}}},
-						{name: "ip", required: true, missing: "options have a token and no ip [storage-options-incomplete]\nhint: add the address of the destination's Portworx API, or remove all options for a pair over one fabric", node: &node{kinds: aString, checks: []check{
+						{name: "ip", doc: "ip is a host or an address of the destination's Portworx.", required: true, missing: "options have a token and no ip [storage-options-incomplete]\nhint: add the address of the destination's Portworx API, or remove all options for a pair over one fabric", node: &node{kinds: aString, checks: []check{
 							{differ: &regex0, fail: "the value is encrypted, so that nobody can review it [metadata-encrypted]\nhint: encrypt with encrypted_regex: ^(config|token)$"},
 							{match: &regex1, fail: "the value is empty [storage-options-incomplete]\nhint: give it, or remove all storage options for a pair over one fabric"},
 							{differ: &regex2, fail: "a placeholder is left [placeholder-left]\nhint: put the real value here, or remove the field"},
@@ -90,7 +92,7 @@ var planClusterPair = node{kinds: aMapping, variants: []variant{
 						}, node: &node{fail: "a storage option without ip and token on a pair over one fabric [storage-options-left]\nhint: options: {} here, or add ip and token for a pair over two fabrics"}},
 					}},
 				}}},
-				{name: "platformOptions", node: &node{kinds: aNull | aMapping, variants: []variant{
+				{name: "platformOptions", doc: "platformOptions are for Rancher only.", node: &node{kinds: aNull | aMapping, variants: []variant{
 					{fields: []field{
 						{name: "rancher", node: &node{kinds: aNull | aMapping, variants: []variant{
 							{fields: []field{
@@ -110,7 +112,7 @@ var planClusterPair = node{kinds: aMapping, variants: []variant{
 				}}},
 			}},
 		}}},
-		{name: "status", node: &node{fail: "a ClusterPair has no status subresource: each sync of this file resets the live status [server-set-field]\nhint: remove status"}},
+		{name: "status", doc: "The storage status is a part of the object itself.", node: &node{fail: "a ClusterPair has no status subresource: each sync of this file resets the live status [server-set-field]\nhint: remove status"}},
 	}},
 }}
 
@@ -122,7 +124,7 @@ var planClusterPairDecryptor = node{kinds: aMapping, variants: []variant{
 		{name: "kind", required: true, node: &node{kinds: aString, checks: []check{
 			{oneOf: []string{"ClusterPairDecryptor"}, fail: "kind is not ClusterPairDecryptor [config]\nhint: kind: ClusterPairDecryptor"},
 		}}},
-		{name: "metadata", required: true, node: &node{kinds: aMapping, variants: []variant{
+		{name: "metadata", doc: "metadata is kustomize's: it passes through, but for the name.", required: true, node: &node{kinds: aMapping, variants: []variant{
 			{fields: []field{
 				{name: "annotations", node: &node{kinds: aNull | aMapping, variants: []variant{
 					{patterns: []pattern{
@@ -135,7 +137,7 @@ var planClusterPairDecryptor = node{kinds: aMapping, variants: []variant{
 						{node: &node{kinds: aString}},
 					}},
 				}}},
-				{name: "name", required: true, node: &node{kinds: aString, checks: []check{
+				{name: "name", doc: "name is written on the rendered pairs as their origin.", required: true, node: &node{kinds: aString, checks: []check{
 					{match: &regex7, fail: "the name of a config is an RFC 1123 subdomain: lower-case letters, digits, '-' and '.', at most 253 [config]"},
 					{maxRunes: 253, fail: "the name of a config is an RFC 1123 subdomain: lower-case letters, digits, '-' and '.', at most 253 [config]"},
 				}}},
@@ -144,7 +146,7 @@ var planClusterPairDecryptor = node{kinds: aMapping, variants: []variant{
 		}}},
 		{name: "spec", required: true, node: &node{kinds: aMapping, variants: []variant{
 			{fields: []field{
-				{name: "files", required: true, node: &planFiles},
+				{name: "files", doc: "files are encrypted ClusterPairs.", required: true, node: &planFiles},
 				{name: "storkVersion", node: &planStorkVersion},
 			}},
 		}}},
@@ -159,7 +161,7 @@ var planClusterPairGenerator = node{kinds: aMapping, variants: []variant{
 		{name: "kind", required: true, node: &node{kinds: aString, checks: []check{
 			{oneOf: []string{"ClusterPairGenerator"}, fail: "kind is not ClusterPairGenerator [config]\nhint: kind: ClusterPairGenerator"},
 		}}},
-		{name: "metadata", required: true, node: &node{kinds: aMapping, variants: []variant{
+		{name: "metadata", doc: "metadata is kustomize's: it passes through, but for the name.", required: true, node: &node{kinds: aMapping, variants: []variant{
 			{fields: []field{
 				{name: "annotations", node: &node{kinds: aNull | aMapping, variants: []variant{
 					{patterns: []pattern{
@@ -172,7 +174,7 @@ var planClusterPairGenerator = node{kinds: aMapping, variants: []variant{
 						{node: &node{kinds: aString}},
 					}},
 				}}},
-				{name: "name", required: true, node: &node{kinds: aString, checks: []check{
+				{name: "name", doc: "name is written on the rendered pairs as their origin.", required: true, node: &node{kinds: aString, checks: []check{
 					{match: &regex7, fail: "the name of a config is an RFC 1123 subdomain: lower-case letters, digits, '-' and '.', at most 253 [config]"},
 					{maxRunes: 253, fail: "the name of a config is an RFC 1123 subdomain: lower-case letters, digits, '-' and '.', at most 253 [config]"},
 				}}},
@@ -181,37 +183,37 @@ var planClusterPairGenerator = node{kinds: aMapping, variants: []variant{
 		}}},
 		{name: "spec", required: true, node: &node{kinds: aMapping, variants: []variant{
 			{when: []string{"selector"}, fields: []field{
-				{name: "encryption", node: &planEncryption},
-				{name: "files", node: &planFiles},
-				{name: "mode", node: &planMode},
-				{name: "namespace", node: &planNamespace},
-				{name: "output", node: &node{kinds: aString, checks: []check{
+				{name: "encryption", doc: "encryption names recipients. Without it the creation rules of .sops.yaml decide, which know more: key groups, regexes, thresholds.", node: &planEncryption},
+				{name: "files", doc: "files hold the Secrets or kubeconfigs that do not come in kustomize's stream, encrypted with SOPS or not.", node: &planFiles},
+				{name: "mode", doc: "mode is that of pairs that name none.", node: &planMode},
+				{name: "namespace", doc: "namespace is that of pairs that name none.", node: &planNamespace},
+				{name: "output", doc: "output is the directory of the rendered files, relative to the kustomization: rendered unless said here.", node: &node{kinds: aString, checks: []check{
 					{match: &regex1, fail: "output is no relative path without .. [config]\nhint: as in rendered"},
 					{differ: &regex8, fail: "output is no relative path without .. [config]\nhint: as in rendered"},
 					{differ: &regex9, fail: "output is no relative path without .. [config]\nhint: as in rendered"},
 					{differ: &regex10, fail: "output holds a line break or another control character [config]\nhint: as in rendered"},
 				}}},
 				{name: "pairs", node: &node{fail: "not beside selector [config]\nhint: remove one, or write two configs"}},
-				{name: "selector", required: true, node: &planSelector},
-				{name: "storkVersion", node: &planStorkVersion},
-				{name: "within", node: &node{kinds: aString, checks: []check{
+				{name: "selector", doc: "selector renders one pair for each Secret that matches.", required: true, node: &planSelector},
+				{name: "storkVersion", doc: "storkVersion is the Stork release of the source cluster. It decides whether a pair over one fabric may have a mode, and how exec is spelled.", node: &planStorkVersion},
+				{name: "within", doc: "within is how long before its end a credential is reported: 30 days unless said here.", node: &node{kinds: aString, checks: []check{
 					{match: &regex11, fail: "within is no duration [config]\nhint: days or hours, as in 30d or 720h"},
 				}}},
 			}},
 			{fields: []field{
-				{name: "encryption", node: &planEncryption},
-				{name: "files", node: &planFiles},
-				{name: "mode", node: &planMode},
-				{name: "namespace", node: &planNamespace},
-				{name: "output", node: &node{kinds: aString, checks: []check{
+				{name: "encryption", doc: "encryption names recipients. Without it the creation rules of .sops.yaml decide, which know more: key groups, regexes, thresholds.", node: &planEncryption},
+				{name: "files", doc: "files hold the Secrets or kubeconfigs that do not come in kustomize's stream, encrypted with SOPS or not.", node: &planFiles},
+				{name: "mode", doc: "mode is that of pairs that name none.", node: &planMode},
+				{name: "namespace", doc: "namespace is that of pairs that name none.", node: &planNamespace},
+				{name: "output", doc: "output is the directory of the rendered files, relative to the kustomization: rendered unless said here.", node: &node{kinds: aString, checks: []check{
 					{match: &regex1, fail: "output is no relative path without .. [config]\nhint: as in rendered"},
 					{differ: &regex8, fail: "output is no relative path without .. [config]\nhint: as in rendered"},
 					{differ: &regex9, fail: "output is no relative path without .. [config]\nhint: as in rendered"},
 					{differ: &regex10, fail: "output holds a line break or another control character [config]\nhint: as in rendered"},
 				}}},
-				{name: "pairs", required: true, missing: "spec says of no pair [config]\nhint: add pairs, or a selector for one pair of each Secret that matches", node: &node{kinds: aList, items: &planPair, minItems: 1}},
-				{name: "storkVersion", node: &planStorkVersion},
-				{name: "within", node: &node{kinds: aString, checks: []check{
+				{name: "pairs", doc: "pairs are the ClusterPairs to render.", required: true, missing: "spec says of no pair [config]\nhint: add pairs, or a selector for one pair of each Secret that matches", node: &node{kinds: aList, items: &planPair, minItems: 1}},
+				{name: "storkVersion", doc: "storkVersion is the Stork release of the source cluster. It decides whether a pair over one fabric may have a mode, and how exec is spelled.", node: &planStorkVersion},
+				{name: "within", doc: "within is how long before its end a credential is reported: 30 days unless said here.", node: &node{kinds: aString, checks: []check{
 					{match: &regex11, fail: "within is no duration [config]\nhint: days or hours, as in 30d or 720h"},
 				}}},
 			}},
@@ -227,7 +229,7 @@ var planClusterPairValidator = node{kinds: aMapping, variants: []variant{
 		{name: "kind", required: true, node: &node{kinds: aString, checks: []check{
 			{oneOf: []string{"ClusterPairValidator"}, fail: "kind is not ClusterPairValidator [config]\nhint: kind: ClusterPairValidator"},
 		}}},
-		{name: "metadata", required: true, node: &node{kinds: aMapping, variants: []variant{
+		{name: "metadata", doc: "metadata is kustomize's: it passes through, but for the name.", required: true, node: &node{kinds: aMapping, variants: []variant{
 			{fields: []field{
 				{name: "annotations", node: &node{kinds: aNull | aMapping, variants: []variant{
 					{patterns: []pattern{
@@ -240,7 +242,7 @@ var planClusterPairValidator = node{kinds: aMapping, variants: []variant{
 						{node: &node{kinds: aString}},
 					}},
 				}}},
-				{name: "name", required: true, node: &node{kinds: aString, checks: []check{
+				{name: "name", doc: "name is written on the rendered pairs as their origin.", required: true, node: &node{kinds: aString, checks: []check{
 					{match: &regex7, fail: "the name of a config is an RFC 1123 subdomain: lower-case letters, digits, '-' and '.', at most 253 [config]"},
 					{maxRunes: 253, fail: "the name of a config is an RFC 1123 subdomain: lower-case letters, digits, '-' and '.', at most 253 [config]"},
 				}}},
@@ -249,14 +251,14 @@ var planClusterPairValidator = node{kinds: aMapping, variants: []variant{
 		}}},
 		{name: "spec", node: &node{kinds: aNull | aMapping, variants: []variant{
 			{fields: []field{
-				{name: "maxAge", node: &node{kinds: aString, checks: []check{
+				{name: "maxAge", doc: "maxAge is how long ago a file may have been encrypted.", node: &node{kinds: aString, checks: []check{
 					{match: &regex11, fail: "maxAge is no duration [config]\nhint: days or hours, as in 365d or 8760h"},
 				}}},
-				{name: "plaintext", node: &node{kinds: aBool}},
-				{name: "skip", node: &node{kinds: aNull | aList, items: &planRuleID}},
+				{name: "plaintext", doc: "plaintext says that the pairs are meant to be in clear here.", node: &node{kinds: aBool}},
+				{name: "skip", doc: "skip leaves rules out.", node: &node{kinds: aNull | aList, items: &planRuleID}},
 				{name: "storkVersion", node: &planStorkVersion},
-				{name: "strict", node: &node{kinds: aBool}},
-				{name: "within", node: &node{kinds: aString, checks: []check{
+				{name: "strict", doc: "strict makes warnings fail the build, too.", node: &node{kinds: aBool}},
+				{name: "within", doc: "within is how long before its end a credential is reported.", node: &node{kinds: aString, checks: []check{
 					{match: &regex11, fail: "within is no duration [config]\nhint: days or hours, as in 30d or 720h"},
 				}}},
 			}},
@@ -278,18 +280,18 @@ var planClusterPairWithMode = node{kinds: aMapping, variants: []variant{
 		{name: "sops", node: &node{fail: "the document is still encrypted by SOPS [still-encrypted]\nhint: sops decrypt FILE"}},
 		{name: "spec", required: true, node: &node{kinds: aMapping, variants: []variant{
 			{fields: []field{
-				{name: "config", required: true, node: &planConfig},
+				{name: "config", doc: "config is the destination's kubeconfig as client-go's internal type: maps by name, and a few fields spelled otherwise.", required: true, node: &planConfig},
 				{name: "options", node: &node{kinds: aNull | aMapping, variants: []variant{
 					{when: []string{
 						"ip",
 						"token",
 					}, fields: []field{
-						{name: "backuplocation", node: &node{kinds: aString, checks: []check{
+						{name: "backuplocation", doc: "backuplocation is a BackupLocation in the pair's namespace.", node: &node{kinds: aString, checks: []check{
 							{differ: &regex0, fail: "the value is encrypted, so that nobody can review it [metadata-encrypted]\nhint: encrypt with encrypted_regex: ^(config|token)$"},
 							{match: &regex1, fail: "the value is empty [storage-options-incomplete]\nhint: give it, or remove all storage options for a pair over one fabric"},
 							{differ: &regex2, fail: "a placeholder is left [placeholder-left]\nhint: put the real value here, or remove the field"},
 						}}},
-						{name: "ip", required: true, missing: "options have a token and no ip [storage-options-incomplete]\nhint: add the address of the destination's Portworx API, or remove all options for a pair over one fabric", node: &node{kinds: aString, checks: []check{
+						{name: "ip", doc: "ip is a host or an address of the destination's Portworx.", required: true, missing: "options have a token and no ip [storage-options-incomplete]\nhint: add the address of the destination's Portworx API, or remove all options for a pair over one fabric", node: &node{kinds: aString, checks: []check{
 							{differ: &regex0, fail: "the value is encrypted, so that nobody can review it [metadata-encrypted]\nhint: encrypt with encrypted_regex: ^(config|token)$"},
 							{match: &regex1, fail: "the value is empty [storage-options-incomplete]\nhint: give it, or remove all storage options for a pair over one fabric"},
 							{differ: &regex2, fail: "a placeholder is left [placeholder-left]\nhint: put the real value here, or remove the field"},
@@ -327,7 +329,7 @@ var planClusterPairWithMode = node{kinds: aMapping, variants: []variant{
 						}, node: &node{fail: "a storage option without ip and token on a pair over one fabric [storage-options-left]\nhint: options: {} here, or add ip and token for a pair over two fabrics"}},
 					}},
 				}}},
-				{name: "platformOptions", node: &node{kinds: aNull | aMapping, variants: []variant{
+				{name: "platformOptions", doc: "platformOptions are for Rancher only.", node: &node{kinds: aNull | aMapping, variants: []variant{
 					{fields: []field{
 						{name: "rancher", node: &node{kinds: aNull | aMapping, variants: []variant{
 							{fields: []field{
@@ -347,7 +349,7 @@ var planClusterPairWithMode = node{kinds: aMapping, variants: []variant{
 				}}},
 			}},
 		}}},
-		{name: "status", node: &node{fail: "a ClusterPair has no status subresource: each sync of this file resets the live status [server-set-field]\nhint: remove status"}},
+		{name: "status", doc: "The storage status is a part of the object itself.", node: &node{fail: "a ClusterPair has no status subresource: each sync of this file resets the live status [server-set-field]\nhint: remove status"}},
 	}},
 }}
 
@@ -365,18 +367,18 @@ var planClusterPairWithoutMode = node{kinds: aMapping, variants: []variant{
 		{name: "sops", node: &node{fail: "the document is still encrypted by SOPS [still-encrypted]\nhint: sops decrypt FILE"}},
 		{name: "spec", required: true, node: &node{kinds: aMapping, variants: []variant{
 			{fields: []field{
-				{name: "config", required: true, node: &planConfig},
+				{name: "config", doc: "config is the destination's kubeconfig as client-go's internal type: maps by name, and a few fields spelled otherwise.", required: true, node: &planConfig},
 				{name: "options", node: &node{kinds: aNull | aMapping, variants: []variant{
 					{when: []string{
 						"ip",
 						"token",
 					}, fields: []field{
-						{name: "backuplocation", node: &node{kinds: aString, checks: []check{
+						{name: "backuplocation", doc: "backuplocation is a BackupLocation in the pair's namespace.", node: &node{kinds: aString, checks: []check{
 							{differ: &regex0, fail: "the value is encrypted, so that nobody can review it [metadata-encrypted]\nhint: encrypt with encrypted_regex: ^(config|token)$"},
 							{match: &regex1, fail: "the value is empty [storage-options-incomplete]\nhint: give it, or remove all storage options for a pair over one fabric"},
 							{differ: &regex2, fail: "a placeholder is left [placeholder-left]\nhint: put the real value here, or remove the field"},
 						}}},
-						{name: "ip", required: true, missing: "options have a token and no ip [storage-options-incomplete]\nhint: add the address of the destination's Portworx API, or remove all options for a pair over one fabric", node: &node{kinds: aString, checks: []check{
+						{name: "ip", doc: "ip is a host or an address of the destination's Portworx.", required: true, missing: "options have a token and no ip [storage-options-incomplete]\nhint: add the address of the destination's Portworx API, or remove all options for a pair over one fabric", node: &node{kinds: aString, checks: []check{
 							{differ: &regex0, fail: "the value is encrypted, so that nobody can review it [metadata-encrypted]\nhint: encrypt with encrypted_regex: ^(config|token)$"},
 							{match: &regex1, fail: "the value is empty [storage-options-incomplete]\nhint: give it, or remove all storage options for a pair over one fabric"},
 							{differ: &regex2, fail: "a placeholder is left [placeholder-left]\nhint: put the real value here, or remove the field"},
@@ -414,7 +416,7 @@ var planClusterPairWithoutMode = node{kinds: aMapping, variants: []variant{
 						}, node: &node{fail: "a storage option without ip and token on a pair over one fabric [storage-options-left]\nhint: options: {} here, or add ip and token for a pair over two fabrics"}},
 					}},
 				}}},
-				{name: "platformOptions", node: &node{kinds: aNull | aMapping, variants: []variant{
+				{name: "platformOptions", doc: "platformOptions are for Rancher only.", node: &node{kinds: aNull | aMapping, variants: []variant{
 					{fields: []field{
 						{name: "rancher", node: &node{kinds: aNull | aMapping, variants: []variant{
 							{fields: []field{
@@ -434,7 +436,7 @@ var planClusterPairWithoutMode = node{kinds: aMapping, variants: []variant{
 				}}},
 			}},
 		}}},
-		{name: "status", node: &node{fail: "a ClusterPair has no status subresource: each sync of this file resets the live status [server-set-field]\nhint: remove status"}},
+		{name: "status", doc: "The storage status is a part of the object itself.", node: &node{fail: "a ClusterPair has no status subresource: each sync of this file resets the live status [server-set-field]\nhint: remove status"}},
 	}},
 }}
 
@@ -450,20 +452,20 @@ var planEncrypted = node{kinds: aMapping, variants: []variant{
 		}}},
 		{name: "metadata", required: true, node: &planMetadata},
 		{name: "sops", required: true, missing: "the ClusterPair is not encrypted: its credential is for everybody who reads the repository [plaintext-credential]\nhint: clusterpair encrypt FILE, and renew the credential if it was ever pushed", node: &planSOPS},
-		{name: "spec", required: true, node: &node{kinds: aMapping, variants: []variant{
+		{name: "spec", doc: "spec says how to reach the destination.", required: true, node: &node{kinds: aMapping, variants: []variant{
 			{fields: []field{
-				{name: "config", required: true, node: &planEncryptedConfig},
-				{name: "options", node: &node{kinds: aNull | aMapping, variants: []variant{
+				{name: "config", doc: "config is the destination's kubeconfig. The keys are in clear.", required: true, node: &planEncryptedConfig},
+				{name: "options", doc: "options are for Portworx: none over one fabric.", node: &node{kinds: aNull | aMapping, variants: []variant{
 					{when: []string{
 						"ip",
 						"token",
 					}, fields: []field{
-						{name: "backuplocation", node: &node{kinds: aString, checks: []check{
+						{name: "backuplocation", doc: "backuplocation is a BackupLocation in the pair's namespace.", node: &node{kinds: aString, checks: []check{
 							{differ: &regex0, fail: "the value is encrypted, so that nobody can review it [metadata-encrypted]\nhint: encrypt with encrypted_regex: ^(config|token)$"},
 							{match: &regex1, fail: "the value is empty [storage-options-incomplete]\nhint: give it, or remove all storage options for a pair over one fabric"},
 							{differ: &regex2, fail: "a placeholder is left [placeholder-left]\nhint: put the real value here, or remove the field"},
 						}}},
-						{name: "ip", required: true, missing: "options have a token and no ip [storage-options-incomplete]\nhint: add the address of the destination's Portworx API, or remove all options for a pair over one fabric", node: &node{kinds: aString, checks: []check{
+						{name: "ip", doc: "ip is a host or an address of the destination's Portworx.", required: true, missing: "options have a token and no ip [storage-options-incomplete]\nhint: add the address of the destination's Portworx API, or remove all options for a pair over one fabric", node: &node{kinds: aString, checks: []check{
 							{differ: &regex0, fail: "the value is encrypted, so that nobody can review it [metadata-encrypted]\nhint: encrypt with encrypted_regex: ^(config|token)$"},
 							{match: &regex1, fail: "the value is empty [storage-options-incomplete]\nhint: give it, or remove all storage options for a pair over one fabric"},
 							{differ: &regex2, fail: "a placeholder is left [placeholder-left]\nhint: put the real value here, or remove the field"},
@@ -502,7 +504,7 @@ var planEncrypted = node{kinds: aMapping, variants: []variant{
 						}, node: &node{fail: "a storage option without ip and token on a pair over one fabric [storage-options-left]\nhint: options: {} here, or add ip and token for a pair over two fabrics"}},
 					}},
 				}}},
-				{name: "platformOptions", node: &node{kinds: aNull | aMapping, variants: []variant{
+				{name: "platformOptions", doc: "platformOptions are for Rancher only.", node: &node{kinds: aNull | aMapping, variants: []variant{
 					{fields: []field{
 						{name: "rancher", node: &node{kinds: aNull | aMapping, variants: []variant{
 							{fields: []field{
@@ -522,7 +524,7 @@ var planEncrypted = node{kinds: aMapping, variants: []variant{
 				}}},
 			}},
 		}}},
-		{name: "status", node: &node{fail: "a ClusterPair has no status subresource: each sync of this file resets the live status [server-set-field]\nhint: remove status"}},
+		{name: "status", doc: "The storage status is a part of the object itself.", node: &node{fail: "a ClusterPair has no status subresource: each sync of this file resets the live status [server-set-field]\nhint: remove status"}},
 	}},
 }}
 
@@ -540,18 +542,18 @@ var planEncryptedWithMode = node{kinds: aMapping, variants: []variant{
 		{name: "sops", required: true, missing: "the ClusterPair is not encrypted: its credential is for everybody who reads the repository [plaintext-credential]\nhint: clusterpair encrypt FILE, and renew the credential if it was ever pushed", node: &planSOPS},
 		{name: "spec", required: true, node: &node{kinds: aMapping, variants: []variant{
 			{fields: []field{
-				{name: "config", required: true, node: &planEncryptedConfig},
+				{name: "config", doc: "config is the destination's kubeconfig. The keys are in clear.", required: true, node: &planEncryptedConfig},
 				{name: "options", node: &node{kinds: aNull | aMapping, variants: []variant{
 					{when: []string{
 						"ip",
 						"token",
 					}, fields: []field{
-						{name: "backuplocation", node: &node{kinds: aString, checks: []check{
+						{name: "backuplocation", doc: "backuplocation is a BackupLocation in the pair's namespace.", node: &node{kinds: aString, checks: []check{
 							{differ: &regex0, fail: "the value is encrypted, so that nobody can review it [metadata-encrypted]\nhint: encrypt with encrypted_regex: ^(config|token)$"},
 							{match: &regex1, fail: "the value is empty [storage-options-incomplete]\nhint: give it, or remove all storage options for a pair over one fabric"},
 							{differ: &regex2, fail: "a placeholder is left [placeholder-left]\nhint: put the real value here, or remove the field"},
 						}}},
-						{name: "ip", required: true, missing: "options have a token and no ip [storage-options-incomplete]\nhint: add the address of the destination's Portworx API, or remove all options for a pair over one fabric", node: &node{kinds: aString, checks: []check{
+						{name: "ip", doc: "ip is a host or an address of the destination's Portworx.", required: true, missing: "options have a token and no ip [storage-options-incomplete]\nhint: add the address of the destination's Portworx API, or remove all options for a pair over one fabric", node: &node{kinds: aString, checks: []check{
 							{differ: &regex0, fail: "the value is encrypted, so that nobody can review it [metadata-encrypted]\nhint: encrypt with encrypted_regex: ^(config|token)$"},
 							{match: &regex1, fail: "the value is empty [storage-options-incomplete]\nhint: give it, or remove all storage options for a pair over one fabric"},
 							{differ: &regex2, fail: "a placeholder is left [placeholder-left]\nhint: put the real value here, or remove the field"},
@@ -590,7 +592,7 @@ var planEncryptedWithMode = node{kinds: aMapping, variants: []variant{
 						}, node: &node{fail: "a storage option without ip and token on a pair over one fabric [storage-options-left]\nhint: options: {} here, or add ip and token for a pair over two fabrics"}},
 					}},
 				}}},
-				{name: "platformOptions", node: &node{kinds: aNull | aMapping, variants: []variant{
+				{name: "platformOptions", doc: "platformOptions are for Rancher only.", node: &node{kinds: aNull | aMapping, variants: []variant{
 					{fields: []field{
 						{name: "rancher", node: &node{kinds: aNull | aMapping, variants: []variant{
 							{fields: []field{
@@ -610,7 +612,7 @@ var planEncryptedWithMode = node{kinds: aMapping, variants: []variant{
 				}}},
 			}},
 		}}},
-		{name: "status", node: &node{fail: "a ClusterPair has no status subresource: each sync of this file resets the live status [server-set-field]\nhint: remove status"}},
+		{name: "status", doc: "The storage status is a part of the object itself.", node: &node{fail: "a ClusterPair has no status subresource: each sync of this file resets the live status [server-set-field]\nhint: remove status"}},
 	}},
 }}
 
@@ -628,18 +630,18 @@ var planEncryptedWithoutMode = node{kinds: aMapping, variants: []variant{
 		{name: "sops", required: true, missing: "the ClusterPair is not encrypted: its credential is for everybody who reads the repository [plaintext-credential]\nhint: clusterpair encrypt FILE, and renew the credential if it was ever pushed", node: &planSOPS},
 		{name: "spec", required: true, node: &node{kinds: aMapping, variants: []variant{
 			{fields: []field{
-				{name: "config", required: true, node: &planEncryptedConfig},
+				{name: "config", doc: "config is the destination's kubeconfig. The keys are in clear.", required: true, node: &planEncryptedConfig},
 				{name: "options", node: &node{kinds: aNull | aMapping, variants: []variant{
 					{when: []string{
 						"ip",
 						"token",
 					}, fields: []field{
-						{name: "backuplocation", node: &node{kinds: aString, checks: []check{
+						{name: "backuplocation", doc: "backuplocation is a BackupLocation in the pair's namespace.", node: &node{kinds: aString, checks: []check{
 							{differ: &regex0, fail: "the value is encrypted, so that nobody can review it [metadata-encrypted]\nhint: encrypt with encrypted_regex: ^(config|token)$"},
 							{match: &regex1, fail: "the value is empty [storage-options-incomplete]\nhint: give it, or remove all storage options for a pair over one fabric"},
 							{differ: &regex2, fail: "a placeholder is left [placeholder-left]\nhint: put the real value here, or remove the field"},
 						}}},
-						{name: "ip", required: true, missing: "options have a token and no ip [storage-options-incomplete]\nhint: add the address of the destination's Portworx API, or remove all options for a pair over one fabric", node: &node{kinds: aString, checks: []check{
+						{name: "ip", doc: "ip is a host or an address of the destination's Portworx.", required: true, missing: "options have a token and no ip [storage-options-incomplete]\nhint: add the address of the destination's Portworx API, or remove all options for a pair over one fabric", node: &node{kinds: aString, checks: []check{
 							{differ: &regex0, fail: "the value is encrypted, so that nobody can review it [metadata-encrypted]\nhint: encrypt with encrypted_regex: ^(config|token)$"},
 							{match: &regex1, fail: "the value is empty [storage-options-incomplete]\nhint: give it, or remove all storage options for a pair over one fabric"},
 							{differ: &regex2, fail: "a placeholder is left [placeholder-left]\nhint: put the real value here, or remove the field"},
@@ -678,7 +680,7 @@ var planEncryptedWithoutMode = node{kinds: aMapping, variants: []variant{
 						}, node: &node{fail: "a storage option without ip and token on a pair over one fabric [storage-options-left]\nhint: options: {} here, or add ip and token for a pair over two fabrics"}},
 					}},
 				}}},
-				{name: "platformOptions", node: &node{kinds: aNull | aMapping, variants: []variant{
+				{name: "platformOptions", doc: "platformOptions are for Rancher only.", node: &node{kinds: aNull | aMapping, variants: []variant{
 					{fields: []field{
 						{name: "rancher", node: &node{kinds: aNull | aMapping, variants: []variant{
 							{fields: []field{
@@ -698,7 +700,7 @@ var planEncryptedWithoutMode = node{kinds: aMapping, variants: []variant{
 				}}},
 			}},
 		}}},
-		{name: "status", node: &node{fail: "a ClusterPair has no status subresource: each sync of this file resets the live status [server-set-field]\nhint: remove status"}},
+		{name: "status", doc: "The storage status is a part of the object itself.", node: &node{fail: "a ClusterPair has no status subresource: each sync of this file resets the live status [server-set-field]\nhint: remove status"}},
 	}},
 }}
 
@@ -716,7 +718,7 @@ var planMetadata = node{kinds: aMapping, variants: []variant{
 			}},
 		}}},
 		{name: "name", required: true, missing: "metadata.name is missing [pair-name]\nhint: name the pair as its Migrations do", node: &planName},
-		{name: "namespace", required: true, missing: "metadata.namespace is missing [pair-namespace]\nhint: set the namespace of the Migrations that use the pair", node: &planNamespace},
+		{name: "namespace", doc: "namespace is that of the Migrations that use the pair.", required: true, missing: "metadata.namespace is missing [pair-namespace]\nhint: set the namespace of the Migrations that use the pair", node: &planNamespace},
 		{name: "ownerReferences", node: &node{kinds: aNull | aList, items: &node{kinds: aMapping, variants: []variant{
 			{patterns: []pattern{
 				{node: &node{kinds: aNull | aBool | aString, checks: []check{
@@ -819,7 +821,7 @@ var planNamespace = node{kinds: aString, checks: []check{
 
 var planSelector = node{kinds: aMapping, variants: []variant{
 	{fields: []field{
-		{name: "allow", node: &node{kinds: aNull | aList, items: &planAllowance}},
+		{name: "allow", doc: "allow waives rules. The reasons are written on the rendered pair.", node: &node{kinds: aNull | aList, items: &planAllowance}},
 		{name: "annotations", node: &node{kinds: aNull | aMapping, variants: []variant{
 			{key: "not an annotation key [config]\nhint: as in note or example.com/note", patterns: []pattern{
 				{checks: []check{
@@ -831,8 +833,8 @@ var planSelector = node{kinds: aMapping, variants: []variant{
 				}, node: &node{kinds: aString}},
 			}},
 		}}},
-		{name: "context", node: &planConfigText},
-		{name: "key", node: &planSecretKey},
+		{name: "context", doc: "context is the one to take: current-context unless said here.", node: &planConfigText},
+		{name: "key", doc: "key is that of the kubeconfig in the Secrets.", node: &planSecretKey},
 		{name: "labels", node: &node{kinds: aNull | aMapping, variants: []variant{
 			{key: "not a label key [config]\nhint: as in role or example.com/role", patterns: []pattern{
 				{checks: []check{
@@ -860,30 +862,30 @@ var planSelector = node{kinds: aMapping, variants: []variant{
 				{name: "values", node: &node{kinds: aNull | aList, items: &planMatchValue}},
 			}},
 		}}}},
-		{name: "matchLabels", node: &node{kinds: aNull | aMapping, variants: []variant{
+		{name: "matchLabels", doc: "https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/#label-selectors", node: &node{kinds: aNull | aMapping, variants: []variant{
 			{key: "not a label key [config]\nhint: as in role or example.com/role", patterns: []pattern{
 				{checks: []check{
 					{match: &regex27},
 				}, node: &planMatchValue},
 			}},
 		}}},
-		{name: "mode", node: &planMode},
-		{name: "name", node: &node{kinds: aString, checks: []check{
+		{name: "mode", doc: "mode is how storage is paired. A pair over one fabric takes none from Stork 23.11 on.", node: &planMode},
+		{name: "name", doc: "name makes the name of a pair: that of its Secret without a final -kubeconfig unless said here.", node: &node{kinds: aString, checks: []check{
 			{match: &regex28, fail: "not a template of names: lower-case letters, digits, '-', '.' and ${…} [config]\nhint: as in dr-${name}; there are ${name}, ${namespace} and ${label:KEY}"},
 		}}},
 		{name: "namespace", node: &planNamespace},
-		{name: "options", node: &node{kinds: aNull | aMapping, variants: []variant{
+		{name: "options", doc: "options are for two fabrics; over one there are none.", node: &node{kinds: aNull | aMapping, variants: []variant{
 			{when: []string{"token"}, key: "not an option [storage-options-left]\nhint: options are ip, port, token or tokenFrom, and backuplocation; over one fabric there are none", fields: []field{
-				{name: "backuplocation", node: &node{kinds: aString, checks: []check{
+				{name: "backuplocation", doc: "backuplocation is a BackupLocation in the pair's namespace.", node: &node{kinds: aString, checks: []check{
 					{match: &regex1, fail: "the value is empty [storage-options-incomplete]\nhint: give it, or remove all storage options for a pair over one fabric"},
 					{differ: &regex2, fail: "a placeholder is left [placeholder-left]\nhint: put the real value here, or remove the field"},
 				}}},
-				{name: "ip", required: true, missing: "options have no ip [storage-options-incomplete]\nhint: add the address of the destination's Portworx API", node: &node{kinds: aString, checks: []check{
+				{name: "ip", doc: "ip is a host or an address of the destination's Portworx.", required: true, missing: "options have no ip [storage-options-incomplete]\nhint: add the address of the destination's Portworx API", node: &node{kinds: aString, checks: []check{
 					{match: &regex1, fail: "the value is empty [storage-options-incomplete]\nhint: give it, or remove all storage options for a pair over one fabric"},
 					{differ: &regex2, fail: "a placeholder is left [placeholder-left]\nhint: put the real value here, or remove the field"},
 				}}},
 				{name: "mode", node: &node{fail: "a field of the pair, not an option [config]\nhint: write it beside options"}},
-				{name: "port", node: &node{kinds: anInt | aString, fail: "port is not between 1 and 65535 [storage-options-incomplete]\nhint: the Portworx API listens on 9001 unless it was moved", min: 1, max: 65535, checks: []check{
+				{name: "port", doc: "port is that of its API: 9001 unless said here.", node: &node{kinds: anInt | aString, fail: "port is not between 1 and 65535 [storage-options-incomplete]\nhint: the Portworx API listens on 9001 unless it was moved", min: 1, max: 65535, checks: []check{
 					{match: &regex3, fail: "port is not between 1 and 65535 [storage-options-incomplete]\nhint: the Portworx API listens on 9001 unless it was moved"},
 				}}},
 				{name: "token", required: true, node: &node{kinds: aString, checks: []check{
@@ -907,16 +909,16 @@ var planSelector = node{kinds: aMapping, variants: []variant{
 				"port",
 				"backuplocation",
 			}, key: "not an option [storage-options-left]\nhint: options are ip, port, token or tokenFrom, and backuplocation; over one fabric there are none", fields: []field{
-				{name: "backuplocation", node: &node{kinds: aString, checks: []check{
+				{name: "backuplocation", doc: "backuplocation is a BackupLocation in the pair's namespace.", node: &node{kinds: aString, checks: []check{
 					{match: &regex1, fail: "the value is empty [storage-options-incomplete]\nhint: give it, or remove all storage options for a pair over one fabric"},
 					{differ: &regex2, fail: "a placeholder is left [placeholder-left]\nhint: put the real value here, or remove the field"},
 				}}},
-				{name: "ip", required: true, missing: "options have no ip [storage-options-incomplete]\nhint: add the address of the destination's Portworx API", node: &node{kinds: aString, checks: []check{
+				{name: "ip", doc: "ip is a host or an address of the destination's Portworx.", required: true, missing: "options have no ip [storage-options-incomplete]\nhint: add the address of the destination's Portworx API", node: &node{kinds: aString, checks: []check{
 					{match: &regex1, fail: "the value is empty [storage-options-incomplete]\nhint: give it, or remove all storage options for a pair over one fabric"},
 					{differ: &regex2, fail: "a placeholder is left [placeholder-left]\nhint: put the real value here, or remove the field"},
 				}}},
 				{name: "mode", node: &node{fail: "a field of the pair, not an option [config]\nhint: write it beside options"}},
-				{name: "port", node: &node{kinds: anInt | aString, fail: "port is not between 1 and 65535 [storage-options-incomplete]\nhint: the Portworx API listens on 9001 unless it was moved", min: 1, max: 65535, checks: []check{
+				{name: "port", doc: "port is that of its API: 9001 unless said here.", node: &node{kinds: anInt | aString, fail: "port is not between 1 and 65535 [storage-options-incomplete]\nhint: the Portworx API listens on 9001 unless it was moved", min: 1, max: 65535, checks: []check{
 					{match: &regex3, fail: "port is not between 1 and 65535 [storage-options-incomplete]\nhint: the Portworx API listens on 9001 unless it was moved"},
 				}}},
 				{name: "tokenFrom", required: true, missing: "options have no token, so that Stork pairs no storage [storage-options-incomplete]\nhint: tokenFrom: {secret: {name: NAME, key: token}}", node: &node{kinds: aMapping, variants: []variant{
@@ -945,7 +947,7 @@ var planSelector = node{kinds: aMapping, variants: []variant{
 				}, node: &node{fail: "a placeholder is left [placeholder-left]\nhint: remove it"}},
 			}},
 		}}},
-		{name: "projectMappings", node: &node{kinds: aNull | aMapping, wrongKind: "projectMappings is no mapping of projects [rancher-mapping]\nhint: as in {c-abc:p-1: c-def:p-2}", variants: []variant{
+		{name: "projectMappings", doc: "projectMappings maps Rancher projects of the source to the destination's.", node: &node{kinds: aNull | aMapping, wrongKind: "projectMappings is no mapping of projects [rancher-mapping]\nhint: as in {c-abc:p-1: c-def:p-2}", variants: []variant{
 			{key: "a source project is PROJECT or CLUSTER:PROJECT [rancher-mapping]\nhint: as in c-abc:p-1", patterns: []pattern{
 				{checks: []check{
 					{match: &regex6},
@@ -955,14 +957,14 @@ var planSelector = node{kinds: aMapping, variants: []variant{
 				}}},
 			}},
 		}}},
-		{name: "server", node: &planServer},
-		{name: "tlsServerName", node: &planConfigText},
+		{name: "server", doc: "server replaces the URL, as kubectl --server does.", node: &planServer},
+		{name: "tlsServerName", doc: "tlsServerName is the name in the server's certificate.", node: &planConfigText},
 	}},
 }}
 
 var planPair = node{kinds: aMapping, variants: []variant{
 	{fields: []field{
-		{name: "allow", node: &node{kinds: aNull | aList, items: &planAllowance}},
+		{name: "allow", doc: "allow waives rules. The reasons are written on the rendered pair.", node: &node{kinds: aNull | aList, items: &planAllowance}},
 		{name: "annotations", node: &node{kinds: aNull | aMapping, variants: []variant{
 			{key: "not an annotation key [config]\nhint: as in note or example.com/note", patterns: []pattern{
 				{checks: []check{
@@ -974,7 +976,7 @@ var planPair = node{kinds: aMapping, variants: []variant{
 				}, node: &node{kinds: aString}},
 			}},
 		}}},
-		{name: "destination", required: true, node: &planDestination},
+		{name: "destination", doc: "destination is where the kubeconfig of the other cluster is.", required: true, node: &planDestination},
 		{name: "labels", node: &node{kinds: aNull | aMapping, variants: []variant{
 			{key: "not a label key [config]\nhint: as in role or example.com/role", patterns: []pattern{
 				{checks: []check{
@@ -986,21 +988,21 @@ var planPair = node{kinds: aMapping, variants: []variant{
 				}, node: &planMatchValue},
 			}},
 		}}},
-		{name: "mode", node: &planMode},
-		{name: "name", required: true, missing: "the pair has no name [pair-name]\nhint: name it as its Migrations do", node: &planName},
+		{name: "mode", doc: "mode is how storage is paired. A pair over one fabric takes none from Stork 23.11 on.", node: &planMode},
+		{name: "name", doc: "name and namespace are those that Migrations use. For failback the pair in the other direction has the same.", required: true, missing: "the pair has no name [pair-name]\nhint: name it as its Migrations do", node: &planName},
 		{name: "namespace", node: &planNamespace},
-		{name: "options", node: &node{kinds: aNull | aMapping, variants: []variant{
+		{name: "options", doc: "options are for two fabrics; over one there are none.", node: &node{kinds: aNull | aMapping, variants: []variant{
 			{when: []string{"token"}, key: "not an option [storage-options-left]\nhint: options are ip, port, token or tokenFrom, and backuplocation; over one fabric there are none", fields: []field{
-				{name: "backuplocation", node: &node{kinds: aString, checks: []check{
+				{name: "backuplocation", doc: "backuplocation is a BackupLocation in the pair's namespace.", node: &node{kinds: aString, checks: []check{
 					{match: &regex1, fail: "the value is empty [storage-options-incomplete]\nhint: give it, or remove all storage options for a pair over one fabric"},
 					{differ: &regex2, fail: "a placeholder is left [placeholder-left]\nhint: put the real value here, or remove the field"},
 				}}},
-				{name: "ip", required: true, missing: "options have no ip [storage-options-incomplete]\nhint: add the address of the destination's Portworx API", node: &node{kinds: aString, checks: []check{
+				{name: "ip", doc: "ip is a host or an address of the destination's Portworx.", required: true, missing: "options have no ip [storage-options-incomplete]\nhint: add the address of the destination's Portworx API", node: &node{kinds: aString, checks: []check{
 					{match: &regex1, fail: "the value is empty [storage-options-incomplete]\nhint: give it, or remove all storage options for a pair over one fabric"},
 					{differ: &regex2, fail: "a placeholder is left [placeholder-left]\nhint: put the real value here, or remove the field"},
 				}}},
 				{name: "mode", node: &node{fail: "a field of the pair, not an option [config]\nhint: write it beside options"}},
-				{name: "port", node: &node{kinds: anInt | aString, fail: "port is not between 1 and 65535 [storage-options-incomplete]\nhint: the Portworx API listens on 9001 unless it was moved", min: 1, max: 65535, checks: []check{
+				{name: "port", doc: "port is that of its API: 9001 unless said here.", node: &node{kinds: anInt | aString, fail: "port is not between 1 and 65535 [storage-options-incomplete]\nhint: the Portworx API listens on 9001 unless it was moved", min: 1, max: 65535, checks: []check{
 					{match: &regex3, fail: "port is not between 1 and 65535 [storage-options-incomplete]\nhint: the Portworx API listens on 9001 unless it was moved"},
 				}}},
 				{name: "token", required: true, node: &node{kinds: aString, checks: []check{
@@ -1024,16 +1026,16 @@ var planPair = node{kinds: aMapping, variants: []variant{
 				"port",
 				"backuplocation",
 			}, key: "not an option [storage-options-left]\nhint: options are ip, port, token or tokenFrom, and backuplocation; over one fabric there are none", fields: []field{
-				{name: "backuplocation", node: &node{kinds: aString, checks: []check{
+				{name: "backuplocation", doc: "backuplocation is a BackupLocation in the pair's namespace.", node: &node{kinds: aString, checks: []check{
 					{match: &regex1, fail: "the value is empty [storage-options-incomplete]\nhint: give it, or remove all storage options for a pair over one fabric"},
 					{differ: &regex2, fail: "a placeholder is left [placeholder-left]\nhint: put the real value here, or remove the field"},
 				}}},
-				{name: "ip", required: true, missing: "options have no ip [storage-options-incomplete]\nhint: add the address of the destination's Portworx API", node: &node{kinds: aString, checks: []check{
+				{name: "ip", doc: "ip is a host or an address of the destination's Portworx.", required: true, missing: "options have no ip [storage-options-incomplete]\nhint: add the address of the destination's Portworx API", node: &node{kinds: aString, checks: []check{
 					{match: &regex1, fail: "the value is empty [storage-options-incomplete]\nhint: give it, or remove all storage options for a pair over one fabric"},
 					{differ: &regex2, fail: "a placeholder is left [placeholder-left]\nhint: put the real value here, or remove the field"},
 				}}},
 				{name: "mode", node: &node{fail: "a field of the pair, not an option [config]\nhint: write it beside options"}},
-				{name: "port", node: &node{kinds: anInt | aString, fail: "port is not between 1 and 65535 [storage-options-incomplete]\nhint: the Portworx API listens on 9001 unless it was moved", min: 1, max: 65535, checks: []check{
+				{name: "port", doc: "port is that of its API: 9001 unless said here.", node: &node{kinds: anInt | aString, fail: "port is not between 1 and 65535 [storage-options-incomplete]\nhint: the Portworx API listens on 9001 unless it was moved", min: 1, max: 65535, checks: []check{
 					{match: &regex3, fail: "port is not between 1 and 65535 [storage-options-incomplete]\nhint: the Portworx API listens on 9001 unless it was moved"},
 				}}},
 				{name: "tokenFrom", required: true, missing: "options have no token, so that Stork pairs no storage [storage-options-incomplete]\nhint: tokenFrom: {secret: {name: NAME, key: token}}", node: &node{kinds: aMapping, variants: []variant{
@@ -1062,7 +1064,7 @@ var planPair = node{kinds: aMapping, variants: []variant{
 				}, node: &node{fail: "a placeholder is left [placeholder-left]\nhint: remove it"}},
 			}},
 		}}},
-		{name: "projectMappings", node: &node{kinds: aNull | aMapping, wrongKind: "projectMappings is no mapping of projects [rancher-mapping]\nhint: as in {c-abc:p-1: c-def:p-2}", variants: []variant{
+		{name: "projectMappings", doc: "projectMappings maps Rancher projects of the source to the destination's.", node: &node{kinds: aNull | aMapping, wrongKind: "projectMappings is no mapping of projects [rancher-mapping]\nhint: as in {c-abc:p-1: c-def:p-2}", variants: []variant{
 			{key: "a source project is PROJECT or CLUSTER:PROJECT [rancher-mapping]\nhint: as in c-abc:p-1", patterns: []pattern{
 				{checks: []check{
 					{match: &regex6},
@@ -1090,8 +1092,8 @@ var planSOPS = node{kinds: aMapping, wrongKind: "sops is no mapping [sops-malfor
 		"kms",
 		"pgp",
 	}, none: "sops names no recipient: nobody can decrypt the file [sops-malformed]\nhint: take the file back to what was encrypted last, or encrypt it again from its source", open: true, fields: []field{
-		{name: "encrypted_comment_regex", node: &planNoSelector},
-		{name: "lastmodified", required: true, missing: "sops has no lastmodified, without which the MAC cannot be verified [sops-malformed]\nhint: take the file back to what was encrypted last, or encrypt it again from its source", node: &node{kinds: aString, checks: []check{
+		{name: "encrypted_comment_regex", doc: "Flux drops comments before it decrypts.", node: &planNoSelector},
+		{name: "lastmodified", doc: "lastmodified authenticates the MAC.", required: true, missing: "sops has no lastmodified, without which the MAC cannot be verified [sops-malformed]\nhint: take the file back to what was encrypted last, or encrypt it again from its source", node: &node{kinds: aString, checks: []check{
 			{match: &regex31, fail: "lastmodified is no time as RFC 3339 has it [sops-malformed]\nhint: take the file back to what was encrypted last, or encrypt it again from its source"},
 		}}},
 		{name: "mac", required: true, missing: "sops has no mac: changes by those who have no key go unnoticed [mac-missing]\nhint: take the file back to what was encrypted last, or encrypt it again from its source", node: &planMAC},
@@ -1206,8 +1208,8 @@ var planUser = node{kinds: aMapping, wrongKind: "a user that is no mapping: null
 		{name: "client-key-data", node: &planData},
 		{name: "exec", node: &node{kinds: aNull | aMapping, variants: []variant{
 			{fields: []field{
-				{name: "Config", node: &node{kinds: aNull, fail: "exec.Config stops Stork for all ClusterPairs [value-type]\nhint: remove it"}},
-				{name: "InteractiveMode", node: &planText},
+				{name: "Config", doc: "Stork's client-go cannot decode any Config.", node: &node{kinds: aNull, fail: "exec.Config stops Stork for all ClusterPairs [value-type]\nhint: remove it"}},
+				{name: "InteractiveMode", doc: "client-go calls it InteractiveMode up to 0.27, interactiveMode since.", node: &planText},
 				{name: "StdinUnavailable", node: &node{kinds: aNull | aBool}},
 				{name: "StdinUnavailableMessage", node: &planText},
 				{name: "apiVersion", required: true, node: &planValue},
@@ -1282,17 +1284,17 @@ var planServer = node{kinds: aString, checks: []check{
 
 var planDestination = node{kinds: aMapping, variants: []variant{
 	{when: []string{"file"}, fields: []field{
-		{name: "context", node: &planConfigText},
-		{name: "file", required: true, node: &planFile},
+		{name: "context", doc: "context is the one to take: current-context unless said here.", node: &planConfigText},
+		{name: "file", doc: "file is a kubeconfig, or a Secret with one, among the files of the config or beside them.", required: true, node: &planFile},
 		{name: "secret", node: &node{fail: "not beside file [config]\nhint: remove one"}},
-		{name: "server", node: &planServer},
-		{name: "tlsServerName", node: &planConfigText},
+		{name: "server", doc: "server replaces the URL, as kubectl --server does.", node: &planServer},
+		{name: "tlsServerName", doc: "tlsServerName is the name in the server's certificate.", node: &planConfigText},
 	}},
 	{fields: []field{
-		{name: "context", node: &planConfigText},
-		{name: "secret", required: true, missing: "destination says neither secret nor file [config]\nhint: secret: {name: NAME, namespace: NAMESPACE}", node: &planSecretReference},
-		{name: "server", node: &planServer},
-		{name: "tlsServerName", node: &planConfigText},
+		{name: "context", doc: "context is the one to take: current-context unless said here.", node: &planConfigText},
+		{name: "secret", doc: "secret is in kustomize's stream or among the files.", required: true, missing: "destination says neither secret nor file [config]\nhint: secret: {name: NAME, namespace: NAMESPACE}", node: &planSecretReference},
+		{name: "server", doc: "server replaces the URL, as kubectl --server does.", node: &planServer},
+		{name: "tlsServerName", doc: "tlsServerName is the name in the server's certificate.", node: &planConfigText},
 	}},
 }}
 
@@ -1365,7 +1367,7 @@ var planEncryptedUser = node{kinds: aMapping, wrongKind: "a user that is no mapp
 		{name: "client-key-data", node: &planCipherText},
 		{name: "exec", node: &node{kinds: aNull | aMapping, variants: []variant{
 			{fields: []field{
-				{name: "Config", node: &node{kinds: aNull, fail: "exec.Config stops Stork for all ClusterPairs [value-type]\nhint: remove it"}},
+				{name: "Config", doc: "Stork's client-go cannot decode any Config.", node: &node{kinds: aNull, fail: "exec.Config stops Stork for all ClusterPairs [value-type]\nhint: remove it"}},
 				{name: "InteractiveMode", node: &planCipherText},
 				{name: "StdinUnavailable", node: &planCipherBool},
 				{name: "StdinUnavailableMessage", node: &planCipherText},

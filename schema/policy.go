@@ -2,7 +2,6 @@ package schema
 
 import (
 	"cmp"
-	"embed"
 	"fmt"
 	"maps"
 	"math"
@@ -25,9 +24,6 @@ import (
 
 	"clusterpair.dev/internal/report"
 )
-
-//go:embed *.cue
-var sources embed.FS
 
 // Policy is what an organisation demands of its documents beyond the schema:
 // a CUE file that adds to the definitions of this package, as in
