@@ -81,7 +81,7 @@ func (f *fileRun) pair(n *yaml.Node) {
 			f.visible(n)
 		}
 		f.ends(n, annotations, first)
-	case hasCiphertext(manifest.Field(n, "spec")):
+	case hasCiphertext(manifest.Field(n, "spec")) && !f.options.Plaintext:
 		f.add(n, "", "sops-malformed", report.Error, "values are encrypted and the sops section is gone: nobody can decrypt them, and as they are they stop Stork",
 			"restore the file from Git history, or render it anew: clusterpair generate")
 		for _, finding := range f.shape("#Encrypted", n, o) {
