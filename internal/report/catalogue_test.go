@@ -101,7 +101,7 @@ func rulesInCUE(t *testing.T, dir string) map[string]string {
 }
 
 // rulesInGo adds the rules that Go names where a rule is meant: for a field
-// Rule or a variable or parameter rule.
+// Rule, a variable or parameter rule, or a constant whose name ends in Rule.
 func rulesInGo(t *testing.T, root string, named map[string]string) {
 	t.Helper()
 	set := token.NewFileSet()
@@ -162,6 +162,12 @@ func rulesInGo(t *testing.T, root string, named map[string]string) {
 				case *ast.KeyValueExpr:
 					if isRule(n.Key) {
 						use(n.Value)
+					}
+				case *ast.ValueSpec:
+					for i, name := range n.Names {
+						if strings.HasSuffix(name.Name, "Rule") && i < len(n.Values) {
+							use(n.Values[i])
+						}
 					}
 				case *ast.AssignStmt:
 					for i := range n.Lhs {
