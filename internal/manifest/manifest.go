@@ -11,6 +11,7 @@ package manifest
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -196,9 +197,16 @@ func parseDocument(chunk []byte, e expander) (*yaml.Node, error) {
 		}
 		return e.expand(doc)
 	}
-	decoder := yaml.NewDecoder(bytes.NewReader(plainSlashes(chunk)))
+	decoder := yaml.NewDecoder(bytes.NewReader(chunk))
 	var root yaml.Node
-	if err := decoder.Decode(&root); errors.Is(err, io.EOF) {
+	err := decoder.Decode(&root)
+	if err != nil && !errors.Is(err, io.EOF) {
+		if plain := plainSlashes(chunk); plain != nil {
+			decoder = yaml.NewDecoder(bytes.NewReader(plain))
+			err = decoder.Decode(&root)
+		}
+	}
+	if errors.Is(err, io.EOF) {
 		return nil, nil
 	} else if err != nil {
 		return nil, yamlError(err, file, first)
@@ -215,11 +223,11 @@ func parseDocument(chunk []byte, e expander) (*yaml.Node, error) {
 	return e.expand(&root)
 }
 
-// plainSlashes writes the \/ of JSON as /: the YAML library does not know it,
-// and kubectl does.
+// plainSlashes is a document of JSON with each \/ written as /: the YAML library
+// does not know it, and kubectl does. It is nil for all others.
 func plainSlashes(chunk []byte) []byte {
-	if !bytes.HasPrefix(bytes.TrimLeft(chunk, " \t\r\n"), []byte("{")) || !bytes.Contains(chunk, []byte(`\/`)) {
-		return chunk
+	if text := bytes.TrimLeft(chunk, "- \t\r\n"); !bytes.HasPrefix(text, []byte("{")) || !bytes.Contains(text, []byte(`\/`)) || !json.Valid(text) {
+		return nil
 	}
 	plain := make([]byte, 0, len(chunk))
 	for i := 0; i < len(chunk); i++ {

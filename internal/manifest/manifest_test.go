@@ -71,6 +71,7 @@ func TestScanFindsEachDocument(t *testing.T) {
 		"UTF-16, big endian":    {"\xfe\xff\x00a\x00:\x00 \x001\x00\n", []string{"1:1 {a:1}"}},
 		"JSON":                  {"{\"a\": 1}\n---\n{\"b\": 2}\n", []string{"1:1 {a:1}", "3:1 {b:2}"}},
 		"JSON with \\/":         {`{"a": "x\/y\\\/", "b": "\u0061"}`, []string{`1:1 {a:x/y\/ b:a}`}},
+		"a slash in no JSON":    {"{a: x\\/y}\n---\n{\"a\": \"x\\/y\"}", []string{`1:1 {a:x\/y}`, "3:1 {a:x/y}"}},
 		"no marker in a text":   {"a: |\n  ---\n  x\nb: ----\n---c: 3\n", []string{"1:1 {a:---\nx\n b:---- ---c:3}"}},
 
 		// What is broken hides nothing that stands before or behind it.

@@ -20,6 +20,11 @@ import (
 // what its creation rule says; it may be nil.
 func (f *fileRun) sealed(n *yaml.Node, policy *sopsfile.Policy) {
 	sops := manifest.Field(n, "sops")
+	if mac := manifest.Field(sops, "mac"); mac != nil && mac.ShortTag() == "!!null" {
+		// To the schema null is a value of the wrong type, to Flux it is none.
+		f.findings = slices.DeleteFunc(f.findings, func(g report.Finding) bool { return g.Position == f.position(mac) })
+		f.add(mac, "sops.mac", "mac-missing", report.Error, "mac is null: changes by those who have no key go unnoticed", "take the file back to what was encrypted last, or encrypt it again from its source")
+	}
 	// A selector by comments, as the schema has said.
 	f.misselected = slices.ContainsFunc(f.findings, func(g report.Finding) bool { return g.Rule == "encryption-scope" })
 	m, err := sopsfile.ReadMetadata(n, f.file.Name)

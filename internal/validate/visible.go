@@ -124,7 +124,11 @@ func (f *fileRun) names(n *yaml.Node, path, what string, among *yaml.Node) {
 			return
 		}
 	}
-	f.add(n, path, "context-broken", report.Error, fmt.Sprintf("no %s has a name of the length of this one: a name or a value was changed without a key", what),
+	message := fmt.Sprintf("no %s has a name of the length of this one: a name or a value was changed without a key", what)
+	if length == 0 {
+		message = "the value is empty, where it should name a " + what
+	}
+	f.add(n, path, "context-broken", report.Error, message,
 		"restore the file from Git history, or render it anew: clusterpair generate")
 }
 
