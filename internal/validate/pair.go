@@ -79,8 +79,8 @@ func (f *fileRun) pair(n *yaml.Node) {
 			p.leadsTo(f.plainPair(plain, annotations, o, first))
 		} else {
 			f.visible(n)
+			f.ends(annotations)
 		}
-		f.ends(n, annotations, first)
 	case hasCiphertext(manifest.Field(n, "spec")) && !f.options.Plaintext:
 		f.add(n, "", "sops-malformed", report.Error, "values are encrypted and the sops section is gone: nobody can decrypt them, and as they are they stop Stork",
 			"restore the file from Git history, or render it anew: clusterpair generate")
@@ -258,13 +258,10 @@ func (f *fileRun) annotated(n, annotations *yaml.Node, d *kubeconfig.Destination
 	}
 }
 
-// ends judges the end of the credential by its annotation, unless the
-// credential itself has been judged.
-func (f *fileRun) ends(n, annotations *yaml.Node, first int) {
+// ends judges the end of a credential that is not at hand by its annotation.
+func (f *fileRun) ends(annotations *yaml.Node) {
 	at := manifest.Field(annotations, generator.AnnotationExpires)
-	if at == nil || slices.ContainsFunc(f.findings[first:], func(g report.Finding) bool {
-		return g.Rule == "credential-expired" || g.Rule == "credential-expiring"
-	}) {
+	if at == nil {
 		return
 	}
 	end, err := time.Parse(time.RFC3339, at.Value)

@@ -226,6 +226,12 @@ func (v *Validator) judgePatches() {
 		return fragments[f.Position.File] && slices.Contains(leftOut, f.Rule)
 	})
 	for _, m := range r.mayPatch {
+		if fragments[m.finding.Position.File] && isPatch(m.path) && m.finding.Path == "sops" {
+			// What lacks a whole section lacks most of it, too.
+			v.findings = slices.DeleteFunc(v.findings, func(f report.Finding) bool {
+				return f.Position.File == m.finding.Position.File && (strings.HasPrefix(f.Path, "sops") || f.Rule == "no-creation-rule")
+			})
+		}
 		if isPatch(m.path) && (patches[m.path] || fragments[m.finding.Position.File]) &&
 			!slices.ContainsFunc(v.findings, func(f report.Finding) bool {
 				return f.Position.File == m.finding.Position.File && sameBreach(f, m.finding)
