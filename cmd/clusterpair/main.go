@@ -101,6 +101,7 @@ standard input and writes one to standard output.`,
 		newEncryptCommand(),
 		newDecryptCommand(),
 		newTextconvCommand(),
+		newSchemaCommand(),
 		newVersionCommand(),
 	)
 	return cmd

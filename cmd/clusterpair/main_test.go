@@ -25,7 +25,7 @@ func fixtures(t testing.TB) string {
 	return dir
 }
 
-// tools is the directory of the pinned kustomize, sops and cue. make builds them
+// tools is the directory of the pinned kustomize, sops and others. make builds them
 // into CLUSTERPAIR_TOOLS; a plain go test builds them itself.
 func tools(t testing.TB) string {
 	t.Helper()
@@ -34,7 +34,8 @@ func tools(t testing.TB) string {
 	}
 	dir := t.TempDir()
 	cmd := exec.Command("go", "build", "-C", "../../tools", "-o", dir+"/",
-		"sigs.k8s.io/kustomize/kustomize/v5", "github.com/getsops/sops/v3/cmd/sops", "cuelang.org/go/cmd/cue")
+		"sigs.k8s.io/kustomize/kustomize/v5", "github.com/getsops/sops/v3/cmd/sops",
+		"cuelang.org/go/cmd/cue", "github.com/yannh/kubeconform/cmd/kubeconform", "./validate-crd")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("build the tools: %v\n%s", err, out)
 	}

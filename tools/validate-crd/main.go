@@ -23,11 +23,13 @@ import (
 	v1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	crdvalidation "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/validation"
 	"k8s.io/apiextensions-apiserver/pkg/apiserver/schema"
+	"k8s.io/apiextensions-apiserver/pkg/apiserver/schema/cel"
 	"k8s.io/apiextensions-apiserver/pkg/apiserver/schema/defaulting"
 	"k8s.io/apiextensions-apiserver/pkg/apiserver/schema/pruning"
 	"k8s.io/apiextensions-apiserver/pkg/apiserver/validation"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/yaml"
+	celconfig "k8s.io/apiserver/pkg/apis/cel"
 	sigsyaml "sigs.k8s.io/yaml"
 )
 
@@ -40,7 +42,7 @@ func main() {
 
 func run(args []string) error {
 	if len(args) == 0 {
-		return errors.New("usage: validate-crd CRD.yaml OBJECTS.yaml...")
+		return errors.New("usage: validate-crd CRD OBJECTS")
 	}
 	data, err := os.ReadFile(args[0])
 	if err != nil {
@@ -109,7 +111,12 @@ func judge(text []byte, structural *schema.Structural, validator validation.Sche
 	for _, path := range unknown {
 		wrong = append(wrong, "unknown field "+path)
 	}
-	for _, err := range validation.ValidateCustomResource(nil, object, validator) {
+	errs := validation.ValidateCustomResource(nil, object, validator)
+	if len(errs) == 0 { // the server, too, asks for rules last
+		errs, _ = cel.NewValidator(structural, true, celconfig.PerCallLimit).
+			Validate(context.Background(), nil, structural, object, nil, celconfig.RuntimeCELCostBudget)
+	}
+	for _, err := range errs {
 		wrong = append(wrong, strings.ReplaceAll(err.Error(), "\n", " "))
 	}
 	if len(wrong) == 0 {
@@ -117,4 +124,3 @@ func judge(text []byte, structural *schema.Structural, validator validation.Sche
 	}
 	return strings.Join(wrong, "; ")
 }
-
