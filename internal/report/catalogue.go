@@ -127,7 +127,7 @@ var catalogue = []Rule{
 	{ID: "yaml", Severity: Error, Needs: Clear, Group: groupShape,
 		Title:       "the file cannot be read as YAML, or is too large",
 		Consequence: "The file cannot be applied, and nothing in it can be judged.",
-		Fix:         "Correct the line that the message names; look for conflict markers (`<<<<<<<`) and tabs. Files over 1 MiB are no manifests: split them."},
+		Fix:         "Correct the line that the message names; look for conflict markers (`<<<<<<<`) and tabs. Files over 2 MiB are no manifests: split them."},
 	{ID: "server-set-field", Severity: Error, Needs: Clear, Group: groupShape,
 		Title:       "a field that only the cluster sets",
 		Consequence: "A ClusterPair has no status subresource: each sync of a file with status overwrites what Stork has found out. The other fields make the API server refuse the object, or mean nothing.",
