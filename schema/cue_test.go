@@ -58,14 +58,14 @@ func TestCUEVet(t *testing.T) {
 		if slices.ContainsFunc(onlyYAML, func(name string) bool { return strings.HasSuffix(f.path, "/"+name) }) {
 			continue
 		}
-		for i, part := range strings.Split(string(read(t, f.path)), "\n---\n") {
-			if err := os.WriteFile(file, []byte(part+"\n"), 0o600); err != nil {
+		for i, part := range f.parts(t) {
+			if err := os.WriteFile(file, []byte(part), 0o600); err != nil {
 				t.Fatal(err)
 			}
 			vet := exec.Command(cue, "vet", "-c", "./schema", file, "-d", f.definition())
 			vet.Dir = ".."
 			out, err := vet.CombinedOutput()
-			ours := Validate(f.def, documents(t, []byte(part+"\n"))[0], "", f.options)
+			ours := Validate(f.def, document(t, part), "", f.options)
 			if (err == nil) == report.HasErrors(ours) {
 				t.Errorf("%s, document %d: cue vet: %v\n%s; we find %v", f.path, i+1, err, out, ours)
 			}
@@ -80,7 +80,8 @@ func TestMutations(t *testing.T) {
 	const share = 40
 	turn := 0
 	for _, f := range fixtures(t) {
-		for i, doc := range documents(t, read(t, f.path)) {
+		for _, part := range f.parts(t) {
+			doc := document(t, part)
 			if report.HasErrors(Validate(f.def, doc, "", f.options)) {
 				continue
 			}
@@ -88,7 +89,7 @@ func TestMutations(t *testing.T) {
 				for slot := range slots(n) {
 					turn++
 					for m := turn % share; m < len(mutations); m += share {
-						again := documents(t, read(t, f.path))[i]
+						again := document(t, part)
 						mutations[m](mappingsAndLists(again)[place], slot)
 						agree(t, f, again)
 					}

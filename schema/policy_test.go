@@ -193,7 +193,8 @@ func TestPolicyAgreesWithCUE(t *testing.T) {
 			if f.options.StorkVersion != "" {
 				continue
 			}
-			for i, doc := range documents(t, read(t, f.path)) {
+			for _, part := range f.parts(t) {
+				doc := document(t, part)
 				check(f, doc)
 				for place, n := range mappingsAndLists(doc) {
 					if n.Kind == yaml.DocumentNode {
@@ -201,7 +202,7 @@ func TestPolicyAgreesWithCUE(t *testing.T) {
 					}
 					for slot := range slots(n) {
 						if turn++; turn%share == 0 {
-							again := documents(t, read(t, f.path))[i]
+							again := document(t, part)
 							mutations[turn/share%len(mutations)](mappingsAndLists(again)[place], slot)
 							check(f, again)
 						}

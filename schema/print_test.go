@@ -78,14 +78,13 @@ func judgedDocuments(t *testing.T, def string, share int) []judged {
 		if f.definition() != def {
 			continue
 		}
-		data := read(t, f.path)
-		parts := strings.Split(string(data), "\n---\n")
-		for i, doc := range documents(t, data) {
-			add(f, documents(t, []byte(parts[i]+"\n"))[0], []byte(parts[i]+"\n"))
+		for _, part := range f.parts(t) {
+			doc := document(t, part)
+			add(f, doc, []byte(part))
 			for place, n := range mappingsAndLists(doc) {
 				for slot := range slots(n) {
 					if turn++; n.Kind != yaml.DocumentNode && turn%share == 0 {
-						again := documents(t, data)[i]
+						again := document(t, part)
 						mutations[turn/share%len(mutations)](mappingsAndLists(again)[place], slot)
 						add(f, again, nil)
 					}

@@ -68,6 +68,18 @@ func tool(t testing.TB, name, pkg string) string {
 	return filepath.Join(dir, name)
 }
 
+// parts are the texts of the documents of a fixture.
+func (f fixture) parts(t testing.TB) []string {
+	parts := strings.SplitAfter(string(read(t, f.path)), "\n---\n")
+	for i := range parts {
+		parts[i] = strings.TrimSuffix(parts[i], "---\n")
+	}
+	return parts
+}
+
+// document reads a text that holds one document.
+func document(t testing.TB, text string) *yaml.Node { return documents(t, []byte(text))[0] }
+
 func read(t testing.TB, path string) []byte {
 	data, err := os.ReadFile(path)
 	if err != nil {
@@ -288,9 +300,8 @@ func TestKindsAsStorkReadsThem(t *testing.T) {
 func TestNoValueInFindings(t *testing.T) {
 	const planted = "PLANTEDq7x"
 	for _, f := range fixtures(t) {
-		data := read(t, f.path)
-		for i, doc := range documents(t, data) {
-			for j := range scalars(doc) {
+		for _, part := range f.parts(t) {
+			for j := range scalars(document(t, part)) {
 				for _, form := range []func(*yaml.Node){
 					func(n *yaml.Node) { n.Value = planted },
 					func(n *yaml.Node) { n.Value = "<" + planted + ">" },
@@ -301,7 +312,7 @@ func TestNoValueInFindings(t *testing.T) {
 						*n = yaml.Node{Kind: yaml.SequenceNode, Content: []*yaml.Node{{Kind: yaml.ScalarNode, Value: planted}}}
 					},
 				} {
-					again := documents(t, data)[i]
+					again := document(t, part)
 					form(scalars(again)[j])
 					for _, finding := range Validate(f.def, again, "", f.options) {
 						if strings.Contains(fmt.Sprintf("%+v", finding), planted) {
