@@ -3,9 +3,11 @@ package kubeconfig
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"net/netip"
 	"net/url"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -15,8 +17,11 @@ import (
 
 // checker makes one Destination and notes what is wrong with it.
 type checker struct {
-	options     Options
-	origin      origin
+	options Options
+	origin  origin
+	// pair says that the source is a ClusterPair, which Stork takes as it is,
+	// and that only the fields in use are judged: the schema has the others.
+	pair        bool
 	destination Destination
 	// places are where the fields of the destination stand, by their names in a
 	// kubeconfig; "cluster" and "user" stand for the whole.
@@ -73,9 +78,14 @@ func (c *checker) check() {
 	}
 	if c.options.TLSServerName != "" {
 		d.TLSServerName = c.options.TLSServerName
+		c.place("tls-server-name", place{position: c.origin.position, path: "destination.tlsServerName"})
+		delete(c.broken, "tls-server-name")
 	}
-	d.Token = strings.TrimSpace(d.Token) // a final line end would break the HTTP header
+	if !c.pair {
+		d.Token = strings.TrimSpace(d.Token) // a final line end would break the HTTP header
+	}
 	c.checkServer()
+	c.checkServerName()
 	c.checkProxy()
 	c.checkCA()
 	c.checkCredentials()
@@ -121,16 +131,31 @@ func (c *checker) checkServer() {
 	}
 	if strings.HasSuffix(u.Host, ":") {
 		invalid("server has an empty port")
-	} else if port := u.Port(); port != "" {
-		if n, err := strconv.Atoi(port); err != nil || n < 1 || n > 65535 {
-			invalid("the server's port is not between 1 and 65535")
-		}
+	} else if !isPort(u.Port()) {
+		invalid("the server's port is not between 1 and 65535")
 	}
 	if strings.Contains(u.Path, "/k8s/clusters/") {
 		c.report(at, "server-proxied", report.Warning, "server is a Rancher proxy: the pair fails with Rancher, and its token ends with Rancher's",
 			"use the cluster's own endpoint: Authorized Cluster Endpoint in Rancher")
 	}
 	c.checkHost(at, strings.TrimSuffix(strings.ToLower(u.Hostname()), "."), invalid)
+}
+
+// isPort tells whether a server listens on a port; it may be left out.
+func isPort(port string) bool {
+	n, err := strconv.Atoi(port)
+	return port == "" || err == nil && n >= 1 && n <= 65535
+}
+
+// checkServerName judges the name that the server's certificate must bear.
+func (c *checker) checkServerName() {
+	name := strings.TrimSuffix(strings.ToLower(c.destination.TLSServerName), ".")
+	if name == "" || c.broken["tls-server-name"] || hostName.MatchString(name) {
+		return
+	}
+	if _, err := netip.ParseAddr(strings.Trim(name, "[]")); err != nil {
+		c.refuse(c.where("tls-server-name", "cluster"), "server-invalid", "tls-server-name is no host, so that no certificate bears it", "tls-server-name: HOST, as the server's certificate has it, without https:// and port")
+	}
 }
 
 // checkHost judges whether the source cluster can reach the host of a server.
@@ -184,13 +209,17 @@ var (
 
 func (c *checker) checkProxy() {
 	proxy, at := c.destination.ProxyURL, c.where("proxy-url", "cluster")
-	if proxy == "" {
+	if proxy == "" || c.broken["proxy-url"] {
 		return
 	}
 	u, err := url.Parse(proxy)
 	switch {
-	case err != nil, u.Scheme != "http" && u.Scheme != "https" && u.Scheme != "socks5", u.Host == "":
+	case err != nil, u.Scheme != "http" && u.Scheme != "https" && u.Scheme != "socks5":
 		c.refuse(at, "server-proxied", "proxy-url is no URL with http, https or socks5, and client-go refuses it", "proxy-url: https://HOST:PORT")
+	case u.Hostname() == "":
+		c.refuse(at, "server-proxied", "proxy-url has no host, so that Stork looks for the proxy in its own pod", "proxy-url: https://HOST:PORT")
+	case !isPort(u.Port()):
+		c.refuse(at, "server-proxied", "the proxy's port is not between 1 and 65535", "proxy-url: https://HOST:PORT")
 	case u.User != nil:
 		c.report(at, "server-proxied", report.Error, "proxy-url holds a user name or password", "let the proxy know the source cluster by its address")
 	default:
@@ -255,13 +284,17 @@ func (c *checker) checkToken() {
 		return
 	}
 	malformed := func(message, hint string) { c.refuse(at, "token-malformed", message, hint) }
+	whole := strings.TrimRight(d.Token, "\r\n")
 	decoded, err := decodeBase64(d.Token)
 	switch {
 	case strings.HasPrefix(strings.ToLower(d.Token), "bearer "):
 		malformed(`the token begins with the word Bearer, which client-go adds by itself`, "remove the word")
 		return
-	case strings.ContainsFunc(d.Token, func(r rune) bool { return r <= ' ' || r >= 0x7f }):
+	case strings.ContainsFunc(whole, func(r rune) bool { return r <= ' ' || r >= 0x7f }):
 		malformed("the token holds white space or a character that no HTTP header can carry", "kubectl create token SERVICEACCOUNT --duration 720h")
+		return
+	case whole != d.Token:
+		malformed("the token ends in a line end: Stork sends it so, and HTTP refuses it", "write it on the line of token:, or below token: |-")
 		return
 	case isRedacted(d.Token):
 		malformed("what kubectl config view prints instead of the token", "kubectl config view --raw prints the token itself")
@@ -289,12 +322,28 @@ func (c *checker) checkImpersonation() {
 	d := &c.destination
 	at := c.where("as-uid", "as-groups", "as-user-extra", "user")
 	if d.Impersonate == "" && (d.ImpersonateUID != "" || len(d.ImpersonateGroups) > 0 || len(d.ImpersonateUserExtra) > 0) {
-		c.refuse(at, "required-field", "as-uid, as-groups and as-user-extra need as, and client-go refuses them without", "add as: USER")
+		as := c.spelled("as")
+		c.refuse(at, "required-field", fmt.Sprintf("%[1]s-uid, %[1]s-groups and %[1]s-user-extra need %[1]s, and client-go refuses them without", as), "add "+as+": USER")
 	}
+	sendable := func(field string, values ...string) {
+		if slices.ContainsFunc(values, hasControl) {
+			c.refuse(c.where(field, "user"), "value-type", c.spelled(field)+" holds a line end or another control character, which no HTTP header can carry", "write it on one line")
+		}
+	}
+	sendable("as", d.Impersonate)
+	sendable("as-uid", d.ImpersonateUID)
+	sendable("as-groups", d.ImpersonateGroups...)
+	sendable("as-user-extra", slices.Concat(slices.Collect(maps.Values(d.ImpersonateUserExtra))...)...)
 	if d.ImpersonateUID != "" && parseRelease(c.options.StorkVersion).before(23, 2) {
 		c.report(c.where("as-uid"), "drifting-field", report.Warning,
-			fmt.Sprintf("as-uid: Stork %s does not know it, strips it from the cluster and impersonates without", c.options.StorkVersion), "remove as-uid")
+			fmt.Sprintf("%s: Stork %s does not know it, strips it from the cluster and impersonates without", c.spelled("as-uid"), c.options.StorkVersion), "remove "+c.spelled("as-uid"))
 	}
+}
+
+// hasControl tells whether a text has a character that no value of an HTTP
+// header may have. A tab may be there.
+func hasControl(s string) bool {
+	return strings.ContainsFunc(s, func(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f })
 }
 
 // execCommands are the credential commands in Stork's image.
@@ -320,15 +369,24 @@ func (c *checker) checkExec() {
 	if !known {
 		refuse("Stork's image does not have the command of the exec user", "commands there, by bare name: "+strings.Join(execCommands, ", "))
 	}
-	if v := exec.APIVersion; v != "client.authentication.k8s.io/v1" && v != "client.authentication.k8s.io/v1beta1" {
-		refuse("Stork's client-go does not know the apiVersion of the exec user", "apiVersion: client.authentication.k8s.io/v1")
+	stork := parseRelease(c.options.StorkVersion)
+	early := stork.before(23, 2) // its client-go has neither v1 nor interactive modes
+	if v := exec.APIVersion; v != "client.authentication.k8s.io/v1beta1" && (v != "client.authentication.k8s.io/v1" || early) {
+		known := "client.authentication.k8s.io/v1"
+		if early {
+			known += "beta1"
+		}
+		refuse("Stork's client-go does not know the apiVersion of the exec user", "apiVersion: "+known)
 	}
-	switch exec.InteractiveMode {
-	case "Never", "IfAvailable":
-	case "Always":
-		refuse("interactiveMode Always: nobody is there to answer in the Stork pod", "interactiveMode: Never")
+	mode := c.spelled("interactiveMode")
+	switch {
+	case exec.InteractiveMode == "Never", exec.InteractiveMode == "IfAvailable", early && c.pair:
+	case exec.InteractiveMode == "Always":
+		refuse(mode+" Always: nobody is there to answer in the Stork pod", mode+": Never")
+	case c.pair && stork != (release{}):
+		refuse(fmt.Sprintf("the exec user has no valid %s, as Stork %s spells it, and client-go refuses it", mode, c.options.StorkVersion), mode+": Never")
 	default:
-		refuse("the exec user has no valid interactiveMode, and client-go refuses it", "interactiveMode: Never")
+		refuse("the exec user has no valid "+mode+", and client-go refuses it", mode+": Never")
 	}
 	for _, v := range exec.Env {
 		if v.Name == "" {
@@ -336,7 +394,7 @@ func (c *checker) checkExec() {
 			break
 		}
 	}
-	if c.options.Allow["exec-credential"] && parseRelease(c.options.StorkVersion) == (release{}) {
+	if c.options.Allow["exec-credential"] && stork == (release{}) && !c.pair {
 		refuse("how an exec user is spelled depends on the Stork release", `set storkVersion, such as "24.3"`)
 	}
 }

@@ -144,6 +144,10 @@ func (c *checker) user(n *yaml.Node, path string, sibling func(string) []byte) {
 	}
 	if exec := field(n, "exec"); !isNull(exec) {
 		d.Exec = execOf(exec)
+		// What client-go takes for a mode that a kubeconfig does not give; of v1 it demands one.
+		if v := d.Exec.APIVersion; d.Exec.InteractiveMode == "" && !c.pair && (v == "client.authentication.k8s.io/v1beta1" || v == "client.authentication.k8s.io/v1alpha1") {
+			d.Exec.InteractiveMode = "IfAvailable"
+		}
 	}
 }
 
@@ -158,10 +162,6 @@ func execOf(n *yaml.Node) *Exec {
 			e.Env = append(e.Env, EnvVar{textOf(v, "name"), textOf(v, "value")})
 		}
 	}
-	// client-go's default; of v1 it demands a word.
-	if e.InteractiveMode == "" && (e.APIVersion == "client.authentication.k8s.io/v1beta1" || e.APIVersion == "client.authentication.k8s.io/v1alpha1") {
-		e.InteractiveMode = "IfAvailable"
-	}
 	return e
 }
 
@@ -169,10 +169,13 @@ func execOf(n *yaml.Node) *Exec {
 func (c *checker) inline(n *yaml.Node, fileKey, dataKey string, sibling func(string) []byte) []byte {
 	file, value := textOf(n, fileKey), textOf(n, dataKey)
 	if dataKey != "token" {
-		decoded, err := decodeBase64(value)
-		if err != nil || looksEncoded(string(decoded)) || isRedacted(value) {
-			c.refused(dataKey) // read has said so
+		if message, hint := judgeData(value); message != "" {
+			if c.pair { // of a kubeconfig read has said so
+				c.refuse(c.where(dataKey), "bad-base64", message, hint)
+			}
+			c.refused(dataKey)
 		}
+		decoded, _ := decodeBase64(value)
 		value = string(decoded)
 	}
 	at := c.where(fileKey)
@@ -206,11 +209,14 @@ func (c *checker) placeAll(n *yaml.Node, s *shape, whole, path string) {
 		if expected == nil {
 			continue
 		}
-		c.place(key, c.at(value, path+key))
+		c.place(key, c.at(value, path+c.spelled(key)))
 		got := scalarType(value)
-		if (expected.kind == text || expected.kind == data) && got != isNullType &&
-			(got != isText || strings.HasPrefix(value.Value, encryptedPrefix)) {
+		encrypted := strings.HasPrefix(value.Value, encryptedPrefix)
+		if (expected.kind == text || expected.kind == data) && got != isNullType && (got != isText || encrypted) {
 			c.refused(key)
+		}
+		if encrypted && c.pair && expected.kind == text { // the schema knows that it is no base64, and no bool
+			c.refuse(c.where(key), "still-encrypted", messageEncrypted, hintDecrypt)
 		}
 	}
 }

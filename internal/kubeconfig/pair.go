@@ -15,7 +15,7 @@ import (
 // wrong type counts as absent here. path is that of config, for findings. With a
 // finding of severity Error the Destination is nil.
 func FromConfig(config *yaml.Node, file, path string, o Options) (*Destination, []report.Finding) {
-	c := &checker{options: o, origin: origin{file: file, position: position(config, file)}}
+	c := &checker{options: o, origin: origin{file: file, position: position(config, file)}, pair: true}
 	c.fromConfig(content(config), path)
 	return c.finish()
 }
@@ -39,7 +39,7 @@ func (c *checker) fromConfig(config *yaml.Node, path string) {
 		c.cluster(cluster, clusterPath, nil)
 	}
 	if user != nil {
-		c.user(pairUser(user), userPath, nil)
+		c.user(c.pairUser(user), userPath, nil)
 	}
 	c.check()
 }
@@ -79,21 +79,41 @@ func didYouMean(name string, among *yaml.Node) string {
 	return ""
 }
 
-// pairUser is a user in a kubeconfig's spelling.
-func pairUser(user *yaml.Node) *yaml.Node {
+// pairUser is a user in a kubeconfig's spelling. What Stork does not read, by
+// the spelling of its release, is not in it.
+func (c *checker) pairUser(user *yaml.Node) *yaml.Node {
 	out := *user
 	out.Content = slices.Clone(user.Content)
+	stork := parseRelease(c.options.StorkVersion)
 	for i := 0; i+1 < len(out.Content); i += 2 {
 		key := *out.Content[i]
 		switch spelling := pairSpelling[key.Value]; {
+		case key.Value == "interactiveMode" && stork.before(24, 4), key.Value == "InteractiveMode" && stork != (release{}) && !stork.before(24, 4):
+			key.Value = ""
 		case spelling != "":
 			key.Value = spelling
 		case key.Value == "exec" && content(out.Content[i+1]) != nil && content(out.Content[i+1]).Kind == yaml.MappingNode:
-			out.Content[i+1] = pairUser(content(out.Content[i+1])) // InteractiveMode
-		case slices.Contains([]string{"as", "as-uid", "as-groups", "as-user-extra"}, key.Value):
+			out.Content[i+1] = c.pairUser(content(out.Content[i+1])) // InteractiveMode
+		case slices.Contains(impersonation, key.Value):
 			key.Value = "" // the schema has said that Stork drops it
 		}
 		out.Content[i] = &key
 	}
 	return &out
+}
+
+// impersonation are the fields of a kubeconfig that a ClusterPair spells with
+// act- before them.
+var impersonation = []string{"as", "as-uid", "as-groups", "as-user-extra"}
+
+// spelled is how a field of a kubeconfig is spelled in what is judged.
+func (c *checker) spelled(field string) string {
+	stork := parseRelease(c.options.StorkVersion)
+	switch {
+	case c.pair && slices.Contains(impersonation, field):
+		return "act-" + field
+	case c.pair && field == "interactiveMode" && stork.before(24, 4):
+		return "InteractiveMode"
+	}
+	return field
 }

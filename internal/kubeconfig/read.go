@@ -391,7 +391,7 @@ func (r *reader) sequence(n *yaml.Node, s *shape, depth int) {
 func (r *reader) scalar(n *yaml.Node, s *shape) {
 	got := scalarType(n)
 	if strings.HasPrefix(n.Value, encryptedPrefix) {
-		r.refuse(n, "still-encrypted", "the value is still encrypted by SOPS", hintDecrypt)
+		r.refuse(n, "still-encrypted", messageEncrypted, hintDecrypt)
 		return
 	}
 	switch {
@@ -407,20 +407,28 @@ func (r *reader) scalar(n *yaml.Node, s *shape) {
 	case s.kind == data && got != isText:
 		r.refuse(n, "bad-base64", "no base64", hintBase64)
 	case s.kind == data:
-		decoded, err := decodeBase64(n.Value)
-		switch {
-		case strings.Contains(n.Value, "-----BEGIN"):
-			r.refuse(n, "bad-base64", "PEM as it is, where its base64 belongs; one such ClusterPair stops Stork for all", hintBase64)
-		case isRedacted(n.Value):
-			r.refuse(n, "bad-base64", "what kubectl config view prints instead of the data", "kubectl config view --raw prints the data itself")
-		case err != nil:
-			r.refuse(n, "bad-base64", "no base64; one such ClusterPair stops Stork for all", hintBase64)
-		case looksEncoded(string(decoded)):
-			r.refuse(n, "bad-base64", "encoded in base64 twice", "base64 -d it once")
+		if message, hint := judgeData(n.Value); message != "" {
+			r.refuse(n, "bad-base64", message, hint)
 		}
 	case s.kind != text && s.kind != boolean:
 		r.refuse(n, "value-type", "a single value where "+s.kind.String()+" belongs", "")
 	}
+}
+
+// judgeData says what is wrong with base64, nothing if it is right.
+func judgeData(value string) (message, hint string) {
+	decoded, err := decodeBase64(value)
+	switch {
+	case strings.Contains(value, "-----BEGIN"):
+		return "PEM as it is, where its base64 belongs; one such ClusterPair stops Stork for all", hintBase64
+	case isRedacted(value):
+		return "what kubectl config view prints instead of the data", "kubectl config view --raw prints the data itself"
+	case err != nil:
+		return "no base64; one such ClusterPair stops Stork for all", hintBase64
+	case looksEncoded(string(decoded)):
+		return "encoded in base64 twice", "base64 -d it once"
+	}
+	return "", ""
 }
 
 func (k shapeKind) String() string {
@@ -499,6 +507,8 @@ var yaml11Bools = map[string]bool{
 const (
 	// encryptedPrefix begins every value that SOPS has encrypted.
 	encryptedPrefix = "ENC["
+
+	messageEncrypted = "the value is still encrypted by SOPS"
 
 	hintBase64  = "base64 -w0 FILE"
 	hintDecrypt = "give the file to clusterpair as SOPS wrote it, whole and with a key at hand, or run sops decrypt first"
