@@ -40,15 +40,16 @@ func (c *checker) report(at place, rule string, severity report.Severity, messag
 		severity, hint = report.Info, ""
 		message += " (allowed)"
 	}
-	c.add(at, rule, severity, message, hint)
+	c.findings = append(c.findings, at.finding(rule, severity, message, hint))
 }
 
 // refuse adds an error that cannot be waived, whatever its rule.
 func (c *checker) refuse(at place, rule, message, hint string) {
-	c.add(at, rule, report.Error, message, hint)
+	f := at.finding(rule, report.Error, message, hint)
+	f.Firm = true
+	c.findings = append(c.findings, f)
 }
 
-func (c *checker) add(at place, rule string, severity report.Severity, message, hint string) {
-	c.findings = append(c.findings, report.Finding{Rule: rule, Severity: severity, Position: at.position,
-		Path: at.path, Message: at.within + message, Hint: hint})
+func (at place) finding(rule string, severity report.Severity, message, hint string) report.Finding {
+	return report.Finding{Rule: rule, Severity: severity, Position: at.position, Path: at.path, Message: at.within + message, Hint: hint}
 }

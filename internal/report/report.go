@@ -82,7 +82,13 @@ type Finding struct {
 	// Waived is the reason for which the finding does not count; empty if it
 	// does.
 	Waived string
+	// Firm says that no waiver of the rule holds for this breach of it: so the
+	// pair can never work, or stops Stork.
+	Firm bool
 }
+
+// Waivable tells whether a waiver of its rule holds for the finding.
+func (f Finding) Waivable() bool { return !f.Firm && Waivable(f.Rule) }
 
 // String is the finding on one line: path:line:col: severity: message [rule].
 // Where there is no line it names the field.

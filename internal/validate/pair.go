@@ -311,10 +311,19 @@ func (f *fileRun) allowed(first int, annotations *yaml.Node) {
 		case !report.Waivable(rule):
 			f.refuseWaiver(key, rule)
 		default:
+			firm := ""
 			for j := first; j < len(f.findings); j++ {
-				if f.findings[j].Rule == rule {
-					f.findings[j].Waived = value.Value
+				switch g := &f.findings[j]; {
+				case g.Rule != rule:
+				case g.Firm:
+					firm = g.Position.String()
+				default:
+					g.Waived = value.Value
 				}
+			}
+			if firm != "" {
+				message, hint := notWaived(rule, firm)
+				f.add(key, "metadata.annotations", "waiver", report.Warning, message, hint)
 			}
 		}
 	}

@@ -19,6 +19,7 @@ type waiver struct {
 	// from and to are the lines for which it holds.
 	from, to int
 	used     bool
+	firm     string // where a finding stands for which no waiver holds
 }
 
 const ignore = "clusterpair:ignore"
@@ -99,7 +100,11 @@ func (v *Validator) applyWaivers() {
 			}
 			for j := range v.findings {
 				g := &v.findings[j]
-				if g.Position.File == file && g.Rule == w.rule && g.Position.Line >= w.from && g.Position.Line <= w.to {
+				switch {
+				case g.Position.File != file || g.Rule != w.rule || g.Position.Line < w.from || g.Position.Line > w.to:
+				case g.Firm:
+					w.firm = g.Position.String()
+				default:
 					g.Waived, w.used = w.reason, true
 				}
 			}
@@ -125,6 +130,9 @@ func (v *Validator) judgeWaiver(w waiver, file string) (report.Finding, bool) {
 		f.Message, f.Hint = unwaivable(w.rule)
 	case w.reason == "":
 		f.Message, f.Hint = fmt.Sprintf("the waiver of %s gives no reason", w.rule), fmt.Sprintf("# clusterpair:ignore %s REASON", w.rule)
+	case w.firm != "":
+		f.Severity = report.Warning
+		f.Message, f.Hint = notWaived(w.rule, w.firm)
 	case !w.used && v.judged(rule):
 		f.Severity, f.Message, f.Hint = report.Warning, fmt.Sprintf("the waiver of %s waives nothing", w.rule), "remove it, or move it above the line that it is meant for"
 	default:
@@ -152,6 +160,11 @@ func unknownRule(rule string) (message, hint string) {
 		hint = fmt.Sprintf("did you mean %s?", near)
 	}
 	return message, hint
+}
+
+// notWaived says that a waiver does not hold for a breach of its rule.
+func notWaived(rule, at string) (message, hint string) {
+	return fmt.Sprintf("the waiver of %s does not hold for what can never work, as at %s", rule, at), "mend it there"
 }
 
 func unwaivable(rule string) (message, hint string) {
