@@ -268,10 +268,12 @@ func (c *compiler) or(e *ast.BinaryExpr) *node {
 		}
 	}
 	if all.kinds&^aNull != 0 && all.max == 0 {
-		if all.fail != "" && all.checks == nil {
+		if all.fail != "" && all.checks == nil && all.minItems == 0 {
 			c.fail(e, "error(…) behind what has no condition")
 		}
-		all.fail = "" // the checks have it
+		if all.minItems == 0 {
+			all.fail = "" // the checks have it
+		}
 	}
 	for i, v := range all.variants {
 		if last := i == len(all.variants)-1; last != (v.when == nil) {
@@ -281,8 +283,15 @@ func (c *compiler) or(e *ast.BinaryExpr) *node {
 	return all
 }
 
-// and joins conditions on a string or on an integer.
+// and joins conditions on a string or on an integer, or says what a value must
+// be even where none is accepted: T & error("…").
 func (c *compiler) and(e *ast.BinaryExpr) *node {
+	if refused, ok := e.Y.(*ast.CallExpr); ok {
+		if n := c.expr(refused); n.fail != "" {
+			n.even = c.expr(e.X)
+			return n
+		}
+	}
 	all := &node{kinds: ^kinds(0)}
 	bounds := 0
 	for _, operand := range operands(e, token.AND) {
@@ -339,6 +348,8 @@ func (c *compiler) variant(s *ast.StructLit, n *node) variant {
 				}
 			case "key":
 				v.key = c.attribute(d, body)
+			case "others":
+				v.others = c.ref(d, body)
 			case "type":
 				n.wrongKind = c.attribute(d, body)
 			case "none":
@@ -395,9 +406,8 @@ func (c *compiler) embed(d *ast.EmbedDecl, v *variant, n *node) {
 	v.fields = append(v.fields, from.fields...)
 	v.patterns = append(v.patterns, from.patterns...)
 	v.open = v.open || from.open
-	if v.key == "" {
-		v.key = from.key
-	}
+	v.key = cmp.Or(v.key, from.key)
+	v.others = cmp.Or(v.others, from.others)
 }
 
 // matchN is matchN(>=1, [{a!: _, ...}, {b!: _, ...}]): the fields of which one
@@ -549,6 +559,7 @@ func (c *compiler) requireMessages() {
 			panic(compileError{fmt.Errorf("%s: a condition without error(…)", path)})
 		}
 		walk(path+"[]", n.items)
+		walk(path, n.even)
 		for _, v := range n.variants {
 			for _, f := range v.fields {
 				walk(path+"."+f.name, f.node)
@@ -556,6 +567,7 @@ func (c *compiler) requireMessages() {
 			for _, p := range v.patterns {
 				walk(path+".*", p.node)
 			}
+			walk(path+".*", v.others)
 		}
 	}
 	for _, name := range c.documents {

@@ -16,10 +16,14 @@ type node struct {
 	kinds kinds
 	// wrongKind is the text for a value of another kind; empty: value-type.
 	wrongKind string
-	// fail is the text for any value where none is accepted, and for an
-	// integer that is not between min and max. There are no bounds if max is 0.
+	// fail is the text for any value where none is accepted, for an integer
+	// that is not between min and max, and for a list with less than minItems.
+	// There are no bounds if max is 0.
 	fail     string
 	min, max int64
+	// even is what a value must be even where none is accepted: some pairs work
+	// with one that should not be there, and none with one of a wrong type.
+	even *node
 	// checks must all hold for a string.
 	checks []check
 	// items is what the items of a list may be; nil: anything.
@@ -49,6 +53,9 @@ type variant struct {
 	// text if none is.
 	some []string
 	none string
+	// others is what a value must be even under a key that is not accepted;
+	// nil: anything.
+	others *node
 	// open accepts all keys.
 	open     bool
 	fields   []field // sorted by name
@@ -70,8 +77,8 @@ type pattern struct {
 	node   *node
 }
 
-// anything accepts all values, and judges their form as YAML only.
-var anything = node{kinds: ^kinds(0), variants: []variant{{open: true}}}
+// anything accepts all values that JSON has, and judges their form as YAML only.
+var anything = node{kinds: ^other, variants: []variant{{open: true}}}
 
 // variant is the form that a mapping is meant to have. The plan's compiler
 // makes sure that one form holds if and only if this one does.
@@ -229,7 +236,7 @@ const (
 	aString
 	aList
 	aMapping
-	other // a tag of its own, which JSON cannot say
+	other // a tag of its own, or a number that JSON cannot say
 )
 
 // String names the kinds for a reader, null aside: it can be left out.
@@ -238,7 +245,7 @@ func (k kinds) String() string {
 		return "null"
 	}
 	var names []string
-	for i, name := range []string{"a bool", "an integer", "a number", "a string", "a list", "a mapping", "a value with a tag of its own"} {
+	for i, name := range []string{"a bool", "an integer", "a number", "a string", "a list", "a mapping", "something that JSON does not have"} {
 		if k&(aBool<<i) != 0 {
 			names = append(names, name)
 		}
@@ -248,11 +255,18 @@ func (k kinds) String() string {
 
 // kindOf is the kind of a value as sigs.k8s.io/yaml sees it.
 func kindOf(n *yaml.Node) kinds {
-	switch tag := n.ShortTag(); tag {
-	case "!!map":
+	tag := n.ShortTag()
+	// Readers of YAML differ in whether they believe a tag or the value.
+	if n.Style&yaml.TaggedStyle != 0 && (n.Tag == "!" || tag != tags[n.Kind]) {
+		return other
+	}
+	switch n.Kind {
+	case yaml.MappingNode:
 		return aMapping
-	case "!!seq":
+	case yaml.SequenceNode:
 		return aList
+	}
+	switch tag {
 	case "!!null":
 		return aNull
 	case "!!bool":
@@ -260,6 +274,10 @@ func kindOf(n *yaml.Node) kinds {
 	case "!!int":
 		return anInt
 	case "!!float":
+		switch strings.ToLower(strings.TrimLeft(n.Value, "+-")) {
+		case ".inf", ".nan":
+			return other
+		}
 		return aFloat
 	case "!!str", "!!timestamp", "!!merge":
 		// A node without a line was built, not read, and is quoted when it is
@@ -272,6 +290,9 @@ func kindOf(n *yaml.Node) kinds {
 		return other
 	}
 }
+
+// tags are those that say of a value what it is anyway.
+var tags = map[yaml.Kind]string{yaml.MappingNode: "!!map", yaml.SequenceNode: "!!seq", yaml.ScalarNode: "!!str"}
 
 // isBool11 tells whether YAML 1.1 reads s as a bool and YAML 1.2 as a string.
 // https://yaml.org/type/bool.html

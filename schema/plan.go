@@ -48,7 +48,7 @@ var planClusterPair = node{kinds: aMapping, variants: []variant{
 					{when: []string{
 						"ip",
 						"token",
-					}, fields: []field{
+					}, others: &planOption, fields: []field{
 						{name: "backuplocation", doc: "backuplocation is a BackupLocation in the pair's namespace.", node: &node{kinds: aString, checks: []check{
 							{differ: &regex0, fail: "the value is encrypted, so that nobody can review it [metadata-encrypted]\nhint: encrypt with encrypted_regex: ^(config|token)$"},
 							{match: &regex1, fail: "the value is empty [storage-options-incomplete]\nhint: give it, or remove all storage options for a pair over one fabric"},
@@ -77,7 +77,7 @@ var planClusterPair = node{kinds: aMapping, variants: []variant{
 							{differ: &regex4},
 						}, node: &node{fail: "a placeholder is left [placeholder-left]\nhint: remove it"}},
 					}},
-					{key: "an option on a pair over one fabric [storage-options-left]\nhint: options: {} here; ip, port, token, mode and backuplocation for a pair over two fabrics", fields: []field{
+					{key: "an option on a pair over one fabric [storage-options-left]\nhint: options: {} here; ip, port, token, mode and backuplocation for a pair over two fabrics", others: &planOption, fields: []field{
 						{name: "mode", warning: "a mode on a pair over one fabric is right only for Stork 2.9 to 23.10: before, storage pairing fails; from 23.11 failover does not fence the cluster domain [mode-on-single-fabric]\nhint: options: {} for Stork 23.11 and later, as storkctl create clusterpair --mode sync-dr writes it", node: &planMode},
 					}, patterns: []pattern{
 						{checks: []check{
@@ -89,7 +89,7 @@ var planClusterPair = node{kinds: aMapping, variants: []variant{
 						}, node: &node{fail: "a placeholder is left [placeholder-left]\nhint: remove it"}},
 						{checks: []check{
 							{match: &regex5},
-						}, node: &node{fail: "a storage option without ip and token on a pair over one fabric [storage-options-left]\nhint: options: {} here, or add ip and token for a pair over two fabrics"}},
+						}, node: &node{fail: "a storage option without ip and token on a pair over one fabric [storage-options-left]\nhint: options: {} here, or add ip and token for a pair over two fabrics", even: &planOption}},
 					}},
 				}}},
 				{name: "platformOptions", doc: "platformOptions are for Rancher only.", node: &node{kinds: aNull | aMapping, variants: []variant{
@@ -112,7 +112,7 @@ var planClusterPair = node{kinds: aMapping, variants: []variant{
 				}}},
 			}},
 		}}},
-		{name: "status", doc: "The storage status is a part of the object itself.", node: &node{fail: "a ClusterPair has no status subresource: each sync of this file resets the live status [server-set-field]\nhint: remove status"}},
+		{name: "status", doc: "The storage status is a part of the object itself.", node: &node{fail: "a ClusterPair has no status subresource: each sync of this file resets the live status [server-set-field]\nhint: remove status", even: &planStatus}},
 	}},
 }}
 
@@ -285,7 +285,7 @@ var planClusterPairWithMode = node{kinds: aMapping, variants: []variant{
 					{when: []string{
 						"ip",
 						"token",
-					}, fields: []field{
+					}, others: &planOption, fields: []field{
 						{name: "backuplocation", doc: "backuplocation is a BackupLocation in the pair's namespace.", node: &node{kinds: aString, checks: []check{
 							{differ: &regex0, fail: "the value is encrypted, so that nobody can review it [metadata-encrypted]\nhint: encrypt with encrypted_regex: ^(config|token)$"},
 							{match: &regex1, fail: "the value is empty [storage-options-incomplete]\nhint: give it, or remove all storage options for a pair over one fabric"},
@@ -314,7 +314,7 @@ var planClusterPairWithMode = node{kinds: aMapping, variants: []variant{
 							{differ: &regex4},
 						}, node: &node{fail: "a placeholder is left [placeholder-left]\nhint: remove it"}},
 					}},
-					{key: "an option on a pair over one fabric [storage-options-left]\nhint: options: {} here; ip, port, token, mode and backuplocation for a pair over two fabrics", fields: []field{
+					{key: "an option on a pair over one fabric [storage-options-left]\nhint: options: {} here; ip, port, token, mode and backuplocation for a pair over two fabrics", others: &planOption, fields: []field{
 						{name: "mode", node: &planMode},
 					}, patterns: []pattern{
 						{checks: []check{
@@ -326,7 +326,7 @@ var planClusterPairWithMode = node{kinds: aMapping, variants: []variant{
 						}, node: &node{fail: "a placeholder is left [placeholder-left]\nhint: remove it"}},
 						{checks: []check{
 							{match: &regex5},
-						}, node: &node{fail: "a storage option without ip and token on a pair over one fabric [storage-options-left]\nhint: options: {} here, or add ip and token for a pair over two fabrics"}},
+						}, node: &node{fail: "a storage option without ip and token on a pair over one fabric [storage-options-left]\nhint: options: {} here, or add ip and token for a pair over two fabrics", even: &planOption}},
 					}},
 				}}},
 				{name: "platformOptions", doc: "platformOptions are for Rancher only.", node: &node{kinds: aNull | aMapping, variants: []variant{
@@ -349,7 +349,7 @@ var planClusterPairWithMode = node{kinds: aMapping, variants: []variant{
 				}}},
 			}},
 		}}},
-		{name: "status", doc: "The storage status is a part of the object itself.", node: &node{fail: "a ClusterPair has no status subresource: each sync of this file resets the live status [server-set-field]\nhint: remove status"}},
+		{name: "status", doc: "The storage status is a part of the object itself.", node: &node{fail: "a ClusterPair has no status subresource: each sync of this file resets the live status [server-set-field]\nhint: remove status", even: &planStatus}},
 	}},
 }}
 
@@ -372,7 +372,7 @@ var planClusterPairWithoutMode = node{kinds: aMapping, variants: []variant{
 					{when: []string{
 						"ip",
 						"token",
-					}, fields: []field{
+					}, others: &planOption, fields: []field{
 						{name: "backuplocation", doc: "backuplocation is a BackupLocation in the pair's namespace.", node: &node{kinds: aString, checks: []check{
 							{differ: &regex0, fail: "the value is encrypted, so that nobody can review it [metadata-encrypted]\nhint: encrypt with encrypted_regex: ^(config|token)$"},
 							{match: &regex1, fail: "the value is empty [storage-options-incomplete]\nhint: give it, or remove all storage options for a pair over one fabric"},
@@ -401,8 +401,8 @@ var planClusterPairWithoutMode = node{kinds: aMapping, variants: []variant{
 							{differ: &regex4},
 						}, node: &node{fail: "a placeholder is left [placeholder-left]\nhint: remove it"}},
 					}},
-					{key: "an option on a pair over one fabric [storage-options-left]\nhint: options: {} here; ip, port, token, mode and backuplocation for a pair over two fabrics", fields: []field{
-						{name: "mode", node: &node{fail: "a mode on a pair over one fabric: before 2.9 Stork tries to pair storage and fails; from 23.11 it takes the pair for an asynchronous one and does not fence the cluster domain on failover [mode-on-single-fabric]\nhint: options: {} as storkctl create clusterpair --mode sync-dr writes it"}},
+					{key: "an option on a pair over one fabric [storage-options-left]\nhint: options: {} here; ip, port, token, mode and backuplocation for a pair over two fabrics", others: &planOption, fields: []field{
+						{name: "mode", node: &node{fail: "a mode on a pair over one fabric: before 2.9 Stork tries to pair storage and fails; from 23.11 it takes the pair for an asynchronous one and does not fence the cluster domain on failover [mode-on-single-fabric]\nhint: options: {} as storkctl create clusterpair --mode sync-dr writes it", even: &planOption}},
 					}, patterns: []pattern{
 						{checks: []check{
 							{match: &regex4},
@@ -413,7 +413,7 @@ var planClusterPairWithoutMode = node{kinds: aMapping, variants: []variant{
 						}, node: &node{fail: "a placeholder is left [placeholder-left]\nhint: remove it"}},
 						{checks: []check{
 							{match: &regex5},
-						}, node: &node{fail: "a storage option without ip and token on a pair over one fabric [storage-options-left]\nhint: options: {} here, or add ip and token for a pair over two fabrics"}},
+						}, node: &node{fail: "a storage option without ip and token on a pair over one fabric [storage-options-left]\nhint: options: {} here, or add ip and token for a pair over two fabrics", even: &planOption}},
 					}},
 				}}},
 				{name: "platformOptions", doc: "platformOptions are for Rancher only.", node: &node{kinds: aNull | aMapping, variants: []variant{
@@ -436,7 +436,7 @@ var planClusterPairWithoutMode = node{kinds: aMapping, variants: []variant{
 				}}},
 			}},
 		}}},
-		{name: "status", doc: "The storage status is a part of the object itself.", node: &node{fail: "a ClusterPair has no status subresource: each sync of this file resets the live status [server-set-field]\nhint: remove status"}},
+		{name: "status", doc: "The storage status is a part of the object itself.", node: &node{fail: "a ClusterPair has no status subresource: each sync of this file resets the live status [server-set-field]\nhint: remove status", even: &planStatus}},
 	}},
 }}
 
@@ -459,7 +459,7 @@ var planEncrypted = node{kinds: aMapping, variants: []variant{
 					{when: []string{
 						"ip",
 						"token",
-					}, fields: []field{
+					}, others: &planOption, fields: []field{
 						{name: "backuplocation", doc: "backuplocation is a BackupLocation in the pair's namespace.", node: &node{kinds: aString, checks: []check{
 							{differ: &regex0, fail: "the value is encrypted, so that nobody can review it [metadata-encrypted]\nhint: encrypt with encrypted_regex: ^(config|token)$"},
 							{match: &regex1, fail: "the value is empty [storage-options-incomplete]\nhint: give it, or remove all storage options for a pair over one fabric"},
@@ -489,7 +489,7 @@ var planEncrypted = node{kinds: aMapping, variants: []variant{
 							{differ: &regex4},
 						}, node: &node{fail: "a placeholder is left [placeholder-left]\nhint: remove it"}},
 					}},
-					{key: "an option on a pair over one fabric [storage-options-left]\nhint: options: {} here; ip, port, token, mode and backuplocation for a pair over two fabrics", fields: []field{
+					{key: "an option on a pair over one fabric [storage-options-left]\nhint: options: {} here; ip, port, token, mode and backuplocation for a pair over two fabrics", others: &planOption, fields: []field{
 						{name: "mode", warning: "a mode on a pair over one fabric is right only for Stork 2.9 to 23.10: before, storage pairing fails; from 23.11 failover does not fence the cluster domain [mode-on-single-fabric]\nhint: options: {} for Stork 23.11 and later, as storkctl create clusterpair --mode sync-dr writes it", node: &planMode},
 					}, patterns: []pattern{
 						{checks: []check{
@@ -501,7 +501,7 @@ var planEncrypted = node{kinds: aMapping, variants: []variant{
 						}, node: &node{fail: "a placeholder is left [placeholder-left]\nhint: remove it"}},
 						{checks: []check{
 							{match: &regex5},
-						}, node: &node{fail: "a storage option without ip and token on a pair over one fabric [storage-options-left]\nhint: options: {} here, or add ip and token for a pair over two fabrics"}},
+						}, node: &node{fail: "a storage option without ip and token on a pair over one fabric [storage-options-left]\nhint: options: {} here, or add ip and token for a pair over two fabrics", even: &planOption}},
 					}},
 				}}},
 				{name: "platformOptions", doc: "platformOptions are for Rancher only.", node: &node{kinds: aNull | aMapping, variants: []variant{
@@ -524,7 +524,7 @@ var planEncrypted = node{kinds: aMapping, variants: []variant{
 				}}},
 			}},
 		}}},
-		{name: "status", doc: "The storage status is a part of the object itself.", node: &node{fail: "a ClusterPair has no status subresource: each sync of this file resets the live status [server-set-field]\nhint: remove status"}},
+		{name: "status", doc: "The storage status is a part of the object itself.", node: &node{fail: "a ClusterPair has no status subresource: each sync of this file resets the live status [server-set-field]\nhint: remove status", even: &planStatus}},
 	}},
 }}
 
@@ -547,7 +547,7 @@ var planEncryptedWithMode = node{kinds: aMapping, variants: []variant{
 					{when: []string{
 						"ip",
 						"token",
-					}, fields: []field{
+					}, others: &planOption, fields: []field{
 						{name: "backuplocation", doc: "backuplocation is a BackupLocation in the pair's namespace.", node: &node{kinds: aString, checks: []check{
 							{differ: &regex0, fail: "the value is encrypted, so that nobody can review it [metadata-encrypted]\nhint: encrypt with encrypted_regex: ^(config|token)$"},
 							{match: &regex1, fail: "the value is empty [storage-options-incomplete]\nhint: give it, or remove all storage options for a pair over one fabric"},
@@ -577,7 +577,7 @@ var planEncryptedWithMode = node{kinds: aMapping, variants: []variant{
 							{differ: &regex4},
 						}, node: &node{fail: "a placeholder is left [placeholder-left]\nhint: remove it"}},
 					}},
-					{key: "an option on a pair over one fabric [storage-options-left]\nhint: options: {} here; ip, port, token, mode and backuplocation for a pair over two fabrics", fields: []field{
+					{key: "an option on a pair over one fabric [storage-options-left]\nhint: options: {} here; ip, port, token, mode and backuplocation for a pair over two fabrics", others: &planOption, fields: []field{
 						{name: "mode", node: &planMode},
 					}, patterns: []pattern{
 						{checks: []check{
@@ -589,7 +589,7 @@ var planEncryptedWithMode = node{kinds: aMapping, variants: []variant{
 						}, node: &node{fail: "a placeholder is left [placeholder-left]\nhint: remove it"}},
 						{checks: []check{
 							{match: &regex5},
-						}, node: &node{fail: "a storage option without ip and token on a pair over one fabric [storage-options-left]\nhint: options: {} here, or add ip and token for a pair over two fabrics"}},
+						}, node: &node{fail: "a storage option without ip and token on a pair over one fabric [storage-options-left]\nhint: options: {} here, or add ip and token for a pair over two fabrics", even: &planOption}},
 					}},
 				}}},
 				{name: "platformOptions", doc: "platformOptions are for Rancher only.", node: &node{kinds: aNull | aMapping, variants: []variant{
@@ -612,7 +612,7 @@ var planEncryptedWithMode = node{kinds: aMapping, variants: []variant{
 				}}},
 			}},
 		}}},
-		{name: "status", doc: "The storage status is a part of the object itself.", node: &node{fail: "a ClusterPair has no status subresource: each sync of this file resets the live status [server-set-field]\nhint: remove status"}},
+		{name: "status", doc: "The storage status is a part of the object itself.", node: &node{fail: "a ClusterPair has no status subresource: each sync of this file resets the live status [server-set-field]\nhint: remove status", even: &planStatus}},
 	}},
 }}
 
@@ -635,7 +635,7 @@ var planEncryptedWithoutMode = node{kinds: aMapping, variants: []variant{
 					{when: []string{
 						"ip",
 						"token",
-					}, fields: []field{
+					}, others: &planOption, fields: []field{
 						{name: "backuplocation", doc: "backuplocation is a BackupLocation in the pair's namespace.", node: &node{kinds: aString, checks: []check{
 							{differ: &regex0, fail: "the value is encrypted, so that nobody can review it [metadata-encrypted]\nhint: encrypt with encrypted_regex: ^(config|token)$"},
 							{match: &regex1, fail: "the value is empty [storage-options-incomplete]\nhint: give it, or remove all storage options for a pair over one fabric"},
@@ -665,8 +665,8 @@ var planEncryptedWithoutMode = node{kinds: aMapping, variants: []variant{
 							{differ: &regex4},
 						}, node: &node{fail: "a placeholder is left [placeholder-left]\nhint: remove it"}},
 					}},
-					{key: "an option on a pair over one fabric [storage-options-left]\nhint: options: {} here; ip, port, token, mode and backuplocation for a pair over two fabrics", fields: []field{
-						{name: "mode", node: &node{fail: "a mode on a pair over one fabric: before 2.9 Stork tries to pair storage and fails; from 23.11 it takes the pair for an asynchronous one and does not fence the cluster domain on failover [mode-on-single-fabric]\nhint: options: {} as storkctl create clusterpair --mode sync-dr writes it"}},
+					{key: "an option on a pair over one fabric [storage-options-left]\nhint: options: {} here; ip, port, token, mode and backuplocation for a pair over two fabrics", others: &planOption, fields: []field{
+						{name: "mode", node: &node{fail: "a mode on a pair over one fabric: before 2.9 Stork tries to pair storage and fails; from 23.11 it takes the pair for an asynchronous one and does not fence the cluster domain on failover [mode-on-single-fabric]\nhint: options: {} as storkctl create clusterpair --mode sync-dr writes it", even: &planOption}},
 					}, patterns: []pattern{
 						{checks: []check{
 							{match: &regex4},
@@ -677,7 +677,7 @@ var planEncryptedWithoutMode = node{kinds: aMapping, variants: []variant{
 						}, node: &node{fail: "a placeholder is left [placeholder-left]\nhint: remove it"}},
 						{checks: []check{
 							{match: &regex5},
-						}, node: &node{fail: "a storage option without ip and token on a pair over one fabric [storage-options-left]\nhint: options: {} here, or add ip and token for a pair over two fabrics"}},
+						}, node: &node{fail: "a storage option without ip and token on a pair over one fabric [storage-options-left]\nhint: options: {} here, or add ip and token for a pair over two fabrics", even: &planOption}},
 					}},
 				}}},
 				{name: "platformOptions", doc: "platformOptions are for Rancher only.", node: &node{kinds: aNull | aMapping, variants: []variant{
@@ -700,7 +700,7 @@ var planEncryptedWithoutMode = node{kinds: aMapping, variants: []variant{
 				}}},
 			}},
 		}}},
-		{name: "status", doc: "The storage status is a part of the object itself.", node: &node{fail: "a ClusterPair has no status subresource: each sync of this file resets the live status [server-set-field]\nhint: remove status"}},
+		{name: "status", doc: "The storage status is a part of the object itself.", node: &node{fail: "a ClusterPair has no status subresource: each sync of this file resets the live status [server-set-field]\nhint: remove status", even: &planStatus}},
 	}},
 }}
 
@@ -767,6 +767,8 @@ var planConfig = node{kinds: aMapping, wrongKind: "config is no mapping: Stork r
 	}},
 }}
 
+var planOption = node{kinds: aNull | aString, wrongKind: "an option that is no string stops Stork for all ClusterPairs [value-type]\nhint: quote it, or remove it"}
+
 var planMode = node{kinds: aString, checks: []check{
 	{differ: &regex0, fail: "the value is encrypted, so that nobody can review it [metadata-encrypted]\nhint: encrypt with encrypted_regex: ^(config|token)$"},
 	{oneOf: []string{
@@ -774,6 +776,14 @@ var planMode = node{kinds: aString, checks: []check{
 		"OneTimeMigration",
 		"Default",
 	}, fail: "mode is none that Portworx knows, and Stork silently takes Default for it [mode-unknown]\nhint: DisasterRecovery, OneTimeMigration or Default, spelled so"},
+}}
+
+var planStatus = node{kinds: aNull | aMapping, wrongKind: "a status of another type stops Stork for all ClusterPairs [value-type]\nhint: remove status", variants: []variant{
+	{open: true, fields: []field{
+		{name: "remoteStorageId", node: &node{kinds: aNull | aString}},
+		{name: "schedulerStatus", node: &node{kinds: aNull | aString}},
+		{name: "storageStatus", node: &node{kinds: aNull | aString}},
+	}},
 }}
 
 var planFiles = node{kinds: aList, items: &planFile, minItems: 1}

@@ -19,6 +19,7 @@
 package schema
 
 import (
+	"cmp"
 	"fmt"
 	"strconv"
 	"strings"
@@ -159,7 +160,7 @@ func (w *walk) value(key, n *yaml.Node, p *node, at *step) {
 		}
 	case aList:
 		if len(n.Content) < p.minItems {
-			w.add(n, at, report.Error, subject(key)+" is an empty list [required-field]\nhint: add an item, or remove the field")
+			w.add(n, at, report.Error, cmp.Or(p.fail, subject(key)+" is an empty list [required-field]\nhint: add an item, or remove the field"))
 		}
 		items := p.items
 		if items == nil {
@@ -183,6 +184,7 @@ func (w *walk) refuse(key, n *yaml.Node, k kinds, p *node, at *step) {
 			key = n
 		}
 		w.add(key, at, report.Error, subject(key)+": "+p.fail)
+		w.value(key, n, cmp.Or(p.even, &anything), at)
 	case p.wrongKind != "" && (k != aNull || p.kinds&aMapping != 0): // for a scalar null is nothing, not something else
 		w.add(n, at, report.Error, p.wrongKind)
 	default:
@@ -197,7 +199,14 @@ func (w *walk) refuse(key, n *yaml.Node, k kinds, p *node, at *step) {
 		case p.kinds&aBool != 0 && k == aString:
 			hint = "\nhint: write true or false without quotes"
 		}
-		w.add(n, at, report.Error, fmt.Sprintf("%s is %s where %s belongs [value-type]%s", subject(key), k, p.kinds, hint))
+		var belongs string
+		if p != &anything {
+			belongs = fmt.Sprintf(" where %s belongs", p.kinds)
+		}
+		if k == other {
+			hint = "\nhint: write it without a tag; JSON has no .inf and .nan"
+		}
+		w.add(n, at, report.Error, fmt.Sprintf("%s is %s%s [value-type]%s", subject(key), k, belongs, hint))
 	}
 }
 
@@ -239,6 +248,7 @@ func (w *walk) mapping(key, n *yaml.Node, v *variant, at *step) {
 		}
 		if !known {
 			w.unknown(name, v, here)
+			w.value(name, value, cmp.Or(v.others, &anything), here)
 		}
 	}
 	if v.some != nil && !hasOne(n, v.some) {

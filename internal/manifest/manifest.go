@@ -20,6 +20,7 @@ import (
 	"strconv"
 	"strings"
 	"unicode/utf16"
+	"unicode/utf8"
 
 	"go.yaml.in/yaml/v3"
 
@@ -220,8 +221,33 @@ func parseDocument(chunk []byte, e expander) (*yaml.Node, error) {
 	if doc := root.Content[0]; doc.Kind == yaml.ScalarNode && doc.Tag == "!!null" {
 		return nil, nil
 	}
+	if bytes.IndexByte(chunk, '!') >= 0 {
+		keepTags(bytes.Split(chunk, []byte("\n")), &root)
+	}
 	return e.expand(&root)
 }
+
+// keepTags gives values the tag ! where it stands alone: the YAML library
+// forgets it, and other readers take such a value for a text.
+func keepTags(lines [][]byte, n *yaml.Node) {
+	if n.Kind != yaml.DocumentNode && 0 < n.Line && n.Line <= len(lines) && loneTag.MatchString(string(from(lines[n.Line-1], n.Column))) {
+		n.Tag, n.Style = "!", n.Style|yaml.TaggedStyle
+	}
+	for _, child := range n.Content {
+		keepTags(lines, child)
+	}
+}
+
+// from is what stands in a line from a column on, which counts runes.
+func from(line []byte, column int) []byte {
+	for ; column > 1 && len(line) > 0; column-- {
+		_, size := utf8.DecodeRune(line)
+		line = line[size:]
+	}
+	return line
+}
+
+var loneTag = regexp.MustCompile(`^(&\S+\s+)?!([\s,\[\]{}]|$)`)
 
 // plainSlashes is a document of JSON with each \/ written as /: the YAML library
 // does not know it, and kubectl does. It is nil for all others.

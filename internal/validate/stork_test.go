@@ -169,12 +169,12 @@ var (
 
 // ofValueType is what kind of wrong type a finding is about.
 func ofValueType(message, text string) string {
-	for _, what := range []string{"a key that is no string", "a merge key", "a tag of its own", "is null where"} {
+	for _, what := range []string{"a key that is no string", "a merge key", "is null where"} {
 		if strings.Contains(message, what) {
 			return what
 		}
 	}
-	if tagged.MatchString(text) {
+	if tagged.MatchString(text) || strings.Contains(message, "something that JSON does not have") {
 		return "a tag of its own"
 	}
 	return message
