@@ -51,44 +51,47 @@ var planClusterPair = node{kinds: aMapping, variants: []variant{
 					}, others: &planOption, fields: []field{
 						{name: "backuplocation", doc: "backuplocation is a BackupLocation in the pair's namespace.", node: &node{kinds: aString, checks: []check{
 							{differ: &regex0, fail: "the value is encrypted, so that nobody can review it [metadata-encrypted]\nhint: encrypt with encrypted_regex: ^(config|token)$"},
-							{match: &regex1, fail: "the value is empty [storage-options-incomplete]\nhint: give it, or remove all storage options for a pair over one fabric"},
-							{differ: &regex2, fail: "a placeholder is left [placeholder-left]\nhint: put the real value here, or remove the field"},
+							{differ: &regex1, fail: "a placeholder is left [placeholder-left]\nhint: put the real value here, or remove the field"},
+							{match: &regex2, fail: "backuplocation is not the name of a BackupLocation: lower-case letters, digits, '-' and '.' [storage-options-incomplete]\nhint: name one of the pair's namespace"},
+							{maxRunes: 253, fail: "backuplocation is not the name of a BackupLocation: lower-case letters, digits, '-' and '.' [storage-options-incomplete]\nhint: name one of the pair's namespace"},
 						}}},
 						{name: "ip", doc: "ip is a host or an address of the destination's Portworx.", required: true, missing: "options have a token and no ip [storage-options-incomplete]\nhint: add the address of the destination's Portworx API, or remove all options for a pair over one fabric", node: &node{kinds: aString, checks: []check{
 							{differ: &regex0, fail: "the value is encrypted, so that nobody can review it [metadata-encrypted]\nhint: encrypt with encrypted_regex: ^(config|token)$"},
-							{match: &regex1, fail: "the value is empty [storage-options-incomplete]\nhint: give it, or remove all storage options for a pair over one fabric"},
-							{differ: &regex2, fail: "a placeholder is left [placeholder-left]\nhint: put the real value here, or remove the field"},
+							{match: &regex3, fail: "the value is empty [storage-options-incomplete]\nhint: give it, or remove all storage options for a pair over one fabric"},
+							{differ: &regex4, fail: "the value holds white space, with which storage pairing ends in Error [storage-options-incomplete]\nhint: write it on one line, without spaces around it"},
+							{differ: &regex1, fail: "a placeholder is left [placeholder-left]\nhint: put the real value here, or remove the field"},
 						}}},
 						{name: "mode", node: &planMode},
 						{name: "port", node: &node{kinds: aString, checks: []check{
 							{differ: &regex0, fail: "the value is encrypted, so that nobody can review it [metadata-encrypted]\nhint: encrypt with encrypted_regex: ^(config|token)$"},
-							{match: &regex3, fail: "port is not between 1 and 65535 [storage-options-incomplete]\nhint: the Portworx API listens on \"9001\" unless it was moved"},
+							{match: &regex5, fail: "port is not between 1 and 65535 [storage-options-incomplete]\nhint: the Portworx API listens on \"9001\" unless it was moved"},
 						}}},
 						{name: "token", required: true, missing: "options have an ip and no token, so that Stork pairs no storage [storage-options-incomplete]\nhint: add the token from pxctl cluster token show, or remove all options for a pair over one fabric", node: &node{kinds: aString, checks: []check{
-							{match: &regex1, fail: "the value is empty [storage-options-incomplete]\nhint: give it, or remove all storage options for a pair over one fabric"},
-							{differ: &regex2, fail: "a placeholder is left [placeholder-left]\nhint: put the real value here, or remove the field"},
+							{match: &regex3, fail: "the value is empty [storage-options-incomplete]\nhint: give it, or remove all storage options for a pair over one fabric"},
+							{differ: &regex4, fail: "the value holds white space, with which storage pairing ends in Error [storage-options-incomplete]\nhint: write it on one line, without spaces around it"},
+							{differ: &regex1, fail: "a placeholder is left [placeholder-left]\nhint: put the real value here, or remove the field"},
 						}}},
 					}, patterns: []pattern{
 						{checks: []check{
-							{match: &regex4},
+							{match: &regex6},
 						}, node: &node{fail: "the placeholder of storkctl generate is left [placeholder-left]\nhint: options: {} for a pair over one fabric; ip, port, token for one over two"}},
 						{checks: []check{
-							{match: &regex2},
-							{differ: &regex4},
+							{match: &regex1},
+							{differ: &regex6},
 						}, node: &node{fail: "a placeholder is left [placeholder-left]\nhint: remove it"}},
 					}},
 					{key: "an option on a pair over one fabric [storage-options-left]\nhint: options: {} here; ip, port, token, mode and backuplocation for a pair over two fabrics", others: &planOption, fields: []field{
 						{name: "mode", warning: "a mode on a pair over one fabric is right only for Stork 2.9 to 23.10: before, storage pairing fails; from 23.11 failover does not fence the cluster domain [mode-on-single-fabric]\nhint: options: {} for Stork 23.11 and later, as storkctl create clusterpair --mode sync-dr writes it", node: &planMode},
 					}, patterns: []pattern{
 						{checks: []check{
-							{match: &regex4},
+							{match: &regex6},
 						}, node: &node{fail: "the placeholder of storkctl generate is left [placeholder-left]\nhint: options: {} for a pair over one fabric; ip, port, token for one over two"}},
 						{checks: []check{
-							{match: &regex2},
-							{differ: &regex4},
+							{match: &regex1},
+							{differ: &regex6},
 						}, node: &node{fail: "a placeholder is left [placeholder-left]\nhint: remove it"}},
 						{checks: []check{
-							{match: &regex5},
+							{match: &regex7},
 						}, node: &node{fail: "a storage option without ip and token on a pair over one fabric [storage-options-left]\nhint: options: {} here, or add ip and token for a pair over two fabrics", even: &planOption}},
 					}},
 				}}},
@@ -99,10 +102,10 @@ var planClusterPair = node{kinds: aMapping, variants: []variant{
 								{name: "projectMappings", node: &node{kinds: aNull | aMapping, wrongKind: "projectMappings is no mapping of projects [rancher-mapping]\nhint: as in {c-abc:p-1: c-def:p-2}", variants: []variant{
 									{key: "a source project is PROJECT or CLUSTER:PROJECT [rancher-mapping]\nhint: as in c-abc:p-1", patterns: []pattern{
 										{checks: []check{
-											{match: &regex6},
+											{match: &regex8},
 										}, node: &node{kinds: aString, checks: []check{
 											{differ: &regex0, fail: "the value is encrypted, so that nobody can review it [metadata-encrypted]\nhint: encrypt with encrypted_regex: ^(config|token)$"},
-											{match: &regex6, fail: "a destination project is PROJECT or CLUSTER:PROJECT [rancher-mapping]\nhint: as in c-def:p-2"},
+											{match: &regex8, fail: "a destination project is PROJECT or CLUSTER:PROJECT [rancher-mapping]\nhint: as in c-def:p-2"},
 										}}},
 									}},
 								}}},
@@ -138,7 +141,7 @@ var planClusterPairDecryptor = node{kinds: aMapping, variants: []variant{
 					}},
 				}}},
 				{name: "name", doc: "name is written on the rendered pairs as their origin.", required: true, node: &node{kinds: aString, checks: []check{
-					{match: &regex7, fail: "the name of a config is an RFC 1123 subdomain: lower-case letters, digits, '-' and '.', at most 253 [config]"},
+					{match: &regex2, fail: "the name of a config is an RFC 1123 subdomain: lower-case letters, digits, '-' and '.', at most 253 [config]"},
 					{maxRunes: 253, fail: "the name of a config is an RFC 1123 subdomain: lower-case letters, digits, '-' and '.', at most 253 [config]"},
 				}}},
 				{name: "namespace", node: &node{kinds: aString}},
@@ -175,7 +178,7 @@ var planClusterPairGenerator = node{kinds: aMapping, variants: []variant{
 					}},
 				}}},
 				{name: "name", doc: "name is written on the rendered pairs as their origin.", required: true, node: &node{kinds: aString, checks: []check{
-					{match: &regex7, fail: "the name of a config is an RFC 1123 subdomain: lower-case letters, digits, '-' and '.', at most 253 [config]"},
+					{match: &regex2, fail: "the name of a config is an RFC 1123 subdomain: lower-case letters, digits, '-' and '.', at most 253 [config]"},
 					{maxRunes: 253, fail: "the name of a config is an RFC 1123 subdomain: lower-case letters, digits, '-' and '.', at most 253 [config]"},
 				}}},
 				{name: "namespace", node: &node{kinds: aString}},
@@ -188,16 +191,16 @@ var planClusterPairGenerator = node{kinds: aMapping, variants: []variant{
 				{name: "mode", doc: "mode is that of pairs that name none.", node: &planMode},
 				{name: "namespace", doc: "namespace is that of pairs that name none.", node: &planNamespace},
 				{name: "output", doc: "output is the directory of the rendered files, relative to the kustomization: rendered unless said here.", node: &node{kinds: aString, checks: []check{
-					{match: &regex1, fail: "output is no relative path without .. [config]\nhint: as in rendered"},
-					{differ: &regex8, fail: "output is no relative path without .. [config]\nhint: as in rendered"},
+					{match: &regex3, fail: "output is no relative path without .. [config]\nhint: as in rendered"},
 					{differ: &regex9, fail: "output is no relative path without .. [config]\nhint: as in rendered"},
-					{differ: &regex10, fail: "output holds a line break or another control character [config]\nhint: as in rendered"},
+					{differ: &regex10, fail: "output is no relative path without .. [config]\nhint: as in rendered"},
+					{differ: &regex11, fail: "output holds a line break or another control character [config]\nhint: as in rendered"},
 				}}},
 				{name: "pairs", node: &node{fail: "not beside selector [config]\nhint: remove one, or write two configs"}},
 				{name: "selector", doc: "selector renders one pair for each Secret that matches.", required: true, node: &planSelector},
 				{name: "storkVersion", doc: "storkVersion is the Stork release of the source cluster. It decides whether a pair over one fabric may have a mode, and how exec is spelled.", node: &planStorkVersion},
 				{name: "within", doc: "within is how long before its end a credential is reported: 30 days unless said here.", node: &node{kinds: aString, checks: []check{
-					{match: &regex11, fail: "within is no duration [config]\nhint: days or hours, as in 30d or 720h"},
+					{match: &regex12, fail: "within is no duration [config]\nhint: days or hours, as in 30d or 720h"},
 				}}},
 			}},
 			{fields: []field{
@@ -206,15 +209,15 @@ var planClusterPairGenerator = node{kinds: aMapping, variants: []variant{
 				{name: "mode", doc: "mode is that of pairs that name none.", node: &planMode},
 				{name: "namespace", doc: "namespace is that of pairs that name none.", node: &planNamespace},
 				{name: "output", doc: "output is the directory of the rendered files, relative to the kustomization: rendered unless said here.", node: &node{kinds: aString, checks: []check{
-					{match: &regex1, fail: "output is no relative path without .. [config]\nhint: as in rendered"},
-					{differ: &regex8, fail: "output is no relative path without .. [config]\nhint: as in rendered"},
+					{match: &regex3, fail: "output is no relative path without .. [config]\nhint: as in rendered"},
 					{differ: &regex9, fail: "output is no relative path without .. [config]\nhint: as in rendered"},
-					{differ: &regex10, fail: "output holds a line break or another control character [config]\nhint: as in rendered"},
+					{differ: &regex10, fail: "output is no relative path without .. [config]\nhint: as in rendered"},
+					{differ: &regex11, fail: "output holds a line break or another control character [config]\nhint: as in rendered"},
 				}}},
 				{name: "pairs", doc: "pairs are the ClusterPairs to render.", required: true, missing: "spec says of no pair [config]\nhint: add pairs, or a selector for one pair of each Secret that matches", node: &node{kinds: aList, items: &planPair, minItems: 1}},
 				{name: "storkVersion", doc: "storkVersion is the Stork release of the source cluster. It decides whether a pair over one fabric may have a mode, and how exec is spelled.", node: &planStorkVersion},
 				{name: "within", doc: "within is how long before its end a credential is reported: 30 days unless said here.", node: &node{kinds: aString, checks: []check{
-					{match: &regex11, fail: "within is no duration [config]\nhint: days or hours, as in 30d or 720h"},
+					{match: &regex12, fail: "within is no duration [config]\nhint: days or hours, as in 30d or 720h"},
 				}}},
 			}},
 		}}},
@@ -243,7 +246,7 @@ var planClusterPairValidator = node{kinds: aMapping, variants: []variant{
 					}},
 				}}},
 				{name: "name", doc: "name is written on the rendered pairs as their origin.", required: true, node: &node{kinds: aString, checks: []check{
-					{match: &regex7, fail: "the name of a config is an RFC 1123 subdomain: lower-case letters, digits, '-' and '.', at most 253 [config]"},
+					{match: &regex2, fail: "the name of a config is an RFC 1123 subdomain: lower-case letters, digits, '-' and '.', at most 253 [config]"},
 					{maxRunes: 253, fail: "the name of a config is an RFC 1123 subdomain: lower-case letters, digits, '-' and '.', at most 253 [config]"},
 				}}},
 				{name: "namespace", node: &node{kinds: aString}},
@@ -252,14 +255,14 @@ var planClusterPairValidator = node{kinds: aMapping, variants: []variant{
 		{name: "spec", node: &node{kinds: aNull | aMapping, variants: []variant{
 			{fields: []field{
 				{name: "maxAge", doc: "maxAge is how long ago a file may have been encrypted.", node: &node{kinds: aString, checks: []check{
-					{match: &regex11, fail: "maxAge is no duration [config]\nhint: days or hours, as in 365d or 8760h"},
+					{match: &regex12, fail: "maxAge is no duration [config]\nhint: days or hours, as in 365d or 8760h"},
 				}}},
 				{name: "plaintext", doc: "plaintext says that the pairs are meant to be in clear here.", node: &node{kinds: aBool}},
 				{name: "skip", doc: "skip leaves rules out.", node: &node{kinds: aNull | aList, items: &planRuleID}},
 				{name: "storkVersion", node: &planStorkVersion},
 				{name: "strict", doc: "strict makes warnings fail the build, too.", node: &node{kinds: aBool}},
 				{name: "within", doc: "within is how long before its end a credential is reported.", node: &node{kinds: aString, checks: []check{
-					{match: &regex11, fail: "within is no duration [config]\nhint: days or hours, as in 30d or 720h"},
+					{match: &regex12, fail: "within is no duration [config]\nhint: days or hours, as in 30d or 720h"},
 				}}},
 			}},
 		}}},
@@ -288,44 +291,47 @@ var planClusterPairWithMode = node{kinds: aMapping, variants: []variant{
 					}, others: &planOption, fields: []field{
 						{name: "backuplocation", doc: "backuplocation is a BackupLocation in the pair's namespace.", node: &node{kinds: aString, checks: []check{
 							{differ: &regex0, fail: "the value is encrypted, so that nobody can review it [metadata-encrypted]\nhint: encrypt with encrypted_regex: ^(config|token)$"},
-							{match: &regex1, fail: "the value is empty [storage-options-incomplete]\nhint: give it, or remove all storage options for a pair over one fabric"},
-							{differ: &regex2, fail: "a placeholder is left [placeholder-left]\nhint: put the real value here, or remove the field"},
+							{differ: &regex1, fail: "a placeholder is left [placeholder-left]\nhint: put the real value here, or remove the field"},
+							{match: &regex2, fail: "backuplocation is not the name of a BackupLocation: lower-case letters, digits, '-' and '.' [storage-options-incomplete]\nhint: name one of the pair's namespace"},
+							{maxRunes: 253, fail: "backuplocation is not the name of a BackupLocation: lower-case letters, digits, '-' and '.' [storage-options-incomplete]\nhint: name one of the pair's namespace"},
 						}}},
 						{name: "ip", doc: "ip is a host or an address of the destination's Portworx.", required: true, missing: "options have a token and no ip [storage-options-incomplete]\nhint: add the address of the destination's Portworx API, or remove all options for a pair over one fabric", node: &node{kinds: aString, checks: []check{
 							{differ: &regex0, fail: "the value is encrypted, so that nobody can review it [metadata-encrypted]\nhint: encrypt with encrypted_regex: ^(config|token)$"},
-							{match: &regex1, fail: "the value is empty [storage-options-incomplete]\nhint: give it, or remove all storage options for a pair over one fabric"},
-							{differ: &regex2, fail: "a placeholder is left [placeholder-left]\nhint: put the real value here, or remove the field"},
+							{match: &regex3, fail: "the value is empty [storage-options-incomplete]\nhint: give it, or remove all storage options for a pair over one fabric"},
+							{differ: &regex4, fail: "the value holds white space, with which storage pairing ends in Error [storage-options-incomplete]\nhint: write it on one line, without spaces around it"},
+							{differ: &regex1, fail: "a placeholder is left [placeholder-left]\nhint: put the real value here, or remove the field"},
 						}}},
 						{name: "mode", node: &planMode},
 						{name: "port", node: &node{kinds: aString, checks: []check{
 							{differ: &regex0, fail: "the value is encrypted, so that nobody can review it [metadata-encrypted]\nhint: encrypt with encrypted_regex: ^(config|token)$"},
-							{match: &regex3, fail: "port is not between 1 and 65535 [storage-options-incomplete]\nhint: the Portworx API listens on \"9001\" unless it was moved"},
+							{match: &regex5, fail: "port is not between 1 and 65535 [storage-options-incomplete]\nhint: the Portworx API listens on \"9001\" unless it was moved"},
 						}}},
 						{name: "token", required: true, missing: "options have an ip and no token, so that Stork pairs no storage [storage-options-incomplete]\nhint: add the token from pxctl cluster token show, or remove all options for a pair over one fabric", node: &node{kinds: aString, checks: []check{
-							{match: &regex1, fail: "the value is empty [storage-options-incomplete]\nhint: give it, or remove all storage options for a pair over one fabric"},
-							{differ: &regex2, fail: "a placeholder is left [placeholder-left]\nhint: put the real value here, or remove the field"},
+							{match: &regex3, fail: "the value is empty [storage-options-incomplete]\nhint: give it, or remove all storage options for a pair over one fabric"},
+							{differ: &regex4, fail: "the value holds white space, with which storage pairing ends in Error [storage-options-incomplete]\nhint: write it on one line, without spaces around it"},
+							{differ: &regex1, fail: "a placeholder is left [placeholder-left]\nhint: put the real value here, or remove the field"},
 						}}},
 					}, patterns: []pattern{
 						{checks: []check{
-							{match: &regex4},
+							{match: &regex6},
 						}, node: &node{fail: "the placeholder of storkctl generate is left [placeholder-left]\nhint: options: {} for a pair over one fabric; ip, port, token for one over two"}},
 						{checks: []check{
-							{match: &regex2},
-							{differ: &regex4},
+							{match: &regex1},
+							{differ: &regex6},
 						}, node: &node{fail: "a placeholder is left [placeholder-left]\nhint: remove it"}},
 					}},
 					{key: "an option on a pair over one fabric [storage-options-left]\nhint: options: {} here; ip, port, token, mode and backuplocation for a pair over two fabrics", others: &planOption, fields: []field{
 						{name: "mode", node: &planMode},
 					}, patterns: []pattern{
 						{checks: []check{
-							{match: &regex4},
+							{match: &regex6},
 						}, node: &node{fail: "the placeholder of storkctl generate is left [placeholder-left]\nhint: options: {} for a pair over one fabric; ip, port, token for one over two"}},
 						{checks: []check{
-							{match: &regex2},
-							{differ: &regex4},
+							{match: &regex1},
+							{differ: &regex6},
 						}, node: &node{fail: "a placeholder is left [placeholder-left]\nhint: remove it"}},
 						{checks: []check{
-							{match: &regex5},
+							{match: &regex7},
 						}, node: &node{fail: "a storage option without ip and token on a pair over one fabric [storage-options-left]\nhint: options: {} here, or add ip and token for a pair over two fabrics", even: &planOption}},
 					}},
 				}}},
@@ -336,10 +342,10 @@ var planClusterPairWithMode = node{kinds: aMapping, variants: []variant{
 								{name: "projectMappings", node: &node{kinds: aNull | aMapping, wrongKind: "projectMappings is no mapping of projects [rancher-mapping]\nhint: as in {c-abc:p-1: c-def:p-2}", variants: []variant{
 									{key: "a source project is PROJECT or CLUSTER:PROJECT [rancher-mapping]\nhint: as in c-abc:p-1", patterns: []pattern{
 										{checks: []check{
-											{match: &regex6},
+											{match: &regex8},
 										}, node: &node{kinds: aString, checks: []check{
 											{differ: &regex0, fail: "the value is encrypted, so that nobody can review it [metadata-encrypted]\nhint: encrypt with encrypted_regex: ^(config|token)$"},
-											{match: &regex6, fail: "a destination project is PROJECT or CLUSTER:PROJECT [rancher-mapping]\nhint: as in c-def:p-2"},
+											{match: &regex8, fail: "a destination project is PROJECT or CLUSTER:PROJECT [rancher-mapping]\nhint: as in c-def:p-2"},
 										}}},
 									}},
 								}}},
@@ -375,44 +381,47 @@ var planClusterPairWithoutMode = node{kinds: aMapping, variants: []variant{
 					}, others: &planOption, fields: []field{
 						{name: "backuplocation", doc: "backuplocation is a BackupLocation in the pair's namespace.", node: &node{kinds: aString, checks: []check{
 							{differ: &regex0, fail: "the value is encrypted, so that nobody can review it [metadata-encrypted]\nhint: encrypt with encrypted_regex: ^(config|token)$"},
-							{match: &regex1, fail: "the value is empty [storage-options-incomplete]\nhint: give it, or remove all storage options for a pair over one fabric"},
-							{differ: &regex2, fail: "a placeholder is left [placeholder-left]\nhint: put the real value here, or remove the field"},
+							{differ: &regex1, fail: "a placeholder is left [placeholder-left]\nhint: put the real value here, or remove the field"},
+							{match: &regex2, fail: "backuplocation is not the name of a BackupLocation: lower-case letters, digits, '-' and '.' [storage-options-incomplete]\nhint: name one of the pair's namespace"},
+							{maxRunes: 253, fail: "backuplocation is not the name of a BackupLocation: lower-case letters, digits, '-' and '.' [storage-options-incomplete]\nhint: name one of the pair's namespace"},
 						}}},
 						{name: "ip", doc: "ip is a host or an address of the destination's Portworx.", required: true, missing: "options have a token and no ip [storage-options-incomplete]\nhint: add the address of the destination's Portworx API, or remove all options for a pair over one fabric", node: &node{kinds: aString, checks: []check{
 							{differ: &regex0, fail: "the value is encrypted, so that nobody can review it [metadata-encrypted]\nhint: encrypt with encrypted_regex: ^(config|token)$"},
-							{match: &regex1, fail: "the value is empty [storage-options-incomplete]\nhint: give it, or remove all storage options for a pair over one fabric"},
-							{differ: &regex2, fail: "a placeholder is left [placeholder-left]\nhint: put the real value here, or remove the field"},
+							{match: &regex3, fail: "the value is empty [storage-options-incomplete]\nhint: give it, or remove all storage options for a pair over one fabric"},
+							{differ: &regex4, fail: "the value holds white space, with which storage pairing ends in Error [storage-options-incomplete]\nhint: write it on one line, without spaces around it"},
+							{differ: &regex1, fail: "a placeholder is left [placeholder-left]\nhint: put the real value here, or remove the field"},
 						}}},
 						{name: "mode", node: &planMode},
 						{name: "port", node: &node{kinds: aString, checks: []check{
 							{differ: &regex0, fail: "the value is encrypted, so that nobody can review it [metadata-encrypted]\nhint: encrypt with encrypted_regex: ^(config|token)$"},
-							{match: &regex3, fail: "port is not between 1 and 65535 [storage-options-incomplete]\nhint: the Portworx API listens on \"9001\" unless it was moved"},
+							{match: &regex5, fail: "port is not between 1 and 65535 [storage-options-incomplete]\nhint: the Portworx API listens on \"9001\" unless it was moved"},
 						}}},
 						{name: "token", required: true, missing: "options have an ip and no token, so that Stork pairs no storage [storage-options-incomplete]\nhint: add the token from pxctl cluster token show, or remove all options for a pair over one fabric", node: &node{kinds: aString, checks: []check{
-							{match: &regex1, fail: "the value is empty [storage-options-incomplete]\nhint: give it, or remove all storage options for a pair over one fabric"},
-							{differ: &regex2, fail: "a placeholder is left [placeholder-left]\nhint: put the real value here, or remove the field"},
+							{match: &regex3, fail: "the value is empty [storage-options-incomplete]\nhint: give it, or remove all storage options for a pair over one fabric"},
+							{differ: &regex4, fail: "the value holds white space, with which storage pairing ends in Error [storage-options-incomplete]\nhint: write it on one line, without spaces around it"},
+							{differ: &regex1, fail: "a placeholder is left [placeholder-left]\nhint: put the real value here, or remove the field"},
 						}}},
 					}, patterns: []pattern{
 						{checks: []check{
-							{match: &regex4},
+							{match: &regex6},
 						}, node: &node{fail: "the placeholder of storkctl generate is left [placeholder-left]\nhint: options: {} for a pair over one fabric; ip, port, token for one over two"}},
 						{checks: []check{
-							{match: &regex2},
-							{differ: &regex4},
+							{match: &regex1},
+							{differ: &regex6},
 						}, node: &node{fail: "a placeholder is left [placeholder-left]\nhint: remove it"}},
 					}},
 					{key: "an option on a pair over one fabric [storage-options-left]\nhint: options: {} here; ip, port, token, mode and backuplocation for a pair over two fabrics", others: &planOption, fields: []field{
 						{name: "mode", node: &node{fail: "a mode on a pair over one fabric: before 2.9 Stork tries to pair storage and fails; from 23.11 it takes the pair for an asynchronous one and does not fence the cluster domain on failover [mode-on-single-fabric]\nhint: options: {} as storkctl create clusterpair --mode sync-dr writes it", even: &planOption}},
 					}, patterns: []pattern{
 						{checks: []check{
-							{match: &regex4},
+							{match: &regex6},
 						}, node: &node{fail: "the placeholder of storkctl generate is left [placeholder-left]\nhint: options: {} for a pair over one fabric; ip, port, token for one over two"}},
 						{checks: []check{
-							{match: &regex2},
-							{differ: &regex4},
+							{match: &regex1},
+							{differ: &regex6},
 						}, node: &node{fail: "a placeholder is left [placeholder-left]\nhint: remove it"}},
 						{checks: []check{
-							{match: &regex5},
+							{match: &regex7},
 						}, node: &node{fail: "a storage option without ip and token on a pair over one fabric [storage-options-left]\nhint: options: {} here, or add ip and token for a pair over two fabrics", even: &planOption}},
 					}},
 				}}},
@@ -423,10 +432,10 @@ var planClusterPairWithoutMode = node{kinds: aMapping, variants: []variant{
 								{name: "projectMappings", node: &node{kinds: aNull | aMapping, wrongKind: "projectMappings is no mapping of projects [rancher-mapping]\nhint: as in {c-abc:p-1: c-def:p-2}", variants: []variant{
 									{key: "a source project is PROJECT or CLUSTER:PROJECT [rancher-mapping]\nhint: as in c-abc:p-1", patterns: []pattern{
 										{checks: []check{
-											{match: &regex6},
+											{match: &regex8},
 										}, node: &node{kinds: aString, checks: []check{
 											{differ: &regex0, fail: "the value is encrypted, so that nobody can review it [metadata-encrypted]\nhint: encrypt with encrypted_regex: ^(config|token)$"},
-											{match: &regex6, fail: "a destination project is PROJECT or CLUSTER:PROJECT [rancher-mapping]\nhint: as in c-def:p-2"},
+											{match: &regex8, fail: "a destination project is PROJECT or CLUSTER:PROJECT [rancher-mapping]\nhint: as in c-def:p-2"},
 										}}},
 									}},
 								}}},
@@ -462,45 +471,48 @@ var planEncrypted = node{kinds: aMapping, variants: []variant{
 					}, others: &planOption, fields: []field{
 						{name: "backuplocation", doc: "backuplocation is a BackupLocation in the pair's namespace.", node: &node{kinds: aString, checks: []check{
 							{differ: &regex0, fail: "the value is encrypted, so that nobody can review it [metadata-encrypted]\nhint: encrypt with encrypted_regex: ^(config|token)$"},
-							{match: &regex1, fail: "the value is empty [storage-options-incomplete]\nhint: give it, or remove all storage options for a pair over one fabric"},
-							{differ: &regex2, fail: "a placeholder is left [placeholder-left]\nhint: put the real value here, or remove the field"},
+							{differ: &regex1, fail: "a placeholder is left [placeholder-left]\nhint: put the real value here, or remove the field"},
+							{match: &regex2, fail: "backuplocation is not the name of a BackupLocation: lower-case letters, digits, '-' and '.' [storage-options-incomplete]\nhint: name one of the pair's namespace"},
+							{maxRunes: 253, fail: "backuplocation is not the name of a BackupLocation: lower-case letters, digits, '-' and '.' [storage-options-incomplete]\nhint: name one of the pair's namespace"},
 						}}},
 						{name: "ip", doc: "ip is a host or an address of the destination's Portworx.", required: true, missing: "options have a token and no ip [storage-options-incomplete]\nhint: add the address of the destination's Portworx API, or remove all options for a pair over one fabric", node: &node{kinds: aString, checks: []check{
 							{differ: &regex0, fail: "the value is encrypted, so that nobody can review it [metadata-encrypted]\nhint: encrypt with encrypted_regex: ^(config|token)$"},
-							{match: &regex1, fail: "the value is empty [storage-options-incomplete]\nhint: give it, or remove all storage options for a pair over one fabric"},
-							{differ: &regex2, fail: "a placeholder is left [placeholder-left]\nhint: put the real value here, or remove the field"},
+							{match: &regex3, fail: "the value is empty [storage-options-incomplete]\nhint: give it, or remove all storage options for a pair over one fabric"},
+							{differ: &regex4, fail: "the value holds white space, with which storage pairing ends in Error [storage-options-incomplete]\nhint: write it on one line, without spaces around it"},
+							{differ: &regex1, fail: "a placeholder is left [placeholder-left]\nhint: put the real value here, or remove the field"},
 						}}},
 						{name: "mode", node: &planMode},
 						{name: "port", node: &node{kinds: aString, checks: []check{
 							{differ: &regex0, fail: "the value is encrypted, so that nobody can review it [metadata-encrypted]\nhint: encrypt with encrypted_regex: ^(config|token)$"},
-							{match: &regex3, fail: "port is not between 1 and 65535 [storage-options-incomplete]\nhint: the Portworx API listens on \"9001\" unless it was moved"},
+							{match: &regex5, fail: "port is not between 1 and 65535 [storage-options-incomplete]\nhint: the Portworx API listens on \"9001\" unless it was moved"},
 						}}},
 						{name: "token", required: true, missing: "options have an ip and no token, so that Stork pairs no storage [storage-options-incomplete]\nhint: add the token from pxctl cluster token show, or remove all options for a pair over one fabric", node: &node{kinds: aString, wrongKind: "the value is in clear: without a key anybody could have written it [leaf-not-encrypted]\nhint: take the file back to what was encrypted last, or encrypt it again from its source", checks: []check{
-							{match: &regex1, fail: "the value is empty [storage-options-incomplete]\nhint: give it, or remove all storage options for a pair over one fabric"},
-							{match: &regex12, fail: "the value is in clear, or no whole ENC[…]: without a key anybody could have written it [leaf-not-encrypted]\nhint: take the file back to what was encrypted last, or encrypt it again from its source"},
-							{differ: &regex13, fail: "the value decrypts to a number, bool or time where a string belongs: one such ClusterPair stops Stork for all of them [value-type]\nhint: quote it in the plaintext, then encrypt"},
+							{match: &regex3, fail: "the value is empty [storage-options-incomplete]\nhint: give it, or remove all storage options for a pair over one fabric"},
+							{differ: &regex4, fail: "the value holds white space, with which storage pairing ends in Error [storage-options-incomplete]\nhint: write it on one line, without spaces around it"},
+							{match: &regex13, fail: "the value is in clear, or no whole ENC[…]: without a key anybody could have written it [leaf-not-encrypted]\nhint: take the file back to what was encrypted last, or encrypt it again from its source"},
+							{differ: &regex14, fail: "the value decrypts to a number, bool or time where a string belongs: one such ClusterPair stops Stork for all of them [value-type]\nhint: quote it in the plaintext, then encrypt"},
 						}}},
 					}, patterns: []pattern{
 						{checks: []check{
-							{match: &regex4},
+							{match: &regex6},
 						}, node: &node{fail: "the placeholder of storkctl generate is left [placeholder-left]\nhint: options: {} for a pair over one fabric; ip, port, token for one over two"}},
 						{checks: []check{
-							{match: &regex2},
-							{differ: &regex4},
+							{match: &regex1},
+							{differ: &regex6},
 						}, node: &node{fail: "a placeholder is left [placeholder-left]\nhint: remove it"}},
 					}},
 					{key: "an option on a pair over one fabric [storage-options-left]\nhint: options: {} here; ip, port, token, mode and backuplocation for a pair over two fabrics", others: &planOption, fields: []field{
 						{name: "mode", warning: "a mode on a pair over one fabric is right only for Stork 2.9 to 23.10: before, storage pairing fails; from 23.11 failover does not fence the cluster domain [mode-on-single-fabric]\nhint: options: {} for Stork 23.11 and later, as storkctl create clusterpair --mode sync-dr writes it", node: &planMode},
 					}, patterns: []pattern{
 						{checks: []check{
-							{match: &regex4},
+							{match: &regex6},
 						}, node: &node{fail: "the placeholder of storkctl generate is left [placeholder-left]\nhint: options: {} for a pair over one fabric; ip, port, token for one over two"}},
 						{checks: []check{
-							{match: &regex2},
-							{differ: &regex4},
+							{match: &regex1},
+							{differ: &regex6},
 						}, node: &node{fail: "a placeholder is left [placeholder-left]\nhint: remove it"}},
 						{checks: []check{
-							{match: &regex5},
+							{match: &regex7},
 						}, node: &node{fail: "a storage option without ip and token on a pair over one fabric [storage-options-left]\nhint: options: {} here, or add ip and token for a pair over two fabrics", even: &planOption}},
 					}},
 				}}},
@@ -511,10 +523,10 @@ var planEncrypted = node{kinds: aMapping, variants: []variant{
 								{name: "projectMappings", node: &node{kinds: aNull | aMapping, wrongKind: "projectMappings is no mapping of projects [rancher-mapping]\nhint: as in {c-abc:p-1: c-def:p-2}", variants: []variant{
 									{key: "a source project is PROJECT or CLUSTER:PROJECT [rancher-mapping]\nhint: as in c-abc:p-1", patterns: []pattern{
 										{checks: []check{
-											{match: &regex6},
+											{match: &regex8},
 										}, node: &node{kinds: aString, checks: []check{
 											{differ: &regex0, fail: "the value is encrypted, so that nobody can review it [metadata-encrypted]\nhint: encrypt with encrypted_regex: ^(config|token)$"},
-											{match: &regex6, fail: "a destination project is PROJECT or CLUSTER:PROJECT [rancher-mapping]\nhint: as in c-def:p-2"},
+											{match: &regex8, fail: "a destination project is PROJECT or CLUSTER:PROJECT [rancher-mapping]\nhint: as in c-def:p-2"},
 										}}},
 									}},
 								}}},
@@ -550,45 +562,48 @@ var planEncryptedWithMode = node{kinds: aMapping, variants: []variant{
 					}, others: &planOption, fields: []field{
 						{name: "backuplocation", doc: "backuplocation is a BackupLocation in the pair's namespace.", node: &node{kinds: aString, checks: []check{
 							{differ: &regex0, fail: "the value is encrypted, so that nobody can review it [metadata-encrypted]\nhint: encrypt with encrypted_regex: ^(config|token)$"},
-							{match: &regex1, fail: "the value is empty [storage-options-incomplete]\nhint: give it, or remove all storage options for a pair over one fabric"},
-							{differ: &regex2, fail: "a placeholder is left [placeholder-left]\nhint: put the real value here, or remove the field"},
+							{differ: &regex1, fail: "a placeholder is left [placeholder-left]\nhint: put the real value here, or remove the field"},
+							{match: &regex2, fail: "backuplocation is not the name of a BackupLocation: lower-case letters, digits, '-' and '.' [storage-options-incomplete]\nhint: name one of the pair's namespace"},
+							{maxRunes: 253, fail: "backuplocation is not the name of a BackupLocation: lower-case letters, digits, '-' and '.' [storage-options-incomplete]\nhint: name one of the pair's namespace"},
 						}}},
 						{name: "ip", doc: "ip is a host or an address of the destination's Portworx.", required: true, missing: "options have a token and no ip [storage-options-incomplete]\nhint: add the address of the destination's Portworx API, or remove all options for a pair over one fabric", node: &node{kinds: aString, checks: []check{
 							{differ: &regex0, fail: "the value is encrypted, so that nobody can review it [metadata-encrypted]\nhint: encrypt with encrypted_regex: ^(config|token)$"},
-							{match: &regex1, fail: "the value is empty [storage-options-incomplete]\nhint: give it, or remove all storage options for a pair over one fabric"},
-							{differ: &regex2, fail: "a placeholder is left [placeholder-left]\nhint: put the real value here, or remove the field"},
+							{match: &regex3, fail: "the value is empty [storage-options-incomplete]\nhint: give it, or remove all storage options for a pair over one fabric"},
+							{differ: &regex4, fail: "the value holds white space, with which storage pairing ends in Error [storage-options-incomplete]\nhint: write it on one line, without spaces around it"},
+							{differ: &regex1, fail: "a placeholder is left [placeholder-left]\nhint: put the real value here, or remove the field"},
 						}}},
 						{name: "mode", node: &planMode},
 						{name: "port", node: &node{kinds: aString, checks: []check{
 							{differ: &regex0, fail: "the value is encrypted, so that nobody can review it [metadata-encrypted]\nhint: encrypt with encrypted_regex: ^(config|token)$"},
-							{match: &regex3, fail: "port is not between 1 and 65535 [storage-options-incomplete]\nhint: the Portworx API listens on \"9001\" unless it was moved"},
+							{match: &regex5, fail: "port is not between 1 and 65535 [storage-options-incomplete]\nhint: the Portworx API listens on \"9001\" unless it was moved"},
 						}}},
 						{name: "token", required: true, missing: "options have an ip and no token, so that Stork pairs no storage [storage-options-incomplete]\nhint: add the token from pxctl cluster token show, or remove all options for a pair over one fabric", node: &node{kinds: aString, wrongKind: "the value is in clear: without a key anybody could have written it [leaf-not-encrypted]\nhint: take the file back to what was encrypted last, or encrypt it again from its source", checks: []check{
-							{match: &regex1, fail: "the value is empty [storage-options-incomplete]\nhint: give it, or remove all storage options for a pair over one fabric"},
-							{match: &regex12, fail: "the value is in clear, or no whole ENC[…]: without a key anybody could have written it [leaf-not-encrypted]\nhint: take the file back to what was encrypted last, or encrypt it again from its source"},
-							{differ: &regex13, fail: "the value decrypts to a number, bool or time where a string belongs: one such ClusterPair stops Stork for all of them [value-type]\nhint: quote it in the plaintext, then encrypt"},
+							{match: &regex3, fail: "the value is empty [storage-options-incomplete]\nhint: give it, or remove all storage options for a pair over one fabric"},
+							{differ: &regex4, fail: "the value holds white space, with which storage pairing ends in Error [storage-options-incomplete]\nhint: write it on one line, without spaces around it"},
+							{match: &regex13, fail: "the value is in clear, or no whole ENC[…]: without a key anybody could have written it [leaf-not-encrypted]\nhint: take the file back to what was encrypted last, or encrypt it again from its source"},
+							{differ: &regex14, fail: "the value decrypts to a number, bool or time where a string belongs: one such ClusterPair stops Stork for all of them [value-type]\nhint: quote it in the plaintext, then encrypt"},
 						}}},
 					}, patterns: []pattern{
 						{checks: []check{
-							{match: &regex4},
+							{match: &regex6},
 						}, node: &node{fail: "the placeholder of storkctl generate is left [placeholder-left]\nhint: options: {} for a pair over one fabric; ip, port, token for one over two"}},
 						{checks: []check{
-							{match: &regex2},
-							{differ: &regex4},
+							{match: &regex1},
+							{differ: &regex6},
 						}, node: &node{fail: "a placeholder is left [placeholder-left]\nhint: remove it"}},
 					}},
 					{key: "an option on a pair over one fabric [storage-options-left]\nhint: options: {} here; ip, port, token, mode and backuplocation for a pair over two fabrics", others: &planOption, fields: []field{
 						{name: "mode", node: &planMode},
 					}, patterns: []pattern{
 						{checks: []check{
-							{match: &regex4},
+							{match: &regex6},
 						}, node: &node{fail: "the placeholder of storkctl generate is left [placeholder-left]\nhint: options: {} for a pair over one fabric; ip, port, token for one over two"}},
 						{checks: []check{
-							{match: &regex2},
-							{differ: &regex4},
+							{match: &regex1},
+							{differ: &regex6},
 						}, node: &node{fail: "a placeholder is left [placeholder-left]\nhint: remove it"}},
 						{checks: []check{
-							{match: &regex5},
+							{match: &regex7},
 						}, node: &node{fail: "a storage option without ip and token on a pair over one fabric [storage-options-left]\nhint: options: {} here, or add ip and token for a pair over two fabrics", even: &planOption}},
 					}},
 				}}},
@@ -599,10 +614,10 @@ var planEncryptedWithMode = node{kinds: aMapping, variants: []variant{
 								{name: "projectMappings", node: &node{kinds: aNull | aMapping, wrongKind: "projectMappings is no mapping of projects [rancher-mapping]\nhint: as in {c-abc:p-1: c-def:p-2}", variants: []variant{
 									{key: "a source project is PROJECT or CLUSTER:PROJECT [rancher-mapping]\nhint: as in c-abc:p-1", patterns: []pattern{
 										{checks: []check{
-											{match: &regex6},
+											{match: &regex8},
 										}, node: &node{kinds: aString, checks: []check{
 											{differ: &regex0, fail: "the value is encrypted, so that nobody can review it [metadata-encrypted]\nhint: encrypt with encrypted_regex: ^(config|token)$"},
-											{match: &regex6, fail: "a destination project is PROJECT or CLUSTER:PROJECT [rancher-mapping]\nhint: as in c-def:p-2"},
+											{match: &regex8, fail: "a destination project is PROJECT or CLUSTER:PROJECT [rancher-mapping]\nhint: as in c-def:p-2"},
 										}}},
 									}},
 								}}},
@@ -638,45 +653,48 @@ var planEncryptedWithoutMode = node{kinds: aMapping, variants: []variant{
 					}, others: &planOption, fields: []field{
 						{name: "backuplocation", doc: "backuplocation is a BackupLocation in the pair's namespace.", node: &node{kinds: aString, checks: []check{
 							{differ: &regex0, fail: "the value is encrypted, so that nobody can review it [metadata-encrypted]\nhint: encrypt with encrypted_regex: ^(config|token)$"},
-							{match: &regex1, fail: "the value is empty [storage-options-incomplete]\nhint: give it, or remove all storage options for a pair over one fabric"},
-							{differ: &regex2, fail: "a placeholder is left [placeholder-left]\nhint: put the real value here, or remove the field"},
+							{differ: &regex1, fail: "a placeholder is left [placeholder-left]\nhint: put the real value here, or remove the field"},
+							{match: &regex2, fail: "backuplocation is not the name of a BackupLocation: lower-case letters, digits, '-' and '.' [storage-options-incomplete]\nhint: name one of the pair's namespace"},
+							{maxRunes: 253, fail: "backuplocation is not the name of a BackupLocation: lower-case letters, digits, '-' and '.' [storage-options-incomplete]\nhint: name one of the pair's namespace"},
 						}}},
 						{name: "ip", doc: "ip is a host or an address of the destination's Portworx.", required: true, missing: "options have a token and no ip [storage-options-incomplete]\nhint: add the address of the destination's Portworx API, or remove all options for a pair over one fabric", node: &node{kinds: aString, checks: []check{
 							{differ: &regex0, fail: "the value is encrypted, so that nobody can review it [metadata-encrypted]\nhint: encrypt with encrypted_regex: ^(config|token)$"},
-							{match: &regex1, fail: "the value is empty [storage-options-incomplete]\nhint: give it, or remove all storage options for a pair over one fabric"},
-							{differ: &regex2, fail: "a placeholder is left [placeholder-left]\nhint: put the real value here, or remove the field"},
+							{match: &regex3, fail: "the value is empty [storage-options-incomplete]\nhint: give it, or remove all storage options for a pair over one fabric"},
+							{differ: &regex4, fail: "the value holds white space, with which storage pairing ends in Error [storage-options-incomplete]\nhint: write it on one line, without spaces around it"},
+							{differ: &regex1, fail: "a placeholder is left [placeholder-left]\nhint: put the real value here, or remove the field"},
 						}}},
 						{name: "mode", node: &planMode},
 						{name: "port", node: &node{kinds: aString, checks: []check{
 							{differ: &regex0, fail: "the value is encrypted, so that nobody can review it [metadata-encrypted]\nhint: encrypt with encrypted_regex: ^(config|token)$"},
-							{match: &regex3, fail: "port is not between 1 and 65535 [storage-options-incomplete]\nhint: the Portworx API listens on \"9001\" unless it was moved"},
+							{match: &regex5, fail: "port is not between 1 and 65535 [storage-options-incomplete]\nhint: the Portworx API listens on \"9001\" unless it was moved"},
 						}}},
 						{name: "token", required: true, missing: "options have an ip and no token, so that Stork pairs no storage [storage-options-incomplete]\nhint: add the token from pxctl cluster token show, or remove all options for a pair over one fabric", node: &node{kinds: aString, wrongKind: "the value is in clear: without a key anybody could have written it [leaf-not-encrypted]\nhint: take the file back to what was encrypted last, or encrypt it again from its source", checks: []check{
-							{match: &regex1, fail: "the value is empty [storage-options-incomplete]\nhint: give it, or remove all storage options for a pair over one fabric"},
-							{match: &regex12, fail: "the value is in clear, or no whole ENC[…]: without a key anybody could have written it [leaf-not-encrypted]\nhint: take the file back to what was encrypted last, or encrypt it again from its source"},
-							{differ: &regex13, fail: "the value decrypts to a number, bool or time where a string belongs: one such ClusterPair stops Stork for all of them [value-type]\nhint: quote it in the plaintext, then encrypt"},
+							{match: &regex3, fail: "the value is empty [storage-options-incomplete]\nhint: give it, or remove all storage options for a pair over one fabric"},
+							{differ: &regex4, fail: "the value holds white space, with which storage pairing ends in Error [storage-options-incomplete]\nhint: write it on one line, without spaces around it"},
+							{match: &regex13, fail: "the value is in clear, or no whole ENC[…]: without a key anybody could have written it [leaf-not-encrypted]\nhint: take the file back to what was encrypted last, or encrypt it again from its source"},
+							{differ: &regex14, fail: "the value decrypts to a number, bool or time where a string belongs: one such ClusterPair stops Stork for all of them [value-type]\nhint: quote it in the plaintext, then encrypt"},
 						}}},
 					}, patterns: []pattern{
 						{checks: []check{
-							{match: &regex4},
+							{match: &regex6},
 						}, node: &node{fail: "the placeholder of storkctl generate is left [placeholder-left]\nhint: options: {} for a pair over one fabric; ip, port, token for one over two"}},
 						{checks: []check{
-							{match: &regex2},
-							{differ: &regex4},
+							{match: &regex1},
+							{differ: &regex6},
 						}, node: &node{fail: "a placeholder is left [placeholder-left]\nhint: remove it"}},
 					}},
 					{key: "an option on a pair over one fabric [storage-options-left]\nhint: options: {} here; ip, port, token, mode and backuplocation for a pair over two fabrics", others: &planOption, fields: []field{
 						{name: "mode", node: &node{fail: "a mode on a pair over one fabric: before 2.9 Stork tries to pair storage and fails; from 23.11 it takes the pair for an asynchronous one and does not fence the cluster domain on failover [mode-on-single-fabric]\nhint: options: {} as storkctl create clusterpair --mode sync-dr writes it", even: &planOption}},
 					}, patterns: []pattern{
 						{checks: []check{
-							{match: &regex4},
+							{match: &regex6},
 						}, node: &node{fail: "the placeholder of storkctl generate is left [placeholder-left]\nhint: options: {} for a pair over one fabric; ip, port, token for one over two"}},
 						{checks: []check{
-							{match: &regex2},
-							{differ: &regex4},
+							{match: &regex1},
+							{differ: &regex6},
 						}, node: &node{fail: "a placeholder is left [placeholder-left]\nhint: remove it"}},
 						{checks: []check{
-							{match: &regex5},
+							{match: &regex7},
 						}, node: &node{fail: "a storage option without ip and token on a pair over one fabric [storage-options-left]\nhint: options: {} here, or add ip and token for a pair over two fabrics", even: &planOption}},
 					}},
 				}}},
@@ -687,10 +705,10 @@ var planEncryptedWithoutMode = node{kinds: aMapping, variants: []variant{
 								{name: "projectMappings", node: &node{kinds: aNull | aMapping, wrongKind: "projectMappings is no mapping of projects [rancher-mapping]\nhint: as in {c-abc:p-1: c-def:p-2}", variants: []variant{
 									{key: "a source project is PROJECT or CLUSTER:PROJECT [rancher-mapping]\nhint: as in c-abc:p-1", patterns: []pattern{
 										{checks: []check{
-											{match: &regex6},
+											{match: &regex8},
 										}, node: &node{kinds: aString, checks: []check{
 											{differ: &regex0, fail: "the value is encrypted, so that nobody can review it [metadata-encrypted]\nhint: encrypt with encrypted_regex: ^(config|token)$"},
-											{match: &regex6, fail: "a destination project is PROJECT or CLUSTER:PROJECT [rancher-mapping]\nhint: as in c-def:p-2"},
+											{match: &regex8, fail: "a destination project is PROJECT or CLUSTER:PROJECT [rancher-mapping]\nhint: as in c-def:p-2"},
 										}}},
 									}},
 								}}},
@@ -728,7 +746,7 @@ var planMetadata = node{kinds: aMapping, variants: []variant{
 		}}}},
 	}, patterns: []pattern{
 		{checks: []check{
-			{match: &regex14},
+			{match: &regex15},
 		}, node: &node{fail: "the API server sets this field [server-set-field]\nhint: remove it"}},
 	}},
 }}
@@ -736,17 +754,20 @@ var planMetadata = node{kinds: aMapping, variants: []variant{
 var planConfig = node{kinds: aMapping, wrongKind: "config is no mapping: Stork reads the kubeconfig itself here, and follows no reference [config-not-object]\nhint: put clusters, contexts, current-context and users here", variants: []variant{
 	{fields: []field{
 		{name: "apiVersion", warning: "noise inside config [drifting-field]\nhint: remove it", node: &node{kinds: aNull | aString}},
-		{name: "clusters", required: true, node: &node{kinds: aMapping, wrongKind: "clusters is no mapping by name: the list of a kubeconfig file stops Stork for all ClusterPairs [config-list-form]\nhint: clusters: {NAME: {server: …}}", variants: []variant{
+		{name: "clusters", required: true, node: &node{kinds: aMapping, wrongKind: "clusters is no mapping by name: null has none, and the list of a kubeconfig file stops Stork for all ClusterPairs [config-list-form]\nhint: clusters: {NAME: {server: …}}", variants: []variant{
 			{patterns: []pattern{
 				{node: &planCluster},
 			}},
 		}}},
-		{name: "contexts", required: true, node: &node{kinds: aMapping, wrongKind: "contexts is no mapping by name: the list of a kubeconfig file stops Stork for all ClusterPairs [config-list-form]\nhint: contexts: {NAME: {cluster: …, user: …}}", variants: []variant{
+		{name: "contexts", required: true, node: &node{kinds: aMapping, wrongKind: "contexts is no mapping by name: null has none, and the list of a kubeconfig file stops Stork for all ClusterPairs [config-list-form]\nhint: contexts: {NAME: {cluster: …, user: …}}", variants: []variant{
 			{patterns: []pattern{
 				{node: &planContext},
 			}},
 		}}},
-		{name: "current-context", required: true, node: &planValue},
+		{name: "current-context", required: true, node: &node{kinds: aString, checks: []check{
+			{differ: &regex1, fail: "a placeholder is left [placeholder-left]\nhint: put the real value here, or remove the field"},
+			{differ: &regex16, fail: "current-context is empty: Stork finds no context [context-broken]\nhint: current-context: NAME of one under contexts"},
+		}}},
 		{name: "extensions", node: &planExtensions},
 		{name: "kind", warning: "noise inside config [drifting-field]\nhint: remove it", node: &node{kinds: aNull | aString}},
 		{name: "preferences", warning: "noise inside config, which Stork adds and drops by itself [drifting-field]\nhint: remove it", node: &node{kinds: aNull | aMapping, variants: []variant{
@@ -755,14 +776,14 @@ var planConfig = node{kinds: aMapping, wrongKind: "config is no mapping: Stork r
 				{name: "extensions", node: &planExtensions},
 			}},
 		}}},
-		{name: "users", required: true, node: &node{kinds: aMapping, wrongKind: "users is no mapping by name: the list of a kubeconfig file stops Stork for all ClusterPairs [config-list-form]\nhint: users: {NAME: {token: …}}", variants: []variant{
+		{name: "users", required: true, node: &node{kinds: aMapping, wrongKind: "users is no mapping by name: null has none, and the list of a kubeconfig file stops Stork for all ClusterPairs [config-list-form]\nhint: users: {NAME: {token: …}}", variants: []variant{
 			{patterns: []pattern{
 				{node: &planUser},
 			}},
 		}}},
 	}, patterns: []pattern{
 		{checks: []check{
-			{match: &regex15},
+			{match: &regex17},
 		}, node: &node{fail: "Stork reads the kubeconfig itself here, and follows no reference [config-not-object]\nhint: let clusterpair generate read the Secret"}},
 	}},
 }}
@@ -789,43 +810,43 @@ var planStatus = node{kinds: aNull | aMapping, wrongKind: "a status of another t
 var planFiles = node{kinds: aList, items: &planFile, minItems: 1}
 
 var planStorkVersion = node{kinds: aString, checks: []check{
-	{match: &regex16, fail: "storkVersion is no release of Stork [config]\nhint: as in \"24.3\" or \"v24.3.2\""},
+	{match: &regex18, fail: "storkVersion is no release of Stork [config]\nhint: as in \"24.3\" or \"v24.3.2\""},
 }}
 
 var planEncryption = node{kinds: aMapping, variants: []variant{
 	{fields: []field{
 		{name: "age", node: &node{kinds: aList, items: &node{kinds: aString, checks: []check{
-			{match: &regex17, fail: "not an age recipient [config]\nhint: age1…, as age-keygen -y prints it; a key that begins with AGE-SECRET-KEY is for reading and belongs in no file here"},
+			{match: &regex19, fail: "not an age recipient [config]\nhint: age1…, as age-keygen -y prints it; a key that begins with AGE-SECRET-KEY is for reading and belongs in no file here"},
 		}}}},
 		{name: "aws_profile", node: &planConfigText},
 		{name: "azure_keyvault", node: &node{kinds: aList, items: &node{kinds: aString, checks: []check{
-			{match: &regex18, fail: "not an Azure Key Vault key [config]\nhint: https://VAULT.vault.azure.net/keys/KEY/VERSION"},
+			{match: &regex20, fail: "not an Azure Key Vault key [config]\nhint: https://VAULT.vault.azure.net/keys/KEY/VERSION"},
 		}}}},
 		{name: "gcp_kms", node: &node{kinds: aList, items: &node{kinds: aString, checks: []check{
-			{match: &regex19, fail: "not a Google Cloud KMS key [config]\nhint: projects/PROJECT/locations/LOCATION/keyRings/RING/cryptoKeys/KEY"},
+			{match: &regex21, fail: "not a Google Cloud KMS key [config]\nhint: projects/PROJECT/locations/LOCATION/keyRings/RING/cryptoKeys/KEY"},
 		}}}},
 		{name: "hc_vault_transit_uri", node: &node{kinds: aList, items: &node{kinds: aString, checks: []check{
-			{match: &regex20, fail: "not the URI of a Vault transit key [config]\nhint: https://VAULT:8200/v1/transit/keys/KEY"},
+			{match: &regex22, fail: "not the URI of a Vault transit key [config]\nhint: https://VAULT:8200/v1/transit/keys/KEY"},
 		}}}},
 		{name: "hckms", node: &node{kinds: aList, items: &node{kinds: aString, checks: []check{
-			{match: &regex21, fail: "not a Huawei Cloud KMS key [config]\nhint: REGION:KEY-ID"},
+			{match: &regex23, fail: "not a Huawei Cloud KMS key [config]\nhint: REGION:KEY-ID"},
 		}}}},
 		{name: "kms", node: &node{kinds: aList, items: &node{kinds: aString, checks: []check{
-			{match: &regex22, fail: "not the ARN of a KMS key [config]\nhint: arn:aws:kms:REGION:ACCOUNT:key/ID, then +ROLE if one is to be assumed"},
+			{match: &regex24, fail: "not the ARN of a KMS key [config]\nhint: arn:aws:kms:REGION:ACCOUNT:key/ID, then +ROLE if one is to be assumed"},
 		}}}},
 		{name: "pgp", node: &node{kinds: aList, items: &node{kinds: aString, checks: []check{
-			{match: &regex23, fail: "not the fingerprint of a PGP key [config]\nhint: gpg --list-keys --with-colons shows it"},
+			{match: &regex25, fail: "not the fingerprint of a PGP key [config]\nhint: gpg --list-keys --with-colons shows it"},
 		}}}},
 	}, patterns: []pattern{
 		{checks: []check{
-			{match: &regex24},
+			{match: &regex26},
 		}, node: &node{fail: "inline recipients are one key group [config]\nhint: remove encryption and write a creation rule in .sops.yaml"}},
 	}},
 }}
 
 var planNamespace = node{kinds: aString, checks: []check{
 	{differ: &regex0, fail: "the value is encrypted, so that nobody can review it [metadata-encrypted]\nhint: encrypt with encrypted_regex: ^(config|token)$"},
-	{match: &regex25, fail: "namespace is no RFC 1123 label: lower-case letters, digits and '-', at most 63 [pair-namespace]\nhint: begin and end with a letter or digit, as in migrationnamespace"},
+	{match: &regex27, fail: "namespace is no RFC 1123 label: lower-case letters, digits and '-', at most 63 [pair-namespace]\nhint: begin and end with a letter or digit, as in migrationnamespace"},
 	{maxRunes: 63, fail: "namespace is no RFC 1123 label: lower-case letters, digits and '-', at most 63 [pair-namespace]\nhint: begin and end with a letter or digit, as in migrationnamespace"},
 }}
 
@@ -835,11 +856,11 @@ var planSelector = node{kinds: aMapping, variants: []variant{
 		{name: "annotations", node: &node{kinds: aNull | aMapping, variants: []variant{
 			{key: "not an annotation key [config]\nhint: as in note or example.com/note", patterns: []pattern{
 				{checks: []check{
-					{match: &regex26},
+					{match: &regex28},
 				}, node: &node{fail: "SOPS would encrypt what is called config or token, so that nobody could review it [metadata-encrypted]\nhint: give it another name"}},
 				{checks: []check{
-					{match: &regex27},
-					{differ: &regex26},
+					{match: &regex29},
+					{differ: &regex28},
 				}, node: &node{kinds: aString}},
 			}},
 		}}},
@@ -848,18 +869,18 @@ var planSelector = node{kinds: aMapping, variants: []variant{
 		{name: "labels", node: &node{kinds: aNull | aMapping, variants: []variant{
 			{key: "not a label key [config]\nhint: as in role or example.com/role", patterns: []pattern{
 				{checks: []check{
-					{match: &regex26},
+					{match: &regex28},
 				}, node: &node{fail: "SOPS would encrypt what is called config or token, so that nobody could review it [metadata-encrypted]\nhint: give it another name"}},
 				{checks: []check{
-					{match: &regex27},
-					{differ: &regex26},
+					{match: &regex29},
+					{differ: &regex28},
 				}, node: &planMatchValue},
 			}},
 		}}},
 		{name: "matchExpressions", node: &node{kinds: aNull | aList, items: &node{kinds: aMapping, variants: []variant{
 			{fields: []field{
 				{name: "key", required: true, node: &node{kinds: aString, checks: []check{
-					{match: &regex27, fail: "not a label key [config]\nhint: as in role or example.com/role"},
+					{match: &regex29, fail: "not a label key [config]\nhint: as in role or example.com/role"},
 				}}},
 				{name: "operator", required: true, node: &node{kinds: aString, checks: []check{
 					{oneOf: []string{
@@ -875,42 +896,44 @@ var planSelector = node{kinds: aMapping, variants: []variant{
 		{name: "matchLabels", doc: "https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/#label-selectors", node: &node{kinds: aNull | aMapping, variants: []variant{
 			{key: "not a label key [config]\nhint: as in role or example.com/role", patterns: []pattern{
 				{checks: []check{
-					{match: &regex27},
+					{match: &regex29},
 				}, node: &planMatchValue},
 			}},
 		}}},
 		{name: "mode", doc: "mode is how storage is paired. A pair over one fabric takes none from Stork 23.11 on.", node: &planMode},
 		{name: "name", doc: "name makes the name of a pair: that of its Secret without a final -kubeconfig unless said here.", node: &node{kinds: aString, checks: []check{
-			{match: &regex28, fail: "not a template of names: lower-case letters, digits, '-', '.' and ${…} [config]\nhint: as in dr-${name}; there are ${name}, ${namespace} and ${label:KEY}"},
+			{match: &regex30, fail: "not a template of names: lower-case letters, digits, '-', '.' and ${…} [config]\nhint: as in dr-${name}; there are ${name}, ${namespace} and ${label:KEY}"},
 		}}},
 		{name: "namespace", node: &planNamespace},
 		{name: "options", doc: "options are for two fabrics; over one there are none.", node: &node{kinds: aNull | aMapping, variants: []variant{
 			{when: []string{"token"}, key: "not an option [storage-options-left]\nhint: options are ip, port, token or tokenFrom, and backuplocation; over one fabric there are none", fields: []field{
 				{name: "backuplocation", doc: "backuplocation is a BackupLocation in the pair's namespace.", node: &node{kinds: aString, checks: []check{
-					{match: &regex1, fail: "the value is empty [storage-options-incomplete]\nhint: give it, or remove all storage options for a pair over one fabric"},
-					{differ: &regex2, fail: "a placeholder is left [placeholder-left]\nhint: put the real value here, or remove the field"},
+					{differ: &regex1, fail: "a placeholder is left [placeholder-left]\nhint: put the real value here, or remove the field"},
+					{match: &regex2, fail: "backuplocation is not the name of a BackupLocation: lower-case letters, digits, '-' and '.' [storage-options-incomplete]\nhint: name one of the pair's namespace"},
+					{maxRunes: 253, fail: "backuplocation is not the name of a BackupLocation: lower-case letters, digits, '-' and '.' [storage-options-incomplete]\nhint: name one of the pair's namespace"},
 				}}},
 				{name: "ip", doc: "ip is a host or an address of the destination's Portworx.", required: true, missing: "options have no ip [storage-options-incomplete]\nhint: add the address of the destination's Portworx API", node: &node{kinds: aString, checks: []check{
-					{match: &regex1, fail: "the value is empty [storage-options-incomplete]\nhint: give it, or remove all storage options for a pair over one fabric"},
-					{differ: &regex2, fail: "a placeholder is left [placeholder-left]\nhint: put the real value here, or remove the field"},
+					{match: &regex3, fail: "the value is empty [storage-options-incomplete]\nhint: give it, or remove all storage options for a pair over one fabric"},
+					{differ: &regex4, fail: "the value holds white space, with which storage pairing ends in Error [storage-options-incomplete]\nhint: write it on one line, without spaces around it"},
+					{differ: &regex1, fail: "a placeholder is left [placeholder-left]\nhint: put the real value here, or remove the field"},
 				}}},
 				{name: "mode", node: &node{fail: "a field of the pair, not an option [config]\nhint: write it beside options"}},
 				{name: "port", doc: "port is that of its API: 9001 unless said here.", node: &node{kinds: anInt | aString, fail: "port is not between 1 and 65535 [storage-options-incomplete]\nhint: the Portworx API listens on 9001 unless it was moved", min: 1, max: 65535, checks: []check{
-					{match: &regex3, fail: "port is not between 1 and 65535 [storage-options-incomplete]\nhint: the Portworx API listens on 9001 unless it was moved"},
+					{match: &regex5, fail: "port is not between 1 and 65535 [storage-options-incomplete]\nhint: the Portworx API listens on 9001 unless it was moved"},
 				}}},
 				{name: "token", required: true, node: &node{kinds: aString, checks: []check{
-					{match: &regex1, fail: "the value is empty [storage-options-incomplete]\nhint: give it, or remove all storage options for a pair over one fabric"},
-					{differ: &regex2, fail: "a placeholder is left [placeholder-left]\nhint: put the real value here, or remove the field"},
-					{differ: &regex29, fail: "the token holds white space [storage-options-incomplete]\nhint: take a new token with pxctl cluster token show on the destination"},
+					{match: &regex3, fail: "the value is empty [storage-options-incomplete]\nhint: give it, or remove all storage options for a pair over one fabric"},
+					{differ: &regex4, fail: "the value holds white space, with which storage pairing ends in Error [storage-options-incomplete]\nhint: write it on one line, without spaces around it"},
+					{differ: &regex1, fail: "a placeholder is left [placeholder-left]\nhint: put the real value here, or remove the field"},
 				}}},
 				{name: "tokenFrom", node: &node{fail: "not beside token [config]\nhint: remove token: it then stays in its Secret"}},
 			}, patterns: []pattern{
 				{checks: []check{
-					{match: &regex4},
+					{match: &regex6},
 				}, node: &node{fail: "the placeholder of storkctl generate is left [placeholder-left]\nhint: options: {} for a pair over one fabric; ip, port, token for one over two"}},
 				{checks: []check{
-					{match: &regex2},
-					{differ: &regex4},
+					{match: &regex1},
+					{differ: &regex6},
 				}, node: &node{fail: "a placeholder is left [placeholder-left]\nhint: remove it"}},
 			}},
 			{when: []string{
@@ -920,16 +943,18 @@ var planSelector = node{kinds: aMapping, variants: []variant{
 				"backuplocation",
 			}, key: "not an option [storage-options-left]\nhint: options are ip, port, token or tokenFrom, and backuplocation; over one fabric there are none", fields: []field{
 				{name: "backuplocation", doc: "backuplocation is a BackupLocation in the pair's namespace.", node: &node{kinds: aString, checks: []check{
-					{match: &regex1, fail: "the value is empty [storage-options-incomplete]\nhint: give it, or remove all storage options for a pair over one fabric"},
-					{differ: &regex2, fail: "a placeholder is left [placeholder-left]\nhint: put the real value here, or remove the field"},
+					{differ: &regex1, fail: "a placeholder is left [placeholder-left]\nhint: put the real value here, or remove the field"},
+					{match: &regex2, fail: "backuplocation is not the name of a BackupLocation: lower-case letters, digits, '-' and '.' [storage-options-incomplete]\nhint: name one of the pair's namespace"},
+					{maxRunes: 253, fail: "backuplocation is not the name of a BackupLocation: lower-case letters, digits, '-' and '.' [storage-options-incomplete]\nhint: name one of the pair's namespace"},
 				}}},
 				{name: "ip", doc: "ip is a host or an address of the destination's Portworx.", required: true, missing: "options have no ip [storage-options-incomplete]\nhint: add the address of the destination's Portworx API", node: &node{kinds: aString, checks: []check{
-					{match: &regex1, fail: "the value is empty [storage-options-incomplete]\nhint: give it, or remove all storage options for a pair over one fabric"},
-					{differ: &regex2, fail: "a placeholder is left [placeholder-left]\nhint: put the real value here, or remove the field"},
+					{match: &regex3, fail: "the value is empty [storage-options-incomplete]\nhint: give it, or remove all storage options for a pair over one fabric"},
+					{differ: &regex4, fail: "the value holds white space, with which storage pairing ends in Error [storage-options-incomplete]\nhint: write it on one line, without spaces around it"},
+					{differ: &regex1, fail: "a placeholder is left [placeholder-left]\nhint: put the real value here, or remove the field"},
 				}}},
 				{name: "mode", node: &node{fail: "a field of the pair, not an option [config]\nhint: write it beside options"}},
 				{name: "port", doc: "port is that of its API: 9001 unless said here.", node: &node{kinds: anInt | aString, fail: "port is not between 1 and 65535 [storage-options-incomplete]\nhint: the Portworx API listens on 9001 unless it was moved", min: 1, max: 65535, checks: []check{
-					{match: &regex3, fail: "port is not between 1 and 65535 [storage-options-incomplete]\nhint: the Portworx API listens on 9001 unless it was moved"},
+					{match: &regex5, fail: "port is not between 1 and 65535 [storage-options-incomplete]\nhint: the Portworx API listens on 9001 unless it was moved"},
 				}}},
 				{name: "tokenFrom", required: true, missing: "options have no token, so that Stork pairs no storage [storage-options-incomplete]\nhint: tokenFrom: {secret: {name: NAME, key: token}}", node: &node{kinds: aMapping, variants: []variant{
 					{fields: []field{
@@ -938,32 +963,32 @@ var planSelector = node{kinds: aMapping, variants: []variant{
 				}}},
 			}, patterns: []pattern{
 				{checks: []check{
-					{match: &regex4},
+					{match: &regex6},
 				}, node: &node{fail: "the placeholder of storkctl generate is left [placeholder-left]\nhint: options: {} for a pair over one fabric; ip, port, token for one over two"}},
 				{checks: []check{
-					{match: &regex2},
-					{differ: &regex4},
+					{match: &regex1},
+					{differ: &regex6},
 				}, node: &node{fail: "a placeholder is left [placeholder-left]\nhint: remove it"}},
 			}},
 			{key: "not an option [storage-options-left]\nhint: options are ip, port, token or tokenFrom, and backuplocation; over one fabric there are none", fields: []field{
 				{name: "mode", node: &node{fail: "a field of the pair, not an option [config]\nhint: write it beside options"}},
 			}, patterns: []pattern{
 				{checks: []check{
-					{match: &regex4},
+					{match: &regex6},
 				}, node: &node{fail: "the placeholder of storkctl generate is left [placeholder-left]\nhint: options: {} for a pair over one fabric; ip, port, token for one over two"}},
 				{checks: []check{
-					{match: &regex2},
-					{differ: &regex4},
+					{match: &regex1},
+					{differ: &regex6},
 				}, node: &node{fail: "a placeholder is left [placeholder-left]\nhint: remove it"}},
 			}},
 		}}},
 		{name: "projectMappings", doc: "projectMappings maps Rancher projects of the source to the destination's.", node: &node{kinds: aNull | aMapping, wrongKind: "projectMappings is no mapping of projects [rancher-mapping]\nhint: as in {c-abc:p-1: c-def:p-2}", variants: []variant{
 			{key: "a source project is PROJECT or CLUSTER:PROJECT [rancher-mapping]\nhint: as in c-abc:p-1", patterns: []pattern{
 				{checks: []check{
-					{match: &regex6},
+					{match: &regex8},
 				}, node: &node{kinds: aString, checks: []check{
 					{differ: &regex0, fail: "the value is encrypted, so that nobody can review it [metadata-encrypted]\nhint: encrypt with encrypted_regex: ^(config|token)$"},
-					{match: &regex6, fail: "a destination project is PROJECT or CLUSTER:PROJECT [rancher-mapping]\nhint: as in c-def:p-2"},
+					{match: &regex8, fail: "a destination project is PROJECT or CLUSTER:PROJECT [rancher-mapping]\nhint: as in c-def:p-2"},
 				}}},
 			}},
 		}}},
@@ -978,11 +1003,11 @@ var planPair = node{kinds: aMapping, variants: []variant{
 		{name: "annotations", node: &node{kinds: aNull | aMapping, variants: []variant{
 			{key: "not an annotation key [config]\nhint: as in note or example.com/note", patterns: []pattern{
 				{checks: []check{
-					{match: &regex26},
+					{match: &regex28},
 				}, node: &node{fail: "SOPS would encrypt what is called config or token, so that nobody could review it [metadata-encrypted]\nhint: give it another name"}},
 				{checks: []check{
-					{match: &regex27},
-					{differ: &regex26},
+					{match: &regex29},
+					{differ: &regex28},
 				}, node: &node{kinds: aString}},
 			}},
 		}}},
@@ -990,11 +1015,11 @@ var planPair = node{kinds: aMapping, variants: []variant{
 		{name: "labels", node: &node{kinds: aNull | aMapping, variants: []variant{
 			{key: "not a label key [config]\nhint: as in role or example.com/role", patterns: []pattern{
 				{checks: []check{
-					{match: &regex26},
+					{match: &regex28},
 				}, node: &node{fail: "SOPS would encrypt what is called config or token, so that nobody could review it [metadata-encrypted]\nhint: give it another name"}},
 				{checks: []check{
-					{match: &regex27},
-					{differ: &regex26},
+					{match: &regex29},
+					{differ: &regex28},
 				}, node: &planMatchValue},
 			}},
 		}}},
@@ -1004,30 +1029,32 @@ var planPair = node{kinds: aMapping, variants: []variant{
 		{name: "options", doc: "options are for two fabrics; over one there are none.", node: &node{kinds: aNull | aMapping, variants: []variant{
 			{when: []string{"token"}, key: "not an option [storage-options-left]\nhint: options are ip, port, token or tokenFrom, and backuplocation; over one fabric there are none", fields: []field{
 				{name: "backuplocation", doc: "backuplocation is a BackupLocation in the pair's namespace.", node: &node{kinds: aString, checks: []check{
-					{match: &regex1, fail: "the value is empty [storage-options-incomplete]\nhint: give it, or remove all storage options for a pair over one fabric"},
-					{differ: &regex2, fail: "a placeholder is left [placeholder-left]\nhint: put the real value here, or remove the field"},
+					{differ: &regex1, fail: "a placeholder is left [placeholder-left]\nhint: put the real value here, or remove the field"},
+					{match: &regex2, fail: "backuplocation is not the name of a BackupLocation: lower-case letters, digits, '-' and '.' [storage-options-incomplete]\nhint: name one of the pair's namespace"},
+					{maxRunes: 253, fail: "backuplocation is not the name of a BackupLocation: lower-case letters, digits, '-' and '.' [storage-options-incomplete]\nhint: name one of the pair's namespace"},
 				}}},
 				{name: "ip", doc: "ip is a host or an address of the destination's Portworx.", required: true, missing: "options have no ip [storage-options-incomplete]\nhint: add the address of the destination's Portworx API", node: &node{kinds: aString, checks: []check{
-					{match: &regex1, fail: "the value is empty [storage-options-incomplete]\nhint: give it, or remove all storage options for a pair over one fabric"},
-					{differ: &regex2, fail: "a placeholder is left [placeholder-left]\nhint: put the real value here, or remove the field"},
+					{match: &regex3, fail: "the value is empty [storage-options-incomplete]\nhint: give it, or remove all storage options for a pair over one fabric"},
+					{differ: &regex4, fail: "the value holds white space, with which storage pairing ends in Error [storage-options-incomplete]\nhint: write it on one line, without spaces around it"},
+					{differ: &regex1, fail: "a placeholder is left [placeholder-left]\nhint: put the real value here, or remove the field"},
 				}}},
 				{name: "mode", node: &node{fail: "a field of the pair, not an option [config]\nhint: write it beside options"}},
 				{name: "port", doc: "port is that of its API: 9001 unless said here.", node: &node{kinds: anInt | aString, fail: "port is not between 1 and 65535 [storage-options-incomplete]\nhint: the Portworx API listens on 9001 unless it was moved", min: 1, max: 65535, checks: []check{
-					{match: &regex3, fail: "port is not between 1 and 65535 [storage-options-incomplete]\nhint: the Portworx API listens on 9001 unless it was moved"},
+					{match: &regex5, fail: "port is not between 1 and 65535 [storage-options-incomplete]\nhint: the Portworx API listens on 9001 unless it was moved"},
 				}}},
 				{name: "token", required: true, node: &node{kinds: aString, checks: []check{
-					{match: &regex1, fail: "the value is empty [storage-options-incomplete]\nhint: give it, or remove all storage options for a pair over one fabric"},
-					{differ: &regex2, fail: "a placeholder is left [placeholder-left]\nhint: put the real value here, or remove the field"},
-					{differ: &regex29, fail: "the token holds white space [storage-options-incomplete]\nhint: take a new token with pxctl cluster token show on the destination"},
+					{match: &regex3, fail: "the value is empty [storage-options-incomplete]\nhint: give it, or remove all storage options for a pair over one fabric"},
+					{differ: &regex4, fail: "the value holds white space, with which storage pairing ends in Error [storage-options-incomplete]\nhint: write it on one line, without spaces around it"},
+					{differ: &regex1, fail: "a placeholder is left [placeholder-left]\nhint: put the real value here, or remove the field"},
 				}}},
 				{name: "tokenFrom", node: &node{fail: "not beside token [config]\nhint: remove token: it then stays in its Secret"}},
 			}, patterns: []pattern{
 				{checks: []check{
-					{match: &regex4},
+					{match: &regex6},
 				}, node: &node{fail: "the placeholder of storkctl generate is left [placeholder-left]\nhint: options: {} for a pair over one fabric; ip, port, token for one over two"}},
 				{checks: []check{
-					{match: &regex2},
-					{differ: &regex4},
+					{match: &regex1},
+					{differ: &regex6},
 				}, node: &node{fail: "a placeholder is left [placeholder-left]\nhint: remove it"}},
 			}},
 			{when: []string{
@@ -1037,16 +1064,18 @@ var planPair = node{kinds: aMapping, variants: []variant{
 				"backuplocation",
 			}, key: "not an option [storage-options-left]\nhint: options are ip, port, token or tokenFrom, and backuplocation; over one fabric there are none", fields: []field{
 				{name: "backuplocation", doc: "backuplocation is a BackupLocation in the pair's namespace.", node: &node{kinds: aString, checks: []check{
-					{match: &regex1, fail: "the value is empty [storage-options-incomplete]\nhint: give it, or remove all storage options for a pair over one fabric"},
-					{differ: &regex2, fail: "a placeholder is left [placeholder-left]\nhint: put the real value here, or remove the field"},
+					{differ: &regex1, fail: "a placeholder is left [placeholder-left]\nhint: put the real value here, or remove the field"},
+					{match: &regex2, fail: "backuplocation is not the name of a BackupLocation: lower-case letters, digits, '-' and '.' [storage-options-incomplete]\nhint: name one of the pair's namespace"},
+					{maxRunes: 253, fail: "backuplocation is not the name of a BackupLocation: lower-case letters, digits, '-' and '.' [storage-options-incomplete]\nhint: name one of the pair's namespace"},
 				}}},
 				{name: "ip", doc: "ip is a host or an address of the destination's Portworx.", required: true, missing: "options have no ip [storage-options-incomplete]\nhint: add the address of the destination's Portworx API", node: &node{kinds: aString, checks: []check{
-					{match: &regex1, fail: "the value is empty [storage-options-incomplete]\nhint: give it, or remove all storage options for a pair over one fabric"},
-					{differ: &regex2, fail: "a placeholder is left [placeholder-left]\nhint: put the real value here, or remove the field"},
+					{match: &regex3, fail: "the value is empty [storage-options-incomplete]\nhint: give it, or remove all storage options for a pair over one fabric"},
+					{differ: &regex4, fail: "the value holds white space, with which storage pairing ends in Error [storage-options-incomplete]\nhint: write it on one line, without spaces around it"},
+					{differ: &regex1, fail: "a placeholder is left [placeholder-left]\nhint: put the real value here, or remove the field"},
 				}}},
 				{name: "mode", node: &node{fail: "a field of the pair, not an option [config]\nhint: write it beside options"}},
 				{name: "port", doc: "port is that of its API: 9001 unless said here.", node: &node{kinds: anInt | aString, fail: "port is not between 1 and 65535 [storage-options-incomplete]\nhint: the Portworx API listens on 9001 unless it was moved", min: 1, max: 65535, checks: []check{
-					{match: &regex3, fail: "port is not between 1 and 65535 [storage-options-incomplete]\nhint: the Portworx API listens on 9001 unless it was moved"},
+					{match: &regex5, fail: "port is not between 1 and 65535 [storage-options-incomplete]\nhint: the Portworx API listens on 9001 unless it was moved"},
 				}}},
 				{name: "tokenFrom", required: true, missing: "options have no token, so that Stork pairs no storage [storage-options-incomplete]\nhint: tokenFrom: {secret: {name: NAME, key: token}}", node: &node{kinds: aMapping, variants: []variant{
 					{fields: []field{
@@ -1055,32 +1084,32 @@ var planPair = node{kinds: aMapping, variants: []variant{
 				}}},
 			}, patterns: []pattern{
 				{checks: []check{
-					{match: &regex4},
+					{match: &regex6},
 				}, node: &node{fail: "the placeholder of storkctl generate is left [placeholder-left]\nhint: options: {} for a pair over one fabric; ip, port, token for one over two"}},
 				{checks: []check{
-					{match: &regex2},
-					{differ: &regex4},
+					{match: &regex1},
+					{differ: &regex6},
 				}, node: &node{fail: "a placeholder is left [placeholder-left]\nhint: remove it"}},
 			}},
 			{key: "not an option [storage-options-left]\nhint: options are ip, port, token or tokenFrom, and backuplocation; over one fabric there are none", fields: []field{
 				{name: "mode", node: &node{fail: "a field of the pair, not an option [config]\nhint: write it beside options"}},
 			}, patterns: []pattern{
 				{checks: []check{
-					{match: &regex4},
+					{match: &regex6},
 				}, node: &node{fail: "the placeholder of storkctl generate is left [placeholder-left]\nhint: options: {} for a pair over one fabric; ip, port, token for one over two"}},
 				{checks: []check{
-					{match: &regex2},
-					{differ: &regex4},
+					{match: &regex1},
+					{differ: &regex6},
 				}, node: &node{fail: "a placeholder is left [placeholder-left]\nhint: remove it"}},
 			}},
 		}}},
 		{name: "projectMappings", doc: "projectMappings maps Rancher projects of the source to the destination's.", node: &node{kinds: aNull | aMapping, wrongKind: "projectMappings is no mapping of projects [rancher-mapping]\nhint: as in {c-abc:p-1: c-def:p-2}", variants: []variant{
 			{key: "a source project is PROJECT or CLUSTER:PROJECT [rancher-mapping]\nhint: as in c-abc:p-1", patterns: []pattern{
 				{checks: []check{
-					{match: &regex6},
+					{match: &regex8},
 				}, node: &node{kinds: aString, checks: []check{
 					{differ: &regex0, fail: "the value is encrypted, so that nobody can review it [metadata-encrypted]\nhint: encrypt with encrypted_regex: ^(config|token)$"},
-					{match: &regex6, fail: "a destination project is PROJECT or CLUSTER:PROJECT [rancher-mapping]\nhint: as in c-def:p-2"},
+					{match: &regex8, fail: "a destination project is PROJECT or CLUSTER:PROJECT [rancher-mapping]\nhint: as in c-def:p-2"},
 				}}},
 			}},
 		}}},
@@ -1088,7 +1117,7 @@ var planPair = node{kinds: aMapping, variants: []variant{
 }}
 
 var planRuleID = node{kinds: aString, checks: []check{
-	{match: &regex30, fail: "not the id of a rule [config]\nhint: as in tls-skipped, as findings show it in brackets"},
+	{match: &regex31, fail: "not the id of a rule [config]\nhint: as in tls-skipped, as findings show it in brackets"},
 }}
 
 var planSOPS = node{kinds: aMapping, wrongKind: "sops is no mapping [sops-malformed]\nhint: take the file back to what was encrypted last, or encrypt it again from its source", variants: []variant{
@@ -1104,7 +1133,7 @@ var planSOPS = node{kinds: aMapping, wrongKind: "sops is no mapping [sops-malfor
 	}, none: "sops names no recipient: nobody can decrypt the file [sops-malformed]\nhint: take the file back to what was encrypted last, or encrypt it again from its source", open: true, fields: []field{
 		{name: "encrypted_comment_regex", doc: "Flux drops comments before it decrypts.", node: &planNoSelector},
 		{name: "lastmodified", doc: "lastmodified authenticates the MAC.", required: true, missing: "sops has no lastmodified, without which the MAC cannot be verified [sops-malformed]\nhint: take the file back to what was encrypted last, or encrypt it again from its source", node: &node{kinds: aString, checks: []check{
-			{match: &regex31, fail: "lastmodified is no time as RFC 3339 has it [sops-malformed]\nhint: take the file back to what was encrypted last, or encrypt it again from its source"},
+			{match: &regex32, fail: "lastmodified is no time as RFC 3339 has it [sops-malformed]\nhint: take the file back to what was encrypted last, or encrypt it again from its source"},
 		}}},
 		{name: "mac", required: true, missing: "sops has no mac: changes by those who have no key go unnoticed [mac-missing]\nhint: take the file back to what was encrypted last, or encrypt it again from its source", node: &planMAC},
 		{name: "unencrypted_comment_regex", node: &planNoSelector},
@@ -1115,23 +1144,27 @@ var planSOPS = node{kinds: aMapping, wrongKind: "sops is no mapping [sops-malfor
 var planEncryptedConfig = node{kinds: aMapping, wrongKind: "config is no mapping: Stork reads the kubeconfig itself here, and follows no reference [config-not-object]\nhint: put clusters, contexts, current-context and users here", variants: []variant{
 	{fields: []field{
 		{name: "apiVersion", warning: "noise inside config [drifting-field]\nhint: remove it", node: &planCipherText},
-		{name: "clusters", required: true, node: &node{kinds: aMapping, wrongKind: "clusters is no mapping by name: the list of a kubeconfig file stops Stork for all ClusterPairs [config-list-form]\nhint: clusters: {NAME: {server: …}}", variants: []variant{
+		{name: "clusters", required: true, node: &node{kinds: aMapping, wrongKind: "clusters is no mapping by name: null has none, and the list of a kubeconfig file stops Stork for all ClusterPairs [config-list-form]\nhint: clusters: {NAME: {server: …}}", variants: []variant{
 			{patterns: []pattern{
 				{checks: []check{
-					{match: &regex32},
+					{match: &regex33},
 				}, node: &node{fail: "the name holds a colon, or ends in _unencrypted: SOPS cannot tell its path from another, or leaves it in clear [ambiguous-path]\nhint: let clusterpair generate write the pair, which renames"}},
 				{node: &planEncryptedCluster},
 			}},
 		}}},
-		{name: "contexts", required: true, node: &node{kinds: aMapping, wrongKind: "contexts is no mapping by name: the list of a kubeconfig file stops Stork for all ClusterPairs [config-list-form]\nhint: contexts: {NAME: {cluster: …, user: …}}", variants: []variant{
+		{name: "contexts", required: true, node: &node{kinds: aMapping, wrongKind: "contexts is no mapping by name: null has none, and the list of a kubeconfig file stops Stork for all ClusterPairs [config-list-form]\nhint: contexts: {NAME: {cluster: …, user: …}}", variants: []variant{
 			{patterns: []pattern{
 				{checks: []check{
-					{match: &regex32},
+					{match: &regex33},
 				}, node: &node{fail: "the name holds a colon, or ends in _unencrypted: SOPS cannot tell its path from another, or leaves it in clear [ambiguous-path]\nhint: let clusterpair generate write the pair, which renames"}},
 				{node: &planEncryptedContext},
 			}},
 		}}},
-		{name: "current-context", required: true, node: &planCipher},
+		{name: "current-context", required: true, node: &node{kinds: aString, wrongKind: "the value is in clear: without a key anybody could have written it [leaf-not-encrypted]\nhint: take the file back to what was encrypted last, or encrypt it again from its source", checks: []check{
+			{match: &regex13, fail: "the value is in clear, or no whole ENC[…]: without a key anybody could have written it [leaf-not-encrypted]\nhint: take the file back to what was encrypted last, or encrypt it again from its source"},
+			{differ: &regex14, fail: "the value decrypts to a number, bool or time where a string belongs: one such ClusterPair stops Stork for all of them [value-type]\nhint: quote it in the plaintext, then encrypt"},
+			{differ: &regex16, fail: "current-context is empty: Stork finds no context [context-broken]\nhint: current-context: NAME of one under contexts"},
+		}}},
 		{name: "extensions", node: &planExtensions},
 		{name: "kind", warning: "noise inside config [drifting-field]\nhint: remove it", node: &planCipherText},
 		{name: "preferences", warning: "noise inside config, which Stork adds and drops by itself [drifting-field]\nhint: remove it", node: &node{kinds: aNull | aMapping, variants: []variant{
@@ -1140,17 +1173,17 @@ var planEncryptedConfig = node{kinds: aMapping, wrongKind: "config is no mapping
 				{name: "extensions", node: &planExtensions},
 			}},
 		}}},
-		{name: "users", required: true, node: &node{kinds: aMapping, wrongKind: "users is no mapping by name: the list of a kubeconfig file stops Stork for all ClusterPairs [config-list-form]\nhint: users: {NAME: {token: …}}", variants: []variant{
+		{name: "users", required: true, node: &node{kinds: aMapping, wrongKind: "users is no mapping by name: null has none, and the list of a kubeconfig file stops Stork for all ClusterPairs [config-list-form]\nhint: users: {NAME: {token: …}}", variants: []variant{
 			{patterns: []pattern{
 				{checks: []check{
-					{match: &regex32},
+					{match: &regex33},
 				}, node: &node{fail: "the name holds a colon, or ends in _unencrypted: SOPS cannot tell its path from another, or leaves it in clear [ambiguous-path]\nhint: let clusterpair generate write the pair, which renames"}},
 				{node: &planEncryptedUser},
 			}},
 		}}},
 	}, patterns: []pattern{
 		{checks: []check{
-			{match: &regex15},
+			{match: &regex17},
 		}, node: &node{fail: "Stork reads the kubeconfig itself here, and follows no reference [config-not-object]\nhint: let clusterpair generate read the Secret"}},
 	}},
 }}
@@ -1161,9 +1194,9 @@ var planClear = node{kinds: aString, checks: []check{
 
 var planName = node{kinds: aString, checks: []check{
 	{differ: &regex0, fail: "the value is encrypted, so that nobody can review it [metadata-encrypted]\nhint: encrypt with encrypted_regex: ^(config|token)$"},
-	{match: &regex7, fail: "name is no RFC 1123 subdomain: lower-case letters, digits, '-' and '.', at most 253 [pair-name]\nhint: begin and end with a letter or digit, as in west-cluster"},
+	{match: &regex2, fail: "name is no RFC 1123 subdomain: lower-case letters, digits, '-' and '.', at most 253 [pair-name]\nhint: begin and end with a letter or digit, as in west-cluster"},
 	{maxRunes: 253, fail: "name is no RFC 1123 subdomain: lower-case letters, digits, '-' and '.', at most 253 [pair-name]\nhint: begin and end with a letter or digit, as in west-cluster"},
-	{differ: &regex33, fail: "name ends in a kustomize name hash, so that no Migration finds the pair [pair-name]\nhint: set generatorOptions.disableNameSuffixHash, or the annotation kustomize.config.k8s.io/needs-hash to \"false\""},
+	{differ: &regex34, fail: "name ends in a kustomize name hash, so that no Migration finds the pair [pair-name]\nhint: set generatorOptions.disableNameSuffixHash, or the annotation kustomize.config.k8s.io/needs-hash to \"false\""},
 }}
 
 var planCluster = node{kinds: aMapping, wrongKind: "a cluster that is no mapping: null ends Stork's process [null-entry]\nhint: remove it or give it a server", variants: []variant{
@@ -1183,15 +1216,14 @@ var planCluster = node{kinds: aMapping, wrongKind: "a cluster that is no mapping
 var planContext = node{kinds: aMapping, wrongKind: "a context that is no mapping: null ends Stork's process [null-entry]\nhint: remove it or give it cluster and user", variants: []variant{
 	{fields: []field{
 		{name: "LocationOfOrigin", warning: "noise that storkctl writes [drifting-field]\nhint: remove it", node: &node{kinds: aNull | aString}},
-		{name: "cluster", required: true, missing: "the context names no cluster [context-broken]\nhint: cluster: NAME of one under clusters", node: &planValue},
+		{name: "cluster", required: true, missing: "the context names no cluster [context-broken]\nhint: cluster: NAME of one under clusters", node: &node{kinds: aString, checks: []check{
+			{differ: &regex1, fail: "a placeholder is left [placeholder-left]\nhint: put the real value here, or remove the field"},
+			{differ: &regex16, fail: "the context names no cluster [context-broken]\nhint: cluster: NAME of one under clusters"},
+		}}},
 		{name: "extensions", node: &planExtensions},
 		{name: "namespace", node: &planText},
 		{name: "user", node: &planText},
 	}},
-}}
-
-var planValue = node{kinds: aString, checks: []check{
-	{differ: &regex2, fail: "a placeholder is left [placeholder-left]\nhint: put the real value here, or remove the field"},
 }}
 
 var planExtensions = node{kinds: aNull | aMapping, variants: []variant{
@@ -1207,11 +1239,13 @@ var planUser = node{kinds: aMapping, wrongKind: "a user that is no mapping: null
 		{name: "act-as-groups", node: &node{kinds: aNull | aList, items: &planValue}},
 		{name: "act-as-uid", node: &planText},
 		{name: "act-as-user-extra", node: &node{kinds: aNull | aMapping, variants: []variant{
-			{patterns: []pattern{
-				{node: &node{kinds: aNull | aList, items: &planValue}},
+			{key: "HTTP loses capitals, so that the destination knows another name [kubeconfig-spelling]\nhint: spell it without capitals, there, too", patterns: []pattern{
+				{checks: []check{
+					{match: &regex35},
+				}, node: &node{kinds: aList, fail: "no values: the name does not reach the destination [value-type]\nhint: give it a value, or remove it", items: &planValue, minItems: 1}},
 			}},
 		}}},
-		{name: "auth-provider", node: &node{kinds: aNull, fail: "client-go has no auth providers any more [auth-provider]\nhint: use the token of a service account"}},
+		{name: "auth-provider", node: &node{kinds: aNull, fail: "an auth provider keeps its tokens in a kubeconfig file, and Stork has none [auth-provider]\nhint: use the token of a service account"}},
 		{name: "client-certificate", node: &planPath},
 		{name: "client-certificate-data", node: &planData},
 		{name: "client-key", node: &planPath},
@@ -1243,53 +1277,53 @@ var planUser = node{kinds: aMapping, wrongKind: "a user that is no mapping: null
 		{name: "username", node: &planText},
 	}, patterns: []pattern{
 		{checks: []check{
-			{match: &regex34},
+			{match: &regex36},
 		}, node: &node{fail: "so spelled, Stork drops the impersonation [kubeconfig-spelling]\nhint: act-as, act-as-uid, act-as-groups and act-as-user-extra in a ClusterPair"}},
 	}},
 }}
 
 var planFile = node{kinds: aString, checks: []check{
-	{match: &regex1, fail: "a file is a path or glob relative to the kustomization [config]\nhint: as in secrets/*.yaml"},
-	{differ: &regex8, fail: "a file is a path or glob relative to the kustomization [config]\nhint: as in secrets/*.yaml"},
+	{match: &regex3, fail: "a file is a path or glob relative to the kustomization [config]\nhint: as in secrets/*.yaml"},
+	{differ: &regex9, fail: "a file is a path or glob relative to the kustomization [config]\nhint: as in secrets/*.yaml"},
 }}
 
 var planConfigText = node{kinds: aString, checks: []check{
-	{match: &regex1, fail: "the value is empty [config]\nhint: give it or remove the field"},
+	{match: &regex3, fail: "the value is empty [config]\nhint: give it or remove the field"},
 }}
 
 var planAllowance = node{kinds: aMapping, variants: []variant{
 	{fields: []field{
 		{name: "reason", required: true, missing: "the allowance has no reason [config]\nhint: say why, for those who audit the pair", node: &node{kinds: aString, checks: []check{
-			{match: &regex1, fail: "the reason is empty [config]\nhint: say why, for those who audit the pair"},
+			{match: &regex3, fail: "the reason is empty [config]\nhint: say why, for those who audit the pair"},
 		}}},
 		{name: "rule", required: true, node: &planRuleID},
 	}},
 }}
 
 var planSecretKey = node{kinds: aString, checks: []check{
-	{match: &regex35, fail: "a key of a Secret has letters, digits, '-', '_' and '.' [config]\nhint: as in value or kubeconfig"},
+	{match: &regex37, fail: "a key of a Secret has letters, digits, '-', '_' and '.' [config]\nhint: as in value or kubeconfig"},
 }}
 
 var planMatchValue = node{kinds: aString, checks: []check{
-	{match: &regex36, fail: "not a value of a label: at most 63 letters, digits, '-', '_' and '.' [config]"},
+	{match: &regex38, fail: "not a value of a label: at most 63 letters, digits, '-', '_' and '.' [config]"},
 }}
 
 var planSecretReference = node{kinds: aMapping, variants: []variant{
 	{fields: []field{
 		{name: "key", node: &planSecretKey},
 		{name: "name", required: true, node: &node{kinds: aString, checks: []check{
-			{match: &regex7, fail: "the name of a Secret is an RFC 1123 subdomain [config]\nhint: lower-case letters, digits, '-' and '.', as in west-kubeconfig"},
+			{match: &regex2, fail: "the name of a Secret is an RFC 1123 subdomain [config]\nhint: lower-case letters, digits, '-' and '.', as in west-kubeconfig"},
 			{maxRunes: 253, fail: "the name of a Secret is an RFC 1123 subdomain [config]\nhint: lower-case letters, digits, '-' and '.', as in west-kubeconfig"},
 		}}},
 		{name: "namespace", node: &node{kinds: aString, checks: []check{
-			{match: &regex25, fail: "a namespace is an RFC 1123 label [config]\nhint: lower-case letters, digits and '-', as in fleet"},
+			{match: &regex27, fail: "a namespace is an RFC 1123 label [config]\nhint: lower-case letters, digits and '-', as in fleet"},
 			{maxRunes: 63, fail: "a namespace is an RFC 1123 label [config]\nhint: lower-case letters, digits and '-', as in fleet"},
 		}}},
 	}},
 }}
 
 var planServer = node{kinds: aString, checks: []check{
-	{match: &regex37, fail: "server is no https URL without user, query and fragment [server-invalid]\nhint: as in https://west.example.com:6443"},
+	{match: &regex39, fail: "server is no https URL without user, query and fragment [server-invalid]\nhint: as in https://west.example.com:6443"},
 }}
 
 var planDestination = node{kinds: aMapping, variants: []variant{
@@ -1313,13 +1347,13 @@ var planNoSelector = node{kinds: aNull | aString, checks: []check{
 }}
 
 var planMAC = node{kinds: aString, wrongKind: "mac is no ENC[…] of a text: changes by those who have no key go unnoticed [mac-missing]\nhint: take the file back to what was encrypted last, or encrypt it again from its source", checks: []check{
-	{match: &regex12, fail: "mac is no ENC[…] of a text: changes by those who have no key go unnoticed [mac-missing]\nhint: take the file back to what was encrypted last, or encrypt it again from its source"},
-	{match: &regex38, fail: "mac is no ENC[…] of a text: changes by those who have no key go unnoticed [mac-missing]\nhint: take the file back to what was encrypted last, or encrypt it again from its source"},
+	{match: &regex13, fail: "mac is no ENC[…] of a text: changes by those who have no key go unnoticed [mac-missing]\nhint: take the file back to what was encrypted last, or encrypt it again from its source"},
+	{match: &regex40, fail: "mac is no ENC[…] of a text: changes by those who have no key go unnoticed [mac-missing]\nhint: take the file back to what was encrypted last, or encrypt it again from its source"},
 }}
 
 var planCipherText = node{kinds: aNull | aString, wrongKind: "the value is in clear: without a key anybody could have written it [leaf-not-encrypted]\nhint: take the file back to what was encrypted last, or encrypt it again from its source", checks: []check{
-	{match: &regex12, fail: "the value is in clear, or no whole ENC[…]: without a key anybody could have written it [leaf-not-encrypted]\nhint: take the file back to what was encrypted last, or encrypt it again from its source"},
-	{differ: &regex13, fail: "the value decrypts to a number, bool or time where a string belongs: one such ClusterPair stops Stork for all of them [value-type]\nhint: quote it in the plaintext, then encrypt"},
+	{match: &regex13, fail: "the value is in clear, or no whole ENC[…]: without a key anybody could have written it [leaf-not-encrypted]\nhint: take the file back to what was encrypted last, or encrypt it again from its source"},
+	{differ: &regex14, fail: "the value decrypts to a number, bool or time where a string belongs: one such ClusterPair stops Stork for all of them [value-type]\nhint: quote it in the plaintext, then encrypt"},
 }}
 
 var planEncryptedCluster = node{kinds: aMapping, wrongKind: "a cluster that is no mapping: null ends Stork's process [null-entry]\nhint: remove it or give it a server", variants: []variant{
@@ -1339,21 +1373,20 @@ var planEncryptedCluster = node{kinds: aMapping, wrongKind: "a cluster that is n
 var planEncryptedContext = node{kinds: aMapping, wrongKind: "a context that is no mapping: null ends Stork's process [null-entry]\nhint: remove it or give it cluster and user", variants: []variant{
 	{fields: []field{
 		{name: "LocationOfOrigin", warning: "noise that storkctl writes [drifting-field]\nhint: remove it", node: &planCipherText},
-		{name: "cluster", required: true, missing: "the context names no cluster [context-broken]\nhint: cluster: NAME of one under clusters", node: &planCipher},
+		{name: "cluster", required: true, missing: "the context names no cluster [context-broken]\nhint: cluster: NAME of one under clusters", node: &node{kinds: aString, wrongKind: "the value is in clear: without a key anybody could have written it [leaf-not-encrypted]\nhint: take the file back to what was encrypted last, or encrypt it again from its source", checks: []check{
+			{match: &regex13, fail: "the value is in clear, or no whole ENC[…]: without a key anybody could have written it [leaf-not-encrypted]\nhint: take the file back to what was encrypted last, or encrypt it again from its source"},
+			{differ: &regex14, fail: "the value decrypts to a number, bool or time where a string belongs: one such ClusterPair stops Stork for all of them [value-type]\nhint: quote it in the plaintext, then encrypt"},
+			{differ: &regex16, fail: "the context names no cluster [context-broken]\nhint: cluster: NAME of one under clusters"},
+		}}},
 		{name: "extensions", node: &planExtensions},
 		{name: "namespace", node: &planCipherText},
 		{name: "user", node: &planCipherText},
 	}},
 }}
 
-var planCipher = node{kinds: aString, wrongKind: "the value is in clear: without a key anybody could have written it [leaf-not-encrypted]\nhint: take the file back to what was encrypted last, or encrypt it again from its source", checks: []check{
-	{match: &regex12, fail: "the value is in clear, or no whole ENC[…]: without a key anybody could have written it [leaf-not-encrypted]\nhint: take the file back to what was encrypted last, or encrypt it again from its source"},
-	{differ: &regex13, fail: "the value decrypts to a number, bool or time where a string belongs: one such ClusterPair stops Stork for all of them [value-type]\nhint: quote it in the plaintext, then encrypt"},
-}}
-
 var planCipherBool = node{kinds: aNull | aString, wrongKind: "the value is in clear: without a key anybody could have written it [leaf-not-encrypted]\nhint: take the file back to what was encrypted last, or encrypt it again from its source", checks: []check{
-	{match: &regex12, fail: "the value is in clear, or no whole ENC[…]: without a key anybody could have written it [leaf-not-encrypted]\nhint: take the file back to what was encrypted last, or encrypt it again from its source"},
-	{match: &regex39, fail: "the value decrypts to no bool: one such ClusterPair stops Stork for all of them [value-type]\nhint: write true or false without quotes in the plaintext, then encrypt"},
+	{match: &regex13, fail: "the value is in clear, or no whole ENC[…]: without a key anybody could have written it [leaf-not-encrypted]\nhint: take the file back to what was encrypted last, or encrypt it again from its source"},
+	{match: &regex41, fail: "the value decrypts to no bool: one such ClusterPair stops Stork for all of them [value-type]\nhint: write true or false without quotes in the plaintext, then encrypt"},
 }}
 
 var planEncryptedUser = node{kinds: aMapping, wrongKind: "a user that is no mapping: null ends Stork's process [null-entry]\nhint: remove it or give it a credential", variants: []variant{
@@ -1363,14 +1396,16 @@ var planEncryptedUser = node{kinds: aMapping, wrongKind: "a user that is no mapp
 		{name: "act-as-groups", node: &node{kinds: aNull | aList, items: &planCipher}},
 		{name: "act-as-uid", node: &planCipherText},
 		{name: "act-as-user-extra", node: &node{kinds: aNull | aMapping, variants: []variant{
-			{patterns: []pattern{
+			{key: "HTTP loses capitals, so that the destination knows another name [kubeconfig-spelling]\nhint: spell it without capitals, there, too", patterns: []pattern{
 				{checks: []check{
-					{match: &regex32},
+					{match: &regex33},
 				}, node: &node{fail: "the name holds a colon, or ends in _unencrypted: SOPS cannot tell its path from another, or leaves it in clear [ambiguous-path]\nhint: let clusterpair generate write the pair, which renames"}},
-				{node: &node{kinds: aNull | aList, items: &planCipher}},
+				{checks: []check{
+					{match: &regex35},
+				}, node: &node{kinds: aList, fail: "no values: the name does not reach the destination [value-type]\nhint: give it a value, or remove it", items: &planCipher, minItems: 1}},
 			}},
 		}}},
-		{name: "auth-provider", node: &node{kinds: aNull, fail: "client-go has no auth providers any more [auth-provider]\nhint: use the token of a service account"}},
+		{name: "auth-provider", node: &node{kinds: aNull, fail: "an auth provider keeps its tokens in a kubeconfig file, and Stork has none [auth-provider]\nhint: use the token of a service account"}},
 		{name: "client-certificate", node: &planPath},
 		{name: "client-certificate-data", node: &planCipherText},
 		{name: "client-key", node: &planPath},
@@ -1402,7 +1437,7 @@ var planEncryptedUser = node{kinds: aMapping, wrongKind: "a user that is no mapp
 		{name: "username", node: &planCipherText},
 	}, patterns: []pattern{
 		{checks: []check{
-			{match: &regex34},
+			{match: &regex36},
 		}, node: &node{fail: "so spelled, Stork drops the impersonation [kubeconfig-spelling]\nhint: act-as, act-as-uid, act-as-groups and act-as-user-extra in a ClusterPair"}},
 	}},
 }}
@@ -1412,91 +1447,104 @@ var planPath = node{kinds: aNull | aString, checks: []check{
 }}
 
 var planData = node{kinds: aNull | aString, checks: []check{
-	{match: &regex40, fail: "not base64: one such ClusterPair stops Stork for all of them [bad-base64]\nhint: encode PEM with base64 -w0, decrypt ENC[…] with sops"},
+	{match: &regex42, fail: "not base64: one such ClusterPair stops Stork for all of them [bad-base64]\nhint: encode PEM with base64 -w0, decrypt ENC[…] with sops"},
 }}
 
 var planText = node{kinds: aNull | aString, checks: []check{
-	{differ: &regex2, fail: "a placeholder is left [placeholder-left]\nhint: put the real value here, or remove the field"},
+	{differ: &regex1, fail: "a placeholder is left [placeholder-left]\nhint: put the real value here, or remove the field"},
+}}
+
+var planValue = node{kinds: aString, checks: []check{
+	{differ: &regex1, fail: "a placeholder is left [placeholder-left]\nhint: put the real value here, or remove the field"},
+}}
+
+var planCipher = node{kinds: aString, wrongKind: "the value is in clear: without a key anybody could have written it [leaf-not-encrypted]\nhint: take the file back to what was encrypted last, or encrypt it again from its source", checks: []check{
+	{match: &regex13, fail: "the value is in clear, or no whole ENC[…]: without a key anybody could have written it [leaf-not-encrypted]\nhint: take the file back to what was encrypted last, or encrypt it again from its source"},
+	{differ: &regex14, fail: "the value decrypts to a number, bool or time where a string belongs: one such ClusterPair stops Stork for all of them [value-type]\nhint: quote it in the plaintext, then encrypt"},
 }}
 
 var regex0 = regex{expr: "^ENC\\["}
 
-var regex1 = regex{expr: "\\S"}
+var regex1 = regex{expr: "^<[^<>]*>$"}
 
-var regex2 = regex{expr: "^<[^<>]*>$"}
+var regex2 = regex{expr: "^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"}
 
-var regex3 = regex{expr: "^0*([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])$"}
+var regex3 = regex{expr: "\\S"}
 
-var regex4 = regex{expr: "insert_storage_options"}
+var regex4 = regex{expr: "\\S[\\x00-\\x20\\x7f]|[\\x00-\\x20\\x7f]\\S"}
 
-var regex5 = regex{expr: "^(port|backuplocation)$"}
+var regex5 = regex{expr: "^0*([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])$"}
 
-var regex6 = regex{expr: "^[^:\\s<>]+(:[^:\\s<>]+)?$"}
+var regex6 = regex{expr: "insert_storage_options"}
 
-var regex7 = regex{expr: "^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"}
+var regex7 = regex{expr: "^(port|backuplocation)$"}
 
-var regex8 = regex{expr: "^[/~]"}
+var regex8 = regex{expr: "^[^:\\s<>]+(:[^:\\s<>]+)?$"}
 
-var regex9 = regex{expr: "(^|/)\\.\\.(/|$)"}
+var regex9 = regex{expr: "^[/~]"}
 
-var regex10 = regex{expr: "[\\x00-\\x1f\\x7f]"}
+var regex10 = regex{expr: "(^|/)\\.\\.(/|$)"}
 
-var regex11 = regex{expr: "^([0-9]{1,5}d|([0-9]{1,9}(\\.[0-9]{1,9})?(ns|us|µs|ms|s|m|h))+)$"}
+var regex11 = regex{expr: "[\\x00-\\x1f\\x7f]"}
 
-var regex12 = regex{expr: "^(ENC\\[AES256_GCM,data:[A-Za-z0-9+/]+={0,2},iv:[A-Za-z0-9+/]+={0,2},tag:[A-Za-z0-9+/]+={0,2},type:(bool|bytes|comment|float|int|str|time)\\])?$"}
+var regex12 = regex{expr: "^([0-9]{1,5}d|([0-9]{1,9}(\\.[0-9]{1,9})?(ns|us|µs|ms|s|m|h))+)$"}
 
-var regex13 = regex{expr: ",type:(bool|bytes|comment|float|int|time)\\]$"}
+var regex13 = regex{expr: "^(ENC\\[AES256_GCM,data:[A-Za-z0-9+/]+={0,2},iv:[A-Za-z0-9+/]+={0,2},tag:[A-Za-z0-9+/]+={0,2},type:(bool|bytes|comment|float|int|str|time)\\])?$"}
 
-var regex14 = regex{expr: "^(creationTimestamp|deletionGracePeriodSeconds|deletionTimestamp|generation|managedFields|resourceVersion|selfLink|uid)$"}
+var regex14 = regex{expr: ",type:(bool|bytes|comment|float|int|time)\\]$"}
 
-var regex15 = regex{expr: "^(kubernetes|secret|secretName|secretRef)$"}
+var regex15 = regex{expr: "^(creationTimestamp|deletionGracePeriodSeconds|deletionTimestamp|generation|managedFields|resourceVersion|selfLink|uid)$"}
 
-var regex16 = regex{expr: "^v?[0-9]{1,4}\\.[0-9]{1,4}(\\.[0-9]{1,4})?$"}
+var regex16 = regex{expr: "^$"}
 
-var regex17 = regex{expr: "^(age1[0-9a-z-]+|ssh-(ed25519|rsa) .+)$"}
+var regex17 = regex{expr: "^(kubernetes|secret|secretName|secretRef)$"}
 
-var regex18 = regex{expr: "^https://[^\\s/?#@]+/keys/"}
+var regex18 = regex{expr: "^v?[0-9]{1,4}\\.[0-9]{1,4}(\\.[0-9]{1,4})?$"}
 
-var regex19 = regex{expr: "^ *projects/"}
+var regex19 = regex{expr: "^(age1[0-9a-z-]+|ssh-(ed25519|rsa) .+)$"}
 
-var regex20 = regex{expr: "^https?://[^\\s/?#@]+/"}
+var regex20 = regex{expr: "^https://[^\\s/?#@]+/keys/"}
 
-var regex21 = regex{expr: "^[^:\\s]+:[^:\\s]+$"}
+var regex21 = regex{expr: "^ *projects/"}
 
-var regex22 = regex{expr: "^arn:aws[a-z-]*:kms:"}
+var regex22 = regex{expr: "^https?://[^\\s/?#@]+/"}
 
-var regex23 = regex{expr: "^[0-9A-Fa-f ]{16,60}$"}
+var regex23 = regex{expr: "^[^:\\s]+:[^:\\s]+$"}
 
-var regex24 = regex{expr: "^(key_?groups|keyGroups|shamir_?threshold|shamirThreshold|encrypted_regex|path_regex)$"}
+var regex24 = regex{expr: "^arn:aws[a-z-]*:kms:"}
 
-var regex25 = regex{expr: "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"}
+var regex25 = regex{expr: "^[0-9A-Fa-f ]{16,60}$"}
 
-var regex26 = regex{expr: "^(config|token)$"}
+var regex26 = regex{expr: "^(key_?groups|keyGroups|shamir_?threshold|shamirThreshold|encrypted_regex|path_regex)$"}
 
-var regex27 = regex{expr: "^([a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$"}
+var regex27 = regex{expr: "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"}
 
-var regex28 = regex{expr: "^([-.a-z0-9]|\\$\\{(name|namespace|label:[^{}]+)\\})+$"}
+var regex28 = regex{expr: "^(config|token)$"}
 
-var regex29 = regex{expr: "\\S[\\x00-\\x20\\x7f]|[\\x00-\\x20\\x7f]\\S"}
+var regex29 = regex{expr: "^([a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$"}
 
-var regex30 = regex{expr: "^[a-z0-9]+(-[a-z0-9]+)*$"}
+var regex30 = regex{expr: "^([-.a-z0-9]|\\$\\{(name|namespace|label:[^{}]+)\\})+$"}
 
-var regex31 = regex{expr: "^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\\.[0-9]+)?(Z|[+-][0-9]{2}:[0-9]{2})$"}
+var regex31 = regex{expr: "^[a-z0-9]+(-[a-z0-9]+)*$"}
 
-var regex32 = regex{expr: ":|_unencrypted$"}
+var regex32 = regex{expr: "^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\\.[0-9]+)?(Z|[+-][0-9]{2}:[0-9]{2})$"}
 
-var regex33 = regex{expr: "-[2456789bcdfghkmt]{10}$"}
+var regex33 = regex{expr: ":|_unencrypted$"}
 
-var regex34 = regex{expr: "^as(-uid|-groups|-user-extra)?$"}
+var regex34 = regex{expr: "-[2456789bcdfghkmt]{10}$"}
 
-var regex35 = regex{expr: "^[-._a-zA-Z0-9]{1,253}$"}
+var regex35 = regex{expr: "^[^A-Z]*$"}
 
-var regex36 = regex{expr: "^([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?$"}
+var regex36 = regex{expr: "^as(-uid|-groups|-user-extra)?$"}
 
-var regex37 = regex{expr: "^https://[^\\s/?#@]+(/[^\\s?#]*)?$"}
+var regex37 = regex{expr: "^[-._a-zA-Z0-9]{1,253}$"}
 
-var regex38 = regex{expr: ",type:str\\]$"}
+var regex38 = regex{expr: "^([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?$"}
 
-var regex39 = regex{expr: ",type:bool\\]$"}
+var regex39 = regex{expr: "^https://[^\\s/?#@]+(/[^\\s?#]*)?$"}
 
-var regex40 = regex{expr: "^[\r\n]*(([A-Za-z0-9+/][\r\n]*){4})*(([A-Za-z0-9+/][\r\n]*){2}(=[\r\n]*){2}|([A-Za-z0-9+/][\r\n]*){3}=[\r\n]*)?$"}
+var regex40 = regex{expr: ",type:str\\]$"}
+
+var regex41 = regex{expr: ",type:bool\\]$"}
+
+var regex42 = regex{expr: "^[\r\n]*(([A-Za-z0-9+/][\r\n]*){4})*(([A-Za-z0-9+/][\r\n]*){2}(=[\r\n]*){2}|([A-Za-z0-9+/][\r\n]*){3}=[\r\n]*)?$"}

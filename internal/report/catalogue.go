@@ -305,7 +305,7 @@ var catalogue = []Rule{
 		Waivable:    "works when the Stork pod can run the command and has its cloud credentials"},
 	{ID: "auth-provider", Severity: Error, Needs: Plaintext, Group: groupKubeconfig,
 		Title:       "the credential comes from an auth provider",
-		Consequence: "client-go has no auth providers any more and refuses the kubeconfig. The status of the pair stays empty for ever.",
+		Consequence: "An auth provider keeps its tokens in a kubeconfig file, and Stork has none: where client-go still knows the provider, the pair works until the token ends. Where it does not, the status of the pair stays empty for ever.",
 		Fix:         "Use the token of a service account: `kubectl create token SERVICEACCOUNT --duration 720h`."},
 	{ID: "no-credential", Severity: Error, Needs: Plaintext, Group: groupKubeconfig,
 		Title:       "the user has no credential",
