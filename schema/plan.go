@@ -725,29 +725,46 @@ var planEncryptedWithoutMode = node{kinds: aMapping, variants: []variant{
 var planMetadata = node{kinds: aMapping, variants: []variant{
 	{fields: []field{
 		{name: "annotations", node: &node{kinds: aNull | aMapping, variants: []variant{
-			{patterns: []pattern{
-				{node: &planClear},
+			{key: "the API server refuses this name of an annotation [metadata-invalid]\nhint: as in note or example.com/note: at most 63 letters, digits, '-', '_' and '.'", patterns: []pattern{
+				{checks: []check{
+					{differ: &regex15},
+					{match: &regex16},
+				}, node: &planClear},
 			}},
 		}}},
-		{name: "finalizers", node: &node{kinds: aNull | aList, items: &planClear}},
+		{name: "finalizers", node: &node{kinds: aNull | aList, items: &node{kinds: aString, checks: []check{
+			{differ: &regex0, fail: "the value is encrypted, so that nobody can review it [metadata-encrypted]\nhint: encrypt with encrypted_regex: ^(config|token)$"},
+			{differ: &regex15, fail: "the API server refuses this finalizer [metadata-invalid]\nhint: remove it; Stork adds its own"},
+			{match: &regex17, fail: "the API server refuses this finalizer [metadata-invalid]\nhint: remove it; Stork adds its own"},
+		}}}},
+		{name: "generateName", node: &node{kinds: aNull | aString, checks: []check{
+			{oneOf: []string{""}, fail: "a pair has one name, by which its Migrations find it [pair-name]\nhint: remove generateName"},
+		}}},
 		{name: "labels", node: &node{kinds: aNull | aMapping, variants: []variant{
-			{patterns: []pattern{
-				{node: &planClear},
+			{key: "the API server refuses this name of a label [metadata-invalid]\nhint: as in role or example.com/role: at most 63 letters, digits, '-', '_' and '.'", patterns: []pattern{
+				{checks: []check{
+					{differ: &regex15},
+					{match: &regex17},
+				}, node: &node{kinds: aString, checks: []check{
+					{differ: &regex0, fail: "the value is encrypted, so that nobody can review it [metadata-encrypted]\nhint: encrypt with encrypted_regex: ^(config|token)$"},
+					{match: &regex18, fail: "the API server refuses this value of a label [metadata-invalid]\nhint: at most 63 letters, digits, '-', '_' and '.', a letter or digit first and last"},
+				}}},
 			}},
 		}}},
 		{name: "name", required: true, missing: "metadata.name is missing [pair-name]\nhint: name the pair as its Migrations do", node: &planName},
 		{name: "namespace", doc: "namespace is that of the Migrations that use the pair.", required: true, missing: "metadata.namespace is missing [pair-namespace]\nhint: set the namespace of the Migrations that use the pair", node: &planNamespace},
-		{name: "ownerReferences", node: &node{kinds: aNull | aList, items: &node{kinds: aMapping, variants: []variant{
-			{patterns: []pattern{
-				{node: &node{kinds: aNull | aBool | aString, checks: []check{
-					{differ: &regex0, fail: "the value is encrypted, so that nobody can review it [metadata-encrypted]\nhint: encrypt with encrypted_regex: ^(config|token)$"},
-				}}},
-			}},
-		}}}},
+		{name: "ownerReferences", node: &node{kinds: aNull | aList, items: &planOwnerReference}},
+		{name: "selfLink", node: &node{fail: "the API server sets this field [server-set-field]\nhint: remove it", even: &planServerText}},
 	}, patterns: []pattern{
 		{checks: []check{
-			{match: &regex15},
-		}, node: &node{fail: "the API server sets this field [server-set-field]\nhint: remove it"}},
+			{match: &regex19},
+		}, node: &node{fail: "the API server sets this field [server-set-field]\nhint: remove it", even: &planServerTime}},
+		{checks: []check{
+			{match: &regex20},
+		}, node: &node{fail: "the API server sets this field [server-set-field]\nhint: remove it", even: &planServerNumber}},
+		{checks: []check{
+			{match: &regex21},
+		}, node: &node{fail: "the API server sets this field, and refuses a pair that brings it [metadata-invalid]\nhint: remove it"}},
 	}},
 }}
 
@@ -766,7 +783,7 @@ var planConfig = node{kinds: aMapping, wrongKind: "config is no mapping: Stork r
 		}}},
 		{name: "current-context", required: true, node: &node{kinds: aString, checks: []check{
 			{differ: &regex1, fail: "a placeholder is left [placeholder-left]\nhint: put the real value here, or remove the field"},
-			{differ: &regex16, fail: "current-context is empty: Stork finds no context [context-broken]\nhint: current-context: NAME of one under contexts"},
+			{differ: &regex22, fail: "current-context is empty: Stork finds no context [context-broken]\nhint: current-context: NAME of one under contexts"},
 		}}},
 		{name: "extensions", node: &planExtensions},
 		{name: "kind", warning: "noise inside config [drifting-field]\nhint: remove it", node: &node{kinds: aNull | aString}},
@@ -783,7 +800,7 @@ var planConfig = node{kinds: aMapping, wrongKind: "config is no mapping: Stork r
 		}}},
 	}, patterns: []pattern{
 		{checks: []check{
-			{match: &regex17},
+			{match: &regex23},
 		}, node: &node{fail: "Stork reads the kubeconfig itself here, and follows no reference [config-not-object]\nhint: let clusterpair generate read the Secret"}},
 	}},
 }}
@@ -810,43 +827,43 @@ var planStatus = node{kinds: aNull | aMapping, wrongKind: "a status of another t
 var planFiles = node{kinds: aList, items: &planFile, minItems: 1}
 
 var planStorkVersion = node{kinds: aString, checks: []check{
-	{match: &regex18, fail: "storkVersion is no release of Stork [config]\nhint: as in \"24.3\" or \"v24.3.2\""},
+	{match: &regex24, fail: "storkVersion is no release of Stork [config]\nhint: as in \"24.3\" or \"v24.3.2\""},
 }}
 
 var planEncryption = node{kinds: aMapping, variants: []variant{
 	{fields: []field{
 		{name: "age", node: &node{kinds: aList, items: &node{kinds: aString, checks: []check{
-			{match: &regex19, fail: "not an age recipient [config]\nhint: age1…, as age-keygen -y prints it; a key that begins with AGE-SECRET-KEY is for reading and belongs in no file here"},
+			{match: &regex25, fail: "not an age recipient [config]\nhint: age1…, as age-keygen -y prints it; a key that begins with AGE-SECRET-KEY is for reading and belongs in no file here"},
 		}}}},
 		{name: "aws_profile", node: &planConfigText},
 		{name: "azure_keyvault", node: &node{kinds: aList, items: &node{kinds: aString, checks: []check{
-			{match: &regex20, fail: "not an Azure Key Vault key [config]\nhint: https://VAULT.vault.azure.net/keys/KEY/VERSION"},
+			{match: &regex26, fail: "not an Azure Key Vault key [config]\nhint: https://VAULT.vault.azure.net/keys/KEY/VERSION"},
 		}}}},
 		{name: "gcp_kms", node: &node{kinds: aList, items: &node{kinds: aString, checks: []check{
-			{match: &regex21, fail: "not a Google Cloud KMS key [config]\nhint: projects/PROJECT/locations/LOCATION/keyRings/RING/cryptoKeys/KEY"},
+			{match: &regex27, fail: "not a Google Cloud KMS key [config]\nhint: projects/PROJECT/locations/LOCATION/keyRings/RING/cryptoKeys/KEY"},
 		}}}},
 		{name: "hc_vault_transit_uri", node: &node{kinds: aList, items: &node{kinds: aString, checks: []check{
-			{match: &regex22, fail: "not the URI of a Vault transit key [config]\nhint: https://VAULT:8200/v1/transit/keys/KEY"},
+			{match: &regex28, fail: "not the URI of a Vault transit key [config]\nhint: https://VAULT:8200/v1/transit/keys/KEY"},
 		}}}},
 		{name: "hckms", node: &node{kinds: aList, items: &node{kinds: aString, checks: []check{
-			{match: &regex23, fail: "not a Huawei Cloud KMS key [config]\nhint: REGION:KEY-ID"},
+			{match: &regex29, fail: "not a Huawei Cloud KMS key [config]\nhint: REGION:KEY-ID"},
 		}}}},
 		{name: "kms", node: &node{kinds: aList, items: &node{kinds: aString, checks: []check{
-			{match: &regex24, fail: "not the ARN of a KMS key [config]\nhint: arn:aws:kms:REGION:ACCOUNT:key/ID, then +ROLE if one is to be assumed"},
+			{match: &regex30, fail: "not the ARN of a KMS key [config]\nhint: arn:aws:kms:REGION:ACCOUNT:key/ID, then +ROLE if one is to be assumed"},
 		}}}},
 		{name: "pgp", node: &node{kinds: aList, items: &node{kinds: aString, checks: []check{
-			{match: &regex25, fail: "not the fingerprint of a PGP key [config]\nhint: gpg --list-keys --with-colons shows it"},
+			{match: &regex31, fail: "not the fingerprint of a PGP key [config]\nhint: gpg --list-keys --with-colons shows it"},
 		}}}},
 	}, patterns: []pattern{
 		{checks: []check{
-			{match: &regex26},
+			{match: &regex32},
 		}, node: &node{fail: "inline recipients are one key group [config]\nhint: remove encryption and write a creation rule in .sops.yaml"}},
 	}},
 }}
 
 var planNamespace = node{kinds: aString, checks: []check{
 	{differ: &regex0, fail: "the value is encrypted, so that nobody can review it [metadata-encrypted]\nhint: encrypt with encrypted_regex: ^(config|token)$"},
-	{match: &regex27, fail: "namespace is no RFC 1123 label: lower-case letters, digits and '-', at most 63 [pair-namespace]\nhint: begin and end with a letter or digit, as in migrationnamespace"},
+	{match: &regex33, fail: "namespace is no RFC 1123 label: lower-case letters, digits and '-', at most 63 [pair-namespace]\nhint: begin and end with a letter or digit, as in migrationnamespace"},
 	{maxRunes: 63, fail: "namespace is no RFC 1123 label: lower-case letters, digits and '-', at most 63 [pair-namespace]\nhint: begin and end with a letter or digit, as in migrationnamespace"},
 }}
 
@@ -856,11 +873,12 @@ var planSelector = node{kinds: aMapping, variants: []variant{
 		{name: "annotations", node: &node{kinds: aNull | aMapping, variants: []variant{
 			{key: "not an annotation key [config]\nhint: as in note or example.com/note", patterns: []pattern{
 				{checks: []check{
-					{match: &regex28},
+					{match: &regex34},
 				}, node: &node{fail: "SOPS would encrypt what is called config or token, so that nobody could review it [metadata-encrypted]\nhint: give it another name"}},
 				{checks: []check{
-					{match: &regex29},
-					{differ: &regex28},
+					{differ: &regex15},
+					{match: &regex16},
+					{differ: &regex34},
 				}, node: &node{kinds: aString}},
 			}},
 		}}},
@@ -869,18 +887,20 @@ var planSelector = node{kinds: aMapping, variants: []variant{
 		{name: "labels", node: &node{kinds: aNull | aMapping, variants: []variant{
 			{key: "not a label key [config]\nhint: as in role or example.com/role", patterns: []pattern{
 				{checks: []check{
-					{match: &regex28},
+					{match: &regex34},
 				}, node: &node{fail: "SOPS would encrypt what is called config or token, so that nobody could review it [metadata-encrypted]\nhint: give it another name"}},
 				{checks: []check{
-					{match: &regex29},
-					{differ: &regex28},
+					{differ: &regex15},
+					{match: &regex17},
+					{differ: &regex34},
 				}, node: &planMatchValue},
 			}},
 		}}},
 		{name: "matchExpressions", node: &node{kinds: aNull | aList, items: &node{kinds: aMapping, variants: []variant{
 			{fields: []field{
 				{name: "key", required: true, node: &node{kinds: aString, checks: []check{
-					{match: &regex29, fail: "not a label key [config]\nhint: as in role or example.com/role"},
+					{differ: &regex15, fail: "not a label key [config]\nhint: as in role or example.com/role"},
+					{match: &regex17, fail: "not a label key [config]\nhint: as in role or example.com/role"},
 				}}},
 				{name: "operator", required: true, node: &node{kinds: aString, checks: []check{
 					{oneOf: []string{
@@ -896,13 +916,14 @@ var planSelector = node{kinds: aMapping, variants: []variant{
 		{name: "matchLabels", doc: "https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/#label-selectors", node: &node{kinds: aNull | aMapping, variants: []variant{
 			{key: "not a label key [config]\nhint: as in role or example.com/role", patterns: []pattern{
 				{checks: []check{
-					{match: &regex29},
+					{differ: &regex15},
+					{match: &regex17},
 				}, node: &planMatchValue},
 			}},
 		}}},
 		{name: "mode", doc: "mode is how storage is paired. A pair over one fabric takes none from Stork 23.11 on.", node: &planMode},
 		{name: "name", doc: "name makes the name of a pair: that of its Secret without a final -kubeconfig unless said here.", node: &node{kinds: aString, checks: []check{
-			{match: &regex30, fail: "not a template of names: lower-case letters, digits, '-', '.' and ${…} [config]\nhint: as in dr-${name}; there are ${name}, ${namespace} and ${label:KEY}"},
+			{match: &regex35, fail: "not a template of names: lower-case letters, digits, '-', '.' and ${…} [config]\nhint: as in dr-${name}; there are ${name}, ${namespace} and ${label:KEY}"},
 		}}},
 		{name: "namespace", node: &planNamespace},
 		{name: "options", doc: "options are for two fabrics; over one there are none.", node: &node{kinds: aNull | aMapping, variants: []variant{
@@ -1003,11 +1024,12 @@ var planPair = node{kinds: aMapping, variants: []variant{
 		{name: "annotations", node: &node{kinds: aNull | aMapping, variants: []variant{
 			{key: "not an annotation key [config]\nhint: as in note or example.com/note", patterns: []pattern{
 				{checks: []check{
-					{match: &regex28},
+					{match: &regex34},
 				}, node: &node{fail: "SOPS would encrypt what is called config or token, so that nobody could review it [metadata-encrypted]\nhint: give it another name"}},
 				{checks: []check{
-					{match: &regex29},
-					{differ: &regex28},
+					{differ: &regex15},
+					{match: &regex16},
+					{differ: &regex34},
 				}, node: &node{kinds: aString}},
 			}},
 		}}},
@@ -1015,11 +1037,12 @@ var planPair = node{kinds: aMapping, variants: []variant{
 		{name: "labels", node: &node{kinds: aNull | aMapping, variants: []variant{
 			{key: "not a label key [config]\nhint: as in role or example.com/role", patterns: []pattern{
 				{checks: []check{
-					{match: &regex28},
+					{match: &regex34},
 				}, node: &node{fail: "SOPS would encrypt what is called config or token, so that nobody could review it [metadata-encrypted]\nhint: give it another name"}},
 				{checks: []check{
-					{match: &regex29},
-					{differ: &regex28},
+					{differ: &regex15},
+					{match: &regex17},
+					{differ: &regex34},
 				}, node: &planMatchValue},
 			}},
 		}}},
@@ -1117,7 +1140,7 @@ var planPair = node{kinds: aMapping, variants: []variant{
 }}
 
 var planRuleID = node{kinds: aString, checks: []check{
-	{match: &regex31, fail: "not the id of a rule [config]\nhint: as in tls-skipped, as findings show it in brackets"},
+	{match: &regex36, fail: "not the id of a rule [config]\nhint: as in tls-skipped, as findings show it in brackets"},
 }}
 
 var planSOPS = node{kinds: aMapping, wrongKind: "sops is no mapping [sops-malformed]\nhint: take the file back to what was encrypted last, or encrypt it again from its source", variants: []variant{
@@ -1133,7 +1156,7 @@ var planSOPS = node{kinds: aMapping, wrongKind: "sops is no mapping [sops-malfor
 	}, none: "sops names no recipient: nobody can decrypt the file [sops-malformed]\nhint: take the file back to what was encrypted last, or encrypt it again from its source", open: true, fields: []field{
 		{name: "encrypted_comment_regex", doc: "Flux drops comments before it decrypts.", node: &planNoSelector},
 		{name: "lastmodified", doc: "lastmodified authenticates the MAC.", required: true, missing: "sops has no lastmodified, without which the MAC cannot be verified [sops-malformed]\nhint: take the file back to what was encrypted last, or encrypt it again from its source", node: &node{kinds: aString, checks: []check{
-			{match: &regex32, fail: "lastmodified is no time as RFC 3339 has it [sops-malformed]\nhint: take the file back to what was encrypted last, or encrypt it again from its source"},
+			{match: &regex37, fail: "lastmodified is no time as RFC 3339 has it [sops-malformed]\nhint: take the file back to what was encrypted last, or encrypt it again from its source"},
 		}}},
 		{name: "mac", required: true, missing: "sops has no mac: changes by those who have no key go unnoticed [mac-missing]\nhint: take the file back to what was encrypted last, or encrypt it again from its source", node: &planMAC},
 		{name: "unencrypted_comment_regex", node: &planNoSelector},
@@ -1147,7 +1170,7 @@ var planEncryptedConfig = node{kinds: aMapping, wrongKind: "config is no mapping
 		{name: "clusters", required: true, node: &node{kinds: aMapping, wrongKind: "clusters is no mapping by name: null has none, and the list of a kubeconfig file stops Stork for all ClusterPairs [config-list-form]\nhint: clusters: {NAME: {server: …}}", variants: []variant{
 			{patterns: []pattern{
 				{checks: []check{
-					{match: &regex33},
+					{match: &regex38},
 				}, node: &node{fail: "the name holds a colon, or ends in _unencrypted: SOPS cannot tell its path from another, or leaves it in clear [ambiguous-path]\nhint: let clusterpair generate write the pair, which renames"}},
 				{node: &planEncryptedCluster},
 			}},
@@ -1155,7 +1178,7 @@ var planEncryptedConfig = node{kinds: aMapping, wrongKind: "config is no mapping
 		{name: "contexts", required: true, node: &node{kinds: aMapping, wrongKind: "contexts is no mapping by name: null has none, and the list of a kubeconfig file stops Stork for all ClusterPairs [config-list-form]\nhint: contexts: {NAME: {cluster: …, user: …}}", variants: []variant{
 			{patterns: []pattern{
 				{checks: []check{
-					{match: &regex33},
+					{match: &regex38},
 				}, node: &node{fail: "the name holds a colon, or ends in _unencrypted: SOPS cannot tell its path from another, or leaves it in clear [ambiguous-path]\nhint: let clusterpair generate write the pair, which renames"}},
 				{node: &planEncryptedContext},
 			}},
@@ -1163,7 +1186,7 @@ var planEncryptedConfig = node{kinds: aMapping, wrongKind: "config is no mapping
 		{name: "current-context", required: true, node: &node{kinds: aString, wrongKind: "the value is in clear: without a key anybody could have written it [leaf-not-encrypted]\nhint: take the file back to what was encrypted last, or encrypt it again from its source", checks: []check{
 			{match: &regex13, fail: "the value is in clear, or no whole ENC[…]: without a key anybody could have written it [leaf-not-encrypted]\nhint: take the file back to what was encrypted last, or encrypt it again from its source"},
 			{differ: &regex14, fail: "the value decrypts to a number, bool or time where a string belongs: one such ClusterPair stops Stork for all of them [value-type]\nhint: quote it in the plaintext, then encrypt"},
-			{differ: &regex16, fail: "current-context is empty: Stork finds no context [context-broken]\nhint: current-context: NAME of one under contexts"},
+			{differ: &regex22, fail: "current-context is empty: Stork finds no context [context-broken]\nhint: current-context: NAME of one under contexts"},
 		}}},
 		{name: "extensions", node: &planExtensions},
 		{name: "kind", warning: "noise inside config [drifting-field]\nhint: remove it", node: &planCipherText},
@@ -1176,14 +1199,14 @@ var planEncryptedConfig = node{kinds: aMapping, wrongKind: "config is no mapping
 		{name: "users", required: true, node: &node{kinds: aMapping, wrongKind: "users is no mapping by name: null has none, and the list of a kubeconfig file stops Stork for all ClusterPairs [config-list-form]\nhint: users: {NAME: {token: …}}", variants: []variant{
 			{patterns: []pattern{
 				{checks: []check{
-					{match: &regex33},
+					{match: &regex38},
 				}, node: &node{fail: "the name holds a colon, or ends in _unencrypted: SOPS cannot tell its path from another, or leaves it in clear [ambiguous-path]\nhint: let clusterpair generate write the pair, which renames"}},
 				{node: &planEncryptedUser},
 			}},
 		}}},
 	}, patterns: []pattern{
 		{checks: []check{
-			{match: &regex17},
+			{match: &regex23},
 		}, node: &node{fail: "Stork reads the kubeconfig itself here, and follows no reference [config-not-object]\nhint: let clusterpair generate read the Secret"}},
 	}},
 }}
@@ -1196,8 +1219,39 @@ var planName = node{kinds: aString, checks: []check{
 	{differ: &regex0, fail: "the value is encrypted, so that nobody can review it [metadata-encrypted]\nhint: encrypt with encrypted_regex: ^(config|token)$"},
 	{match: &regex2, fail: "name is no RFC 1123 subdomain: lower-case letters, digits, '-' and '.', at most 253 [pair-name]\nhint: begin and end with a letter or digit, as in west-cluster"},
 	{maxRunes: 253, fail: "name is no RFC 1123 subdomain: lower-case letters, digits, '-' and '.', at most 253 [pair-name]\nhint: begin and end with a letter or digit, as in west-cluster"},
-	{differ: &regex34, fail: "name ends in a kustomize name hash, so that no Migration finds the pair [pair-name]\nhint: set generatorOptions.disableNameSuffixHash, or the annotation kustomize.config.k8s.io/needs-hash to \"false\""},
+	{differ: &regex39, fail: "name ends in a kustomize name hash, so that no Migration finds the pair [pair-name]\nhint: set generatorOptions.disableNameSuffixHash, or the annotation kustomize.config.k8s.io/needs-hash to \"false\""},
 }}
+
+var planOwnerReference = node{kinds: aMapping, variants: []variant{
+	{fields: []field{
+		{name: "apiVersion", required: true, missing: "the API server refuses an owner without an apiVersion [metadata-invalid]\nhint: remove the ownerReferences, or add it", node: &node{kinds: aString, checks: []check{
+			{differ: &regex0, fail: "the value is encrypted, so that nobody can review it [metadata-encrypted]\nhint: encrypt with encrypted_regex: ^(config|token)$"},
+			{match: &regex40, fail: "the API server refuses an owner without an apiVersion [metadata-invalid]\nhint: remove the ownerReferences, or write GROUP/VERSION"},
+		}}},
+		{name: "blockOwnerDeletion", node: &node{kinds: aNull | aBool}},
+		{name: "controller", node: &node{kinds: aNull | aBool}},
+		{name: "kind", required: true, missing: "the API server refuses an owner without a kind [metadata-invalid]\nhint: remove the ownerReferences, or add it", node: &node{kinds: aString, checks: []check{
+			{differ: &regex0, fail: "the value is encrypted, so that nobody can review it [metadata-encrypted]\nhint: encrypt with encrypted_regex: ^(config|token)$"},
+			{differ: &regex22, fail: "the API server refuses an owner without a kind [metadata-invalid]\nhint: remove the ownerReferences, or add it"},
+		}}},
+		{name: "name", required: true, missing: "the API server refuses an owner without a name [metadata-invalid]\nhint: remove the ownerReferences, or add it", node: &node{kinds: aString, checks: []check{
+			{differ: &regex0, fail: "the value is encrypted, so that nobody can review it [metadata-encrypted]\nhint: encrypt with encrypted_regex: ^(config|token)$"},
+			{differ: &regex22, fail: "the API server refuses an owner without a name [metadata-invalid]\nhint: remove the ownerReferences, or add it"},
+		}}},
+		{name: "uid", required: true, missing: "the API server refuses an owner without a uid [metadata-invalid]\nhint: remove the ownerReferences, or add it", node: &node{kinds: aString, checks: []check{
+			{differ: &regex0, fail: "the value is encrypted, so that nobody can review it [metadata-encrypted]\nhint: encrypt with encrypted_regex: ^(config|token)$"},
+			{differ: &regex22, fail: "the API server refuses an owner without a uid [metadata-invalid]\nhint: remove the ownerReferences, or add it"},
+		}}},
+	}},
+}}
+
+var planServerText = node{kinds: aNull | aString}
+
+var planServerTime = node{kinds: aNull | aString, checks: []check{
+	{match: &regex37, fail: "the API server refuses this time [metadata-invalid]\nhint: remove it"},
+}}
+
+var planServerNumber = node{kinds: aNull | anInt}
 
 var planCluster = node{kinds: aMapping, wrongKind: "a cluster that is no mapping: null ends Stork's process [null-entry]\nhint: remove it or give it a server", variants: []variant{
 	{fields: []field{
@@ -1218,7 +1272,7 @@ var planContext = node{kinds: aMapping, wrongKind: "a context that is no mapping
 		{name: "LocationOfOrigin", warning: "noise that storkctl writes [drifting-field]\nhint: remove it", node: &node{kinds: aNull | aString}},
 		{name: "cluster", required: true, missing: "the context names no cluster [context-broken]\nhint: cluster: NAME of one under clusters", node: &node{kinds: aString, checks: []check{
 			{differ: &regex1, fail: "a placeholder is left [placeholder-left]\nhint: put the real value here, or remove the field"},
-			{differ: &regex16, fail: "the context names no cluster [context-broken]\nhint: cluster: NAME of one under clusters"},
+			{differ: &regex22, fail: "the context names no cluster [context-broken]\nhint: cluster: NAME of one under clusters"},
 		}}},
 		{name: "extensions", node: &planExtensions},
 		{name: "namespace", node: &planText},
@@ -1241,7 +1295,7 @@ var planUser = node{kinds: aMapping, wrongKind: "a user that is no mapping: null
 		{name: "act-as-user-extra", node: &node{kinds: aNull | aMapping, variants: []variant{
 			{key: "HTTP loses capitals, so that the destination knows another name [kubeconfig-spelling]\nhint: spell it without capitals, there, too", patterns: []pattern{
 				{checks: []check{
-					{match: &regex35},
+					{match: &regex41},
 				}, node: &node{kinds: aList, fail: "no values: the name does not reach the destination [value-type]\nhint: give it a value, or remove it", items: &planValue, minItems: 1}},
 			}},
 		}}},
@@ -1277,7 +1331,7 @@ var planUser = node{kinds: aMapping, wrongKind: "a user that is no mapping: null
 		{name: "username", node: &planText},
 	}, patterns: []pattern{
 		{checks: []check{
-			{match: &regex36},
+			{match: &regex42},
 		}, node: &node{fail: "so spelled, Stork drops the impersonation [kubeconfig-spelling]\nhint: act-as, act-as-uid, act-as-groups and act-as-user-extra in a ClusterPair"}},
 	}},
 }}
@@ -1301,11 +1355,11 @@ var planAllowance = node{kinds: aMapping, variants: []variant{
 }}
 
 var planSecretKey = node{kinds: aString, checks: []check{
-	{match: &regex37, fail: "a key of a Secret has letters, digits, '-', '_' and '.' [config]\nhint: as in value or kubeconfig"},
+	{match: &regex43, fail: "a key of a Secret has letters, digits, '-', '_' and '.' [config]\nhint: as in value or kubeconfig"},
 }}
 
 var planMatchValue = node{kinds: aString, checks: []check{
-	{match: &regex38, fail: "not a value of a label: at most 63 letters, digits, '-', '_' and '.' [config]"},
+	{match: &regex18, fail: "not a value of a label: at most 63 letters, digits, '-', '_' and '.' [config]"},
 }}
 
 var planSecretReference = node{kinds: aMapping, variants: []variant{
@@ -1316,14 +1370,14 @@ var planSecretReference = node{kinds: aMapping, variants: []variant{
 			{maxRunes: 253, fail: "the name of a Secret is an RFC 1123 subdomain [config]\nhint: lower-case letters, digits, '-' and '.', as in west-kubeconfig"},
 		}}},
 		{name: "namespace", node: &node{kinds: aString, checks: []check{
-			{match: &regex27, fail: "a namespace is an RFC 1123 label [config]\nhint: lower-case letters, digits and '-', as in fleet"},
+			{match: &regex33, fail: "a namespace is an RFC 1123 label [config]\nhint: lower-case letters, digits and '-', as in fleet"},
 			{maxRunes: 63, fail: "a namespace is an RFC 1123 label [config]\nhint: lower-case letters, digits and '-', as in fleet"},
 		}}},
 	}},
 }}
 
 var planServer = node{kinds: aString, checks: []check{
-	{match: &regex39, fail: "server is no https URL without user, query and fragment [server-invalid]\nhint: as in https://west.example.com:6443"},
+	{match: &regex44, fail: "server is no https URL without user, query and fragment [server-invalid]\nhint: as in https://west.example.com:6443"},
 }}
 
 var planDestination = node{kinds: aMapping, variants: []variant{
@@ -1348,7 +1402,7 @@ var planNoSelector = node{kinds: aNull | aString, checks: []check{
 
 var planMAC = node{kinds: aString, wrongKind: "mac is no ENC[…] of a text: changes by those who have no key go unnoticed [mac-missing]\nhint: take the file back to what was encrypted last, or encrypt it again from its source", checks: []check{
 	{match: &regex13, fail: "mac is no ENC[…] of a text: changes by those who have no key go unnoticed [mac-missing]\nhint: take the file back to what was encrypted last, or encrypt it again from its source"},
-	{match: &regex40, fail: "mac is no ENC[…] of a text: changes by those who have no key go unnoticed [mac-missing]\nhint: take the file back to what was encrypted last, or encrypt it again from its source"},
+	{match: &regex45, fail: "mac is no ENC[…] of a text: changes by those who have no key go unnoticed [mac-missing]\nhint: take the file back to what was encrypted last, or encrypt it again from its source"},
 }}
 
 var planCipherText = node{kinds: aNull | aString, wrongKind: "the value is in clear: without a key anybody could have written it [leaf-not-encrypted]\nhint: take the file back to what was encrypted last, or encrypt it again from its source", checks: []check{
@@ -1376,7 +1430,7 @@ var planEncryptedContext = node{kinds: aMapping, wrongKind: "a context that is n
 		{name: "cluster", required: true, missing: "the context names no cluster [context-broken]\nhint: cluster: NAME of one under clusters", node: &node{kinds: aString, wrongKind: "the value is in clear: without a key anybody could have written it [leaf-not-encrypted]\nhint: take the file back to what was encrypted last, or encrypt it again from its source", checks: []check{
 			{match: &regex13, fail: "the value is in clear, or no whole ENC[…]: without a key anybody could have written it [leaf-not-encrypted]\nhint: take the file back to what was encrypted last, or encrypt it again from its source"},
 			{differ: &regex14, fail: "the value decrypts to a number, bool or time where a string belongs: one such ClusterPair stops Stork for all of them [value-type]\nhint: quote it in the plaintext, then encrypt"},
-			{differ: &regex16, fail: "the context names no cluster [context-broken]\nhint: cluster: NAME of one under clusters"},
+			{differ: &regex22, fail: "the context names no cluster [context-broken]\nhint: cluster: NAME of one under clusters"},
 		}}},
 		{name: "extensions", node: &planExtensions},
 		{name: "namespace", node: &planCipherText},
@@ -1386,7 +1440,7 @@ var planEncryptedContext = node{kinds: aMapping, wrongKind: "a context that is n
 
 var planCipherBool = node{kinds: aNull | aString, wrongKind: "the value is in clear: without a key anybody could have written it [leaf-not-encrypted]\nhint: take the file back to what was encrypted last, or encrypt it again from its source", checks: []check{
 	{match: &regex13, fail: "the value is in clear, or no whole ENC[…]: without a key anybody could have written it [leaf-not-encrypted]\nhint: take the file back to what was encrypted last, or encrypt it again from its source"},
-	{match: &regex41, fail: "the value decrypts to no bool: one such ClusterPair stops Stork for all of them [value-type]\nhint: write true or false without quotes in the plaintext, then encrypt"},
+	{match: &regex46, fail: "the value decrypts to no bool: one such ClusterPair stops Stork for all of them [value-type]\nhint: write true or false without quotes in the plaintext, then encrypt"},
 }}
 
 var planEncryptedUser = node{kinds: aMapping, wrongKind: "a user that is no mapping: null ends Stork's process [null-entry]\nhint: remove it or give it a credential", variants: []variant{
@@ -1398,10 +1452,10 @@ var planEncryptedUser = node{kinds: aMapping, wrongKind: "a user that is no mapp
 		{name: "act-as-user-extra", node: &node{kinds: aNull | aMapping, variants: []variant{
 			{key: "HTTP loses capitals, so that the destination knows another name [kubeconfig-spelling]\nhint: spell it without capitals, there, too", patterns: []pattern{
 				{checks: []check{
-					{match: &regex33},
+					{match: &regex38},
 				}, node: &node{fail: "the name holds a colon, or ends in _unencrypted: SOPS cannot tell its path from another, or leaves it in clear [ambiguous-path]\nhint: let clusterpair generate write the pair, which renames"}},
 				{checks: []check{
-					{match: &regex35},
+					{match: &regex41},
 				}, node: &node{kinds: aList, fail: "no values: the name does not reach the destination [value-type]\nhint: give it a value, or remove it", items: &planCipher, minItems: 1}},
 			}},
 		}}},
@@ -1437,7 +1491,7 @@ var planEncryptedUser = node{kinds: aMapping, wrongKind: "a user that is no mapp
 		{name: "username", node: &planCipherText},
 	}, patterns: []pattern{
 		{checks: []check{
-			{match: &regex36},
+			{match: &regex42},
 		}, node: &node{fail: "so spelled, Stork drops the impersonation [kubeconfig-spelling]\nhint: act-as, act-as-uid, act-as-groups and act-as-user-extra in a ClusterPair"}},
 	}},
 }}
@@ -1447,7 +1501,7 @@ var planPath = node{kinds: aNull | aString, checks: []check{
 }}
 
 var planData = node{kinds: aNull | aString, checks: []check{
-	{match: &regex42, fail: "not base64: one such ClusterPair stops Stork for all of them [bad-base64]\nhint: encode PEM with base64 -w0, decrypt ENC[…] with sops"},
+	{match: &regex47, fail: "not base64: one such ClusterPair stops Stork for all of them [bad-base64]\nhint: encode PEM with base64 -w0, decrypt ENC[…] with sops"},
 }}
 
 var planText = node{kinds: aNull | aString, checks: []check{
@@ -1493,58 +1547,68 @@ var regex13 = regex{expr: "^(ENC\\[AES256_GCM,data:[A-Za-z0-9+/]+={0,2},iv:[A-Za
 
 var regex14 = regex{expr: ",type:(bool|bytes|comment|float|int|time)\\]$"}
 
-var regex15 = regex{expr: "^(creationTimestamp|deletionGracePeriodSeconds|deletionTimestamp|generation|managedFields|resourceVersion|selfLink|uid)$"}
+var regex15 = regex{expr: "^[^/]{254}"}
 
-var regex16 = regex{expr: "^$"}
+var regex16 = regex{expr: "^([A-Za-z0-9]([-A-Za-z0-9]*[A-Za-z0-9])?(\\.[A-Za-z0-9]([-A-Za-z0-9]*[A-Za-z0-9])?)*/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$"}
 
-var regex17 = regex{expr: "^(kubernetes|secret|secretName|secretRef)$"}
+var regex17 = regex{expr: "^([a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$"}
 
-var regex18 = regex{expr: "^v?[0-9]{1,4}\\.[0-9]{1,4}(\\.[0-9]{1,4})?$"}
+var regex18 = regex{expr: "^([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?$"}
 
-var regex19 = regex{expr: "^(age1[0-9a-z-]+|ssh-(ed25519|rsa) .+)$"}
+var regex19 = regex{expr: "^(creationTimestamp|deletionTimestamp)$"}
 
-var regex20 = regex{expr: "^https://[^\\s/?#@]+/keys/"}
+var regex20 = regex{expr: "^(deletionGracePeriodSeconds|generation)$"}
 
-var regex21 = regex{expr: "^ *projects/"}
+var regex21 = regex{expr: "^(managedFields|resourceVersion|uid)$"}
 
-var regex22 = regex{expr: "^https?://[^\\s/?#@]+/"}
+var regex22 = regex{expr: "^$"}
 
-var regex23 = regex{expr: "^[^:\\s]+:[^:\\s]+$"}
+var regex23 = regex{expr: "^(kubernetes|secret|secretName|secretRef)$"}
 
-var regex24 = regex{expr: "^arn:aws[a-z-]*:kms:"}
+var regex24 = regex{expr: "^v?[0-9]{1,4}\\.[0-9]{1,4}(\\.[0-9]{1,4})?$"}
 
-var regex25 = regex{expr: "^[0-9A-Fa-f ]{16,60}$"}
+var regex25 = regex{expr: "^(age1[0-9a-z-]+|ssh-(ed25519|rsa) .+)$"}
 
-var regex26 = regex{expr: "^(key_?groups|keyGroups|shamir_?threshold|shamirThreshold|encrypted_regex|path_regex)$"}
+var regex26 = regex{expr: "^https://[^\\s/?#@]+/keys/"}
 
-var regex27 = regex{expr: "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"}
+var regex27 = regex{expr: "^ *projects/"}
 
-var regex28 = regex{expr: "^(config|token)$"}
+var regex28 = regex{expr: "^https?://[^\\s/?#@]+/"}
 
-var regex29 = regex{expr: "^([a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$"}
+var regex29 = regex{expr: "^[^:\\s]+:[^:\\s]+$"}
 
-var regex30 = regex{expr: "^([-.a-z0-9]|\\$\\{(name|namespace|label:[^{}]+)\\})+$"}
+var regex30 = regex{expr: "^arn:aws[a-z-]*:kms:"}
 
-var regex31 = regex{expr: "^[a-z0-9]+(-[a-z0-9]+)*$"}
+var regex31 = regex{expr: "^[0-9A-Fa-f ]{16,60}$"}
 
-var regex32 = regex{expr: "^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\\.[0-9]+)?(Z|[+-][0-9]{2}:[0-9]{2})$"}
+var regex32 = regex{expr: "^(key_?groups|keyGroups|shamir_?threshold|shamirThreshold|encrypted_regex|path_regex)$"}
 
-var regex33 = regex{expr: ":|_unencrypted$"}
+var regex33 = regex{expr: "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"}
 
-var regex34 = regex{expr: "-[2456789bcdfghkmt]{10}$"}
+var regex34 = regex{expr: "^(config|token)$"}
 
-var regex35 = regex{expr: "^[^A-Z]*$"}
+var regex35 = regex{expr: "^([-.a-z0-9]|\\$\\{(name|namespace|label:[^{}]+)\\})+$"}
 
-var regex36 = regex{expr: "^as(-uid|-groups|-user-extra)?$"}
+var regex36 = regex{expr: "^[a-z0-9]+(-[a-z0-9]+)*$"}
 
-var regex37 = regex{expr: "^[-._a-zA-Z0-9]{1,253}$"}
+var regex37 = regex{expr: "^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\\.[0-9]+)?(Z|[+-][0-9]{2}:[0-9]{2})$"}
 
-var regex38 = regex{expr: "^([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?$"}
+var regex38 = regex{expr: ":|_unencrypted$"}
 
-var regex39 = regex{expr: "^https://[^\\s/?#@]+(/[^\\s?#]*)?$"}
+var regex39 = regex{expr: "-[2456789bcdfghkmt]{10}$"}
 
-var regex40 = regex{expr: ",type:str\\]$"}
+var regex40 = regex{expr: "^([^/]*/)?[^/]+$"}
 
-var regex41 = regex{expr: ",type:bool\\]$"}
+var regex41 = regex{expr: "^[^A-Z]*$"}
 
-var regex42 = regex{expr: "^[\r\n]*(([A-Za-z0-9+/][\r\n]*){4})*(([A-Za-z0-9+/][\r\n]*){2}(=[\r\n]*){2}|([A-Za-z0-9+/][\r\n]*){3}=[\r\n]*)?$"}
+var regex42 = regex{expr: "^as(-uid|-groups|-user-extra)?$"}
+
+var regex43 = regex{expr: "^[-._a-zA-Z0-9]{1,253}$"}
+
+var regex44 = regex{expr: "^https://[^\\s/?#@]+(/[^\\s?#]*)?$"}
+
+var regex45 = regex{expr: ",type:str\\]$"}
+
+var regex46 = regex{expr: ",type:bool\\]$"}
+
+var regex47 = regex{expr: "^[\r\n]*(([A-Za-z0-9+/][\r\n]*){4})*(([A-Za-z0-9+/][\r\n]*){2}(=[\r\n]*){2}|([A-Za-z0-9+/][\r\n]*){3}=[\r\n]*)?$"}

@@ -65,6 +65,7 @@ func (f *fileRun) pair(n *yaml.Node) {
 	f.notePatch(n)
 
 	first := len(f.findings)
+	f.sizeOf(annotations)
 	origin := f.origin(n, annotations)
 	o := schema.Options{StorkVersion: origin.StorkVersion}
 	switch {
@@ -104,6 +105,21 @@ func (f *fileRun) pair(n *yaml.Node) {
 		}
 	}
 	f.noted.pairs = append(f.noted.pairs, p)
+}
+
+// sizeOf finds annotations that are larger than the API server takes, all
+// together.
+func (f *fileRun) sizeOf(annotations *yaml.Node) {
+	if annotations == nil || annotations.Kind != yaml.MappingNode {
+		return
+	}
+	size := 0
+	for _, n := range annotations.Content {
+		size += len(n.Value)
+	}
+	if size > 256<<10 {
+		f.add(annotations, "metadata.annotations", "metadata-invalid", report.Error, "the API server refuses annotations of more than 256 KiB together", "move them into a ConfigMap")
+	}
 }
 
 // AnnotationBidirectional is "true" on a pair that has a counterpart of the
