@@ -377,6 +377,9 @@ func (g *gitIndex) list(cmd *cobra.Command, args []string) (*fileList, error) {
 		}
 	}
 	if len(args) == 0 {
+		if _, err := g.git(ctx, "rev-parse", "--show-toplevel"); err != nil {
+			return nil, err // outside of a repository git diff is another command
+		}
 		out, err := g.git(ctx, "diff", "--cached", "--raw", "--no-relative", "--no-abbrev", "--no-renames", "--diff-filter=d", "-z")
 		if err != nil {
 			return nil, err

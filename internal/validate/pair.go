@@ -70,7 +70,7 @@ func (f *fileRun) pair(n *yaml.Node) {
 	o := schema.Options{StorkVersion: origin.StorkVersion}
 	switch {
 	case p.encrypted && f.options.Plaintext:
-		f.add(manifest.Field(n, "sops"), "sops", "still-encrypted", report.Error, "the file is encrypted, and was said to be in clear", "clusterpair decrypt "+f.file.Name+" | clusterpair validate --plaintext -")
+		f.add(manifest.Field(n, "sops"), "sops", "still-encrypted", report.Error, "the file is encrypted, and was said to be in clear", "clusterpair decrypt "+f.typed()+" | clusterpair validate --plaintext -")
 	case p.encrypted:
 		f.findings = append(f.findings, f.shape("#Encrypted", n, o)...)
 		f.policy("#Encrypted", n)
@@ -94,7 +94,7 @@ func (f *fileRun) pair(n *yaml.Node) {
 	default:
 		if !f.options.Plaintext {
 			f.add(kindOf(n), "", "plaintext-credential", report.Error, "a ClusterPair in clear: whoever reads the repository has the destination's credential",
-				"clusterpair encrypt -i "+f.file.Name+", and renew the credential if this was ever pushed")
+				"clusterpair encrypt -i "+f.typed()+", and renew the credential if this was ever pushed")
 		}
 		p.leadsTo(f.plainPair(n, annotations, o, first))
 	}

@@ -38,7 +38,7 @@ func (f *fileRun) secret(n *yaml.Node) {
 				}
 			}
 			if what := credentialIn(key.Value, text); what != "" {
-				f.add(value, part, "plaintext-credential", report.Error, fmt.Sprintf("%s in clear under %s of a Secret", what, quote(key.Value)), fmt.Sprintf(hintEncrypt, f.file.Name))
+				f.add(value, part, "plaintext-credential", report.Error, fmt.Sprintf("%s in clear under %s of a Secret", what, quote(key.Value)), fmt.Sprintf(hintEncrypt, f.typed()))
 			}
 		}
 	}
@@ -80,7 +80,7 @@ func (f *fileRun) kubeconfig(n *yaml.Node) {
 		user := manifest.Field(entry, "user")
 		for _, key := range credentialFields {
 			if value := has(user, key); value != nil && !isPlaceholder(value.Value) && !strings.HasPrefix(value.Value, "ENC[") {
-				f.add(value, "users", "plaintext-credential", report.Error, key+" of a kubeconfig in clear", fmt.Sprintf(hintEncrypt, f.file.Name))
+				f.add(value, "users", "plaintext-credential", report.Error, key+" of a kubeconfig in clear", fmt.Sprintf(hintEncrypt, f.typed()))
 			}
 		}
 	}

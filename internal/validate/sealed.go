@@ -44,7 +44,7 @@ func (f *fileRun) sealed(n *yaml.Node, policy *sopsfile.Policy) {
 	f.fragile(n, sops, m)
 	if age := f.options.Now.Sub(m.LastModified); f.options.MaxAge > 0 && age > f.options.MaxAge {
 		f.add(field(sops, "lastmodified"), "sops.lastmodified", "rotation-due", report.Warning,
-			fmt.Sprintf("last encrypted on %s, longer ago than the maximum age", m.LastModified.UTC().Format(time.RFC3339)), "sops rotate -i "+f.file.Name+", and renew the credential")
+			fmt.Sprintf("last encrypted on %s, longer ago than the maximum age", m.LastModified.UTC().Format(time.RFC3339)), "sops rotate -i "+f.typed()+", and renew the credential")
 	}
 }
 
@@ -123,7 +123,7 @@ func (f *fileRun) recipients(sops *yaml.Node, m *sopsfile.Metadata, policy *sops
 		all = append(all, group...)
 	}
 	if len(all) == 1 {
-		f.add(at, "sops", "single-recipient", report.Warning, "one recipient: with its key the pair is lost", "add a second one that is kept offline to .sops.yaml, then: sops updatekeys "+f.file.Name)
+		f.add(at, "sops", "single-recipient", report.Warning, "one recipient: with its key the pair is lost", "add a second one that is kept offline to .sops.yaml, then: sops updatekeys "+f.typed())
 	}
 	if policy == nil {
 		return
@@ -149,7 +149,7 @@ func (f *fileRun) recipients(sops *yaml.Node, m *sopsfile.Metadata, policy *sops
 	default:
 		return
 	}
-	hint := "sops updatekeys " + f.file.Name
+	hint := "sops updatekeys " + f.typed()
 	if len(extra) > 0 {
 		if n := scalar(at, extra[0]); n != nil {
 			at = n

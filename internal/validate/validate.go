@@ -16,6 +16,7 @@ import (
 	"cmp"
 	"context"
 	"path"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -261,6 +262,23 @@ func (f *fileRun) position(n *yaml.Node) report.Position {
 	}
 	return report.Position{File: f.file.Name, Line: n.Line, Column: n.Column}
 }
+
+// typed is the file's name as a shell takes it, for hints.
+func (f *fileRun) typed() string {
+	name := f.file.Name
+	switch {
+	case f.object != nil || name == "-":
+		return "FILE"
+	case strings.HasPrefix(name, "-"):
+		name = "./" + name
+	}
+	if plainName.MatchString(name) {
+		return name
+	}
+	return "'" + strings.ReplaceAll(name, "'", `'\''`) + "'"
+}
+
+var plainName = regexp.MustCompile(`^[\w\p{L}./@%+=:,-]+$`)
 
 // finish hands over what the file has given.
 func (f *fileRun) finish() error {
