@@ -136,7 +136,7 @@ var catalogue = []Rule{
 	{ID: "metadata-invalid", Severity: Error, Needs: Clear, Group: groupShape,
 		Title:       "a label, annotation, finalizer, owner or other metadata that the API server refuses",
 		Consequence: "The API server refuses the object, at the first sync or at the next one: nothing is paired, or what has changed never arrives.",
-		Fix:         "Give labels, annotations and finalizers names, and labels values, of at most 63 letters, digits, dashes, underscores and dots; a name may have a domain and a slash in front. All annotations together have at most 256 KiB. An owner has `apiVersion`, `kind`, `name` and `uid`."},
+		Fix:         "Give labels, annotations and finalizers names, and labels values, of at most 63 letters, digits, dashes, underscores and dots; a name may have a domain and a slash in front, and all annotations together at most 256 KiB. An owner has `apiVersion`, `kind`, `name` and `uid`. Remove `uid`, `resourceVersion` and `managedFields` from the pair itself."},
 	{ID: "config-list-form", Severity: Error, Needs: Clear, Group: groupShape,
 		Title:       "clusters, contexts or users are lists, as in a kubeconfig file",
 		Consequence: "Stork cannot decode the object. One such object stalls all ClusterPairs of the cluster, and Stork ends two minutes after its next start.",
