@@ -119,11 +119,18 @@ func (c *compiler) ref(at ast.Node, name string) *node {
 	delete(c.decls, name) // a declaration that refers to itself is not found
 	n := c.expr(decl.Value)
 	for _, a := range decl.Attrs {
-		key, body := a.Split()
-		if key != "type" {
+		switch key, body := a.Split(); key {
+		case "type":
+			n.wrongKind = c.attribute(a, body)
+		case "unless":
+			other, text, _ := strings.Cut(body, ",")
+			for _, check := range c.ref(a, other).checks {
+				check.fail, check.warning = c.attribute(a, strings.TrimSpace(text)), true
+				n.checks = append(n.checks, check)
+			}
+		default:
 			c.fail(a, "attribute @%s on a definition", key)
 		}
-		n.wrongKind = c.attribute(a, body)
 	}
 	c.decls[name] = decl
 	if go_, ok := strings.CutPrefix(name, "#"); ok && c.shared[n] == "" {
@@ -348,6 +355,8 @@ func (c *compiler) variant(s *ast.StructLit, n *node) variant {
 				}
 			case "key":
 				v.key = c.attribute(d, body)
+			case "empty":
+				v.empty = c.attribute(d, body)
 			case "others":
 				v.others = c.ref(d, body)
 			case "type":
@@ -408,6 +417,7 @@ func (c *compiler) embed(d *ast.EmbedDecl, v *variant, n *node) {
 	v.open = v.open || from.open
 	v.key = cmp.Or(v.key, from.key)
 	v.others = cmp.Or(v.others, from.others)
+	v.empty = cmp.Or(v.empty, from.empty)
 }
 
 // matchN is matchN(>=1, [{a!: _, ...}, {b!: _, ...}]): the fields of which one

@@ -40,6 +40,7 @@ type check struct {
 	oneOf         []string
 	maxRunes      int
 	fail          string
+	warning       bool // the value is accepted all the same
 }
 
 // variant is one form of a mapping.
@@ -56,6 +57,8 @@ type variant struct {
 	// others is what a value must be even under a key that is not accepted;
 	// nil: anything.
 	others *node
+	// empty is the text for a field that is not required, and empty.
+	empty string
 	// open accepts all keys.
 	open     bool
 	fields   []field // sorted by name
@@ -154,6 +157,7 @@ func (r *regex) matches(s string) bool {
 // most. Package regexp takes 100 times as long for a certificate.
 var handmade = map[string]func(string) bool{
 	base64Expr: isBase64,
+	looseExpr:  isLoose,
 	boxExpr:    isBox,
 	`^ENC\[`:   func(s string) bool { return strings.HasPrefix(s, "ENC[") },
 	`,type:(bool|bytes|comment|float|int|time)\]$`: func(s string) bool {
@@ -182,6 +186,21 @@ func isBase64(s string) bool {
 		}
 	}
 	return padding <= 2 && (digits+padding)%4 == 0 && (padding == 0 || digits%4 >= 2)
+}
+
+// looseExpr is the expression of #Canonical.
+const looseExpr = "[\r\n]|[^AQgw]==$|[^AEIMQUYcgkosw048=]=$"
+
+// isLoose tells whether looseExpr matches s.
+func isLoose(s string) bool {
+	if strings.ContainsAny(s, "\r\n") {
+		return true
+	}
+	if before, ok := strings.CutSuffix(s, "=="); ok {
+		return before != "" && !strings.ContainsRune("AQgw", rune(before[len(before)-1]))
+	}
+	before, ok := strings.CutSuffix(s, "=")
+	return ok && before != "" && !strings.ContainsRune("AEIMQUYcgkosw048", rune(before[len(before)-1]))
 }
 
 // boxExpr is the expression of #Box.

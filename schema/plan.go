@@ -95,10 +95,10 @@ var planClusterPair = node{kinds: aMapping, variants: []variant{
 						}, node: &node{fail: "a storage option without ip and token on a pair over one fabric [storage-options-left]\nhint: options: {} here, or add ip and token for a pair over two fabrics", even: &planOption}},
 					}},
 				}}},
-				{name: "platformOptions", doc: "platformOptions are for Rancher only.", node: &node{kinds: aNull | aMapping, variants: []variant{
-					{fields: []field{
+				{name: "platformOptions", doc: "platformOptions are for Rancher only.", node: &node{kinds: aMapping, variants: []variant{
+					{empty: "an empty value, which Stork drops, so that GitOps sees a difference for ever [drifting-field]\nhint: remove it", fields: []field{
 						{name: "rancher", node: &node{kinds: aNull | aMapping, variants: []variant{
-							{fields: []field{
+							{empty: "an empty value, which Stork drops, so that GitOps sees a difference for ever [drifting-field]\nhint: remove it", fields: []field{
 								{name: "projectMappings", node: &node{kinds: aNull | aMapping, wrongKind: "projectMappings is no mapping of projects [rancher-mapping]\nhint: as in {c-abc:p-1: c-def:p-2}", variants: []variant{
 									{key: "a source project is PROJECT or CLUSTER:PROJECT [rancher-mapping]\nhint: as in c-abc:p-1", patterns: []pattern{
 										{checks: []check{
@@ -335,10 +335,10 @@ var planClusterPairWithMode = node{kinds: aMapping, variants: []variant{
 						}, node: &node{fail: "a storage option without ip and token on a pair over one fabric [storage-options-left]\nhint: options: {} here, or add ip and token for a pair over two fabrics", even: &planOption}},
 					}},
 				}}},
-				{name: "platformOptions", doc: "platformOptions are for Rancher only.", node: &node{kinds: aNull | aMapping, variants: []variant{
-					{fields: []field{
+				{name: "platformOptions", doc: "platformOptions are for Rancher only.", node: &node{kinds: aMapping, variants: []variant{
+					{empty: "an empty value, which Stork drops, so that GitOps sees a difference for ever [drifting-field]\nhint: remove it", fields: []field{
 						{name: "rancher", node: &node{kinds: aNull | aMapping, variants: []variant{
-							{fields: []field{
+							{empty: "an empty value, which Stork drops, so that GitOps sees a difference for ever [drifting-field]\nhint: remove it", fields: []field{
 								{name: "projectMappings", node: &node{kinds: aNull | aMapping, wrongKind: "projectMappings is no mapping of projects [rancher-mapping]\nhint: as in {c-abc:p-1: c-def:p-2}", variants: []variant{
 									{key: "a source project is PROJECT or CLUSTER:PROJECT [rancher-mapping]\nhint: as in c-abc:p-1", patterns: []pattern{
 										{checks: []check{
@@ -425,10 +425,10 @@ var planClusterPairWithoutMode = node{kinds: aMapping, variants: []variant{
 						}, node: &node{fail: "a storage option without ip and token on a pair over one fabric [storage-options-left]\nhint: options: {} here, or add ip and token for a pair over two fabrics", even: &planOption}},
 					}},
 				}}},
-				{name: "platformOptions", doc: "platformOptions are for Rancher only.", node: &node{kinds: aNull | aMapping, variants: []variant{
-					{fields: []field{
+				{name: "platformOptions", doc: "platformOptions are for Rancher only.", node: &node{kinds: aMapping, variants: []variant{
+					{empty: "an empty value, which Stork drops, so that GitOps sees a difference for ever [drifting-field]\nhint: remove it", fields: []field{
 						{name: "rancher", node: &node{kinds: aNull | aMapping, variants: []variant{
-							{fields: []field{
+							{empty: "an empty value, which Stork drops, so that GitOps sees a difference for ever [drifting-field]\nhint: remove it", fields: []field{
 								{name: "projectMappings", node: &node{kinds: aNull | aMapping, wrongKind: "projectMappings is no mapping of projects [rancher-mapping]\nhint: as in {c-abc:p-1: c-def:p-2}", variants: []variant{
 									{key: "a source project is PROJECT or CLUSTER:PROJECT [rancher-mapping]\nhint: as in c-abc:p-1", patterns: []pattern{
 										{checks: []check{
@@ -516,10 +516,10 @@ var planEncrypted = node{kinds: aMapping, variants: []variant{
 						}, node: &node{fail: "a storage option without ip and token on a pair over one fabric [storage-options-left]\nhint: options: {} here, or add ip and token for a pair over two fabrics", even: &planOption}},
 					}},
 				}}},
-				{name: "platformOptions", doc: "platformOptions are for Rancher only.", node: &node{kinds: aNull | aMapping, variants: []variant{
-					{fields: []field{
+				{name: "platformOptions", doc: "platformOptions are for Rancher only.", node: &node{kinds: aMapping, variants: []variant{
+					{empty: "an empty value, which Stork drops, so that GitOps sees a difference for ever [drifting-field]\nhint: remove it", fields: []field{
 						{name: "rancher", node: &node{kinds: aNull | aMapping, variants: []variant{
-							{fields: []field{
+							{empty: "an empty value, which Stork drops, so that GitOps sees a difference for ever [drifting-field]\nhint: remove it", fields: []field{
 								{name: "projectMappings", node: &node{kinds: aNull | aMapping, wrongKind: "projectMappings is no mapping of projects [rancher-mapping]\nhint: as in {c-abc:p-1: c-def:p-2}", variants: []variant{
 									{key: "a source project is PROJECT or CLUSTER:PROJECT [rancher-mapping]\nhint: as in c-abc:p-1", patterns: []pattern{
 										{checks: []check{
@@ -607,10 +607,10 @@ var planEncryptedWithMode = node{kinds: aMapping, variants: []variant{
 						}, node: &node{fail: "a storage option without ip and token on a pair over one fabric [storage-options-left]\nhint: options: {} here, or add ip and token for a pair over two fabrics", even: &planOption}},
 					}},
 				}}},
-				{name: "platformOptions", doc: "platformOptions are for Rancher only.", node: &node{kinds: aNull | aMapping, variants: []variant{
-					{fields: []field{
+				{name: "platformOptions", doc: "platformOptions are for Rancher only.", node: &node{kinds: aMapping, variants: []variant{
+					{empty: "an empty value, which Stork drops, so that GitOps sees a difference for ever [drifting-field]\nhint: remove it", fields: []field{
 						{name: "rancher", node: &node{kinds: aNull | aMapping, variants: []variant{
-							{fields: []field{
+							{empty: "an empty value, which Stork drops, so that GitOps sees a difference for ever [drifting-field]\nhint: remove it", fields: []field{
 								{name: "projectMappings", node: &node{kinds: aNull | aMapping, wrongKind: "projectMappings is no mapping of projects [rancher-mapping]\nhint: as in {c-abc:p-1: c-def:p-2}", variants: []variant{
 									{key: "a source project is PROJECT or CLUSTER:PROJECT [rancher-mapping]\nhint: as in c-abc:p-1", patterns: []pattern{
 										{checks: []check{
@@ -698,10 +698,10 @@ var planEncryptedWithoutMode = node{kinds: aMapping, variants: []variant{
 						}, node: &node{fail: "a storage option without ip and token on a pair over one fabric [storage-options-left]\nhint: options: {} here, or add ip and token for a pair over two fabrics", even: &planOption}},
 					}},
 				}}},
-				{name: "platformOptions", doc: "platformOptions are for Rancher only.", node: &node{kinds: aNull | aMapping, variants: []variant{
-					{fields: []field{
+				{name: "platformOptions", doc: "platformOptions are for Rancher only.", node: &node{kinds: aMapping, variants: []variant{
+					{empty: "an empty value, which Stork drops, so that GitOps sees a difference for ever [drifting-field]\nhint: remove it", fields: []field{
 						{name: "rancher", node: &node{kinds: aNull | aMapping, variants: []variant{
-							{fields: []field{
+							{empty: "an empty value, which Stork drops, so that GitOps sees a difference for ever [drifting-field]\nhint: remove it", fields: []field{
 								{name: "projectMappings", node: &node{kinds: aNull | aMapping, wrongKind: "projectMappings is no mapping of projects [rancher-mapping]\nhint: as in {c-abc:p-1: c-def:p-2}", variants: []variant{
 									{key: "a source project is PROJECT or CLUSTER:PROJECT [rancher-mapping]\nhint: as in c-abc:p-1", patterns: []pattern{
 										{checks: []check{
@@ -769,7 +769,7 @@ var planMetadata = node{kinds: aMapping, variants: []variant{
 }}
 
 var planConfig = node{kinds: aMapping, wrongKind: "config is no mapping: Stork reads the kubeconfig itself here, and follows no reference [config-not-object]\nhint: put clusters, contexts, current-context and users here", variants: []variant{
-	{fields: []field{
+	{empty: "an empty value, which Stork drops, so that GitOps sees a difference for ever [drifting-field]\nhint: remove it", fields: []field{
 		{name: "apiVersion", warning: "noise inside config [drifting-field]\nhint: remove it", node: &node{kinds: aNull | aString}},
 		{name: "clusters", required: true, node: &node{kinds: aMapping, wrongKind: "clusters is no mapping by name: null has none, and the list of a kubeconfig file stops Stork for all ClusterPairs [config-list-form]\nhint: clusters: {NAME: {server: …}}", variants: []variant{
 			{patterns: []pattern{
@@ -1165,7 +1165,7 @@ var planSOPS = node{kinds: aMapping, wrongKind: "sops is no mapping [sops-malfor
 }}
 
 var planEncryptedConfig = node{kinds: aMapping, wrongKind: "config is no mapping: Stork reads the kubeconfig itself here, and follows no reference [config-not-object]\nhint: put clusters, contexts, current-context and users here", variants: []variant{
-	{fields: []field{
+	{empty: "an empty value, which Stork drops, so that GitOps sees a difference for ever [drifting-field]\nhint: remove it", fields: []field{
 		{name: "apiVersion", warning: "noise inside config [drifting-field]\nhint: remove it", node: &planCipherText},
 		{name: "clusters", required: true, node: &node{kinds: aMapping, wrongKind: "clusters is no mapping by name: null has none, and the list of a kubeconfig file stops Stork for all ClusterPairs [config-list-form]\nhint: clusters: {NAME: {server: …}}", variants: []variant{
 			{patterns: []pattern{
@@ -1254,7 +1254,7 @@ var planServerTime = node{kinds: aNull | aString, checks: []check{
 var planServerNumber = node{kinds: aNull | anInt}
 
 var planCluster = node{kinds: aMapping, wrongKind: "a cluster that is no mapping: null ends Stork's process [null-entry]\nhint: remove it or give it a server", variants: []variant{
-	{fields: []field{
+	{empty: "an empty value, which Stork drops, so that GitOps sees a difference for ever [drifting-field]\nhint: remove it", fields: []field{
 		{name: "LocationOfOrigin", warning: "noise that storkctl writes [drifting-field]\nhint: remove it", node: &node{kinds: aNull | aString}},
 		{name: "certificate-authority", node: &planPath},
 		{name: "certificate-authority-data", node: &planData},
@@ -1268,7 +1268,7 @@ var planCluster = node{kinds: aMapping, wrongKind: "a cluster that is no mapping
 }}
 
 var planContext = node{kinds: aMapping, wrongKind: "a context that is no mapping: null ends Stork's process [null-entry]\nhint: remove it or give it cluster and user", variants: []variant{
-	{fields: []field{
+	{empty: "an empty value, which Stork drops, so that GitOps sees a difference for ever [drifting-field]\nhint: remove it", fields: []field{
 		{name: "LocationOfOrigin", warning: "noise that storkctl writes [drifting-field]\nhint: remove it", node: &node{kinds: aNull | aString}},
 		{name: "cluster", required: true, missing: "the context names no cluster [context-broken]\nhint: cluster: NAME of one under clusters", node: &node{kinds: aString, checks: []check{
 			{differ: &regex1, fail: "a placeholder is left [placeholder-left]\nhint: put the real value here, or remove the field"},
@@ -1287,7 +1287,7 @@ var planExtensions = node{kinds: aNull | aMapping, variants: []variant{
 }}
 
 var planUser = node{kinds: aMapping, wrongKind: "a user that is no mapping: null ends Stork's process [null-entry]\nhint: remove it or give it a credential", variants: []variant{
-	{fields: []field{
+	{empty: "an empty value, which Stork drops, so that GitOps sees a difference for ever [drifting-field]\nhint: remove it", fields: []field{
 		{name: "LocationOfOrigin", warning: "noise that storkctl writes [drifting-field]\nhint: remove it", node: &node{kinds: aNull | aString}},
 		{name: "act-as", node: &planText},
 		{name: "act-as-groups", node: &node{kinds: aNull | aList, items: &planValue}},
@@ -1411,7 +1411,7 @@ var planCipherText = node{kinds: aNull | aString, wrongKind: "the value is in cl
 }}
 
 var planEncryptedCluster = node{kinds: aMapping, wrongKind: "a cluster that is no mapping: null ends Stork's process [null-entry]\nhint: remove it or give it a server", variants: []variant{
-	{fields: []field{
+	{empty: "an empty value, which Stork drops, so that GitOps sees a difference for ever [drifting-field]\nhint: remove it", fields: []field{
 		{name: "LocationOfOrigin", warning: "noise that storkctl writes [drifting-field]\nhint: remove it", node: &planCipherText},
 		{name: "certificate-authority", node: &planPath},
 		{name: "certificate-authority-data", node: &planCipherText},
@@ -1425,7 +1425,7 @@ var planEncryptedCluster = node{kinds: aMapping, wrongKind: "a cluster that is n
 }}
 
 var planEncryptedContext = node{kinds: aMapping, wrongKind: "a context that is no mapping: null ends Stork's process [null-entry]\nhint: remove it or give it cluster and user", variants: []variant{
-	{fields: []field{
+	{empty: "an empty value, which Stork drops, so that GitOps sees a difference for ever [drifting-field]\nhint: remove it", fields: []field{
 		{name: "LocationOfOrigin", warning: "noise that storkctl writes [drifting-field]\nhint: remove it", node: &planCipherText},
 		{name: "cluster", required: true, missing: "the context names no cluster [context-broken]\nhint: cluster: NAME of one under clusters", node: &node{kinds: aString, wrongKind: "the value is in clear: without a key anybody could have written it [leaf-not-encrypted]\nhint: take the file back to what was encrypted last, or encrypt it again from its source", checks: []check{
 			{match: &regex13, fail: "the value is in clear, or no whole ENC[…]: without a key anybody could have written it [leaf-not-encrypted]\nhint: take the file back to what was encrypted last, or encrypt it again from its source"},
@@ -1444,7 +1444,7 @@ var planCipherBool = node{kinds: aNull | aString, wrongKind: "the value is in cl
 }}
 
 var planEncryptedUser = node{kinds: aMapping, wrongKind: "a user that is no mapping: null ends Stork's process [null-entry]\nhint: remove it or give it a credential", variants: []variant{
-	{fields: []field{
+	{empty: "an empty value, which Stork drops, so that GitOps sees a difference for ever [drifting-field]\nhint: remove it", fields: []field{
 		{name: "LocationOfOrigin", warning: "noise that storkctl writes [drifting-field]\nhint: remove it", node: &planCipherText},
 		{name: "act-as", node: &planCipherText},
 		{name: "act-as-groups", node: &node{kinds: aNull | aList, items: &planCipher}},
@@ -1502,6 +1502,7 @@ var planPath = node{kinds: aNull | aString, checks: []check{
 
 var planData = node{kinds: aNull | aString, checks: []check{
 	{match: &regex47, fail: "not base64: one such ClusterPair stops Stork for all of them [bad-base64]\nhint: encode PEM with base64 -w0, decrypt ENC[…] with sops"},
+	{differ: &regex48, fail: "base64 with line breaks, or loose bits at its end: Stork writes it otherwise, so that GitOps sees a difference for ever [drifting-field]\nhint: encode with base64 -w0", warning: true},
 }}
 
 var planText = node{kinds: aNull | aString, checks: []check{
@@ -1612,3 +1613,5 @@ var regex45 = regex{expr: ",type:str\\]$"}
 var regex46 = regex{expr: ",type:bool\\]$"}
 
 var regex47 = regex{expr: "^[\r\n]*(([A-Za-z0-9+/][\r\n]*){4})*(([A-Za-z0-9+/][\r\n]*){2}(=[\r\n]*){2}|([A-Za-z0-9+/][\r\n]*){3}=[\r\n]*)?$"}
+
+var regex48 = regex{expr: "[\r\n]|[^AQgw]==$|[^AEIMQUYcgkosw048=]=$"}

@@ -145,6 +145,9 @@ func jsonTypes(k kinds) any {
 func jsonChecks(s object, n *node) {
 	var all []object
 	for _, c := range n.checks {
+		if c.warning {
+			continue
+		}
 		o := object{errorMessage: c.fail}
 		switch {
 		case c.match != nil:
@@ -368,6 +371,9 @@ func crdNode(n *node, maxLength int) object {
 func crdRules(n *node, field, before, self, after string) []object {
 	var rules []object
 	for _, c := range n.checks {
+		if c.warning {
+			continue
+		}
 		var holds string
 		switch {
 		case c.match != nil:

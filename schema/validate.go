@@ -149,7 +149,11 @@ func (w *walk) value(key, n *yaml.Node, p *node, at *step) {
 			if c.fail == said || said != "" && ruleOf(c.fail) != ruleOf(said) || c.accepts(n.Value) {
 				continue
 			}
-			w.add(n, at, report.Error, c.fail)
+			severity := report.Error
+			if c.warning {
+				severity = report.Warning
+			}
+			w.add(n, at, severity, c.fail)
 			said = c.fail
 		}
 	case anInt:
@@ -230,8 +234,11 @@ func (w *walk) mapping(key, n *yaml.Node, v *variant, at *step) {
 		if j := v.field(name.Value); j >= 0 {
 			f := &v.fields[j]
 			present |= 1 << j
-			if f.warning != "" {
+			switch {
+			case f.warning != "":
 				w.add(name, here, report.Warning, subject(name)+": "+f.warning)
+			case v.empty != "" && !f.required && isEmpty(value) && f.node.kinds&kindOf(value) != 0:
+				w.add(name, here, report.Warning, subject(name)+": "+v.empty)
 			}
 			w.value(name, value, f.node, here)
 			continue
@@ -263,6 +270,21 @@ func (w *walk) mapping(key, n *yaml.Node, v *variant, at *step) {
 			w.add(n, &step{up: at, key: f.name}, report.Error, message)
 		}
 	}
+}
+
+// isEmpty tells whether Go leaves out the value where it may.
+func isEmpty(n *yaml.Node) bool {
+	switch kindOf(n) {
+	case aNull:
+		return true
+	case aBool:
+		return strings.EqualFold(n.Value, "false")
+	case aString:
+		return n.Value == ""
+	case aList, aMapping:
+		return len(n.Content) == 0
+	}
+	return false
 }
 
 // unknown reports a field that v does not have.

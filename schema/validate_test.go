@@ -159,7 +159,7 @@ func TestEncryptedHasTheShapeOfClusterPair(t *testing.T) {
 		compare(path+"[]", plain.items, encrypted.items)
 		for i, v := range plain.variants {
 			w := encrypted.variants[i]
-			if len(v.fields) != len(w.fields) || !slices.Equal(v.when, w.when) || v.key != w.key || v.open != w.open {
+			if len(v.fields) != len(w.fields) || !slices.Equal(v.when, w.when) || v.key != w.key || v.empty != w.empty || v.open != w.open {
 				t.Errorf("%s: %+v and %+v", path, v, w)
 				continue
 			}
