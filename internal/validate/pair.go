@@ -136,7 +136,7 @@ func kindOf(n *yaml.Node) *yaml.Node {
 // origin is what the repository says about the pair.
 func (f *fileRun) origin(n, annotations *yaml.Node) Origin {
 	var origin Origin
-	if f.options.Origin != nil {
+	if f.options.Origin != nil && f.object == nil && f.file.Name != "-" { // what stands in no file has no rule for one
 		var err error
 		origin, err = f.options.Origin(f.file.Path, manifest.Text(annotations, generator.AnnotationGeneratedBy))
 		var finding report.Finding
