@@ -299,7 +299,7 @@ func allowances(annotations *yaml.Node) map[string]bool {
 		return nil
 	}
 	for i := 0; i+1 < len(annotations.Content); i += 2 {
-		if rule, ok := strings.CutPrefix(annotations.Content[i].Value, generator.AnnotationAllow); ok {
+		if rule, ok := strings.CutPrefix(annotations.Content[i].Value, generator.AnnotationAllow); ok && strings.TrimSpace(annotations.Content[i+1].Value) != "" {
 			if allow == nil {
 				allow = make(map[string]bool)
 			}

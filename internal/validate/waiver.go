@@ -41,6 +41,9 @@ func findWaivers(f File) []waiver {
 		case startsDocument(line):
 			waivers, pending = append(waivers, pending...), nil // those waive nothing
 			start, inDocument = number, false
+			if ok {
+				pending = append(pending, w)
+			}
 		case text == "":
 		case strings.HasPrefix(text, "#"):
 			if ok {
