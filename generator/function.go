@@ -207,18 +207,45 @@ func decrypt(ctx context.Context, rl *framework.ResourceList, doc *yaml.Node, h 
 	return findings, nil
 }
 
-// checkConfig judges a config by its schema, with the lines of the user's own
-// file if that is at hand and says the same.
+// checkConfig judges a config with the lines of the user's own file, if that is
+// at hand and says the same.
 func checkConfig(doc *yaml.Node, h header, env Environment) []report.Finding {
-	findings := schema.Validate("#"+h.kind, doc, h.kind+"/"+h.name, schema.Options{})
+	findings := CheckConfig(h.kind, doc, h.kind+"/"+h.name)
 	if report.HasErrors(findings) {
 		if own, file := env.Locate(h.kind, h.name); own != nil {
-			if again := schema.Validate("#"+h.kind, own, file, schema.Options{}); len(again) > 0 {
+			if again := CheckConfig(h.kind, own, file); len(again) > 0 {
 				return again
 			}
 		}
 	}
 	return findings
+}
+
+// CheckConfig judges the function config of a kind on its own. file is for
+// findings.
+func CheckConfig(kind string, doc *yaml.Node, file string) []report.Finding {
+	if kind == GeneratorKind {
+		_, findings := ParseConfig(doc, file)
+		return findings
+	}
+	findings := schema.Validate("#"+kind, doc, file, schema.Options{})
+	if skip := field(field(doc, "spec"), "skip"); kind == ValidatorKind && skip != nil && !report.HasErrors(findings) {
+		for _, rule := range skip.Content {
+			if _, known := report.RuleOf(rule.Value); !known {
+				findings = append(findings, unknownRule(rule, file))
+			}
+		}
+	}
+	return findings
+}
+
+func unknownRule(rule *yaml.Node, file string) report.Finding {
+	hint := "clusterpair rules lists them"
+	if near := report.Nearest(rule.Value, report.RuleIDs()); near != "" {
+		hint = fmt.Sprintf("did you mean %s?", near)
+	}
+	return report.Finding{Rule: "config", Severity: report.Error, Position: position(rule, file), Path: "spec.skip",
+		Message: fmt.Sprintf("there is no rule %q", rule.Value), Hint: hint}
 }
 
 // validate judges the stream and leaves it as it is.

@@ -24,11 +24,11 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"clusterpair.dev/generator"
 	"clusterpair.dev/internal/kubeconfig"
 	"clusterpair.dev/internal/manifest"
 	"clusterpair.dev/internal/report"
 	"clusterpair.dev/internal/sopsfile"
-	"clusterpair.dev/schema"
 )
 
 // Options say by what to judge.
@@ -380,10 +380,10 @@ func startsAsManifest(text []byte) bool {
 
 // config judges a function config of clusterpair.
 func (f *fileRun) config(n *yaml.Node, kind string) {
-	if !slices.Contains([]string{"ClusterPairGenerator", "ClusterPairDecryptor", "ClusterPairValidator"}, kind) {
+	if !slices.Contains([]string{generator.GeneratorKind, generator.DecryptorKind, generator.ValidatorKind}, kind) {
 		return
 	}
-	f.findings = append(f.findings, schema.Validate("#"+kind, n, f.file.Name, schema.Options{})...)
+	f.findings = append(f.findings, generator.CheckConfig(kind, n, f.file.Name)...)
 	f.policy("#"+kind, n)
 	if kind == "ClusterPairDecryptor" {
 		f.noted.decryptors = append(f.noted.decryptors, path.Dir(f.file.Path))
