@@ -116,7 +116,7 @@ func (f *fileRun) names(n *yaml.Node, path, what string, among *yaml.Node) {
 		return // the schema has said so
 	}
 	length, ok := sealedLength(n)
-	if !ok {
+	if !ok || length == 0 { // which the schema refuses
 		return
 	}
 	for i := 0; i+1 < len(among.Content); i += 2 {
@@ -124,11 +124,7 @@ func (f *fileRun) names(n *yaml.Node, path, what string, among *yaml.Node) {
 			return
 		}
 	}
-	message := fmt.Sprintf("no %s has a name of the length of this one: a name or a value was changed without a key", what)
-	if length == 0 {
-		message = "the value is empty, where it should name a " + what
-	}
-	f.add(n, path, "context-broken", report.Error, message,
+	f.add(n, path, "context-broken", report.Error, fmt.Sprintf("no %s has a name of the length of this one: a name or a value was changed without a key", what),
 		"restore the file from Git history, or render it anew: clusterpair generate")
 }
 
