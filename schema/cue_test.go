@@ -290,7 +290,7 @@ func FuzzDocument(f *testing.F) {
 
 // FuzzHandmade compares the hand-made matchers with their expressions.
 func FuzzHandmade(f *testing.F) {
-	for _, s := range []string{"", "YWJj", "YWJ=", "YW==", "Y===", "=", "====", "YW=\n=\r\n", "\nYW JJ", "YW==YWJj", "YWJj=", "é===", "YWK=", "YWI=", "YQ==", "YR==", "Q=", "é=", "é==", "\xff==",
+	for _, s := range []string{"", "YWJj", "YWJ=", "YW==", "Y===", "=", "====", "YW=\n=\r\n", "\nYW JJ", "YW==YWJj", "YWJj=", "é===", "a b", " a", "a\x00", "\x00\x00", "\v", " \n", "é ", "YWK=", "YWI=", "YQ==", "YR==", "Q=", "é=", "é==", "\xff==",
 		"ENC[AES256_GCM,data:a,iv:b=,tag:c==,type:str]", "ENC[AES256_GCM,data:a===,iv:b,tag:c,type:int]", "ENC[AES256_GCM,data:,iv:b,tag:c,type:bool]", "ENC[AES256_GCM,data:a,iv:b,tag:c,type:]",
 		"ENC[AES256_GCM,data:a,iv:b,tag:c,type:comment]\n", "ENC[AES256_GCM,data:a\n,iv:b,tag:c,type:time]", "ENC[AES256_GCM,data:a,tag:c,type:bytes]", ",type:float]", "type:int]", "\xff,type:int]"} {
 		f.Add(s)

@@ -159,6 +159,8 @@ var handmade = map[string]func(string) bool{
 	base64Expr: isBase64,
 	looseExpr:  isLoose,
 	boxExpr:    isBox,
+	spacedExpr: isSpaced,
+	`^$`:       func(s string) bool { return s == "" },
 	`^ENC\[`:   func(s string) bool { return strings.HasPrefix(s, "ENC[") },
 	`,type:(bool|bytes|comment|float|int|time)\]$`: func(s string) bool {
 		i := strings.LastIndexByte(s, ',')
@@ -201,6 +203,21 @@ func isLoose(s string) bool {
 	}
 	before, ok := strings.CutSuffix(s, "=")
 	return ok && before != "" && !strings.ContainsRune("AEIMQUYcgkosw048", rune(before[len(before)-1]))
+}
+
+// spacedExpr is the expression of #Filled for white space.
+const spacedExpr = `\S[\x00-\x20\x7f]|[\x00-\x20\x7f]\S`
+
+// isSpaced tells whether spacedExpr matches s.
+func isSpaced(s string) bool {
+	control := func(c byte) bool { return c <= ' ' || c == 0x7f }
+	solid := func(c byte) bool { return !strings.ContainsRune("\t\n\f\r ", rune(c)) }
+	for i := 1; i < len(s); i++ {
+		if solid(s[i-1]) && control(s[i]) || control(s[i-1]) && solid(s[i]) {
+			return true
+		}
+	}
+	return false
 }
 
 // boxExpr is the expression of #Box.
