@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"path"
 	"runtime"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -75,6 +77,12 @@ pairs spec.pairs[].allow does. "clusterpair rules" lists the rules.`,
 
 func (o *validateOptions) run(cmd *cobra.Command, args []string) error {
 	defer collectSteadily(2<<20, 35)()
+	if os.Getenv("GOMEMLIMIT") == "" {
+		// Where other processes starve the collector, it is to work harder
+		// rather than to fall behind: a repository is read in flat memory.
+		before := debug.SetMemoryLimit(20 << 20)
+		defer debug.SetMemoryLimit(before)
+	}
 	repo, err := newRepository()
 	if err != nil {
 		return failed(err)
@@ -96,7 +104,13 @@ func (o *validateOptions) run(cmd *cobra.Command, args []string) error {
 	}
 	options.Partial = files.around == nil && files.partial && o.kustomization == ""
 	v := validate.New(options)
-	unread, err := eachFile(cmd.Context(), source, files.each, v.File)
+	lift := sync.OnceFunc(func() { debug.SetMemoryLimit(math.MaxInt64) })
+	unread, err := eachFile(cmd.Context(), source, files.each, func(ctx context.Context, file validate.File) error {
+		if v.Found() > 1000 {
+			lift() // that many findings are not flat themselves
+		}
+		return v.File(ctx, file)
+	})
 	if err != nil {
 		return err
 	}

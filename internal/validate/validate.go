@@ -106,6 +106,13 @@ func (v *Validator) Checked() (files []string, pairs int) {
 	return v.files, v.pairs
 }
 
+// Found is how many findings there are so far.
+func (v *Validator) Found() int {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return len(v.findings)
+}
+
 // File judges a file on its own, and notes what the others must know of it. An
 // error means that the file could not be judged: its key service failed.
 func (v *Validator) File(ctx context.Context, file File) error {
