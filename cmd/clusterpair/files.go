@@ -133,14 +133,20 @@ func (w *workFiles) list(cmd *cobra.Command, args []string) (*fileList, error) {
 		}
 	}
 	l.partial = len(dirs) == 0
-	if _, repository := workTree(w.root); l.partial && repository && w.stdin == nil {
-		given := make(map[string]bool, len(names))
-		for _, name := range names {
-			given[w.path(name)] = true
-		}
+	named := make(map[string]bool, len(names))
+	for _, name := range names {
+		named[w.path(name)] = true
+	}
+	given := func(p string) bool { // whether each hands it out
+		return named[p] || slices.ContainsFunc(dirs, func(dir string) bool {
+			rel, err := filepath.Rel(w.path(dir), p)
+			return err == nil && filepath.IsLocal(rel)
+		})
+	}
+	if _, repository := workTree(w.root); repository && w.stdin == nil && !given(".") {
 		l.around = func(ctx context.Context, visit func(listedFile)) error {
 			return w.walk(ctx, w.shown("."), func(f listedFile) {
-				if !given[f.path] {
+				if !given(f.path) {
 					visit(f)
 				}
 			})
@@ -150,11 +156,7 @@ func (w *workFiles) list(cmd *cobra.Command, args []string) (*fileList, error) {
 		seen := make(map[string]bool)
 		for _, p := range paths {
 			name := w.shown(p)
-			in := slices.ContainsFunc(dirs, func(dir string) bool {
-				rel, err := filepath.Rel(w.path(dir), p)
-				return err == nil && filepath.IsLocal(rel)
-			})
-			if in && !seen[p] && !isManifest(path.Base(p)) && !slices.Contains(names, name) {
+			if !seen[p] && !isManifest(path.Base(p)) && !named[p] && given(p) {
 				visit(listedFile{name: name, path: p})
 			}
 			seen[p] = true
