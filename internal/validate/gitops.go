@@ -29,9 +29,10 @@ type kustomization struct {
 	dir       string
 	resources []string // files and folders
 	patches   []patchFile
-	// decrypts says that it lets a generator decrypt, patchesFlux that it adds
-	// decryption to the Flux Kustomizations that it takes in.
-	decrypts, patchesFlux bool
+	// decrypts says that it lets a generator decrypt; decryptsFlux and checksFlux
+	// that it adds decryption and health checks to the Flux Kustomizations that
+	// it takes in.
+	decrypts, decryptsFlux, checksFlux bool
 }
 
 // flux notes a Kustomization of Flux.
@@ -53,6 +54,9 @@ func (f *fileRun) flux(n *yaml.Node) {
 		})
 	}
 	f.patches(items(spec, "patches"))
+	if source := manifest.Text(spec, "sourceRef", "kind"); source != "" && source != "GitRepository" {
+		return // its path is that of an artifact or bucket
+	}
 	f.noted.fluxes = append(f.noted.fluxes, s)
 }
 
@@ -101,7 +105,9 @@ func (f *fileRun) kustomization(n *yaml.Node) {
 	k.patches = slices.Concat(k.patches, f.patches(items(n, "patches")), f.patches(items(n, "patchesJson6902")))
 	f.replacements(items(n, "replacements"))
 	for _, entry := range items(n, "patches") {
-		k.patchesFlux = k.patchesFlux || strings.Contains(manifest.Text(entry, "patch"), "decryption")
+		patch := manifest.Text(entry, "patch")
+		k.decryptsFlux = k.decryptsFlux || strings.Contains(patch, "decryption")
+		k.checksFlux = k.checksFlux || strings.Contains(patch, "healthCheckExprs")
 	}
 	for _, entry := range items(n, "generators") {
 		file := path.Join(k.dir, entry.Value)
@@ -223,11 +229,11 @@ func (j *judgement) syncs(r *repository) {
 	for i := range r.fluxes {
 		s := &r.fluxes[i]
 		pairs, _ := r.covered(s, byDir)
-		if encrypted := slices.DeleteFunc(slices.Clone(pairs), func(p *pair) bool { return !p.encrypted }); len(encrypted) > 0 && !s.decrypts && !r.patched(s, byDir) {
+		if encrypted := slices.DeleteFunc(slices.Clone(pairs), func(p *pair) bool { return !p.encrypted }); len(encrypted) > 0 && !s.decrypts && !r.patched(s, byDir, func(k *kustomization) bool { return k.decryptsFlux }) {
 			j.add(s.at, s.object, "flux-decryption", fmt.Sprintf("Flux applies %s as ciphertext, which stops Stork", encryptedPairs(encrypted)),
 				"spec: {decryption: {provider: sops, secretRef: {name: sops-age}}}")
 		}
-		if len(pairs) > 0 && !s.healthy {
+		if len(pairs) > 0 && !s.healthy && !r.patched(s, byDir, func(k *kustomization) bool { return k.checksFlux }) {
 			j.add(s.at, s.object, "flux-health", fmt.Sprintf("Flux reports success without a look at the status of %s", count(len(pairs), "ClusterPair")),
 				"spec.wait: true, and spec.healthCheckExprs for kind ClusterPair: current: status.schedulerStatus == 'Ready' && status.storageStatus in ['NotProvided', 'Ready']")
 		}
@@ -254,12 +260,12 @@ func encryptedPairs(pairs []*pair) string {
 	return fmt.Sprintf("%d encrypted ClusterPairs, such as the one in %s,", len(pairs), pairs[0].file)
 }
 
-// patched tells whether a kustomization that takes the Flux Kustomization in
-// adds decryption to it.
-func (r *repository) patched(s *syncing, byDir map[string]*kustomization) bool {
+// patched tells whether a kustomization that takes in a Flux Kustomization adds
+// something to it.
+func (r *repository) patched(s *syncing, byDir map[string]*kustomization, adds func(*kustomization) bool) bool {
 	for i := range r.kustomizations {
 		k := &r.kustomizations[i]
-		if !k.patchesFlux {
+		if !adds(k) {
 			continue
 		}
 		found := false

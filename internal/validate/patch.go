@@ -1,6 +1,7 @@
 package validate
 
 import (
+	"maps"
 	"path"
 	"regexp"
 	"slices"
@@ -28,6 +29,7 @@ type patchFile struct {
 // ClusterPair.
 type mayPatch struct {
 	path    string
+	pair    bool // it says itself that it is for one
 	finding report.Finding
 }
 
@@ -180,17 +182,17 @@ func (f *fileRun) replacements(entries []*yaml.Node) {
 // is a patch, and of what.
 func (f *fileRun) notePatch(doc *yaml.Node) {
 	if finding, ok := f.patchBreach(doc); ok && !f.aside {
-		f.noted.mayPatch = append(f.noted.mayPatch, mayPatch{f.file.Path, finding})
+		f.noted.mayPatch = append(f.noted.mayPatch, mayPatch{f.file.Path, looksLikePair(doc), finding})
 	}
 }
 
 // leftOut are the rules that a patch may break, because what it does not have
 // stands in the object that it changes.
 var leftOut = []string{"required-field", "pair-kind", "pair-name", "pair-namespace", "plaintext-credential", "server-invalid", "ca-missing", "context-broken",
-	"no-credential", "certificate-invalid", "storage-options-incomplete", "storage-options-left", "mode-on-single-fabric"}
+	"no-credential", "certificate-invalid", "storage-options-incomplete", "storage-options-left", "mode-on-single-fabric", "schedule-policy"}
 
 // judgePatches takes out what has been found only because a patch is no whole
-// ClusterPair, and puts in what is wrong with it as a patch.
+// object, and puts in what is wrong with it as a patch of a ClusterPair.
 func (v *Validator) judgePatches() {
 	r := &v.repo
 	byDir := r.byDir()
@@ -204,39 +206,63 @@ func (v *Validator) judgePatches() {
 			patches[p.path] = patches[p.path] || p.pairs
 		}
 	}
+	maps.DeleteFunc(patches, func(file string, _ bool) bool { return whole[file] })
 	if len(patches) == 0 {
 		return
 	}
-	isPatch := func(file string) bool {
-		_, ok := patches[file]
-		return ok && !whole[file] && !slices.ContainsFunc(slices.Concat(r.fluxes, r.apps), func(s syncing) bool { return s.takesIn(file, byDir) })
-	}
-	fragments := make(map[string]bool) // by name
-	r.pairs = slices.DeleteFunc(r.pairs, func(p pair) bool {
-		if !isPatch(p.path) {
-			return false
-		}
-		if !p.aside {
-			v.pairs--
-			fragments[p.file] = true
-		}
-		return true
+	r.patchSyncs(patches)
+	// A sync may apply by itself what a kustomization elsewhere calls a patch.
+	maps.DeleteFunc(patches, func(file string, _ bool) bool {
+		return slices.ContainsFunc(slices.Concat(r.fluxes, r.apps), func(s syncing) bool { return s.takesIn(file, byDir) })
 	})
+	isPatch := func(file string) bool { _, ok := patches[file]; return ok }
+
+	r.migrations = slices.DeleteFunc(r.migrations, func(m migration) bool { return isPatch(m.path) })
+	r.pairs = slices.DeleteFunc(r.pairs, func(p pair) bool {
+		if isPatch(p.path) && !p.aside {
+			v.pairs--
+		}
+		return isPatch(p.path)
+	})
+	fragments := make(map[string]bool) // the patches by the names that findings have
+	for i, file := range v.paths {
+		if isPatch(file) {
+			fragments[v.files[i]] = true
+		}
+	}
 	v.findings = slices.DeleteFunc(v.findings, func(f report.Finding) bool {
 		return fragments[f.Position.File] && slices.Contains(leftOut, f.Rule)
 	})
 	for _, m := range r.mayPatch {
-		if fragments[m.finding.Position.File] && isPatch(m.path) && m.finding.Path == "sops" {
+		if !isPatch(m.path) || !m.pair && !patches[m.path] {
+			continue
+		}
+		same := func(f report.Finding) bool { return f.Position.File == m.finding.Position.File }
+		if m.finding.Path == "sops" {
 			// What lacks a whole section lacks most of it, too.
 			v.findings = slices.DeleteFunc(v.findings, func(f report.Finding) bool {
-				return f.Position.File == m.finding.Position.File && (strings.HasPrefix(f.Path, "sops") || f.Rule == "no-creation-rule")
+				return same(f) && (strings.HasPrefix(f.Path, "sops") || f.Rule == "no-creation-rule")
 			})
 		}
-		if isPatch(m.path) && (patches[m.path] || fragments[m.finding.Position.File]) &&
-			!slices.ContainsFunc(v.findings, func(f report.Finding) bool {
-				return f.Position.File == m.finding.Position.File && sameBreach(f, m.finding)
-			}) {
+		if !slices.ContainsFunc(v.findings, func(f report.Finding) bool { return same(f) && sameBreach(f, m.finding) }) {
 			v.findings = append(v.findings, m.finding)
 		}
 	}
+}
+
+// patchSyncs takes out the syncs that are patches of others, and notes what
+// they add.
+func (r *repository) patchSyncs(patches map[string]bool) {
+	for i := range r.kustomizations {
+		k := &r.kustomizations[i]
+		for _, s := range r.fluxes {
+			if slices.ContainsFunc(k.patches, func(p patchFile) bool { return p.path == s.file }) {
+				k.decryptsFlux = k.decryptsFlux || s.decrypts
+				k.checksFlux = k.checksFlux || s.healthy
+			}
+		}
+	}
+	isPatch := func(s syncing) bool { _, ok := patches[s.file]; return ok }
+	r.fluxes = slices.DeleteFunc(r.fluxes, isPatch)
+	r.apps = slices.DeleteFunc(r.apps, isPatch)
 }

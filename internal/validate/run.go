@@ -92,6 +92,7 @@ func (p *pair) id() string { return p.namespace + "/" + p.name }
 
 // migration is a Migration or MigrationSchedule.
 type migration struct {
+	path                  string // of its file
 	kind, namespace, name string
 	at                    report.Position
 	pair, adminPair       reference
@@ -125,7 +126,7 @@ func (f *fileRun) stork(n *yaml.Node, kind string) {
 	switch kind {
 	case "Migration", "MigrationSchedule":
 		spec := manifest.Field(n, "spec")
-		m := migration{kind: kind, namespace: namespace, name: name, at: f.position(kindOf(n))}
+		m := migration{path: f.file.Path, kind: kind, namespace: namespace, name: name, at: f.position(kindOf(n))}
 		if kind == "MigrationSchedule" {
 			m.policy = f.reference(spec, "schedulePolicyName")
 			spec = manifest.Field(spec, "template", "spec")
@@ -322,10 +323,12 @@ func (j *judgement) directions(r *repository, sources [][]string, o *Options) {
 		var back *pair
 		several := false
 		for _, k := range byID[p.id()] {
-			if k != i && !sameSource(sources[k], sources[i]) {
-				several = back != nil
-				back = &r.pairs[k]
+			other := &r.pairs[k]
+			if k == i || sameSource(sources[k], sources[i]) || back != nil && !back.aside && other.aside {
+				continue // one that is not to be judged counts for lack of others
 			}
+			several = back != nil && back.aside == other.aside
+			back = other
 		}
 		switch {
 		case back == nil && !o.Partial:
@@ -433,6 +436,9 @@ func (j *judgement) migrations(r *repository, o *Options) {
 			j.add(m.at, object, "migration-reference", fmt.Sprintf("the %s names no ClusterPair", m.kind), "clusterPair: NAME")
 		}
 		used := pairs[m.namespace+"/"+m.pair.name]
+		if judged := slices.DeleteFunc(slices.Clone(used), func(p *pair) bool { return p.aside }); len(judged) > 0 {
+			used = judged
+		}
 		if m.volumes && len(used) > 0 && !slices.ContainsFunc(used, func(p *pair) bool { return p.twoFabrics }) {
 			j.add(m.volumesAt, object, "migration-volumes", fmt.Sprintf("%s would move volumes over ClusterPair %s, which shares one Portworx: it waits for a storage status that never comes", m.kind, quote(m.pair.name)), "includeVolumes: false")
 		}

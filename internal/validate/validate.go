@@ -90,7 +90,8 @@ type Validator struct {
 	waivers  map[string][]waiver // by file
 	repo     repository
 	files    []string
-	pairs    int // in files
+	paths    []string // of files
+	pairs    int      // in files
 }
 
 // New returns a Validator for one run.
@@ -299,7 +300,7 @@ func (f *fileRun) finish() error {
 	waivers := findWaivers(f.file)
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	v.files = append(v.files, f.file.Name)
+	v.files, v.paths = append(v.files, f.file.Name), append(v.paths, f.file.Path)
 	v.pairs += len(f.noted.pairs)
 	v.findings = append(v.findings, f.findings...)
 	v.repo.merge(f.noted)
