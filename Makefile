@@ -54,7 +54,7 @@ demo: build bin/kustomize ## Run kustomize build on this repository: an encrypte
 	@PATH="$$PWD/bin:$$PATH" SOPS_AGE_KEY_FILE="$$PWD/$(DEMO_KEY)" kustomize build --enable-alpha-plugins --enable-exec .
 
 test: tools ## Run all tests
-	CLUSTERPAIR_TOOLS="$$PWD/bin" go test ./...
+	CLUSTERPAIR_TOOLS="$$PWD/bin" go test -timeout 40m ./...
 
 lint: bin/staticcheck ## Run gofmt, go vet, staticcheck and go mod tidy, changing nothing
 	@test -z "$$(gofmt -l cmd generator schema internal bench tools | tee /dev/stderr)"
@@ -75,7 +75,7 @@ lint: bin/staticcheck ## Run gofmt, go vet, staticcheck and go mod tidy, changin
 
 update: tools ## Regenerate goldens and generated files; read the diff before you commit it
 	go generate ./...
-	CLUSTERPAIR_TOOLS="$$PWD/bin" UPDATE=1 go test ./... > /dev/null
+	CLUSTERPAIR_TOOLS="$$PWD/bin" UPDATE=1 go test -timeout 40m ./... > /dev/null
 
 fuzz: ## Run every fuzz target for FUZZTIME (20s)
 	@for pkg in $$(go list ./...); do \
@@ -88,7 +88,7 @@ bench: ## Measure clusterpair beside its peers and write the table into bench/RE
 	go run -C bench . -write
 
 check: lint tools ## All that CI runs: lint, tests under the race detector, goldens up to date
-	CLUSTERPAIR_TOOLS="$$PWD/bin" go test -race ./...
+	CLUSTERPAIR_TOOLS="$$PWD/bin" go test -race -timeout 40m ./...
 	go test -C bench ./...
 	@before=$$(git diff | sha256sum); $(MAKE) --no-print-directory update; after=$$(git diff | sha256sum); \
 	test "$$before" = "$$after" || { echo "make update changes files: read the diff and commit it" >&2; git diff --stat; exit 1; }
