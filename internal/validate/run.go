@@ -400,12 +400,21 @@ func (j *judgement) migrations(r *repository, o *Options) {
 		return
 	}
 	pairs := make(map[string][]*pair)
-	var ids []string
 	for i := range r.pairs {
 		p := &r.pairs[i]
 		pairs[p.id()] = append(pairs[p.id()], p)
 		pairs["/"+p.name] = append(pairs["/"+p.name], p) // for what a kustomization gives its namespace
-		ids = append(ids, p.id())
+	}
+	// ids are the names to choose from, without a namespace where there is none.
+	ids := func(namespace string) (ids []string) {
+		for i := range r.pairs {
+			if namespace == "" {
+				ids = append(ids, r.pairs[i].name)
+			} else {
+				ids = append(ids, r.pairs[i].id())
+			}
+		}
+		return ids
 	}
 	admins := slices.Compact(slices.Sorted(slices.Values(r.admins)))
 	if len(admins) == 0 {
@@ -419,16 +428,14 @@ func (j *judgement) migrations(r *repository, o *Options) {
 				return
 			}
 			namespace := strings.Join(namespaces, " or ")
-			hint := "name a ClusterPair of the namespace " + namespace
-			if near := report.Nearest(namespaces[0]+"/"+ref.name, ids); near != "" {
+			where, hint := ", which the namespace "+namespace+" does not have", "name a ClusterPair of the namespace "+namespace
+			if namespace == "" {
+				where, hint = ", which is not here", "name one that is"
+			}
+			if near := report.Nearest(strings.TrimPrefix(namespaces[0]+"/"+ref.name, "/"), ids(namespaces[0])); near != "" {
 				hint = fmt.Sprintf("there is ClusterPair %s", near)
 			}
-			if namespace != "" {
-				namespace = ", which the namespace " + namespace + " does not have"
-			} else {
-				namespace = ", which is not here"
-			}
-			j.add(ref.at, object, "migration-reference", fmt.Sprintf("%s names ClusterPair %s%s", what, quote(ref.name), namespace), hint)
+			j.add(ref.at, object, "migration-reference", fmt.Sprintf("%s names ClusterPair %s%s", what, quote(ref.name), where), hint)
 		}
 		missing(m.pair, "clusterPair", m.namespace)
 		missing(m.adminPair, "adminClusterPair", admins...)
