@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/tls"
 	"encoding/base64"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -75,16 +76,23 @@ func TestBars(t *testing.T) {
 		seconds := func(cpu float64) result {
 			return result{sample: sample{cpu: time.Duration(cpu * 1e9), peak: 64 << 20}, busy: 1.3}
 		}
+		light := func(cpu float64) result {
+			r := seconds(cpu)
+			r.peak = 48 << 20
+			return r
+		}
 		work := func(factor float64) map[string]result {
 			return map[string]result{
 				generateFirst: seconds(1.6 * factor), generateAgain: seconds(2 * factor), generateNoKey: seconds(2 * factor),
 				generateCheck: seconds(2 * factor), atFloor: seconds(factor), sopsLibrary: seconds(8 * factor),
+				validateRendered: light(2.2 * factor), validateCommented: light(2.2 * factor), atParseFloor: light(factor),
+				kubeconformHand: light(2.2 * factor),
 			}
 		}
 		m := &measurements{
 			processors: 2, sizes: []int{100, 1000, 10000}, perFileLimit: 100,
 			work:    map[int]map[string]result{100: work(0.1), 1000: work(1), 10000: work(10.5)},
-			startUp: map[string]result{ourVersion: seconds(0.01), ourFunction: seconds(0.01), sopsVersion: seconds(0.01)},
+			startUp: map[string]result{ourVersion: seconds(0.01), ourFunction: seconds(0.01), ourValidate: seconds(0.014), sopsVersion: seconds(0.01)},
 			size:    map[string]int64{"clusterpair": 80e6},
 		}
 		m.work[100][sopsCLI] = seconds(4)
@@ -108,17 +116,33 @@ func TestBars(t *testing.T) {
 		work[name] = r
 	}
 	for text, worsen := range map[string]func(*measurements){
-		"/ the floor":            func(m *measurements) { slower(m.work[1000], atFloor, -time.Millisecond) },
-		"/ the library of SOPS":  func(m *measurements) { slower(m.work[1000], sopsLibrary, -time.Millisecond) },
-		"/ sops, a process":      func(m *measurements) { slower(m.work[100], sopsCLI, -time.Millisecond) },
-		"key at hand / the":      func(m *measurements) { slower(m.work[1000], generateAgain, time.Millisecond) },
-		"no key / the floor":     func(m *measurements) { slower(m.work[1000], generateNoKey, time.Millisecond) },
-		"--check`, no key":       func(m *measurements) { slower(m.work[1000], generateCheck, time.Millisecond) },
-		"for 10,000 pairs / for": func(m *measurements) { slower(m.work[10000], generateFirst, time.Second) },
-		"`clusterpair version`":  func(m *measurements) { slower(m.startUp, ourVersion, time.Millisecond) },
-		"function on one pair":   func(m *measurements) { slower(m.startUp, ourFunction, time.Millisecond) },
-		"the binary":             func(m *measurements) { m.size["clusterpair"]++ },
-		"largest peak": func(m *measurements) {
+		"/ the floor":                   func(m *measurements) { slower(m.work[1000], atFloor, -time.Millisecond) },
+		"/ the library of SOPS":         func(m *measurements) { slower(m.work[1000], sopsLibrary, -time.Millisecond) },
+		"/ sops, a process":             func(m *measurements) { slower(m.work[100], sopsCLI, -time.Millisecond) },
+		"key at hand / the":             func(m *measurements) { slower(m.work[1000], generateAgain, time.Millisecond) },
+		"no key / the floor":            func(m *measurements) { slower(m.work[1000], generateNoKey, time.Millisecond) },
+		"--check`, no key":              func(m *measurements) { slower(m.work[1000], generateCheck, time.Millisecond) },
+		"for 10,000 pairs / for":        func(m *measurements) { slower(m.work[10000], generateFirst, time.Second) },
+		"`clusterpair version`":         func(m *measurements) { slower(m.startUp, ourVersion, time.Millisecond) },
+		"function on one pair":          func(m *measurements) { slower(m.startUp, ourFunction, time.Millisecond) },
+		"validate` of one file":         func(m *measurements) { slower(m.startUp, ourValidate, time.Millisecond) },
+		"1,000 files, CPU: / the floor": func(m *measurements) { slower(m.work[1000], atParseFloor, -time.Millisecond) },
+		"1,000 files, CPU: a comment in each file / the floor": func(m *measurements) { slower(m.work[1000], validateCommented, time.Millisecond) },
+		"1,000 files, CPU: / kubeconform":                      func(m *measurements) { slower(m.work[1000], kubeconformHand, -time.Millisecond) },
+		"10,000 files, CPU: / kubeconform":                     func(m *measurements) { slower(m.work[10000], kubeconformHand, -time.Millisecond) },
+		"1,000 files, CPU: / wall": func(m *measurements) {
+			r := m.work[1000][validateRendered]
+			r.busy = 1
+			m.work[1000][validateRendered] = r
+		},
+		"clusterpair validate`: CPU for 10,000": func(m *measurements) { slower(m.work[10000], validateRendered, 2*time.Second) },
+		"10,000 files: largest peak": func(m *measurements) {
+			r := m.work[10000][validateCommented]
+			r.peak += 1 << 20
+			m.work[10000][validateCommented] = r
+		},
+		"the binary": func(m *measurements) { m.size["clusterpair"]++ },
+		"10,000 pairs: largest peak": func(m *measurements) {
 			r := m.work[10000][generateCheck]
 			r.peak++
 			m.work[10000][generateCheck] = r
@@ -134,6 +158,57 @@ func TestBars(t *testing.T) {
 		if got := missed(m); !strings.Contains(strings.Join(got, "\n"), text) {
 			t.Errorf("%q is not missed, only %q", text, got)
 		}
+	}
+}
+
+// TestRepositoryHasAllPairs wants as many files as said, with ten pairs in ten
+// directories.
+func TestRepositoryHasAllPairs(t *testing.T) {
+	pairs, dir := t.TempDir(), t.TempDir()
+	for i := range mattering {
+		if err := os.WriteFile(filepath.Join(pairs, fmt.Sprintf("%d.yaml", i)), []byte("kind: ClusterPair\n"), 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := writeRepository(dir, 2500, pairs); err != nil {
+		t.Fatal(err)
+	}
+	files := make(map[string]int)
+	if err := eachFile(dir, func(name string, data []byte) error {
+		if filepath.Ext(name) == ".yaml" {
+			var any yaml.Node
+			if err := yaml.Unmarshal(data, &any); err != nil {
+				return fmt.Errorf("%s: %w", name, err)
+			}
+		}
+		files["all"]++
+		files[name]++
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if files["all"] != 2500 || files["kustomization.yaml"] != 25 || files["pair.yaml"] != mattering {
+		t.Errorf("%v", files)
+	}
+	if err := writeRepository(t.TempDir(), 999, pairs); err == nil {
+		t.Error("999 files are no full directories")
+	}
+}
+
+func TestParseBenchmarks(t *testing.T) {
+	const out = `goos: linux
+BenchmarkCUE-2          	     364	   3283626 ns/op
+BenchmarkCUECompile-2   	      96	  16104731 ns/op
+BenchmarkValidate/#ClusterPair-2         	   70140	     22467.5 ns/op
+BenchmarkFirst         	    1452	    884222 ns/op	  275253 B/op
+PASS
+`
+	e, err := parseBenchmarks([]byte(out))
+	if err != nil || e[cueEach] != 3283626 || e[cueFirst] != 16104731 || e[planEach] != 22467 || e[planFirst] != 884222 {
+		t.Errorf("%v, %v", e, err)
+	}
+	if _, err := parseBenchmarks([]byte(strings.Replace(out, "BenchmarkFirst", "BenchmarkLast", 1))); err == nil {
+		t.Error("a benchmark that is not there is not missed")
 	}
 }
 

@@ -11,9 +11,11 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"os/exec"
 	"os/signal"
+	"path"
 	"path/filepath"
 	"runtime"
 	"strconv"
@@ -26,8 +28,10 @@ import (
 
 // The peers, built by the go command exactly as their own go.mod says.
 const (
-	sopsModule      = "github.com/getsops/sops/v3/cmd/sops@v3.13.3"
-	kustomizeModule = "sigs.k8s.io/kustomize/kustomize/v5@v5.8.2"
+	sopsModule        = "github.com/getsops/sops/v3/cmd/sops@v3.13.3"
+	kustomizeModule   = "sigs.k8s.io/kustomize/kustomize/v5@v5.8.2"
+	kubeconformModule = "github.com/yannh/kubeconform/cmd/kubeconform@v0.8.0"
+	cueModule         = "cuelang.org/go/cmd/cue@v0.17.1"
 )
 
 // What is measured for a number of pairs.
@@ -48,11 +52,12 @@ var workNames = []string{generateFirst, generateAgain, generateNoKey, generateCh
 const (
 	ourVersion       = "clusterpair version"
 	ourFunction      = "clusterpair <resource-list"
+	ourValidate      = "clusterpair validate rendered"
 	sopsVersion      = "sops --version --disable-version-check"
 	kustomizeVersion = "kustomize version"
 )
 
-var startUpNames = []string{ourVersion, ourFunction, sopsVersion, kustomizeVersion}
+var startUpNames = []string{ourVersion, ourFunction, ourValidate, sopsVersion, kustomizeVersion}
 
 const renderedDir = "rendered"
 
@@ -67,12 +72,18 @@ func main() {
 }
 
 func run(ctx context.Context, args []string) error {
-	// The corpus is written by a process of its own: what this one ever had
-	// in memory would count as the peak of every process it starts.
-	if len(args) == 4 && args[0] == "corpus" {
+	// Files are written by a process of its own: what this one ever had in
+	// memory would count as the peak of every process it starts.
+	switch {
+	case len(args) == 3 && args[0] == "comment":
+		return comment(args[1], args[2])
+	case len(args) == 4 && (args[0] == "corpus" || args[0] == "repository"):
 		n, err := strconv.Atoi(args[2])
 		if err != nil {
 			return err
+		}
+		if args[0] == "repository" {
+			return writeRepository(args[1], n, args[3])
 		}
 		return writeCorpus(args[1], n, args[3])
 	}
@@ -109,6 +120,9 @@ func run(ctx context.Context, args []string) error {
 	if err := b.build(ctx, *binary); err != nil {
 		return err
 	}
+	if err := b.schemas(ctx); err != nil {
+		return err
+	}
 	if err := b.makeKeys(); err != nil {
 		return err
 	}
@@ -119,9 +133,10 @@ func run(ctx context.Context, args []string) error {
 		goos:         runtime.GOOS,
 		goarch:       runtime.GOARCH,
 		processors:   runtime.NumCPU(),
-		peers:        []string{version(sopsModule), version(kustomizeModule)},
+		peers:        []string{version(sopsModule), version(kustomizeModule), version(kubeconformModule), version(cueModule)},
 		perFileLimit: *perFile,
 		work:         make(map[int]map[string]result),
+		repositoryOf: 100000,
 	}
 	if m.size, err = b.sizes(); err != nil {
 		return err
@@ -135,6 +150,17 @@ func run(ctx context.Context, args []string) error {
 		if m.work[n], err = b.work(ctx, n); err != nil {
 			return fmt.Errorf("n = %s: %w", thousands(n), err)
 		}
+	}
+	if *quick {
+		m.repositoryOf = 1000
+	}
+	fmt.Fprintf(os.Stderr, "bench: a repository of %s files\n", thousands(m.repositoryOf))
+	if m.repository, err = b.repository(ctx, m.repositoryOf); err != nil {
+		return fmt.Errorf("repository: %w", err)
+	}
+	fmt.Fprintln(os.Stderr, "bench: the plan and the evaluator")
+	if m.evaluated, err = b.evaluate(ctx); err != nil {
+		return err
 	}
 	fmt.Fprintln(os.Stderr, "bench: start-up")
 	if m.startUp, err = b.startUp(ctx); err != nil {
@@ -169,6 +195,9 @@ type measurements struct {
 	sizes        []int // numbers of pairs, ascending
 	perFileLimit int   // largest number of files for sopsCLI
 	work         map[int]map[string]result
+	repositoryOf int // files
+	repository   map[string]result
+	evaluated    evaluated
 	startUp      map[string]result
 	size         map[string]int64 // of the binaries, in bytes
 	ownPeak      int64            // of this process, in bytes
@@ -219,7 +248,7 @@ func (b *bench) build(ctx context.Context, clusterpair string) error {
 		}
 		own = nil
 	}
-	for _, args := range [][]string{own, {"./floor", "./sopslib"}, {sopsModule}, {kustomizeModule}} {
+	for _, args := range [][]string{own, {"./floor", "./parse", "./sopslib"}, {sopsModule}, {kustomizeModule}, {kubeconformModule}, {cueModule}} {
 		if len(args) == 0 {
 			continue
 		}
@@ -313,18 +342,28 @@ func (b *bench) work(ctx context.Context, n int) (map[string]result, error) {
 	for i := range candidates {
 		candidates[i].dir = dir
 	}
-	return measure(ctx, candidates, b.runs(n))
+	results, err := measure(ctx, candidates, b.runs(n))
+	if err != nil {
+		return nil, err
+	}
+	validated, err := b.validate(ctx, dir, n)
+	if err != nil {
+		return nil, err
+	}
+	maps.Copy(results, validated)
+	return results, nil
 }
 
 // startUp measures what a process costs that does next to nothing.
 func (b *bench) startUp(ctx context.Context) (map[string]result, error) {
 	dir := filepath.Join(b.tmp, "start-up")
-	if err := b.corpus(ctx, dir, 1); err != nil {
+	if err := b.rendered(ctx, dir, 1); err != nil {
 		return nil, err
 	}
 	candidates := []candidate{
 		{name: ourVersion, commands: [][]string{{b.bin("clusterpair"), "version"}}},
 		{name: ourFunction, commands: [][]string{{b.bin("clusterpair")}}, stdin: resourceList(b.recipients), check: contains("ENC[AES256_GCM,")},
+		{name: ourValidate, commands: [][]string{{b.bin("clusterpair"), "validate", renderedDir}}, check: contains(" 1 ClusterPair")},
 		{name: sopsVersion, commands: [][]string{{b.bin("sops"), "--version", "--disable-version-check"}}, check: contains("3.13.3")},
 		{name: kustomizeVersion, commands: [][]string{{b.bin("kustomize"), "version"}}, check: contains("5.8.2")},
 	}
@@ -350,13 +389,30 @@ func (b *bench) runs(n int) int {
 }
 
 func (b *bench) corpus(ctx context.Context, dir string, n int) error {
+	return b.self(ctx, "corpus", dir, strconv.Itoa(n), b.recipients)
+}
+
+// rendered makes a corpus with its encrypted ClusterPairs.
+func (b *bench) rendered(ctx context.Context, dir string, n int) error {
+	if err := b.corpus(ctx, dir, n); err != nil {
+		return err
+	}
+	cmd := exec.CommandContext(ctx, b.bin("clusterpair"), "generate", "-f", dir)
+	cmd.Env = b.env()
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("%s: %w\n%s", cmd, err, out)
+	}
+	return nil
+}
+
+// self runs this program once more, to write files.
+func (b *bench) self(ctx context.Context, args ...string) error {
 	self, err := os.Executable()
 	if err != nil {
 		return err
 	}
-	cmd := exec.CommandContext(ctx, self, "corpus", dir, strconv.Itoa(n), b.recipients)
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("corpus: %w\n%s", err, out)
+	if out, err := exec.CommandContext(ctx, self, args...).CombinedOutput(); err != nil {
+		return fmt.Errorf("%s: %w\n%s", args[0], err, out)
 	}
 	return nil
 }
@@ -398,13 +454,12 @@ func (b *bench) sizes() (map[string]int64, error) {
 
 func (b *bench) bin(name string) string { return filepath.Join(b.tmp, "bin", name) }
 
+func (b *bench) schema(name string) string { return filepath.Join(b.tmp, name) }
+
 func (b *bench) keyFile() string { return filepath.Join(b.tmp, "keys.txt") }
 
 // version turns a module's path and version into what people call it.
 func version(module string) string {
-	path, version, _ := strings.Cut(module, "@v")
-	if strings.HasPrefix(path, "github.com/getsops/") {
-		return "sops " + version
-	}
-	return "kustomize " + version
+	name, version, _ := strings.Cut(module, "@v")
+	return path.Base(strings.TrimSuffix(name, "/v5")) + " " + version
 }

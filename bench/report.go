@@ -40,25 +40,74 @@ func (m *measurements) bars() []bar {
 		bars = append(bars, bar{of("first time / wall, best run"), "> 1.2", fmt.Sprintf("%.2f", busy), busy > 1.2})
 	}
 	if ten, ok := m.work[10*n]; ok {
-		// Linear is what grows no faster than the floor does: the file system
-		// itself takes longer for a file in a large directory.
-		growth := ten[atFloor].cpu.Seconds() / floor
-		for _, name := range []string{generateFirst, generateAgain, generateNoKey, generateCheck} {
-			bars = append(bars, atMost(fmt.Sprintf("`%s`: CPU for %s pairs / for %s, against 1.05 times the floor's", name, thousands(10*n), thousands(n)), "%.2f",
-				ten[name].cpu.Seconds()/work[name].cpu.Seconds(), 1.05*growth))
-		}
-		var peak int64
-		for _, name := range []string{generateFirst, generateAgain, generateNoKey, generateCheck} {
-			peak = max(peak, ten[name].peak)
-		}
-		bars = append(bars, atMost(fmt.Sprintf("`generate` of %s pairs: largest peak, MiB", thousands(10*n)), "%.1f", mebibytes(peak), 64))
+		generate := []string{generateFirst, generateAgain, generateNoKey, generateCheck}
+		bars = append(bars, m.linear(n, atFloor, generate)...)
+		bars = append(bars, atMost(fmt.Sprintf("`generate` of %s pairs: largest peak, MiB", thousands(10*n)), "%.1f", largestPeak(ten, generate), 64))
 	}
+	bars = append(bars, m.validateBars(n)...)
 	sops := m.startUp[sopsVersion].cpu.Seconds() * 1000
 	return append(bars,
 		atMost("start-up: `clusterpair version`, CPU ms against `sops --version`", "%.1f", m.startUp[ourVersion].cpu.Seconds()*1000, sops),
 		atMost("start-up: the function on one pair, CPU ms against `sops --version`", "%.1f", m.startUp[ourFunction].cpu.Seconds()*1000, sops),
+		atMost("start-up: `clusterpair validate` of one file, CPU ms over `clusterpair version`", "%.1f", (m.startUp[ourValidate].cpu-m.startUp[ourVersion].cpu).Seconds()*1000, 4),
 		atMost("the binary, MB", "%.1f", float64(m.size["clusterpair"])/1e6, 80),
 	)
+}
+
+// validateBars judges validate on n encrypted files, and on ten times as many
+// if that was measured.
+func (m *measurements) validateBars(n int) []bar {
+	of := func(n int, what string) string {
+		return fmt.Sprintf("`validate` of %s files, CPU: %s", thousands(n), what)
+	}
+	against := func(n int, name, other string) float64 {
+		return m.work[n][name].cpu.Seconds() / m.work[n][other].cpu.Seconds()
+	}
+	ours := []string{validateRendered, validateCommented}
+	var bars []bar
+	for _, name := range ours {
+		_, how, _ := strings.Cut(name, ", ")
+		if how != "" {
+			how += " "
+		}
+		bars = append(bars,
+			atMost(of(n, how+"/ the floor"), "%.2f", against(n, name, atParseFloor), 2.2),
+			atMost(of(n, how+"/ kubeconform by a small schema"), "%.2f", against(n, name, kubeconformHand), 1),
+		)
+	}
+	if m.processors > 1 {
+		busy := m.work[n][validateRendered].busy
+		bars = append(bars, bar{of(n, "/ wall, best run"), "> 1.2", fmt.Sprintf("%.2f", busy), busy > 1.2})
+	}
+	if ten, ok := m.work[10*n]; ok {
+		bars = append(bars, atMost(of(10*n, "/ kubeconform by a small schema"), "%.2f", against(10*n, validateRendered, kubeconformHand), 1))
+		bars = append(bars, m.linear(n, atParseFloor, ours)...)
+		bars = append(bars, atMost(fmt.Sprintf("`validate` of %s files: largest peak, MiB", thousands(10*n)), "%.1f", largestPeak(ten, ours), 48))
+	}
+	return bars
+}
+
+// linear are the bars that what is named grows no faster from n pairs to ten
+// times as many than its floor does: the file system itself takes longer for a
+// file in a large directory.
+func (m *measurements) linear(n int, floor string, names []string) (bars []bar) {
+	growth := func(name string) float64 {
+		return m.work[10*n][name].cpu.Seconds() / m.work[n][name].cpu.Seconds()
+	}
+	for _, name := range names {
+		bars = append(bars, atMost(fmt.Sprintf("`%s`: CPU for %s pairs / for %s, against 1.05 times the floor's", name, thousands(10*n), thousands(n)), "%.2f",
+			growth(name), 1.05*growth(floor)))
+	}
+	return bars
+}
+
+// largestPeak is that of what is named, in MiB.
+func largestPeak(work map[string]result, names []string) float64 {
+	var peak int64
+	for _, name := range names {
+		peak = max(peak, work[name].peak)
+	}
+	return mebibytes(peak)
 }
 
 // table writes everything measured as Markdown and tells whether all bars were kept.
@@ -66,36 +115,25 @@ func (m *measurements) table(w io.Writer) (kept bool) {
 	fmt.Fprintf(w, "Made by `%s` with %s on %d processors (%s/%s), against %s.\n\n",
 		m.command, m.goVersion, m.processors, m.goos, m.goarch, strings.Join(m.peers, ", "))
 
-	n := m.largest(1000)
-	fmt.Fprintf(w, "CPU seconds (peak MiB) for a number of pairs, two age recipients:\n\n| |")
-	for _, size := range m.sizes {
-		fmt.Fprintf(w, " %s |", thousands(size))
-	}
-	fmt.Fprintf(w, " × floor at %s | wall s at %s |\n|---|%s---|---|\n", thousands(n), thousands(n), strings.Repeat("---|", len(m.sizes)))
-	for _, name := range workNames {
-		fmt.Fprintf(w, "| %s |", name)
-		for _, size := range m.sizes {
-			r, ok := m.work[size][name]
-			switch {
-			case ok:
-				fmt.Fprintf(w, " %.3f (%.0f) |", r.cpu.Seconds(), mebibytes(r.peak))
-			case name == sopsCLI:
-				fmt.Fprintf(w, " %.1f* |", m.sopsPerFile(size).Seconds())
-			default:
-				fmt.Fprint(w, " – |")
-			}
-		}
-		cpu, wall := m.work[n][name].cpu, "–"
-		if r, ok := m.work[n][name]; ok {
-			wall = fmt.Sprintf("%.3f", r.wall.Seconds())
-		} else if name == sopsCLI {
-			cpu = m.sopsPerFile(n)
-		}
-		fmt.Fprintf(w, " %.2f | %s |\n", cpu.Seconds()/m.work[n][atFloor].cpu.Seconds(), wall)
-	}
+	fmt.Fprintf(w, "Generate, CPU seconds (peak MiB) for a number of pairs, two age recipients:\n\n")
+	m.workTable(w, workNames, atFloor)
 	if last := m.sizes[len(m.sizes)-1]; last > m.perFileLimit {
 		fmt.Fprintf(w, "\n\\* not measured but extrapolated: the CPU per file at %s, times the number of files.\n", thousands(m.largest(m.perFileLimit)))
 	}
+
+	fmt.Fprintf(w, "\nValidate, CPU seconds (peak MiB) for a number of files with a pair each:\n\n")
+	m.workTable(w, validateNames, atParseFloor)
+
+	fmt.Fprintf(w, "\nA repository of %s files, of which %d are pairs and half are no YAML:\n\n| | CPU s | wall s | peak MiB |\n|---|---|---|---|\n", thousands(m.repositoryOf), mattering)
+	for _, name := range []string{validateRepository, readRepository} {
+		r := m.repository[name]
+		fmt.Fprintf(w, "| %s | %.3f | %.3f | %.0f |\n", name, r.cpu.Seconds(), r.wall.Seconds(), mebibytes(r.peak))
+	}
+
+	milliseconds := func(name string) float64 { return m.evaluated[name].Seconds() * 1000 }
+	fmt.Fprintf(w, "\nDeciding one parsed document of 6 KB by the schema, wall ms:\n\n| | before the first | for each | × |\n|---|---|---|---|\n")
+	fmt.Fprintf(w, "| the plan made of the schema | %.2f | %.3f | 1 |\n", milliseconds(planFirst), milliseconds(planEach))
+	fmt.Fprintf(w, "| the evaluator of CUE | %.2f | %.3f | %.0f |\n", milliseconds(cueFirst), milliseconds(cueEach), milliseconds(cueEach)/milliseconds(planEach))
 
 	fmt.Fprintf(w, "\nStart-up:\n\n| | CPU ms | wall ms | peak MiB | binary MB |\n|---|---|---|---|---|\n")
 	for _, name := range startUpNames {
@@ -121,6 +159,37 @@ func (m *measurements) table(w io.Writer) (kept bool) {
 	fmt.Fprintf(w, "\nMedians of %s runs by number of pairs and of %d for the start-up, after one warm-up each. Peaks below %.0f MiB cannot be told apart.\n",
 		strings.Join(runs, ", "), m.startUp[sopsVersion].runs, mebibytes(m.ownPeak))
 	return kept
+}
+
+// workTable has a line for each of names, which are compared with a floor.
+func (m *measurements) workTable(w io.Writer, names []string, floor string) {
+	n := m.largest(1000)
+	fmt.Fprint(w, "| |")
+	for _, size := range m.sizes {
+		fmt.Fprintf(w, " %s |", thousands(size))
+	}
+	fmt.Fprintf(w, " × floor at %s | wall s at %s |\n|---|%s---|---|\n", thousands(n), thousands(n), strings.Repeat("---|", len(m.sizes)))
+	for _, name := range names {
+		fmt.Fprintf(w, "| %s |", name)
+		for _, size := range m.sizes {
+			r, ok := m.work[size][name]
+			switch {
+			case ok:
+				fmt.Fprintf(w, " %.3f (%.0f) |", r.cpu.Seconds(), mebibytes(r.peak))
+			case name == sopsCLI:
+				fmt.Fprintf(w, " %.1f* |", m.sopsPerFile(size).Seconds())
+			default:
+				fmt.Fprint(w, " – |")
+			}
+		}
+		cpu, wall := m.work[n][name].cpu, "–"
+		if r, ok := m.work[n][name]; ok {
+			wall = fmt.Sprintf("%.3f", r.wall.Seconds())
+		} else if name == sopsCLI {
+			cpu = m.sopsPerFile(n)
+		}
+		fmt.Fprintf(w, " %.2f | %s |\n", cpu.Seconds()/m.work[n][floor].cpu.Seconds(), wall)
+	}
 }
 
 // The markers between which the README holds the table.
