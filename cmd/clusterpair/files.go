@@ -295,6 +295,8 @@ func (w *workFiles) read(ctx context.Context, file listedFile, buffer []byte) ([
 		if err == nil || err == io.EOF {
 			return nil, nil
 		}
+	case info.Mode().IsRegular() && info.Size() == 0: // or a system that does not tell
+		buffer, err = io.ReadAll(io.LimitReader(f, maxFile))
 	case info.Mode().IsRegular() && info.Size() <= maxFile:
 		buffer = slices.Grow(buffer, int(info.Size()))[:info.Size()]
 		var n int

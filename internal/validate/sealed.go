@@ -55,6 +55,7 @@ func (f *fileRun) scope(n, sops *yaml.Node, m *sopsfile.Metadata, policy *sopsfi
 	at, name := selectorNode(sops)
 	out, in := 0, 0 // values that the selector leaves out or takes in, other than when they were encrypted
 	var first *yaml.Node
+	var said map[report.Position]bool // that a value is in clear
 	err := m.Selector.Uncovered(n, func(leaf *yaml.Node, path []string, selected bool) {
 		switch {
 		case !selected:
@@ -69,9 +70,13 @@ func (f *fileRun) scope(n, sops *yaml.Node, m *sopsfile.Metadata, policy *sopsfi
 			where := strings.Join(path, ".")
 			finding := f.finding(leaf, where, "leaf-not-encrypted", report.Error, where+" is in clear although the sops section selects it: somebody has put it there without a key, and sops refuses the file",
 				"restore the file from Git history, or render it anew: clusterpair generate")
-			if !slices.ContainsFunc(f.findings, func(g report.Finding) bool {
-				return g.Position == finding.Position && (g.Rule == finding.Rule || g.Rule == "plaintext-credential")
-			}) {
+			if said == nil {
+				said = make(map[report.Position]bool)
+				for _, g := range f.findings {
+					said[g.Position] = said[g.Position] || g.Rule == finding.Rule || g.Rule == "plaintext-credential"
+				}
+			}
+			if !said[finding.Position] {
 				f.findings = append(f.findings, finding)
 			}
 		}
