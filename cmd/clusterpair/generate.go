@@ -8,8 +8,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"runtime"
-	"runtime/debug"
 	"slices"
 	"sync"
 	"time"
@@ -19,6 +17,7 @@ import (
 	"golang.org/x/term"
 
 	"clusterpair.dev/generator"
+	"clusterpair.dev/internal/pace"
 	"clusterpair.dev/internal/report"
 	"clusterpair.dev/internal/sopsfile"
 )
@@ -86,7 +85,7 @@ type generateOptions struct {
 // run renders the configs of a file or a directory. All of them are rendered
 // before the first file is written.
 func (o *generateOptions) run(cmd *cobra.Command) error {
-	defer collectSteadily(12<<20, 50)()
+	defer pace.Steady(10<<20, 45, 0).End()
 	configs, err := openConfigs(o.path)
 	defer func() {
 		for _, c := range configs {
@@ -249,23 +248,6 @@ func (o *generateOptions) tell(cmd *cobra.Command, runs []*staging, diffs *diffP
 		return &exitError{code: exitFindings, err: withHint(errors.New("the rendered files are not what the config says"), "clusterpair generate -f %s", o.path)}
 	}
 	return nil
-}
-
-// collectSteadily sets the pace of the garbage collector for a run that may be
-// large: it allocates much and keeps little, so that by default the collector
-// would run all the time. The ballast, in bytes, is never touched and so costs no memory;
-// it moves the collector's goal up. The low percentage keeps the goal from
-// growing with what a large run does keep.
-func collectSteadily(ballast, percent int) (done func()) {
-	if os.Getenv("GOGC") != "" {
-		return func() {}
-	}
-	weight := make([]byte, ballast)
-	before := debug.SetGCPercent(percent)
-	return func() {
-		runtime.KeepAlive(weight)
-		debug.SetGCPercent(before)
-	}
 }
 
 // diffPrinter collects differences and prints them sorted by file.

@@ -4,11 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"os"
 	"path"
 	"runtime"
-	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -20,6 +18,7 @@ import (
 
 	"clusterpair.dev/generator"
 	"clusterpair.dev/internal/manifest"
+	"clusterpair.dev/internal/pace"
 	"clusterpair.dev/internal/report"
 	"clusterpair.dev/internal/sopsfile"
 	"clusterpair.dev/internal/validate"
@@ -76,13 +75,8 @@ pairs spec.pairs[].allow does. "clusterpair rules" lists the rules.`,
 }
 
 func (o *validateOptions) run(cmd *cobra.Command, args []string) error {
-	defer collectSteadily(2<<20, 35)()
-	if os.Getenv("GOMEMLIMIT") == "" {
-		// Where other processes starve the collector, it is to work harder
-		// rather than to fall behind: a repository is read in flat memory.
-		before := debug.SetMemoryLimit(20 << 20)
-		defer debug.SetMemoryLimit(before)
-	}
+	steady := pace.Steady(2<<20, 35, 20<<20) // a repository is read in flat memory
+	defer steady.End()
 	repo, err := newRepository()
 	if err != nil {
 		return failed(err)
@@ -104,10 +98,9 @@ func (o *validateOptions) run(cmd *cobra.Command, args []string) error {
 	}
 	options.Partial = files.around == nil && files.partial && o.kustomization == ""
 	v := validate.New(options)
-	lift := sync.OnceFunc(func() { debug.SetMemoryLimit(math.MaxInt64) })
 	unread, err := eachFile(cmd.Context(), source, files.each, func(ctx context.Context, file validate.File) error {
 		if v.Found() > 1000 {
-			lift() // that many findings are not flat themselves
+			steady.Lift() // that many findings are not flat themselves
 		}
 		return v.File(ctx, file)
 	})
