@@ -85,7 +85,7 @@ func TestBars(t *testing.T) {
 			return map[string]result{
 				generateFirst: seconds(1.6 * factor), generateAgain: seconds(2 * factor), generateNoKey: seconds(2 * factor),
 				generateCheck: seconds(2 * factor), atFloor: seconds(factor), sopsLibrary: seconds(8 * factor),
-				validateRendered: light(2.2 * factor), validateCommented: light(2.2 * factor), atParseFloor: light(factor),
+				validateRendered: light(2.2 * factor), validateCommented: light(2.2 * factor), atParseFloor: light(factor), commentedFloor: light(factor),
 				kubeconformHand: light(2.2 * factor),
 			}
 		}

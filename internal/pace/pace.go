@@ -20,7 +20,7 @@ import (
 
 func init() {
 	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(250)
+		debug.SetGCPercent(200)
 	}
 }
 
