@@ -170,7 +170,8 @@ func (s *sealer) Encrypt(ctx context.Context, namespace, name string, plain *yam
 
 // seal encrypts one ClusterPair; shown names its file in errors.
 func seal(ctx context.Context, safe *sopsfile.Safe, plain *yaml.Node, previous []byte, policy *sopsfile.Policy, sealed bool, shown string) ([]byte, []report.Finding, error) {
-	document, change, err := safe.Encrypt(ctx, []*yaml.Node{plain}, previous, pairPolicy(policy), sopsfile.EncryptOptions{Sealed: sealed, File: shown})
+	complete := pairPolicy(policy)
+	document, change, err := safe.Encrypt(ctx, []*yaml.Node{plain}, previous, complete, sopsfile.EncryptOptions{Sealed: sealed, File: shown})
 	if err == nil && change.Kind == sopsfile.Unchanged && policy.Indent == 0 {
 		document, err = restyle(document, shown)
 	}
@@ -182,6 +183,9 @@ func seal(ctx context.Context, safe *sopsfile.Safe, plain *yaml.Node, previous [
 		findings = []report.Finding{{Rule: "no-key", Severity: report.Info, Position: report.Position{File: shown},
 			Message: "without a key it cannot be told whether the credential has changed, as a digest in clear of one that could be guessed would allow the guess: the pair is encrypted anew",
 			Hint:    change.NoKey.Hint()}}
+	}
+	if complete.Selector.EncryptedRegex == pairSelector && (change.Kind == sopsfile.Created || change.Kind == sopsfile.Rekeyed) {
+		return document, findings, nil // all of it is new, and sealed where it should be
 	}
 	return document, findings, checkSealed(document, policy, shown)
 }
