@@ -92,13 +92,14 @@ type Document struct {
 
 // Scan hands each document of a file to each, in order, with aliases expanded;
 // keys that stand twice and merge keys are left in. Of a document that cannot
-// be read it gives the text and a finding. Empty documents are left out.
+// be read it gives the text and a finding. Empty documents are left out, and so
+// may be comments: they are in the text.
 func Scan(data []byte, file string, each func(Document, *report.Finding)) {
 	data = toUTF8(data)
 	for first := 1; len(data) > 0; {
 		d := Document{Text: data[:documentEnd(data)], Line: first}
 		data = data[len(d.Text):]
-		doc, err := parseDocument(d.Text, expander{file: file, first: first - 1, budget: maxNodes})
+		doc, err := parseDocument(d.Text, expander{file: file, first: first - 1, budget: maxNodes, bare: true})
 		var finding report.Finding
 		switch {
 		case errors.As(err, &finding):
@@ -192,7 +193,11 @@ func parseDocument(chunk []byte, e expander) (*yaml.Node, error) {
 	if line, ok := conflictMarker(chunk); ok {
 		return nil, badFile(file, first+line, 1, "a Git conflict marker is left in the file", "resolve the conflict, or render the file anew with clusterpair generate")
 	}
-	if doc, ok := plainyaml.Parse(chunk); ok {
+	parse := plainyaml.Parse
+	if e.bare {
+		parse = plainyaml.ParseBare
+	}
+	if doc, ok := parse(chunk); ok {
 		if !e.strict && e.first == 0 {
 			return doc, nil // there is nothing to expand, and nothing to move
 		}
@@ -273,6 +278,7 @@ type expander struct {
 	file          string
 	first, budget int
 	strict        bool         // whether to look at keys
+	bare          bool         // whether comments may be left out
 	inside        []*yaml.Node // the anchors being expanded
 }
 

@@ -36,11 +36,17 @@ const (
 // If ok is false, that says nothing about whether data is valid YAML. As with
 // yaml.v3's nodes, a key may stand twice in a mapping. The values are parts of
 // one copy of data, which any of them keeps in memory.
-func Parse(data []byte) (doc *yaml.Node, ok bool) {
+func Parse(data []byte) (doc *yaml.Node, ok bool) { return parse(data, false) }
+
+// ParseBare is Parse for those who have no use for comments: it also reads
+// documents with lines that are nothing but a comment, and leaves those out.
+func ParseBare(data []byte) (doc *yaml.Node, ok bool) { return parse(data, true) }
+
+func parse(data []byte, bare bool) (doc *yaml.Node, ok bool) {
 	if !printable(data) {
 		return nil, false
 	}
-	p := parser{rest: string(data), plain: true}
+	p := parser{rest: string(data), plain: true, bare: bare}
 	p.next()
 	doc = p.node(yaml.DocumentNode, "", "", p.number, p.indent)
 	if p.indent == 0 && p.line == "---" {
@@ -70,6 +76,7 @@ type parser struct {
 	number int    // its number, from 1
 	depth  int
 	plain  bool // no sign yet that the document is not of the subset
+	bare   bool // comments are left out
 	nodes  []yaml.Node
 }
 
@@ -232,7 +239,7 @@ func (p *parser) next() {
 	for p.rest != "" {
 		p.line, p.rest, _ = strings.Cut(p.rest, "\n")
 		p.number++
-		if p.indent = countSpaces(p.line); p.indent < len(p.line) {
+		if p.indent = countSpaces(p.line); p.indent < len(p.line) && (!p.bare || p.line[p.indent] != '#') {
 			p.line = strings.TrimRight(p.line[p.indent:], " ")
 			return
 		}

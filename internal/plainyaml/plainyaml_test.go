@@ -29,8 +29,19 @@ func reference(data []byte) (doc yaml.Node, err error) {
 
 // parsed runs Parse, compares an accepted document with yaml.v3's and tells
 // whether it was accepted.
+//
+// What ParseBare accepts is yaml.v3's without comments.
 func parsed(t *testing.T, data []byte) bool {
 	t.Helper()
+	if bare, ok := ParseBare(data); ok {
+		want, err := reference(data)
+		forgetComments(&want)
+		if err != nil {
+			t.Errorf("without comments: accepted what yaml.v3 rejects: %v\n%q", err, data)
+		} else if !reflect.DeepEqual(bare, &want) {
+			t.Errorf("without comments: the tree differs from yaml.v3's\n%q\ngot:\n%swant:\n%s", data, dump(bare, 0), dump(&want, 0))
+		}
+	}
 	doc, ok := Parse(data)
 	if !ok {
 		return false
@@ -42,6 +53,13 @@ func parsed(t *testing.T, data []byte) bool {
 		t.Errorf("the tree differs from yaml.v3's\n%q\ngot:\n%swant:\n%s", data, dump(doc, 0), dump(&want, 0))
 	}
 	return true
+}
+
+func forgetComments(n *yaml.Node) {
+	n.HeadComment, n.LineComment, n.FootComment = "", "", ""
+	for _, c := range n.Content {
+		forgetComments(c)
+	}
 }
 
 func dump(n *yaml.Node, depth int) string {

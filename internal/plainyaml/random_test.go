@@ -17,6 +17,36 @@ var (
 	seed      = flag.Uint64("seed", 1, "what TestRandom starts from")
 )
 
+// TestRandomComments does so with lines of comments put between the others.
+func TestRandomComments(t *testing.T) {
+	samples := slices.Clone(accepted)
+	for _, text := range tools {
+		samples = append(samples, strings.ReplaceAll(text, base64Text, "QUJD=="))
+	}
+	slices.Sort(samples)
+	r := random{rand.New(rand.NewPCG(*seed, 1))}
+	made, read := 0, 0
+	for ; made < *documents && !t.Failed(); made++ {
+		data := []byte(pick(r, samples))
+		if r.IntN(2) == 0 {
+			data = r.lines()
+		}
+		lines := bytes.SplitAfter(data, []byte("\n"))
+		for range 1 + r.IntN(3) {
+			comment := strings.Repeat(" ", r.IntN(7)) + pick(r, []string{"#", "# c", "#c: d", "# - e", "#---", "## f # g", "# |"}) + "\n"
+			lines = slices.Insert(lines, r.IntN(len(lines)+1), []byte(comment))
+		}
+		data = bytes.Join(lines, nil)
+		parsed(t, data)
+		if _, ok := ParseBare(data); ok {
+			read++
+		}
+	}
+	if t.Logf("read %d of %d", read, made); !t.Failed() && read*4 < made {
+		t.Errorf("hardly any document is read: %d of %d", read, made)
+	}
+}
+
 // TestRandom compares random documents, as written and with a few bytes or
 // lines changed: lines with any indentation and content; what yaml.v3 and
 // sigs.k8s.io/yaml write; the samples.
