@@ -19,11 +19,12 @@ func TestArrows(t *testing.T) {
 		"internal/plainyaml":  {},
 		"internal/kubeconfig": {"internal/plainyaml", "internal/report"},
 		"internal/manifest":   {"internal/plainyaml", "internal/report"},
+		"internal/cluster":    {"internal/kubeconfig", "internal/report"},
 		"internal/validate":   {"generator", "schema", "internal/kubeconfig", "internal/manifest", "internal/report", "internal/sopsfile"},
 		"schema":              {"internal/report"},
 		"internal/sopsfile":   {"internal/plainyaml"},
 		"generator":           {"schema", "internal/kubeconfig", "internal/report"},
-		"cmd/clusterpair":     {"generator", "schema", "internal/kubeconfig", "internal/manifest", "internal/pace", "internal/report", "internal/sopsfile", "internal/validate"},
+		"cmd/clusterpair":     {"generator", "schema", "internal/cluster", "internal/kubeconfig", "internal/manifest", "internal/pace", "internal/report", "internal/sopsfile", "internal/validate"},
 	}
 	soleImporter := map[string]string{
 		"github.com/spf13/cobra":     "cmd/clusterpair",
@@ -31,12 +32,13 @@ func TestArrows(t *testing.T) {
 		"github.com/getsops/sops/v3": "internal/sopsfile",
 		"filippo.io/age":             "internal/sopsfile",
 		"cuelang.org/go":             "schema",
-		"k8s.io/client-go":           "cmd/clusterpair",
+		"k8s.io/client-go/rest":      "internal/cluster",
+		"k8s.io/client-go/dynamic":   "internal/cluster",
 	}
 	forbidden := map[string][]string{
 		"generator": {"github.com/getsops/sops/v3", "github.com/spf13/cobra", "k8s.io/client-go", "sigs.k8s.io/kustomize/api", module + "internal/sopsfile"},
 		// What sops costs at start-up sits in these packages.
-		"cmd/clusterpair": {"github.com/getsops/sops/v3/config", "github.com/getsops/sops/v3/publish", "github.com/getsops/sops/v3/decrypt", "k8s.io/client-go/kubernetes"},
+		"cmd/clusterpair": {"github.com/getsops/sops/v3/config", "github.com/getsops/sops/v3/publish", "github.com/getsops/sops/v3/decrypt", "k8s.io/client-go/kubernetes", "k8s.io/client-go/discovery"},
 	}
 
 	out, err := exec.Command("go", "list", "-deps", "-json=ImportPath,Imports,Deps", "../../...").Output()

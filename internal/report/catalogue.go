@@ -43,10 +43,12 @@ const (
 	Run
 	// Input is what only rendering and encrypting read.
 	Input
+	// Live is what clusters say: status, preflight and import ask them.
+	Live
 )
 
 func (n Needs) String() string {
-	return [...]string{"the committed file", "the plaintext", "the other files of the run", "the input of generate"}[n]
+	return [...]string{"the committed file", "the plaintext", "the other files of the run", "the input of generate", "live clusters"}[n]
 }
 
 // Rules are all rules, in the order of the catalogue. The caller must not
@@ -95,6 +97,7 @@ const (
 	groupPairs      = "Pairs together"
 	groupGitOps     = "GitOps"
 	groupInput      = "Input of clusterpair"
+	groupLive       = "Live clusters"
 )
 
 // catalogue are the rules by group.
@@ -462,4 +465,48 @@ var catalogue = []Rule{
 		Title:       "a file to decrypt is not encrypted",
 		Consequence: "There is nothing to decrypt, and perhaps a credential has been in clear all the time.",
 		Fix:         "Run `clusterpair encrypt -i FILE`, and renew the credential if the file was ever pushed."},
+	{ID: "unreachable", Severity: Error, Needs: Live, Group: groupLive,
+		Title:       "the API server of the destination does not answer",
+		Consequence: "Stork sets the pair to `Error`, and every migration over it fails. If it was `Ready` before, it stays `Ready`: Stork does not look again.",
+		Fix:         "Follow the message: the name, the route, the port, then the server. Stork reaches the destination from its own network, so try from there, too."},
+	{ID: "tls-mismatch", Severity: Error, Needs: Live, Group: groupLive,
+		Title:       "the certificate of the API server is not the one that the kubeconfig expects",
+		Consequence: "Stork refuses the connection, or somebody else answers in place of the destination.",
+		Fix:         "Take `certificate-authority-data` from the cluster that is meant, or set `destination.tlsServerName` to a name in its certificate. Never skip the verification."},
+	{ID: "unauthorized", Severity: Error, Needs: Live, Group: groupLive,
+		Title:       "the destination does not accept the credential",
+		Consequence: "Migrations fail with 401. The pair may go on saying `Ready`, as anybody may ask for the version of a cluster.",
+		Fix:         "Make a new credential and render the pair again: `clusterpair credential rotate`."},
+	{ID: "missing-permission", Severity: Error, Needs: Live, Group: groupLive,
+		Title:       "the credential may not do what a migration has to do",
+		Consequence: "The migration fails in the middle: part of the application stands on the destination. The pair says `Ready`.",
+		Fix:         "Bind a role with the verbs and resources of the message: `clusterpair credential create` prints one."},
+	{ID: "too-much-permission", Severity: Warning, Needs: Live, Group: groupLive,
+		Title:       "the credential may do everything",
+		Consequence: "Whoever reads the pair on the source cluster rules the destination, its Secrets included.",
+		Fix:         "Give Stork a service account of its own with the role of a migration: `clusterpair credential create --rbac migrate`."},
+	{ID: "stork-missing", Severity: Error, Needs: Live, Group: groupLive,
+		Title:       "a cluster does not know Stork's resources",
+		Consequence: "The source cannot hold a ClusterPair, or the destination cannot take migration schedules over.",
+		Fix:         "Install Stork on both clusters, in releases that belong together."},
+	{ID: "stork-version", Severity: Warning, Needs: Live, Group: groupLive,
+		Title:       "the Stork of the cluster is not the one that the pair was made for",
+		Consequence: "What the options of the pair mean changes with the release: an old mode may be ignored, or stop the fencing on failover.",
+		Fix:         "Set `spec.storkVersion` of the config to the release that runs, and render again."},
+	{ID: "pair-not-ready", Severity: Error, Needs: Live, Group: groupLive,
+		Title:       "Stork says that the pair does not work",
+		Consequence: "No migration runs over it.",
+		Fix:         "Read the event that the message quotes, then ask the destination itself: `clusterpair preflight -n NAMESPACE NAME`."},
+	{ID: "pair-stuck", Severity: Error, Needs: Live, Group: groupLive,
+		Title:       "Stork says nothing about the pair",
+		Consequence: "Either its kubeconfig cannot be used, which Stork only logs, or a pair that Stork cannot decode stalls all pairs of the cluster, and Stork exits at its next start.",
+		Fix:         "Remove or mend the pair that the message names. If it names none, check this one: `clusterpair preflight -n NAMESPACE NAME`."},
+	{ID: "pair-stale", Severity: Warning, Needs: Live, Group: groupLive,
+		Title:       "Ready is older than the credential",
+		Consequence: "Stork has not looked since the pair was changed: `Ready` says nothing about the new credential.",
+		Fix:         "Let Stork look again: `clusterpair status --recheck -n NAMESPACE NAME`."},
+	{ID: "credential-drift", Severity: Error, Needs: Live, Group: groupLive,
+		Title:       "what is live is not what Git says",
+		Consequence: "A failover would use a credential that nobody has reviewed, or an old one.",
+		Fix:         "Let Flux or Argo CD sync again, or take the change into Git: `clusterpair import`, then `clusterpair generate`."},
 }

@@ -1,0 +1,109 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+	"k8s.io/client-go/tools/clientcmd"
+
+	"clusterpair.dev/internal/cluster"
+	"clusterpair.dev/internal/kubeconfig"
+	"clusterpair.dev/internal/manifest"
+	"clusterpair.dev/internal/report"
+)
+
+// clusterFlags are kubectl's flags for which cluster to talk to, and as whom.
+// Those that carry a credential are missing: everybody can read the arguments of
+// a process.
+type clusterFlags struct {
+	rules     *clientcmd.ClientConfigLoadingRules
+	overrides clientcmd.ConfigOverrides
+}
+
+// addFlags takes a prefix for commands that talk to two clusters.
+func (c *clusterFlags) addFlags(flags *pflag.FlagSet) {
+	c.rules = clientcmd.NewDefaultClientConfigLoadingRules()
+	c.rules.WarnIfAllMissing = false
+	o := &c.overrides
+	flags.StringVar(&c.rules.ExplicitPath, "kubeconfig", "", "kubeconfig file (default: KUBECONFIG, then ~/.kube/config, then the cluster around the pod)")
+	flags.StringVar(&o.CurrentContext, "context", "", "context of the kubeconfig (default: its current context)")
+	flags.StringVar(&o.Context.Cluster, "cluster", "", "cluster of the kubeconfig")
+	flags.StringVar(&o.Context.AuthInfo, "user", "", "user of the kubeconfig")
+	flags.StringVarP(&o.Context.Namespace, "namespace", "n", "", "namespace (default: that of the context)")
+	flags.StringVar(&o.AuthInfo.Impersonate, "as", "", "user to impersonate")
+	flags.StringArrayVar(&o.AuthInfo.ImpersonateGroups, "as-group", nil, "group to impersonate; repeatable")
+	flags.StringVar(&o.AuthInfo.ImpersonateUID, "as-uid", "", "UID to impersonate")
+	flags.StringVarP(&o.ClusterInfo.Server, "server", "s", "", "URL of the API server")
+	flags.StringVar(&o.ClusterInfo.TLSServerName, "tls-server-name", "", "name in the certificate of the API server")
+	flags.StringVar(&o.ClusterInfo.CertificateAuthority, "certificate-authority", "", "file with the CA of the API server")
+	flags.StringVar(&o.Timeout, "request-timeout", "0", "how long one request may take, as in 10s; 0 for no limit")
+}
+
+// client is the cluster that the flags mean, and the namespace to work in.
+func (c *clusterFlags) client(cmd *cobra.Command) (client *cluster.Client, namespace string, err error) {
+	if err := c.readable(cmd); err != nil {
+		return nil, "", err
+	}
+	loader := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(c.rules, &c.overrides)
+	namespace, _, err = loader.Namespace()
+	if err != nil {
+		return nil, "", failed(c.unusable(err))
+	}
+	config, err := loader.ClientConfig()
+	if err != nil {
+		return nil, "", failed(c.unusable(err))
+	}
+	client, err = cluster.New(config)
+	if err != nil {
+		return nil, "", runError(cmd, err)
+	}
+	return client, namespace, nil
+}
+
+// readable reads the kubeconfigs before client-go does, whose errors quote what
+// it cannot read, tokens included.
+func (c *clusterFlags) readable(cmd *cobra.Command) error {
+	for _, path := range c.rules.GetLoadingPrecedence() {
+		data, err := os.ReadFile(path)
+		if errors.Is(err, os.ErrNotExist) && c.rules.ExplicitPath == "" {
+			continue
+		}
+		if err != nil {
+			return failed(fmt.Errorf("read %s: %w", path, cause(err)))
+		}
+		docs, err := manifest.Values(data, path)
+		var f report.Finding
+		if errors.As(err, &f) {
+			return printFindings(cmd, []report.Finding{f})
+		}
+		for _, doc := range docs {
+			if bad := kubeconfig.CheckDocument(doc, path); report.HasErrors(bad) {
+				return printFindings(cmd, bad)
+			}
+		}
+	}
+	return nil
+}
+
+// unusable says why no client can be made of a kubeconfig that can be read.
+func (c *clusterFlags) unusable(err error) error {
+	if clientcmd.IsEmptyConfig(err) {
+		return withHint(errors.New("no kubeconfig, and no cluster around this process"), "name one with --kubeconfig FILE, or set KUBECONFIG")
+	}
+	if clientcmd.IsContextNotFound(err) {
+		return withHint(fmt.Errorf("the kubeconfig has no context %q", c.overrides.CurrentContext), "see the contexts: kubectl config get-contexts")
+	}
+	return withHint(errors.New("the kubeconfig names a cluster or user that it does not have, or files that are not there"), "try it: kubectl version")
+}
+
+// clusterError is a cluster's refusal with what to do about it.
+func clusterError(err error) error {
+	var refused *cluster.Error
+	if errors.As(err, &refused) && refused.Hint != "" {
+		return failed(withHint(err, "%s", refused.Hint))
+	}
+	return failed(err)
+}

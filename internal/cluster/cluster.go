@@ -1,0 +1,209 @@
+// Package cluster is the only view of live clusters: their ClusterPairs, their
+// Secrets and what a credential may do there.
+//
+// [New] makes a [Client] of one cluster. Nothing that a Client returns or says
+// in an error holds the credential that it was made with.
+package cluster
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	utilnet "k8s.io/apimachinery/pkg/util/net"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/rest"
+	"k8s.io/klog/v2"
+)
+
+// Client talks to one cluster. It is safe for concurrent use.
+type Client struct {
+	config  *rest.Config
+	rest    *rest.RESTClient
+	dynamic *dynamic.DynamicClient // over rest
+	watches *dynamic.DynamicClient // without the time limit of a request
+
+	mu      sync.Mutex
+	secrets []string // what no message may hold
+}
+
+// New makes a client from what clientcmd has loaded. It does not talk to the
+// cluster yet.
+func New(config *rest.Config) (*Client, error) {
+	klog.LogToStderr(false) // client-go writes requests there, headers and all, if somebody asks it to
+	klog.SetOutput(io.Discard)
+	config = dynamic.ConfigFor(config)
+	config.GroupVersion = &schema.GroupVersion{}
+	config.QPS = -1 // the server's own fairness is limit enough
+	config.WarningHandlerWithContext = rest.NoWarnings{}
+	c := &Client{config: config}
+	c.keep(config.BearerToken, config.Password)
+	config.Wrap(func(next http.RoundTripper) http.RoundTripper { return guard{c, next} })
+	var err error
+	if c.rest, err = rest.UnversionedRESTClientFor(config); err != nil {
+		return nil, c.wrap(err)
+	}
+	c.dynamic = dynamic.New(c.rest)
+	endless := rest.CopyConfig(config)
+	endless.Timeout = 0
+	watches, err := rest.UnversionedRESTClientFor(endless)
+	if err != nil {
+		return nil, c.wrap(err)
+	}
+	c.watches = dynamic.New(watches)
+	return c, nil
+}
+
+// Server is the URL of the cluster.
+func (c *Client) Server() string { return c.config.Host }
+
+// maxAnswer is how much of an answer is read, in bytes. A page of ClusterPairs
+// has 500 of some kilobytes each; etcd holds none over 1.5 MiB.
+const maxAnswer = 64 << 20
+
+// guard stands next to the wire: it knows what credential goes out, wherever it
+// came from, and keeps a server from filling the memory with its answer.
+type guard struct {
+	client *Client
+	next   http.RoundTripper
+}
+
+// RoundTrip implements [http.RoundTripper].
+func (g guard) RoundTrip(r *http.Request) (*http.Response, error) {
+	if _, credential, ok := strings.Cut(r.Header.Get("Authorization"), " "); ok {
+		g.client.keep(credential)
+	}
+	response, err := g.next.RoundTrip(r)
+	if err != nil || response.Body == nil || r.URL.Query().Get("watch") != "" {
+		return response, err
+	}
+	response.Body = &limitedBody{response.Body, maxAnswer}
+	return response, nil
+}
+
+// WrappedRoundTripper lets client-go look through g.
+func (g guard) WrappedRoundTripper() http.RoundTripper { return g.next }
+
+// keep takes what must not be said.
+func (c *Client) keep(secrets ...string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, s := range secrets {
+		if s != "" && !slices.Contains(c.secrets, s) {
+			c.secrets = append(c.secrets, s)
+		}
+	}
+}
+
+type limitedBody struct {
+	io.ReadCloser
+	left int64
+}
+
+var errAnswerTooLarge = errors.New("the answer is larger than any of an API server")
+
+func (b *limitedBody) Read(p []byte) (int, error) {
+	if b.left <= 0 {
+		return 0, errAnswerTooLarge
+	}
+	n, err := b.ReadCloser.Read(p[:min(int64(len(p)), b.left)])
+	b.left -= int64(n)
+	return n, err
+}
+
+// pageSize is how many objects are asked for at a time.
+const pageSize = 500
+
+// list visits the objects of a resource page by page, each as JSON that is the
+// visitor's only while it runs, and returns the resource version to watch from.
+// An empty namespace stands for all of them.
+func (c *Client) list(ctx context.Context, resource schema.GroupVersionResource, namespace, selector string, visit func([]byte) error) (version string, err error) {
+	path := resourcePath(resource, namespace)
+	token := ""
+	for {
+		var body []byte
+		err := c.try(ctx, func() (err error) {
+			request := c.rest.Get().AbsPath(path).Param("limit", strconv.Itoa(pageSize))
+			if token != "" {
+				request.Param("continue", token)
+			}
+			if selector != "" {
+				request.Param("labelSelector", selector)
+			}
+			body, err = request.Do(ctx).Raw()
+			return err
+		})
+		// A list that outlives the history of etcd goes on with what is there now.
+		var status apierrors.APIStatus
+		if apierrors.IsResourceExpired(err) && errors.As(err, &status) && token != "" && status.Status().Continue != "" {
+			token = status.Status().Continue
+			continue
+		}
+		if err != nil {
+			return "", err
+		}
+		var page struct {
+			Metadata metav1.ListMeta   `json:"metadata"`
+			Items    []json.RawMessage `json:"items"`
+		}
+		if json.Unmarshal(body, &page) != nil {
+			return "", fmt.Errorf("%s answers GET %s with something that is no list", c.config.Host, path)
+		}
+		for _, item := range page.Items {
+			if err := visit(item); err != nil {
+				return "", err
+			}
+		}
+		if token = page.Metadata.Continue; token == "" {
+			return page.Metadata.ResourceVersion, nil
+		}
+	}
+}
+
+func resourcePath(r schema.GroupVersionResource, namespace string) string {
+	path := "/apis/" + r.Group + "/" + r.Version
+	if r.Group == "" {
+		path = "/api/" + r.Version
+	}
+	if namespace != "" {
+		path += "/namespaces/" + namespace
+	}
+	return path + "/" + r.Resource
+}
+
+// try does what a server may refuse for a moment: one that restarts, or has too
+// much to do. It ends with the first answer that is final, or with ctx.
+func (c *Client) try(ctx context.Context, do func() error) error {
+	backoff := wait.Backoff{Duration: 200 * time.Millisecond, Factor: 2, Jitter: 0.2, Steps: 5}
+	for {
+		err := do()
+		if err == nil || ctx.Err() != nil || backoff.Steps == 0 || !transient(err) {
+			if ctx.Err() != nil {
+				err = context.Cause(ctx)
+			}
+			return c.wrap(err)
+		}
+		select {
+		case <-time.After(backoff.Step()):
+		case <-ctx.Done():
+		}
+	}
+}
+
+func transient(err error) bool {
+	return utilnet.IsConnectionRefused(err) || utilnet.IsConnectionReset(err) || utilnet.IsProbableEOF(err) ||
+		apierrors.IsServiceUnavailable(err) || apierrors.IsServerTimeout(err) || apierrors.IsTooManyRequests(err) ||
+		apierrors.IsTimeout(err)
+}
