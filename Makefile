@@ -6,13 +6,15 @@ SHELL := /bin/bash
 
 # The tools stand in their own module, so that their dependencies stay out of ours.
 TOOLS := bin/kustomize bin/sops bin/age-keygen bin/staticcheck bin/cue bin/kubeconform bin/validate-crd bin/vault bin/jenkins-junit.xsd bin/stork-2.9 bin/stork-24.3 bin/stork-next
+# A Kubernetes for e2e, built from the module that tests clusterpair against it.
+KUBERNETES := bin/kube-apiserver bin/kube-controller-manager bin/kubectl bin/etcd
 DEMO_KEY := fixtures/keys/demo.agekey
 FUZZTIME ?= 20s
 
-.PHONY: help build demo test lint update fuzz bench check tools
+.PHONY: help build demo test e2e lint update fuzz bench check tools
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "%-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / {printf "%-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## Build bin/clusterpair
 	@CGO_ENABLED=0 go build -trimpath -ldflags='-s -w' -o bin/clusterpair ./cmd/clusterpair
@@ -45,9 +47,9 @@ bin/jenkins-junit.xsd:
 
 bin/vault: tools/vault/go.mod tools/vault/main.go
 	@CGO_ENABLED=0 go build -C tools/vault -trimpath -ldflags='-s -w' -o ../../bin/vault .
-bin/stork-24.3: tools/stork/go.mod tools/stork/main.go
+bin/stork-24.3: tools/stork/go.mod tools/stork/main.go tools/stork/double.go
 	@CGO_ENABLED=0 go build -C tools/stork -trimpath -ldflags='-s -w' -o ../../$@ .
-bin/stork-2.9 bin/stork-next: bin/stork-%: tools/stork/%.mod tools/stork/main.go
+bin/stork-2.9 bin/stork-next: bin/stork-%: tools/stork/%.mod tools/stork/main.go tools/stork/double.go
 	@CGO_ENABLED=0 go build -C tools/stork -modfile=$*.mod -trimpath -ldflags='-s -w' -o ../../$@ .
 
 demo: build bin/kustomize ## Run kustomize build on this repository: an encrypted ClusterPair
@@ -55,6 +57,18 @@ demo: build bin/kustomize ## Run kustomize build on this repository: an encrypte
 
 test: tools ## Run all tests
 	CLUSTERPAIR_TOOLS="$$PWD/bin" go test -timeout 40m ./...
+
+e2e: $(KUBERNETES) bin/stork-2.9 bin/stork-24.3 bin/stork-next ## Run clusterpair against two real Kubernetes clusters; building these takes ten minutes once
+	CLUSTERPAIR_TOOLS="$$PWD/bin" go test -C e2e -count 1 ./...
+
+# One command for all, so that they share their packages. Without the flags they
+# would take themselves for a version 0.0.0.
+KUBERNETES_VERSION = $$(go list -C e2e -m -f '{{.Version}}' k8s.io/kubernetes)
+$(KUBERNETES) &: e2e/go.sum
+	@version=$(KUBERNETES_VERSION); IFS=. read -r major minor _ <<< "$${version#v}"; v=k8s.io/component-base/version; \
+	CGO_ENABLED=0 go build -C e2e -trimpath -ldflags="-s -w -X $$v.gitVersion=$$version -X $$v.gitMajor=$$major -X $$v.gitMinor=$$minor" -o ../bin/ \
+	  k8s.io/kubernetes/cmd/kube-apiserver k8s.io/kubernetes/cmd/kube-controller-manager k8s.io/kubernetes/cmd/kubectl
+	@CGO_ENABLED=0 go build -C e2e -trimpath -ldflags='-s -w' -o ../bin/etcd go.etcd.io/etcd/server/v3
 
 lint: bin/staticcheck ## Run gofmt, go vet, staticcheck and go mod tidy, changing nothing
 	@test -z "$$(gofmt -l cmd generator schema internal bench tools | tee /dev/stderr)"

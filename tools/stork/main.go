@@ -4,6 +4,9 @@
 // It reads documents from its standard input, each as a JSON string of YAML,
 // and answers each with a line of JSON, a [verdict].
 //
+// With -kubeconfig it is a double of Stork instead, which serves the
+// ClusterPairs of a cluster until it is interrupted.
+//
 // Stork is no module that can be imported, so that its ClusterPair is declared
 // here once more; all that can go wrong with one is in client-go, which is the
 // real one. go.mod has the release that Stork 23.2 to 24.3 vendors, 2.9.mod
@@ -16,12 +19,14 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/url"
 	"os"
+	"os/signal"
 	"reflect"
 	"slices"
 	"strconv"
@@ -101,7 +106,20 @@ func main() {
 	for _, name := range []string{"HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy", "KUBECONFIG"} {
 		os.Unsetenv(name)
 	}
-	if err := run(os.Stdin, os.Stdout); err != nil {
+	kubeconfig := flag.String("kubeconfig", "", "serve the ClusterPairs of this cluster")
+	namespace := flag.String("namespace", "", "serve those of one namespace only")
+	flag.Parse()
+	err := errors.New("usage: stork [-kubeconfig FILE [-namespace NAMESPACE]]")
+	switch {
+	case flag.NArg() > 0:
+	case *kubeconfig != "":
+		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+		defer stop()
+		err = runDouble(ctx, *kubeconfig, *namespace)
+	default:
+		err = run(os.Stdin, os.Stdout)
+	}
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "stork:", err)
 		os.Exit(1)
 	}

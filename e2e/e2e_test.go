@@ -1,0 +1,283 @@
+// Package e2e runs clusterpair against real Kubernetes clusters: make e2e.
+//
+// The files of script/ are what users type. Each has a namespace $NS of its own
+// in two clusters that all of them share, source and destination, and a
+// kubeconfig of each. What disturbs others, such as an API server that restarts
+// or a ClusterPair that Stork cannot decode, is done in a cluster of one's own.
+package e2e
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+	"golang.org/x/sync/errgroup"
+)
+
+// The clusters that scripts share, and the directories of what they run.
+var (
+	source, destination *cluster
+	tools, built        string
+)
+
+func TestMain(m *testing.M) {
+	code, err := runAll(m)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "e2e:", err)
+		code = 1
+	}
+	os.Exit(code)
+}
+
+func runAll(m *testing.M) (code int, err error) {
+	if tools = os.Getenv("CLUSTERPAIR_TOOLS"); tools == "" {
+		if tools, err = filepath.Abs("../bin"); err != nil {
+			return 0, err
+		}
+	}
+	if _, err := os.Stat(filepath.Join(tools, "kube-apiserver")); err != nil {
+		return 0, fmt.Errorf("%w: run make e2e", err)
+	}
+	built = os.Getenv("CLUSTERPAIR_E2E")
+	if built == "" {
+		return 0, enterNetwork()
+	}
+	remove, err := removeLater(built)
+	if err != nil {
+		return 0, err
+	}
+	defer remove()
+	var starts errgroup.Group
+	for name, c := range map[string]**cluster{"source": &source, "destination": &destination} {
+		starts.Go(func() (err error) {
+			*c, err = startCluster(name, name+".test", built, tools)
+			return err
+		})
+	}
+	err = starts.Wait()
+	defer source.stop()
+	defer destination.stop()
+	if err != nil {
+		return 0, err
+	}
+	return m.Run(), nil
+}
+
+// enterNetwork builds clusterpair and starts this process again in a network of
+// its own, where all of 10.0.1.0/24 is this machine, and in whose /etc/hosts
+// names can be written: [newHost] does. It does not return but with an error.
+func enterNetwork() error {
+	dir, err := os.MkdirTemp("", "clusterpair-e2e-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	build := exec.Command("go", "build", "-C", "..", "-o", filepath.Join(dir, "clusterpair"), "./cmd/clusterpair")
+	if out, err := build.CombinedOutput(); err != nil {
+		return fmt.Errorf("build clusterpair: %w\n%s", err, out)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "hosts"), []byte("127.0.0.1 localhost\n"), 0o644); err != nil {
+		return err
+	}
+	unshare, err := exec.LookPath("unshare")
+	if err != nil {
+		return err
+	}
+	args := append([]string{"unshare", "--map-root-user", "--net", "--mount", "sh", "-euc", `
+		ip link set lo up
+		ip address add 10.0.1.1/24 dev lo
+		mount --bind "$CLUSTERPAIR_E2E/hosts" /etc/hosts
+		exec "$0" "$@"`}, os.Args...)
+	return syscall.Exec(unshare, args, append(os.Environ(), "CLUSTERPAIR_E2E="+dir))
+}
+
+var (
+	hostsMutex sync.Mutex
+	hosts      int
+)
+
+// newHost gives a name an address of its own.
+func newHost(name string) (address string, err error) {
+	hostsMutex.Lock()
+	defer hostsMutex.Unlock()
+	hosts++
+	address = fmt.Sprintf("10.0.1.%d", hosts)
+	file, err := os.OpenFile("/etc/hosts", os.O_APPEND|os.O_WRONLY, 0)
+	if err != nil {
+		return "", err
+	}
+	defer file.Close()
+	_, err = fmt.Fprintln(file, address, name)
+	return address, err
+}
+
+// removeLater removes a directory when remove is called, and also when this
+// process ends in another way.
+func removeLater(dir string) (remove func(), err error) {
+	// Its standard input ends with us. The servers may take a moment longer to die.
+	cmd := exec.Command("sh", "-c", `cat; until rm -rf "$0"; do sleep 0.1; done`, dir)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // Ctrl-C is not for it
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	return func() {
+		stdin.Close()
+		cmd.Wait()
+	}, nil
+}
+
+func TestScripts(t *testing.T) {
+	fixtures, err := filepath.Abs("../fixtures")
+	if err != nil {
+		t.Fatal(err)
+	}
+	testscript.Run(t, testscript.Params{
+		Dir:                 "script",
+		UpdateScripts:       os.Getenv("UPDATE") != "",
+		RequireExplicitExec: true,
+		RequireUniqueNames:  true,
+		Setup: func(env *testscript.Env) error {
+			env.Setenv("FIXTURES", fixtures)
+			env.Setenv("PATH", strings.Join([]string{built, tools, env.Getenv("PATH")}, string(filepath.ListSeparator)))
+			env.Setenv("HOME", filepath.Join(env.WorkDir, ".home"))
+			env.Setenv("SOPS_AGE_KEY_FILE", filepath.Join(fixtures, "keys", "demo.agekey"))
+			env.Setenv("AGE", "age1ewtp8a75g2slh7hsvjcel5fxt60dzwlgwj5985qrcsqnt55cg95qvl0efs")
+			if err := os.Mkdir(env.Getenv("HOME"), 0o700); err != nil {
+				return err
+			}
+			rules := fmt.Sprintf("creation_rules:\n- age: [%s]\n", env.Getenv("AGE"))
+			if err := os.WriteFile(filepath.Join(env.WorkDir, ".sops.yaml"), []byte(rules), 0o600); err != nil {
+				return err
+			}
+			s := &script{clusters: make(map[string]*cluster)}
+			env.Values[scriptKey{}] = s
+			// The directory is named script-NAME.
+			name := strings.TrimPrefix(filepath.Base(env.WorkDir), "script-")
+			env.Setenv("NS", strings.ReplaceAll(name, "_", "-"))
+			for _, c := range []*cluster{source, destination} {
+				if err := s.enter(env, c); err != nil {
+					return err
+				}
+			}
+			return nil
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"cluster":    clusterCommand,
+			"apiserver":  apiserverCommand,
+			"kubeconfig": kubeconfigCommand,
+		},
+	})
+}
+
+// script is what a script has.
+type script struct {
+	clusters map[string]*cluster // by name
+}
+
+type scriptKey struct{}
+
+func scriptOf(ts *testscript.TestScript) *script { return ts.Value(scriptKey{}).(*script) }
+
+// environment is an Env before a script runs, and a TestScript while it does.
+type environment interface {
+	Getenv(string) string
+	Setenv(string, string)
+}
+
+// enter gives a script its namespace in a cluster, NAME.kubeconfig, NAME.crt,
+// which holds the authority, and the URL in $NAME.
+func (s *script) enter(env environment, c *cluster) error {
+	s.clusters[c.name] = c
+	if err := c.createNamespace(env.Getenv("NS")); err != nil {
+		return err
+	}
+	env.Setenv(strings.ToUpper(c.name), c.url)
+	work := env.Getenv("WORK")
+	admin, err := os.ReadFile(c.admin)
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(work, c.name+".kubeconfig"), admin, 0o600); err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(work, c.name+".crt"), c.ca.pem(), 0o600)
+}
+
+// clusterCommand is cluster NAME [FLAG…]: starts a cluster that the script has
+// to itself, with flags for kube-apiserver. It ends with the script.
+func clusterCommand(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) == 0 || scriptOf(ts).clusters[args[0]] != nil {
+		ts.Fatalf("usage: cluster NEWNAME [FLAG...]")
+	}
+	c, err := startCluster(args[0], args[0]+"."+ts.Getenv("NS")+".test", built, tools, args[1:]...)
+	ts.Defer(c.stop)
+	ts.Check(err)
+	ts.Check(scriptOf(ts).enter(ts, c))
+}
+
+// apiserverCommand is apiserver NAME start|stop: of a cluster that the script
+// has to itself.
+func apiserverCommand(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: apiserver NAME start|stop")
+	}
+	c := clusterOf(ts, args[0])
+	if c == source || c == destination {
+		ts.Fatalf("other scripts use %s", c.name)
+	}
+	switch args[1] {
+	case "start":
+		ts.Check(c.startServer())
+	case "stop":
+		c.stopServer()
+	default:
+		ts.Fatalf("apiserver %s: start or stop", c.name)
+	}
+}
+
+// kubeconfigCommand writes a kubeconfig FILE for a CLUSTER:
+//
+//	kubeconfig CLUSTER FILE token TOKENFILE
+//	kubeconfig CLUSTER FILE certificate USER[,GROUP…] FROM TO
+//
+// The certificate is valid between two times that are given as durations from
+// now, such as -48h.
+func kubeconfigCommand(ts *testscript.TestScript, neg bool, args []string) {
+	var user, fields string
+	switch {
+	case !neg && len(args) == 4 && args[2] == "token":
+		user, fields = "token", fmt.Sprintf("{token: %s}", strings.TrimSpace(ts.ReadFile(args[3])))
+	case !neg && len(args) == 6 && args[2] == "certificate":
+		from, err := time.ParseDuration(args[4])
+		ts.Check(err)
+		to, err := time.ParseDuration(args[5])
+		ts.Check(err)
+		subject := strings.Split(args[3], ",")
+		user = subject[0]
+		cert, key, err := clusterOf(ts, args[0]).ca.client(time.Now().Add(from), time.Now().Add(to), user, subject[1:]...)
+		ts.Check(err)
+		fields = certificateUser(cert, key)
+	default:
+		ts.Fatalf("usage: kubeconfig CLUSTER FILE token TOKENFILE | certificate USER[,GROUP...] FROM TO")
+	}
+	ts.Check(os.WriteFile(ts.MkAbs(args[1]), clusterOf(ts, args[0]).kubeconfig(user, fields), 0o600))
+}
+
+func clusterOf(ts *testscript.TestScript, name string) *cluster {
+	c := scriptOf(ts).clusters[name]
+	if c == nil {
+		ts.Fatalf("there is no cluster %s", name)
+	}
+	return c
+}
