@@ -1,9 +1,20 @@
 // Package e2e runs clusterpair against real Kubernetes clusters: make e2e.
 //
-// The files of script/ are what users type. Each has a namespace $NS of its own
-// in two clusters that all of them share, source and destination, and a
-// kubeconfig of each. What disturbs others, such as an API server that restarts
-// or a ClusterPair that Stork cannot decode, is done in a cluster of one's own.
+// The files of script/ are what users type. They share two clusters, source and
+// destination. Each script has
+//
+//   - a namespace in both, $NS, which is the script's name with dashes
+//   - the kubeconfigs of their administrators, source.kubeconfig and
+//     destination.kubeconfig, the certificates of their authorities, source.crt and
+//     destination.crt, and their URLs, $SOURCE and $DESTINATION
+//   - a .sops.yaml that encrypts for $AGE, whose key is in $SOPS_AGE_KEY_FILE
+//   - clusterpair, kubectl, sops and kustomize, and stork-24.3 with its flag
+//     -kubeconfig, the double of Stork
+//   - the commands below: cluster, apiserver, kubeconfig and server
+//
+// What disturbs others, such as an API server that restarts, a ClusterPair that
+// Stork cannot decode, or a look at all namespaces, is done in a cluster of the
+// script's own.
 package e2e
 
 import (
@@ -54,6 +65,9 @@ func runAll(m *testing.M) (code int, err error) {
 		return 0, err
 	}
 	defer remove()
+	if err := serveNames(); err != nil {
+		return 0, err
+	}
 	var starts errgroup.Group
 	for name, c := range map[string]**cluster{"source": &source, "destination": &destination} {
 		starts.Go(func() (err error) {
@@ -71,8 +85,8 @@ func runAll(m *testing.M) (code int, err error) {
 }
 
 // enterNetwork builds clusterpair and starts this process again in a network of
-// its own, where all of 10.0.1.0/24 is this machine, and in whose /etc/hosts
-// names can be written: [newHost] does. It does not return but with an error.
+// its own, where all of 10.0.1.0/24 is this machine. Names are in an /etc/hosts
+// of its own, too. It does not return but with an error.
 func enterNetwork() error {
 	dir, err := os.MkdirTemp("", "clusterpair-e2e-")
 	if err != nil {
@@ -83,8 +97,10 @@ func enterNetwork() error {
 	if out, err := build.CombinedOutput(); err != nil {
 		return fmt.Errorf("build clusterpair: %w\n%s", err, out)
 	}
-	if err := os.WriteFile(filepath.Join(dir, "hosts"), []byte("127.0.0.1 localhost\n"), 0o644); err != nil {
-		return err
+	for name, text := range map[string]string{"hosts": "127.0.0.1 localhost\n", "resolv.conf": "nameserver 127.0.0.1\n"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
+			return err
+		}
 	}
 	unshare, err := exec.LookPath("unshare")
 	if err != nil {
@@ -94,6 +110,7 @@ func enterNetwork() error {
 		ip link set lo up
 		ip address add 10.0.1.1/24 dev lo
 		mount --bind "$CLUSTERPAIR_E2E/hosts" /etc/hosts
+		if test -e /etc/resolv.conf; then mount --bind "$CLUSTERPAIR_E2E/resolv.conf" /etc/resolv.conf; fi
 		exec "$0" "$@"`}, os.Args...)
 	return syscall.Exec(unshare, args, append(os.Environ(), "CLUSTERPAIR_E2E="+dir))
 }
@@ -176,6 +193,7 @@ func TestScripts(t *testing.T) {
 			"cluster":    clusterCommand,
 			"apiserver":  apiserverCommand,
 			"kubeconfig": kubeconfigCommand,
+			"server":     serverCommand,
 		},
 	})
 }
