@@ -58,8 +58,8 @@ demo: build bin/kustomize ## Run kustomize build on this repository: an encrypte
 test: tools ## Run all tests
 	CLUSTERPAIR_TOOLS="$$PWD/bin" go test -timeout 40m ./...
 
-e2e: $(KUBERNETES) bin/stork-2.9 bin/stork-24.3 bin/stork-next ## Run clusterpair against two real Kubernetes clusters; building these takes ten minutes once
-	CLUSTERPAIR_TOOLS="$$PWD/bin" go test -C e2e -count 1 ./...
+e2e: $(KUBERNETES) bin/kustomize bin/sops bin/stork-24.3 ## Run clusterpair against two real Kubernetes clusters; building these takes ten minutes once
+	CLUSTERPAIR_TOOLS="$$PWD/bin" go test -C e2e -count 1 -parallel 4 .
 
 # One command for all, so that they share their packages. Without the flags they
 # would take themselves for a version 0.0.0.
@@ -104,7 +104,7 @@ fuzz: ## Run every fuzz target for FUZZTIME (20s)
 bench: ## Measure clusterpair beside its peers and write the table into bench/README.md
 	go run -C bench . -write
 
-check: lint tools ## All that CI runs: lint, tests under the race detector, goldens up to date
+check: lint tools ## What CI runs before make e2e: lint, tests under the race detector, goldens up to date
 	CLUSTERPAIR_TOOLS="$$PWD/bin" go test -race -timeout 40m ./...
 	go test -C bench ./...
 	@before=$$(git diff | sha256sum); $(MAKE) --no-print-directory update; after=$$(git diff | sha256sum); \

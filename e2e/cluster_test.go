@@ -119,7 +119,7 @@ func (c *cluster) writeFiles() error {
 	roots.AddCert(c.ca.cert)
 	c.client = &http.Client{
 		Timeout:   10 * time.Second,
-		Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots, Certificates: []tls.Certificate{pair}}},
+		Transport: &http.Transport{ForceAttemptHTTP2: true, TLSClientConfig: &tls.Config{RootCAs: roots, Certificates: []tls.Certificate{pair}}},
 	}
 	return nil
 }
@@ -187,8 +187,9 @@ func (c *cluster) startServer() error {
 	}
 }
 
-// stopServer stops the API server as a node that is shut down does.
-func (c *cluster) stopServer() { c.server.stop(10 * time.Second) }
+// stopServer stops the API server. Left alone it would wait a minute for those
+// who watch.
+func (c *cluster) stopServer() { c.server.stop(time.Second) }
 
 // stop ends all processes at once.
 func (c *cluster) stop() {
@@ -197,17 +198,13 @@ func (c *cluster) stop() {
 	}
 }
 
-// createNamespace creates a namespace.
-func (c *cluster) createNamespace(name string) error {
-	return c.request(http.MethodPost, "/api/v1/namespaces", fmt.Sprintf(`{"metadata":{"name":%q}}`, name))
-}
-
+// request is one of the administrator's, with a body in YAML.
 func (c *cluster) request(method, path, body string) error {
 	q, err := http.NewRequest(method, c.url+path, strings.NewReader(body))
 	if err != nil {
 		return err
 	}
-	q.Header.Set("Content-Type", "application/json")
+	q.Header.Set("Content-Type", "application/yaml")
 	r, err := c.client.Do(q)
 	if err != nil {
 		return err

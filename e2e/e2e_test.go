@@ -10,7 +10,7 @@
 //   - a .sops.yaml that encrypts for $AGE, whose key is in $SOPS_AGE_KEY_FILE
 //   - clusterpair, kubectl, sops and kustomize, and stork-24.3 with its flag
 //     -kubeconfig, the double of Stork
-//   - the commands below: cluster, apiserver, kubeconfig and server
+//   - the commands below: cluster, apiserver, create, kubeconfig and server
 //
 // What disturbs others, such as an API server that restarts, a ClusterPair that
 // Stork cannot decode, or a look at all namespaces, is done in a cluster of the
@@ -19,9 +19,11 @@ package e2e
 
 import (
 	"fmt"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -192,6 +194,7 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"cluster":    clusterCommand,
 			"apiserver":  apiserverCommand,
+			"create":     createCommand,
 			"kubeconfig": kubeconfigCommand,
 			"server":     serverCommand,
 		},
@@ -217,7 +220,7 @@ type environment interface {
 // which holds the authority, and the URL in $NAME.
 func (s *script) enter(env environment, c *cluster) error {
 	s.clusters[c.name] = c
-	if err := c.createNamespace(env.Getenv("NS")); err != nil {
+	if err := c.request(http.MethodPost, "/api/v1/namespaces", fmt.Sprintf("metadata: {name: %s}", env.Getenv("NS"))); err != nil {
 		return err
 	}
 	env.Setenv(strings.ToUpper(c.name), c.url)
@@ -262,6 +265,26 @@ func apiserverCommand(ts *testscript.TestScript, neg bool, args []string) {
 	default:
 		ts.Fatalf("apiserver %s: start or stop", c.name)
 	}
+}
+
+// createCommand is create CLUSTER PATH COUNT FILE: posts the YAML of FILE COUNT
+// times to a PATH of the API, faster than kubectl does. In FILE, NUMBER becomes
+// 0001, 0002 and so on.
+func createCommand(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 4 {
+		ts.Fatalf("usage: create CLUSTER PATH COUNT FILE")
+	}
+	c, text := clusterOf(ts, args[0]), ts.ReadFile(args[3])
+	count, err := strconv.Atoi(args[2])
+	ts.Check(err)
+	var posts errgroup.Group
+	posts.SetLimit(32)
+	for i := range count {
+		posts.Go(func() error {
+			return c.request(http.MethodPost, args[1], strings.ReplaceAll(text, "NUMBER", fmt.Sprintf("%04d", i+1)))
+		})
+	}
+	ts.Check(posts.Wait())
 }
 
 // kubeconfigCommand writes a kubeconfig FILE for a CLUSTER:
