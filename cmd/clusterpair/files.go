@@ -97,6 +97,7 @@ func (r repository) shown(rel string) string {
 // workFiles are files as they are on disk.
 type workFiles struct {
 	repository
+	all   string // what a user types for all files
 	stdin []byte
 }
 
@@ -122,7 +123,7 @@ func (w *workFiles) list(cmd *cobra.Command, args []string) (*fileList, error) {
 				return nil, err
 			}
 		default:
-			return nil, failed(withHint(fmt.Errorf("%s: %w", arg, cause(err)), "clusterpair validate . for all files below this directory"))
+			return nil, failed(withHint(fmt.Errorf("%s: %w", arg, cause(err)), "%s for all files below this directory", w.all))
 		}
 		for _, name := range matches {
 			if info, err := os.Stat(name); err == nil && info.IsDir() {

@@ -88,7 +88,7 @@ func (o *validateOptions) run(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 && !o.staged && o.kustomization == "" {
 		return usageError(withHint(errors.New("nothing to validate"), "clusterpair validate . for all files below this directory"))
 	}
-	var source fileSource = &workFiles{repository: repo}
+	var source fileSource = &workFiles{repository: repo, all: "clusterpair validate ."}
 	if o.staged {
 		source = &gitIndex{repository: repo}
 	}

@@ -126,10 +126,15 @@ func (b *limitedBody) Read(p []byte) (int, error) {
 // pageSize is how many objects are asked for at a time.
 const pageSize = 500
 
-// list visits the objects of a resource page by page, each as JSON that is the
-// visitor's only while it runs, and returns the resource version to watch from.
-// An empty namespace stands for all of them.
+// list visits the objects of a resource with the labels of a selector, as pages does.
 func (c *Client) list(ctx context.Context, resource schema.GroupVersionResource, namespace, selector string, visit func([]byte) error) (version string, err error) {
+	return c.pages(ctx, resource, namespace, map[string]string{"labelSelector": selector}, visit)
+}
+
+// pages visits the objects of a resource page by page, each as JSON that is the
+// visitor's only while it runs, and returns the resource version to watch from.
+// An empty namespace stands for all of them. query holds selectors.
+func (c *Client) pages(ctx context.Context, resource schema.GroupVersionResource, namespace string, query map[string]string, visit func([]byte) error) (version string, err error) {
 	path := resourcePath(resource, namespace)
 	token := ""
 	for {
@@ -139,8 +144,10 @@ func (c *Client) list(ctx context.Context, resource schema.GroupVersionResource,
 			if token != "" {
 				request.Param("continue", token)
 			}
-			if selector != "" {
-				request.Param("labelSelector", selector)
+			for key, value := range query {
+				if value != "" {
+					request.Param(key, value)
+				}
 			}
 			body, err = request.Do(ctx).Raw()
 			return err

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
 	"syscall"
 	"unicode"
@@ -110,12 +111,14 @@ func names(c *x509.Certificate) string {
 }
 
 // redact makes a message from outside fit for a terminal and a log: one line of
-// bounded length without what is secret.
-func (c *Client) redact(s string) string {
+// bounded length without what is secret, here or otherwise.
+func (c *Client) redact(s string, secrets ...string) string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for _, secret := range c.secrets {
-		s = strings.ReplaceAll(s, secret, "***")
+	for _, secret := range slices.Concat(c.secrets, secrets) {
+		if secret != "" {
+			s = strings.ReplaceAll(s, secret, "***")
+		}
 	}
 	s = strings.Map(func(r rune) rune {
 		if unicode.IsPrint(r) {

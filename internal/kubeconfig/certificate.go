@@ -249,6 +249,19 @@ func isPrivateKey(text []byte) bool {
 // jwt holds what a token says of its own time; zero is not said.
 type jwt struct{ expires, notBefore, issuedAt time.Time }
 
+// Expires is when a credential ends by what it says itself, be it a client
+// certificate in PEM or a token: zero if neither does.
+func Expires(certificate []byte, token string) time.Time {
+	var end time.Time
+	if certificates, _ := parseCertificates(certificate); len(certificates) > 0 {
+		end = certificates[0].NotAfter
+	}
+	if t, ok := parseJWT(token); ok && !t.expires.IsZero() && (end.IsZero() || t.expires.Before(end)) {
+		end = t.expires
+	}
+	return end
+}
+
 // parseJWT reads a token that is a JSON Web Token, without verifying it: only
 // its issuer could.
 func parseJWT(token string) (jwt, bool) {
