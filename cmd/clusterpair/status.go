@@ -23,6 +23,7 @@ import (
 	"clusterpair.dev/generator"
 	"clusterpair.dev/internal/cluster"
 	"clusterpair.dev/internal/manifest"
+	"clusterpair.dev/internal/pace"
 	"clusterpair.dev/internal/report"
 	"clusterpair.dev/internal/validate"
 )
@@ -81,7 +82,7 @@ It exits 1 unless every pair that was asked for works.`,
 var statusFormats = []string{"table", "wide", "json", "yaml", "name"}
 
 func (o *statusOptions) run(cmd *cobra.Command, names []string) error {
-	defer collectSteadily(2<<20, 100)()
+	defer pace.Steady(2<<20, 100, 0).End()
 	s := &statusRun{cmd: cmd, options: o, now: time.Now(), pairs: make(map[string]*pairStatus), asked: make(map[string]bool)}
 	var err error
 	switch s.within, err = generator.ParseDuration(o.within); {
