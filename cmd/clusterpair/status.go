@@ -223,7 +223,7 @@ func (s *statusRun) visit(p cluster.Pair, item []byte) error {
 // with it.
 func (s *statusRun) inspected(p cluster.Pair, item []byte) *pairStatus {
 	row := &pairStatus{Pair: p}
-	if p.Undecodable || p.SchedulerStatus == "" && !p.Deleting {
+	if p.Undecodable || p.Unusable {
 		row.faults = faultsOf(s.cmd.Context(), p.ID(), item, s.now)
 	}
 	return row
@@ -237,8 +237,7 @@ func faultsOf(ctx context.Context, id string, item []byte, now time.Time) []repo
 	}
 	live := docs[0]
 	if slices.ContainsFunc(specLeaves(live), isCiphertext) {
-		return []report.Finding{{Rule: "still-encrypted", Severity: report.Error, Position: report.Position{File: id}, Object: id,
-			Message: "the ciphertext of Git was applied as it is", Hint: "let Flux decrypt it: spec.decryption.provider: sops; for Argo CD there is the ClusterPairDecryptor"}}
+		return []report.Finding{liveFinding(id, "still-encrypted", "the ciphertext of Git was applied as it is", "let Flux decrypt it: spec.decryption.provider: sops; for Argo CD there is the ClusterPairDecryptor")}
 	}
 	doc := &yaml.Node{Kind: yaml.MappingNode, Tag: "!!map"}
 	metadata := &yaml.Node{Kind: yaml.MappingNode, Tag: "!!map"}
@@ -271,20 +270,19 @@ func faultsOf(ctx context.Context, id string, item []byte, now time.Time) []repo
 
 // driftOf is what is wrong with a state.
 func driftOf(id, state, file string, difference []string) []report.Finding {
-	f := report.Finding{Rule: "credential-drift", Severity: report.Error, Position: report.Position{File: id}, Object: id}
+	var f report.Finding
 	switch state {
 	case drifted:
-		f.Message = "the spec in the cluster is not what " + file + " holds"
+		f = liveFinding(id, "credential-drift", "the spec in the cluster is not what "+file+" holds", "let Flux or Argo CD sync again, or find out who changed it: kubectl get clusterpair -o yaml --show-managed-fields")
 		if len(difference) > 0 {
 			f.Message += ": " + strings.Join(difference, ", ")
 		}
-		f.Hint = "let Flux or Argo CD sync again, or find out who changed it: kubectl get clusterpair -o yaml --show-managed-fields"
 	case unknown:
-		f.Severity, f.Message = report.Info, file+" has neither a digest in clear nor a key at hand: whether the cluster has what it says cannot be told"
-		f.Hint = "render it with clusterpair generate, or name a key: SOPS_AGE_KEY_FILE"
+		f = liveFinding(id, "credential-drift", file+" has neither a digest in clear nor a key at hand: whether the cluster has what it says cannot be told", "render it with clusterpair generate, or name a key: SOPS_AGE_KEY_FILE")
+		f.Severity = report.Info
 	case notInGit:
-		f.Severity, f.Message = report.Warning, "no committed file has this pair"
-		f.Hint = "take it into Git, or delete it"
+		f = liveFinding(id, "credential-drift", "no committed file has this pair", "take it into Git, or delete it")
+		f.Severity = report.Warning
 	default:
 		return nil
 	}
@@ -373,7 +371,7 @@ func (s *statusRun) finish() error {
 func (s *statusRun) missing(id string) *pairStatus {
 	p := &pairStatus{}
 	p.Namespace, p.Name, _ = strings.Cut(id, "/")
-	f := report.Finding{Rule: "pair-missing", Severity: report.Error, Position: report.Position{File: id}, Object: id, Message: "there is no such ClusterPair in the cluster"}
+	f := liveFinding(id, "pair-missing", "there is no such ClusterPair in the cluster", "")
 	if s.git != nil {
 		p.synced = notInGit
 		if committed := s.git.pairs[id]; committed != nil {
@@ -435,46 +433,54 @@ const patience = time.Minute
 
 func (p *pairStatus) judge(now time.Time, within time.Duration, stalling []string) {
 	p.findings = slices.Clone(p.drift)
-	add := func(rule string, severity report.Severity, message, hint string) {
-		p.findings = append(p.findings, report.Finding{Rule: rule, Severity: severity, Position: report.Position{File: p.ID()}, Object: p.ID(), Message: message, Hint: hint})
-	}
 	named := fmt.Sprintf("-n %s %s", p.Namespace, p.Name)
 	since := now.Sub(p.Changed).Round(time.Second)
 	switch {
 	case p.Created.IsZero():
 		return // it is not there
 	case p.Undecodable:
-		add("pair-stuck", report.Error, "Stork cannot decode this ClusterPair: as long as it is there all of the cluster stall, and Stork exits at its next start", "mend it, or: kubectl delete clusterpair "+named)
+		p.find("pair-stuck", "Stork cannot decode this ClusterPair: as long as it is there all of the cluster stall, and Stork exits at its next start", "mend it, or: kubectl delete clusterpair "+named)
 		p.findings = append(p.findings, p.faults...)
 	case p.Deleting:
-		add("pair-not-ready", report.Error, "it is being deleted, and waits for Stork to let it go", "see what Stork says: kubectl describe clusterpair "+named)
+		p.find("pair-not-ready", "it is being deleted, and waits for Stork to let it go", "see what Stork says: kubectl describe clusterpair "+named)
 	case p.SchedulerStatus == "" && len(stalling) > 0:
-		add("pair-stuck", report.Error, "Stork says nothing: it cannot decode ClusterPair "+stalling[0]+", which stalls all", "mend it, or: kubectl delete clusterpair -n "+strings.Replace(stalling[0], "/", " ", 1))
-	case p.SchedulerStatus == "" && len(p.faults) > 0:
-		add("pair-stuck", report.Error, "Stork says nothing: it cannot use the kubeconfig", "render the pair anew: clusterpair generate")
+		p.find("pair-stuck", "Stork says nothing: it cannot decode ClusterPair "+stalling[0]+", which stalls all", "mend it, or: kubectl delete clusterpair -n "+strings.Replace(stalling[0], "/", " ", 1))
+	case p.Unusable:
+		p.find("pair-stuck", "Stork says nothing: it cannot use the kubeconfig", "render the pair anew: clusterpair generate")
 		p.findings = append(p.findings, p.faults...)
 	case p.SchedulerStatus == "" && since < patience:
-		add("pair-not-ready", report.Error, fmt.Sprintf("Stork has not looked yet, %s after the last change", since), "clusterpair status --wait "+named)
+		p.find("pair-not-ready", fmt.Sprintf("Stork has not looked yet, %s after the last change", since), "clusterpair status --wait "+named)
 	case p.SchedulerStatus == "" && !p.Seen:
-		add("pair-stuck", report.Error, fmt.Sprintf("Stork has not touched it for %s: it does not run, or waits for something else", since), "kubectl get pods -A -l name=stork")
+		p.find("pair-stuck", fmt.Sprintf("Stork has not touched it for %s: it does not run, or waits for something else", since), "kubectl get pods -A -l name=stork")
 	case p.SchedulerStatus == "":
-		add("pair-stuck", report.Error, fmt.Sprintf("Stork has seen it and said nothing for %s: so it does where a kubeconfig cannot be used", since), "clusterpair preflight "+named)
+		p.find("pair-stuck", fmt.Sprintf("Stork has seen it and said nothing for %s: so it does where a kubeconfig cannot be used", since), "clusterpair preflight "+named)
 	case !p.Ready():
 		message := fmt.Sprintf("storage is %s and scheduler %s, not %s and Ready", cmp.Or(p.StorageStatus, "empty"), p.SchedulerStatus, p.WantsStorage())
 		if p.Event != "" {
 			message += "; Stork says: " + p.Event
 		}
-		add("pair-not-ready", report.Error, message, "clusterpair preflight "+named)
+		p.find("pair-not-ready", message, "clusterpair preflight "+named)
 	case p.Stale:
-		add("pair-stale", report.Warning, "the pair was changed on "+p.Changed.UTC().Format(time.RFC3339)+", and Stork has not looked since: Ready says nothing about the credential that is there now", "clusterpair status --recheck "+named)
+		p.find("pair-stale", "the pair was changed on "+p.Changed.UTC().Format(time.RFC3339)+", and Stork has not looked since: Ready says nothing about the credential that is there now", "clusterpair status --recheck "+named)
 	}
 	switch {
 	case p.Expires.IsZero():
 	case !p.Expires.After(now):
-		add("credential-expired", report.Error, "the credential has ended on "+p.Expires.UTC().Format(time.RFC3339), "renew it on the destination and render the pair anew: clusterpair generate")
+		p.find("credential-expired", "the credential has ended on "+p.Expires.UTC().Format(time.RFC3339), "renew it on the destination and render the pair anew: clusterpair generate")
 	case !p.Expires.After(now.Add(within)):
-		add("credential-expiring", report.Warning, "the credential ends on "+p.Expires.UTC().Format(time.RFC3339), "renew it on the destination and render the pair anew: clusterpair generate")
+		p.find("credential-expiring", "the credential ends on "+p.Expires.UTC().Format(time.RFC3339), "renew it on the destination and render the pair anew: clusterpair generate")
 	}
+}
+
+// find adds a breach of a rule.
+func (p *pairStatus) find(rule, message, hint string) {
+	p.findings = append(p.findings, liveFinding(p.ID(), rule, message, hint))
+}
+
+// liveFinding is a breach of a rule by a pair in the cluster.
+func liveFinding(id, rule, message, hint string) report.Finding {
+	known, _ := report.RuleOf(rule)
+	return report.Finding{Rule: rule, Severity: known.Severity, Position: report.Position{File: id}, Object: id, Message: message, Hint: hint}
 }
 
 // verdict is the gravest finding in a word.

@@ -149,8 +149,9 @@ func (c *Client) pages(ctx context.Context, resource schema.GroupVersionResource
 					request.Param(key, value)
 				}
 			}
-			body, err = request.Do(ctx).Raw()
-			return err
+			result := request.Do(ctx)
+			body, _ = result.Raw()
+			return result.Error() // which says what the server does; that of Raw does not
 		})
 		// A list that outlives the history of etcd goes on with what is there now.
 		var status apierrors.APIStatus

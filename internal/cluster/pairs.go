@@ -14,6 +14,8 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 	kjson "sigs.k8s.io/json"
 
@@ -37,6 +39,9 @@ type Pair struct {
 	Stale bool
 	// Undecodable says that Stork cannot read the pair: this stalls all others.
 	Undecodable bool
+	// Unusable says that Stork cannot make a client of the kubeconfig, which it
+	// tells its log alone. It is known of pairs without a scheduler status.
+	Unusable bool
 	// Deleting says that the pair waits for Stork to let it go; Gone that it is
 	// no longer there.
 	Deleting, Gone bool
@@ -146,6 +151,7 @@ func decodePair(item []byte) (Pair, error) {
 	if decode(object.Spec, &spec) != nil || nullInUse(&spec.Config) {
 		p.Undecodable = true
 	}
+	p.Unusable = !p.Undecodable && p.SchedulerStatus == "" && !usable(&spec.Config)
 	_, p.TwoFabrics = spec.Options["token"]
 	p.Stale = p.SchedulerStatus == ready && specAfterStatus(m.ManagedFields)
 	for _, entry := range m.ManagedFields {
@@ -190,6 +196,27 @@ func nullInUse(c *clientcmdapi.Config) bool {
 	cluster, hasCluster := c.Clusters[context.Cluster]
 	user, hasUser := c.AuthInfos[context.AuthInfo]
 	return hasCluster && cluster == nil || hasUser && user == nil
+}
+
+// usable tells whether client-go makes a client of a kubeconfig. A file that it
+// names would be one of Stork's pod, where it hardly is.
+func usable(c *clientcmdapi.Config) bool {
+	for _, cluster := range c.Clusters {
+		if cluster != nil && cluster.CertificateAuthority != "" {
+			return false
+		}
+	}
+	for _, user := range c.AuthInfos {
+		if user != nil && (user.ClientCertificate != "" || user.ClientKey != "" || user.TokenFile != "") {
+			return false
+		}
+	}
+	config, err := clientcmd.NewNonInteractiveClientConfig(*c, c.CurrentContext, nil, nil).ClientConfig()
+	if err != nil {
+		return false
+	}
+	_, err = rest.HTTPClientFor(config)
+	return err == nil
 }
 
 func activeUser(c *clientcmdapi.Config) *clientcmdapi.AuthInfo {
