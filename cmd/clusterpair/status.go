@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
@@ -163,7 +164,7 @@ type statusRun struct {
 type pairStatus struct {
 	cluster.Pair
 	synced   string
-	faults   []report.Finding // what Stork cannot read, or use
+	faults   []report.Finding // with which Stork cannot work
 	drift    []report.Finding
 	findings []report.Finding // all that is said
 }
@@ -223,7 +224,9 @@ func (s *statusRun) visit(p cluster.Pair, item []byte) error {
 // with it.
 func (s *statusRun) inspected(p cluster.Pair, item []byte) *pairStatus {
 	row := &pairStatus{Pair: p}
-	if p.Undecodable || p.Unusable {
+	if bytes.Contains(item, []byte("ENC[AES256_GCM,")) {
+		row.faults = []report.Finding{liveFinding(p.ID(), "still-encrypted", "the ciphertext of Git was applied as it is", "let Flux decrypt it: spec.decryption.provider: sops; for Argo CD there is the ClusterPairDecryptor")}
+	} else if p.Undecodable || p.Unusable {
 		row.faults = faultsOf(s.cmd.Context(), p.ID(), item, s.now)
 	}
 	return row
@@ -236,9 +239,6 @@ func faultsOf(ctx context.Context, id string, item []byte, now time.Time) []repo
 		return nil
 	}
 	live := docs[0]
-	if slices.ContainsFunc(specLeaves(live), isCiphertext) {
-		return []report.Finding{liveFinding(id, "still-encrypted", "the ciphertext of Git was applied as it is", "let Flux decrypt it: spec.decryption.provider: sops; for Argo CD there is the ClusterPairDecryptor")}
-	}
 	doc := &yaml.Node{Kind: yaml.MappingNode, Tag: "!!map"}
 	metadata := &yaml.Node{Kind: yaml.MappingNode, Tag: "!!map"}
 	add := func(to *yaml.Node, key string, value *yaml.Node) {
@@ -432,22 +432,20 @@ func (s *statusRun) judge() {
 const patience = time.Minute
 
 func (p *pairStatus) judge(now time.Time, within time.Duration, stalling []string) {
-	p.findings = slices.Clone(p.drift)
+	p.findings = slices.Concat(p.faults, p.drift)
 	named := fmt.Sprintf("-n %s %s", p.Namespace, p.Name)
 	since := now.Sub(p.Changed).Round(time.Second)
 	switch {
 	case p.Created.IsZero():
 		return // it is not there
 	case p.Undecodable:
-		p.find("pair-stuck", "Stork cannot decode this ClusterPair: as long as it is there all of the cluster stall, and Stork exits at its next start", "mend it, or: kubectl delete clusterpair "+named)
-		p.findings = append(p.findings, p.faults...)
+		p.find("pair-stuck", "Stork cannot decode this ClusterPair: as long as it is there all of the cluster stall, and Stork exits at its next start", mend(p.ID()))
 	case p.Deleting:
 		p.find("pair-not-ready", "it is being deleted, and waits for Stork to let it go", "see what Stork says: kubectl describe clusterpair "+named)
 	case p.SchedulerStatus == "" && len(stalling) > 0:
-		p.find("pair-stuck", "Stork says nothing: it cannot decode ClusterPair "+stalling[0]+", which stalls all", "mend it, or: kubectl delete clusterpair -n "+strings.Replace(stalling[0], "/", " ", 1))
+		p.find("pair-stuck", "Stork says nothing: it cannot decode ClusterPair "+stalling[0]+", which stalls all", mend(stalling[0]))
 	case p.Unusable:
 		p.find("pair-stuck", "Stork says nothing: it cannot use the kubeconfig", "render the pair anew: clusterpair generate")
-		p.findings = append(p.findings, p.faults...)
 	case p.SchedulerStatus == "" && since < patience:
 		p.find("pair-not-ready", fmt.Sprintf("Stork has not looked yet, %s after the last change", since), "clusterpair status --wait "+named)
 	case p.SchedulerStatus == "" && !p.Seen:
@@ -472,6 +470,13 @@ func (p *pairStatus) judge(now time.Time, within time.Duration, stalling []strin
 	}
 }
 
+// mend is what to do about a pair that Stork cannot decode. Nor does it see that
+// the pair is being deleted, so that it would keep it for ever.
+func mend(id string) string {
+	named := "-n " + strings.Replace(id, "/", " ", 1)
+	return fmt.Sprintf(`mend it, or delete it with its finalizer, which Stork does not take away: kubectl delete clusterpair --wait=false %s && kubectl patch clusterpair %[1]s --type merge -p '{"metadata":{"finalizers":null}}'`, named)
+}
+
 // find adds a breach of a rule.
 func (p *pairStatus) find(rule, message, hint string) {
 	p.findings = append(p.findings, liveFinding(p.ID(), rule, message, hint))
@@ -487,8 +492,8 @@ func liveFinding(id, rule, message, hint string) report.Finding {
 func (p *pairStatus) verdict() string {
 	for _, severity := range []report.Severity{report.Error, report.Warning} {
 		for _, f := range p.findings {
-			if f.Severity == severity {
-				return cmp.Or(verdicts[f.Rule], "Invalid")
+			if f.Severity == severity && verdicts[f.Rule] != "" {
+				return verdicts[f.Rule]
 			}
 		}
 	}
