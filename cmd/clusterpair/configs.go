@@ -22,6 +22,15 @@ import (
 // of the nearest kustomization at or above it that lists the file. The caller
 // closes their trees.
 func openConfigs(path string) ([]foundConfig, error) {
+	configs, err := findConfigs(path)
+	if err == nil && len(configs) == 0 {
+		err = errNoConfig(path)
+	}
+	return configs, err
+}
+
+// findConfigs is openConfigs where there need not be any.
+func findConfigs(path string) ([]foundConfig, error) {
 	info, err := os.Stat(path)
 	if err != nil {
 		return nil, failed(withHint(fmt.Errorf("%s: %w", path, cause(err)), "name a function config or its directory with -f"))
@@ -35,9 +44,6 @@ func openConfigs(path string) ([]foundConfig, error) {
 	configs = slices.DeleteFunc(configs, func(c foundConfig) bool {
 		return c.kind == generator.DecryptorKind || c.kind == generator.ValidatorKind
 	})
-	if err == nil && len(configs) == 0 {
-		err = errNoConfig(path)
-	}
 	return configs, err
 }
 

@@ -34,6 +34,7 @@ type Client struct {
 	rest    *rest.RESTClient
 	dynamic *dynamic.DynamicClient // over rest
 	watches *dynamic.DynamicClient // without the time limit of a request
+	longest int64                  // of an answer, in bytes
 
 	mu      sync.Mutex
 	secrets []string // what no message may hold
@@ -48,7 +49,7 @@ func New(config *rest.Config) (*Client, error) {
 	config.GroupVersion = &schema.GroupVersion{}
 	config.QPS = -1 // the server's own fairness is limit enough
 	config.WarningHandlerWithContext = rest.NoWarnings{}
-	c := &Client{config: config}
+	c := &Client{config: config, longest: maxAnswer}
 	c.keep(config.BearerToken, config.Password)
 	config.Wrap(func(next http.RoundTripper) http.RoundTripper { return guard{c, next} })
 	var err error
@@ -74,7 +75,8 @@ func (c *Client) Server() string { return c.config.Host }
 const maxAnswer = 64 << 20
 
 // guard stands next to the wire: it knows what credential goes out, wherever it
-// came from, and keeps a server from filling the memory with its answer.
+// came from, keeps a server from filling the memory with its answer, and from
+// sending the client and its credential to another one.
 type guard struct {
 	client *Client
 	next   http.RoundTripper
@@ -86,10 +88,19 @@ func (g guard) RoundTrip(r *http.Request) (*http.Response, error) {
 		g.client.keep(credential)
 	}
 	response, err := g.next.RoundTrip(r)
-	if err != nil || response.Body == nil || r.URL.Query().Get("watch") != "" {
-		return response, err
+	if err != nil {
+		return nil, err
 	}
-	response.Body = &limitedBody{response.Body, maxAnswer}
+	// No API server redirects what clusterpair asks for. http.Client would follow,
+	// and client-go add the credential to each request.
+	if response.StatusCode/100 == 3 {
+		response.Body.Close()
+		return nil, errRedirected
+	}
+	if r.URL.Query().Get("watch") != "" {
+		return response, nil
+	}
+	response.Body = &limitedBody{response.Body, g.client.longest}
 	return response, nil
 }
 
@@ -112,7 +123,10 @@ type limitedBody struct {
 	left int64
 }
 
-var errAnswerTooLarge = errors.New("the answer is larger than any of an API server")
+var (
+	errAnswerTooLarge = errors.New("the answer is larger than any of an API server")
+	errRedirected     = errors.New("it redirects to another place, as no API server does")
+)
 
 func (b *limitedBody) Read(p []byte) (int, error) {
 	if b.left <= 0 {

@@ -68,6 +68,10 @@ func (c *Client) wrap(err error) error {
 		}
 	case errors.Is(err, errAnswerTooLarge):
 		e.message = fmt.Sprintf("%s: %v", server, errAnswerTooLarge)
+	case strings.Contains(err.Error(), "getting credentials: "): // exec's own words, which quote what the command prints
+		e.Rule, e.message, e.Hint = "unauthorized", "the command of the exec user gives no credential", "run the command by hand; it gets no terminal here, nor in the Stork pod"
+	case errors.Is(err, errRedirected):
+		e.message, e.Hint = fmt.Sprintf("%s: %v", server, errRedirected), "give the URL of the API server itself, not that of a console or of a proxy that wants a login"
 	case errors.As(err, &dns):
 		e.Rule, e.message, e.Hint = "unreachable", fmt.Sprintf("the name %s does not resolve", dns.Name), "check the server of the kubeconfig, and the DNS of this machine"
 	case errors.As(err, &hostname):
