@@ -36,10 +36,16 @@ func (c *clusterFlags) addFlags(flags *pflag.FlagSet) {
 	flags.StringVar(&o.AuthInfo.Impersonate, "as", "", "user to impersonate")
 	flags.StringArrayVar(&o.AuthInfo.ImpersonateGroups, "as-group", nil, "group to impersonate; repeatable")
 	flags.StringVar(&o.AuthInfo.ImpersonateUID, "as-uid", "", "UID to impersonate")
-	flags.StringVarP(&o.ClusterInfo.Server, "server", "s", "", "URL of the API server")
-	flags.StringVar(&o.ClusterInfo.TLSServerName, "tls-server-name", "", "name in the certificate of the API server")
 	flags.StringVar(&o.ClusterInfo.CertificateAuthority, "certificate-authority", "", "file with the CA of the API server")
+	flags.BoolVar(&o.ClusterInfo.InsecureSkipTLSVerify, "insecure-skip-tls-verify", false, "talk to anybody who answers; refused where credentials are at stake")
 	flags.StringVar(&o.Timeout, "request-timeout", "0", "how long one request may take, as in 10s; 0 for no limit")
+}
+
+// addServerFlags adds those that say where the API server is. They have another
+// meaning where a kubeconfig is made.
+func (c *clusterFlags) addServerFlags(flags *pflag.FlagSet) {
+	flags.StringVarP(&c.overrides.ClusterInfo.Server, "server", "s", "", "URL of the API server")
+	flags.StringVar(&c.overrides.ClusterInfo.TLSServerName, "tls-server-name", "", "name in the certificate of the API server")
 }
 
 // client is the cluster that the flags mean, and the namespace to work in.

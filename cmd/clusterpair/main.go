@@ -105,6 +105,7 @@ standard input and writes one to standard output.`,
 		newDecryptCommand(),
 		newTextconvCommand(),
 		newSchemaCommand(),
+		newCredentialCommand(),
 		newVersionCommand(),
 	)
 	return cmd

@@ -67,6 +67,7 @@ It exits 1 unless every pair that was asked for works.`,
 	}
 	flags := cmd.Flags()
 	o.addFlags(flags)
+	o.addServerFlags(flags)
 	flags.BoolVarP(&o.allNamespaces, "all-namespaces", "A", false, "the pairs of all namespaces")
 	flags.StringSliceVarP(&o.files, "filename", "f", nil, "file or directory with the committed pairs to compare to; repeatable")
 	flags.BoolVar(&o.wait, "wait", false, "wait until every pair works")
