@@ -273,7 +273,7 @@ func (o *credentialOptions) revoke(cmd *cobra.Command, file string) error {
 		fmt.Fprintf(cmd.ErrOrStderr(), "%s, made on %s, %s\n", i.Object, i.Created.UTC().Format(time.DateTime), until)
 	}
 	if !o.yes {
-		if err := confirm(cmd, fmt.Sprintf("End %s of %s on %s?", credentials(len(issued)), made.account, c.Server())); err != nil {
+		if err := confirm(cmd, fmt.Sprintf("End %s of %s on %s?", countCredentials(len(issued)), made.account, c.Server())); err != nil {
 			return err
 		}
 	}
@@ -282,7 +282,7 @@ func (o *credentialOptions) revoke(cmd *cobra.Command, file string) error {
 			return clusterError(err)
 		}
 	}
-	fmt.Fprintf(cmd.ErrOrStderr(), "ended %s", credentials(len(issued)))
+	fmt.Fprintf(cmd.ErrOrStderr(), "ended %s", countCredentials(len(issued)))
 	if stays != "" {
 		fmt.Fprintf(cmd.ErrOrStderr(), "; %s, which %s holds, stays", stays, file)
 	}
@@ -290,7 +290,7 @@ func (o *credentialOptions) revoke(cmd *cobra.Command, file string) error {
 	return nil
 }
 
-func credentials(n int) string {
+func countCredentials(n int) string {
 	if n == 1 {
 		return "1 credential"
 	}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -248,13 +249,15 @@ type Issued struct {
 func (c *Client) Issued(ctx context.Context, a Account) ([]Issued, error) {
 	var issued []Issued
 	_, err := c.list(ctx, secrets, a.Namespace, accountLabel+"="+a.Name, func(item []byte) error {
-		var u unstructured.Unstructured
-		if err := u.UnmarshalJSON(item); err != nil {
-			// Items of a list have no kind of their own.
+		var secret struct {
+			Metadata metav1.ObjectMeta `json:"metadata"` // alone: the data is nobody's business
+		}
+		if json.Unmarshal(item, &secret) != nil {
 			return fmt.Errorf("%s answers with a Secret that is no object", c.config.Host)
 		}
-		i := Issued{Object: u.GetName(), Created: u.GetCreationTimestamp().Time}
-		i.Expires, _ = time.Parse(time.RFC3339, u.GetAnnotations()[expiresKey])
+		m := &secret.Metadata
+		i := Issued{Object: m.Name, Created: m.CreationTimestamp.Time}
+		i.Expires, _ = time.Parse(time.RFC3339, m.Annotations[expiresKey])
 		issued = append(issued, i)
 		return nil
 	})
