@@ -71,6 +71,7 @@ A command that a kubeconfig wants to run for its credential only runs with
 	}
 	flags := cmd.Flags()
 	o.source.addFlags(flags)
+	o.source.addServerFlags(flags)
 	flags.BoolVarP(&o.allNamespaces, "all-namespaces", "A", false, "the pairs of all namespaces of the source cluster")
 	flags.BoolVar(&o.allowExec, "allow-exec", false, "run the commands that kubeconfigs name for their credentials")
 	flags.DurationVar(&o.timeout, "timeout", 10*time.Second, "how long all checks of one destination may take")
@@ -359,11 +360,15 @@ func (o *preflightOptions) secret(doc *yaml.Node, file string) {
 // kubeconfig are the options under which a kubeconfig is judged: whatever may be
 // waived is for the destination to say.
 func (o *preflightOptions) kubeconfig() kubeconfig.Options {
+	return kubeconfig.Options{Allow: allowAll(), Now: o.now, StorkVersion: "24.3"}
+}
+
+func allowAll() map[string]bool {
 	allow := make(map[string]bool)
 	for _, rule := range kubeconfig.AllowableRules() {
 		allow[rule] = true
 	}
-	return kubeconfig.Options{Allow: allow, Now: o.now, StorkVersion: "24.3"}
+	return allow
 }
 
 // add notes a target; without a destination its findings say why.

@@ -17,12 +17,14 @@ import (
 
 	"github.com/spf13/cobra"
 	"go.yaml.in/yaml/v3"
+	"golang.org/x/sync/errgroup"
 	"golang.org/x/term"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	sigsyaml "sigs.k8s.io/yaml"
 
 	"clusterpair.dev/generator"
 	"clusterpair.dev/internal/cluster"
+	"clusterpair.dev/internal/kubeconfig"
 	"clusterpair.dev/internal/manifest"
 	"clusterpair.dev/internal/pace"
 	"clusterpair.dev/internal/report"
@@ -35,6 +37,7 @@ type statusOptions struct {
 	allNamespaces             bool
 	files                     []string
 	wait, watch, recheck, yes bool
+	probe                     bool
 	timeout                   time.Duration
 	within, format            string
 }
@@ -54,13 +57,16 @@ With -f it compares the pairs to what Git holds, encrypted: by the digest that
 generate has put there, or, where a key is at hand, value by value. Without
 NAME, -n and -A the pairs of the files are meant.
 
-Stork looks at a pair until it is Ready, and never again. --recheck takes
-Stork's word back, so that it looks again, and waits.
+Stork looks at a pair until it is Ready, and never again: it goes on saying so when
+the credential is revoked. --recheck takes Stork's word back, so that it looks
+again, and waits. --probe asks each destination from here, with the credential of
+the pair, whether it still takes it; clusterpair preflight asks more.
 
 It exits 1 unless every pair that was asked for works.`,
 		Example: `  clusterpair status -A -o wide
   clusterpair status remotecluster -n migrationnamespace --wait --timeout 2m
   clusterpair status -f rendered/
+  clusterpair status -A --probe
   clusterpair status --recheck remotecluster -n migrationnamespace`,
 		RunE:              func(cmd *cobra.Command, args []string) error { return o.run(cmd, args) },
 		ValidArgsFunction: o.completeNames,
@@ -75,6 +81,7 @@ It exits 1 unless every pair that was asked for works.`,
 	flags.DurationVar(&o.timeout, "timeout", 0, "end --wait or --watch after this time (default 5m for --wait)")
 	flags.BoolVar(&o.recheck, "recheck", false, "make Stork look again at what it calls Ready, after asking, and wait")
 	flags.BoolVarP(&o.yes, "yes", "y", false, "do not ask")
+	flags.BoolVar(&o.probe, "probe", false, "ask each destination whether it takes the credential of the pair")
 	flags.StringVar(&o.within, "within", "30d", "warn of credentials that end within this time")
 	flags.StringVarP(&o.format, "output", "o", "table", "format: "+strings.Join(statusFormats, ", "))
 	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(statusFormats, cobra.ShellCompDirectiveNoFileComp)) // the flag exists
@@ -98,6 +105,8 @@ func (o *statusOptions) run(cmd *cobra.Command, names []string) error {
 		return usageError(errors.New("--yes goes with --recheck"))
 	case o.timeout != 0 && !o.wait && !o.watch && !o.recheck:
 		return usageError(errors.New("--timeout goes with --wait, --watch or --recheck"))
+	case o.watch && o.probe:
+		return usageError(errors.New("--probe asks once, and --watch has no end"))
 	case o.watch && o.format == "yaml":
 		return usageError(errors.New("--watch has no end, and -o yaml needs one"))
 	}
@@ -164,10 +173,13 @@ type statusRun struct {
 // pairStatus is what there is to say of a pair.
 type pairStatus struct {
 	cluster.Pair
-	synced   string
-	faults   []report.Finding // with which Stork cannot work
-	drift    []report.Finding
-	findings []report.Finding // all that is said
+	synced string
+	faults []report.Finding // with which Stork cannot work
+	drift  []report.Finding
+	// What the destination says, with --probe.
+	destination *kubeconfig.Destination
+	probed      []report.Finding
+	findings    []report.Finding // all that is said
 }
 
 // choose decides which pairs are meant.
@@ -208,6 +220,9 @@ func (s *statusRun) visit(p cluster.Pair, item []byte) error {
 		return nil
 	}
 	row := s.inspected(p, item)
+	if s.options.probe {
+		row.destination = destinationOf(item, id, s.now)
+	}
 	if s.git != nil {
 		var file string
 		var difference []string
@@ -364,8 +379,53 @@ func (s *statusRun) finish() error {
 			return err
 		}
 	}
+	if err := s.probe(s.cmd.Context()); err != nil {
+		return err
+	}
 	s.judge()
 	return s.result()
+}
+
+// probe asks the destinations of all pairs whether they take the credentials.
+func (s *statusRun) probe(ctx context.Context) error {
+	var group errgroup.Group
+	group.SetLimit(probesAtOnce)
+	for id, p := range s.pairs {
+		if p.destination == nil {
+			continue
+		}
+		group.Go(func() error {
+			ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+			defer cancel()
+			for _, c := range cluster.Preflight(ctx, p.destination, cluster.PreflightOptions{Namespace: p.Namespace, Shallow: true, Now: s.now}) {
+				if c.Status == cluster.Failed && c.Name != "expiry" { // the annotation has told
+					p.probed = append(p.probed, liveFinding(id, c.Rule, c.Text, c.Hint))
+				}
+			}
+			p.destination = nil
+			return nil
+		})
+	}
+	_ = group.Wait() // all that goes wrong is a finding
+	return ctx.Err()
+}
+
+// probesAtOnce are as many connections as any machine may have open.
+const probesAtOnce = 200
+
+// destinationOf is the destination of a live pair, nil if its kubeconfig is of
+// no use.
+func destinationOf(item []byte, id string, now time.Time) *kubeconfig.Destination {
+	docs, err := manifest.Values(item, id)
+	if err != nil || len(docs) != 1 {
+		return nil
+	}
+	config := manifest.Field(docs[0], "spec", "config")
+	if config == nil || config.Kind != yaml.MappingNode {
+		return nil
+	}
+	d, _ := kubeconfig.FromConfig(config, id, "spec.config", kubeconfig.Options{Allow: allowAll(), Now: now})
+	return d
 }
 
 // missing stands for a pair that is not in the cluster.
@@ -433,7 +493,7 @@ func (s *statusRun) judge() {
 const patience = time.Minute
 
 func (p *pairStatus) judge(now time.Time, within time.Duration, stalling []string) {
-	p.findings = slices.Concat(p.faults, p.drift)
+	p.findings = slices.Concat(p.faults, p.drift, p.probed)
 	named := fmt.Sprintf("-n %s %s", p.Namespace, p.Name)
 	since := now.Sub(p.Changed).Round(time.Second)
 	switch {
@@ -503,7 +563,7 @@ func (p *pairStatus) verdict() string {
 
 var verdicts = map[string]string{
 	"pair-missing": "Missing", "pair-not-ready": "NotReady", "pair-stuck": "Stuck", "pair-stale": "Stale",
-	"credential-drift": "Drifted", "credential-expired": "Expired", "credential-expiring": "Expiring", "still-encrypted": "Encrypted",
+	"unauthorized": "Refused", "tls-mismatch": "Unreachable", "unreachable": "Unreachable", "credential-drift": "Drifted", "credential-expired": "Expired", "credential-expiring": "Expiring", "still-encrypted": "Encrypted",
 }
 
 // recheck takes Stork's word back of what it calls Ready.

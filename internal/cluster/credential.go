@@ -283,19 +283,6 @@ func (c *Client) Revoke(ctx context.Context, a Account, object string) error {
 	return nil
 }
 
-// UID is the identity of the cluster: that of its namespace kube-system.
-func (c *Client) UID(ctx context.Context) (string, error) {
-	var u *unstructured.Unstructured
-	err := c.try(ctx, func() (err error) {
-		u, err = c.dynamic.Resource(namespaces).Get(ctx, "kube-system", metav1.GetOptions{})
-		return err
-	})
-	if err != nil {
-		return "", err
-	}
-	return string(u.GetUID()), nil
-}
-
 // Verified tells whether the cluster proves who it is: a credential that came
 // over a connection that anybody may have answered is not to be trusted.
 func (c *Client) Verified() bool { return !c.config.Insecure }

@@ -29,7 +29,7 @@ type Identity struct {
 func (c *Client) Identity(ctx context.Context) (*Identity, error) {
 	i := new(Identity)
 	err := parallel(
-		func() (err error) { i.UID, err = c.uid(ctx); return err },
+		func() (err error) { i.UID, err = c.UID(ctx); return err },
 		func() (err error) { i.Version, err = c.version(ctx); return err },
 		func() (err error) { i.StorkMissing, err = c.storkMissing(ctx); return err },
 	)
@@ -82,7 +82,8 @@ func (c *Client) version(ctx context.Context) (string, error) {
 	return c.redact(v.GitVersion), c.wrap(err)
 }
 
-func (c *Client) uid(ctx context.Context) (string, error) {
+// UID is the identity of the cluster: that of its namespace kube-system.
+func (c *Client) UID(ctx context.Context) (string, error) {
 	var n struct {
 		Metadata struct {
 			UID string `json:"uid"`
