@@ -553,6 +553,9 @@ func liveFinding(id, rule, message, hint string) report.Finding {
 func (p *pairStatus) verdict() string {
 	for _, severity := range []report.Severity{report.Error, report.Warning} {
 		for _, f := range p.findings {
+			if f.Severity == severity && f.Rule == "credential-drift" {
+				return p.synced
+			}
 			if f.Severity == severity && verdicts[f.Rule] != "" {
 				return verdicts[f.Rule]
 			}
@@ -563,7 +566,8 @@ func (p *pairStatus) verdict() string {
 
 var verdicts = map[string]string{
 	"pair-missing": "Missing", "pair-not-ready": "NotReady", "pair-stuck": "Stuck", "pair-stale": "Stale",
-	"unauthorized": "Refused", "tls-mismatch": "Unreachable", "unreachable": "Unreachable", "credential-drift": "Drifted", "credential-expired": "Expired", "credential-expiring": "Expiring", "still-encrypted": "Encrypted",
+	"credential-expired": "Expired", "credential-expiring": "Expiring", "still-encrypted": "Encrypted",
+	"unauthorized": "Refused", "tls-mismatch": "Unreachable", "unreachable": "Unreachable",
 }
 
 // recheck takes Stork's word back of what it calls Ready.
