@@ -581,7 +581,7 @@ func (p *preflightJSON) target(t *preflightTarget) {
 	p.counts.add(t)
 	out := jsonTarget{preflightTarget: *t}
 	for _, c := range t.checks {
-		out.Checks = append(out.Checks, jsonCheck{c.Name, string(c.Status), c.Text, slices.Concat([]string{}, c.Details), c.Rule, c.Hint})
+		out.Checks = append(out.Checks, jsonCheck{c.Name, string(c.Status), c.Text, append([]string{}, c.Details...), c.Rule, c.Hint})
 	}
 	p.targets = append(p.targets, out)
 }

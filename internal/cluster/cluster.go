@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"slices"
 	"strconv"
@@ -37,14 +38,14 @@ type Client struct {
 	longest int64                  // of an answer, in bytes
 
 	mu      sync.Mutex
-	secrets []string // what no message may hold
+	secrets []string      // what no message may hold
+	offset  time.Duration // of the server's clock
 }
 
 // New makes a client from what clientcmd has loaded. It does not talk to the
 // cluster yet.
 func New(config *rest.Config) (*Client, error) {
-	klog.LogToStderr(false) // client-go writes requests there, headers and all, if somebody asks it to
-	klog.SetOutput(io.Discard)
+	silence()
 	config = dynamic.ConfigFor(config)
 	config.GroupVersion = &schema.GroupVersion{}
 	config.QPS = -1 // the server's own fairness is limit enough
@@ -66,6 +67,10 @@ func New(config *rest.Config) (*Client, error) {
 	c.watches = dynamic.New(watches)
 	return c, nil
 }
+
+// silence keeps client-go from logging: errors to standard error, and requests
+// with their headers if somebody asks for them.
+var silence = sync.OnceFunc(func() { klog.SetSlogLogger(slog.New(slog.DiscardHandler)) })
 
 // Server is the URL of the cluster.
 func (c *Client) Server() string { return c.config.Host }
@@ -91,6 +96,11 @@ func (g guard) RoundTrip(r *http.Request) (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
+	if date, err := http.ParseTime(response.Header.Get("Date")); err == nil {
+		g.client.mu.Lock()
+		g.client.offset = time.Until(date)
+		g.client.mu.Unlock()
+	}
 	// No API server redirects what clusterpair asks for. http.Client would follow,
 	// and client-go add the credential to each request.
 	if response.StatusCode/100 == 3 {
@@ -106,6 +116,14 @@ func (g guard) RoundTrip(r *http.Request) (*http.Response, error) {
 
 // WrappedRoundTripper lets client-go look through g.
 func (g guard) WrappedRoundTripper() http.RoundTripper { return g.next }
+
+// ahead is how far the clock of the server goes before this machine's, as of its
+// last answer.
+func (c *Client) ahead() time.Duration {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.offset
+}
 
 // keep takes what must not be said.
 func (c *Client) keep(secrets ...string) {
@@ -163,9 +181,8 @@ func (c *Client) pages(ctx context.Context, resource schema.GroupVersionResource
 					request.Param(key, value)
 				}
 			}
-			result := request.Do(ctx)
-			body, _ = result.Raw()
-			return result.Error() // which says what the server does; that of Raw does not
+			body, err = answer(request.Do(ctx))
+			return err
 		})
 		// A list that outlives the history of etcd goes on with what is there now.
 		var status apierrors.APIStatus
@@ -192,6 +209,14 @@ func (c *Client) pages(ctx context.Context, resource schema.GroupVersionResource
 			return page.Metadata.ResourceVersion, nil
 		}
 	}
+}
+
+// answer is the body of a response, or the error that the server says.
+func answer(r rest.Result) ([]byte, error) {
+	if err := r.Error(); err != nil { // unlike Raw's it has the server's own words
+		return nil, err
+	}
+	return r.Raw()
 }
 
 func resourcePath(r schema.GroupVersionResource, namespace string) string {

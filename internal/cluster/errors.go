@@ -52,7 +52,7 @@ func (c *Client) wrap(err error) error {
 	var certificate x509.CertificateInvalidError
 	var verification *tls.CertificateVerificationError
 	var record tls.RecordHeaderError
-	var alert tls.AlertError
+	var remote *net.OpError
 	var network net.Error
 	switch {
 	case errors.As(err, &status):
@@ -84,8 +84,8 @@ func (c *Client) wrap(err error) error {
 		e.Rule, e.message = "tls-mismatch", fmt.Sprintf("the certificate of %s does not verify", server)
 	case errors.As(err, &record):
 		e.Rule, e.message, e.Hint = "tls-mismatch", server+" does not speak TLS", "check the port of the server"
-	case errors.As(err, &alert):
-		e.Rule, e.message, e.Hint = "unauthorized", fmt.Sprintf("%s refuses the connection: %s", server, alert.Error()), "the client certificate has expired, or is signed by a CA that the server does not know"
+	case errors.As(err, &remote) && remote.Op == "remote error": // an alert of TLS, in the words of crypto/tls
+		e.Rule, e.message, e.Hint = "unauthorized", fmt.Sprintf("%s refuses the connection: %v", server, remote.Err), "the client certificate has expired, or is signed by a CA that the server does not know"
 	case errors.Is(err, syscall.ECONNREFUSED):
 		e.Rule, e.message, e.Hint = "unreachable", server+" refuses the connection", "check the port, and whether the API server runs"
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded), errors.As(err, &network) && network.Timeout():

@@ -50,7 +50,7 @@ func (c *Client) askOnce(ctx context.Context, method, path string, body, into an
 		}
 		request.SetHeader("Content-Type", "application/json").Body(data)
 	}
-	raw, err := request.Do(ctx).Raw()
+	raw, err := answer(request.Do(ctx))
 	if err != nil {
 		return err
 	}

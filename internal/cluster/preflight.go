@@ -6,7 +6,6 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"maps"
 	"net"
 	"net/http"
 	"net/url"
@@ -54,15 +53,15 @@ const (
 
 // checks are the names of the checks in their order, each with what it needs.
 var checks = []struct{ name, needs string }{
-	{"expiry", ""},
 	{"dns", ""},
 	{"tcp", "dns"},
 	{"tls", "tcp"},
 	{"version", "tls"},
 	{"authentication", "version"},
 	{"identity", "authentication"},
+	{"expiry", ""},
 	{"permissions", "authentication"},
-	{"privileges", "permissions"},
+	{"privileges", "authentication"},
 	{"stork", "authentication"},
 	{"self-pair", "authentication"},
 }
@@ -100,7 +99,7 @@ type PreflightOptions struct {
 // and gives all checks in order.
 func Preflight(ctx context.Context, d *kubeconfig.Destination, o PreflightOptions) []Check {
 	p := &preflight{destination: d, options: o, done: make(map[string]Check)}
-	p.expiry()
+	p.expiry(0)
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
@@ -164,21 +163,27 @@ func (p *preflight) all() []Check {
 	return all
 }
 
-// expiry judges the end that the credential itself tells.
-func (p *preflight) expiry() {
-	end, now := p.destination.Expires(), p.options.Now
-	left := end.Sub(now)
+// expiry judges the end that the credential itself tells, by the clock of the
+// server where that is known: ahead is how far it goes before this machine's.
+func (p *preflight) expiry(ahead time.Duration) {
+	end := p.destination.Expires()
+	if end.IsZero() {
+		p.ok("expiry", "the credential does not say that it ends")
+		return
+	}
+	left := end.Sub(p.options.Now.Add(ahead))
 	text := fmt.Sprintf("%s, %s", end.UTC().Format("2006-01-02 15:04 UTC"), days(left))
+	if ahead.Abs() > time.Minute {
+		text += fmt.Sprintf(" by the clock of the server, which differs from this machine's by %s", ahead.Abs().Round(time.Minute))
+	}
 	const hint = "make a new one: clusterpair credential rotate"
 	switch {
-	case end.IsZero():
-		p.ok("expiry", "the credential does not say that it ends")
 	case left <= 0:
 		p.set(Check{Name: "expiry", Status: Failed, Text: "the credential has ended: " + text, Rule: "credential-expired", Hint: hint})
 	case left < cmp.Or(p.options.Within, 30*24*time.Hour):
 		p.set(Check{Name: "expiry", Status: Warning, Text: "the credential ends soon: " + text, Rule: "credential-expiring", Hint: hint})
 	default:
-		p.ok("expiry", "the credential ends %s", text)
+		p.ok("expiry", "the credential ends on %s", text)
 	}
 }
 
@@ -188,11 +193,18 @@ func days(d time.Duration) string {
 	case d < 0:
 		return days(-d) + " ago"
 	case d < time.Hour:
-		return fmt.Sprintf("%d minutes", d/time.Minute)
+		return count(int(d/time.Minute), "minute")
 	case d < 48*time.Hour:
-		return fmt.Sprintf("%d hours", d/time.Hour)
+		return count(int(d/time.Hour), "hour")
 	}
-	return fmt.Sprintf("%d days", d/(24*time.Hour))
+	return count(int(d/(24*time.Hour)), "day")
+}
+
+func count(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
 }
 
 func (p *preflight) run(ctx context.Context) {
@@ -210,17 +222,19 @@ func (p *preflight) run(ctx context.Context) {
 	}
 	trace := newTrace(d, p.client.config)
 	version, err := p.client.version(trace.context(ctx))
-	p.client.close()
 	if !p.way(trace, err) || refused {
+		p.client.close()
 		return
 	}
 	if d.Exec != nil {
+		p.client.close()
 		if !p.connect(restConfig(d)) {
 			return
 		}
 		version, err = p.client.version(ctx)
 	}
 	defer p.client.close()
+	p.expiry(p.client.ahead())
 	if !p.version(version, err) {
 		return
 	}
@@ -405,20 +419,22 @@ func (p *preflight) permissions(ctx context.Context) {
 	)
 	if err != nil {
 		p.fail("permissions", "", err)
+		p.set(Check{Name: "privileges", Status: Skipped, Text: "needs permissions"})
 		return
 	}
 	if here == nil {
 		here, namespace = everywhere, ""
 	}
 	a := audit{served: groups, everywhere: everywhere, here: here}
-	asked := a.run()
+	missing := a.run()
 	if everywhere.Incomplete || here.Incomplete {
-		if asked, err = p.client.review(ctx, asked, namespace); err != nil {
-			p.fail("permissions", "", err)
-			return
-		}
+		missing, err = p.client.review(ctx, missing, namespace)
 	}
-	p.judge(asked, a.total, namespace, a.onlyHere && namespace != "")
+	if err != nil {
+		p.fail("permissions", "", err)
+	} else {
+		p.judge(missing, a.total, namespace, a.onlyHere && namespace != "")
+	}
 	switch {
 	case everywhere.all():
 		p.set(Check{Name: "privileges", Status: Warning, Text: "the credential may do everything: it is as good as cluster-admin", Rule: "too-much-permission",
@@ -434,15 +450,19 @@ func (p *preflight) permissions(ctx context.Context) {
 func (p *preflight) judge(missing []access, total int, namespace string, onlyHere bool) {
 	required := slices.DeleteFunc(slices.Clone(missing), func(a access) bool { return a.optional })
 	optional := slices.DeleteFunc(slices.Clone(missing), func(a access) bool { return !a.optional })
-	where := "in every namespace"
+	where := ""
 	if namespace != "" {
-		where = "in namespace " + namespace
+		where = " in namespace " + namespace
 	}
 	const hint = "bind a role of a migration: clusterpair credential create --rbac migrate --dry-run=client prints one"
 	switch {
 	case len(required) > 0:
-		p.set(Check{Name: "permissions", Status: Failed, Text: fmt.Sprintf("%d of the %d permissions of a migration are missing %s:", len(missing), total, where),
-			Details: lines(missing), Rule: "missing-permission", Hint: hint})
+		details := lines(required)
+		for _, line := range lines(optional) {
+			details = append(details, "where an application has them: "+line)
+		}
+		p.set(Check{Name: "permissions", Status: Failed, Text: fmt.Sprintf("%d of the %d permissions of a migration are missing%s:", len(missing), total, where),
+			Details: details, Rule: "missing-permission", Hint: hint})
 	case len(optional) > 0:
 		p.set(Check{Name: "permissions", Status: Warning, Text: "a migration leaves out what the credential may not write:", Details: lines(optional), Rule: "missing-permission",
 			Hint: "harmless if the applications have none of these"})
@@ -556,27 +576,33 @@ func parallel(each ...func() error) error {
 	return nil
 }
 
-// lines tells accesses, one line for the resources that lack the same verbs.
+// lines tells accesses, one line for the resources of a group that lack the same
+// verbs.
 func lines(missing []access) []string {
-	verbs := make(map[string][]string) // by resource
-	var order []string
-	for _, a := range missing {
-		name := a.name()
-		if verbs[name] == nil {
-			order = append(order, name)
+	type line struct{ verbs, resources []string }
+	var all []*line
+	var last *line
+	for i, a := range missing {
+		if i > 0 && missing[i-1].name() == a.name() {
+			last.verbs = append(last.verbs, a.verb)
+			continue
 		}
-		verbs[name] = append(verbs[name], a.verb)
+		last = &line{[]string{a.verb}, []string{a.name()}}
+		all = append(all, last)
 	}
-	together := make(map[string][]string) // resources by verbs
-	for _, name := range order {
-		key := strings.Join(verbs[name], ", ")
-		together[key] = append(together[key], name)
+	var texts []string
+	for i, l := range all {
+		if i > 0 && slices.Equal(all[i-1].verbs, l.verbs) && group(all[i-1].resources[0]) == group(l.resources[0]) {
+			l.resources = append(all[i-1].resources, l.resources...)
+			texts = texts[:len(texts)-1]
+		}
+		texts = append(texts, strings.Join(l.verbs, ", ")+": "+strings.Join(l.resources, ", "))
 	}
-	var all []string
-	for _, key := range slices.SortedFunc(maps.Keys(together), func(a, b string) int {
-		return cmp.Compare(slices.Index(order, together[a][0]), slices.Index(order, together[b][0]))
-	}) {
-		all = append(all, key+" "+strings.Join(together[key], ", "))
-	}
-	return all
+	return texts
+}
+
+// group is the API group in the name of a resource.
+func group(name string) string {
+	_, group, _ := strings.Cut(name, ".")
+	return group
 }
