@@ -29,24 +29,15 @@ import (
 
 // preflightOptions are the flags of clusterpair preflight.
 type preflightOptions struct {
-	source         clusterFlags
-	allNamespaces  bool
-	allowExec      bool
-	timeout        time.Duration
-	within         string
-	format         string
-	strict, quiet  bool
-	horizon        time.Duration
-	now            time.Time
-	safe           *sopsfile.Safe
-	sourceIdentity *cluster.Identity
-	findings       []report.Finding
-	targets        []preflightTarget
-	mu             sync.Mutex
+	clusterFlags
+	allNamespaces, allowExec bool
+	timeout                  time.Duration
+	within, format           string
+	strict, quiet            bool
 }
 
 func newPreflightCommand() *cobra.Command {
-	o := &preflightOptions{now: time.Now(), safe: sopsfile.New(nil)}
+	o := new(preflightOptions)
 	cmd := &cobra.Command{
 		Use:   "preflight PATH... | -n NAMESPACE [NAME...] | -A",
 		Short: "Ask destinations, with their own credentials, whether pairs will work",
@@ -70,8 +61,8 @@ A command that a kubeconfig wants to run for its credential only runs with
 		RunE: func(cmd *cobra.Command, args []string) error { return o.run(cmd, args) },
 	}
 	flags := cmd.Flags()
-	o.source.addFlags(flags)
-	o.source.addServerFlags(flags)
+	o.addFlags(flags)
+	o.addServerFlags(flags)
 	flags.BoolVarP(&o.allNamespaces, "all-namespaces", "A", false, "the pairs of all namespaces of the source cluster")
 	flags.BoolVar(&o.allowExec, "allow-exec", false, "run the commands that kubeconfigs name for their credentials")
 	flags.DurationVar(&o.timeout, "timeout", 10*time.Second, "how long all checks of one destination may take")
@@ -109,87 +100,119 @@ func (t *preflightTarget) title() string {
 }
 
 func (o *preflightOptions) run(cmd *cobra.Command, args []string) error {
+	r := &preflightRun{cmd: cmd, options: o, now: time.Now(), safe: sopsfile.New(nil)}
+	live := o.allNamespaces || o.overrides.Context.Namespace != ""
 	var err error
-	if o.horizon, err = generator.ParseDuration(o.within); err != nil {
+	switch r.within, err = generator.ParseDuration(o.within); {
+	case err != nil:
 		return usageError(withHint(fmt.Errorf("--within: %w", err), "days or hours, as in 30d or 720h"))
-	}
-	if !slices.Contains(preflightFormats, o.format) {
+	case !slices.Contains(preflightFormats, o.format):
 		return usageError(withHint(fmt.Errorf("there is no format %q", o.format), "-o %s", strings.Join(preflightFormats, "|")))
-	}
-	if err := o.find(cmd, args); err != nil {
-		return err
-	}
-	refused := printFindings(cmd, o.findings)
-	if len(o.targets) == 0 {
-		if refused == nil {
-			refused = failed(errors.New("there is no ClusterPair"))
-		}
-		return refused
-	}
-	if err := o.check(cmd); err != nil {
-		return err
-	}
-	return cmp.Or(o.verdict(), refused)
-}
-
-// find collects the targets.
-func (o *preflightOptions) find(cmd *cobra.Command, args []string) error {
-	live := o.allNamespaces || cmd.Flags().Changed("namespace")
-	named := firstChanged(cmd, "kubeconfig", "context", "cluster", "user", "server", "as") != ""
-	if o.allNamespaces && len(args) > 0 {
-		return usageError(errors.New("--all-namespaces goes without names"))
-	}
-	if !live && len(args) == 0 {
+	case o.timeout <= 0:
+		return usageError(withHint(errors.New("--timeout is to be more than nothing"), "as in 10s"))
+	case o.allNamespaces && (len(args) > 0 || o.overrides.Context.Namespace != ""):
+		return usageError(errors.New("--all-namespaces goes without names and --namespace"))
+	case o.overrides.ClusterInfo.InsecureSkipTLSVerify:
+		return usageError(withHint(errors.New("--insecure-skip-tls-verify: the pairs of the source cluster are credentials"), "name its CA with --certificate-authority FILE"))
+	case !live && len(args) == 0:
 		return usageError(withHint(errors.New("nothing to look at"), "clusterpair preflight CONFIG, or -n NAMESPACE NAME for a pair of the source cluster"))
 	}
-	if live || named {
-		client, namespace, err := o.source.client(cmd)
-		if err != nil {
-			return err
-		}
-		ctx, cancel := context.WithTimeout(cmd.Context(), o.timeout)
-		defer cancel()
-		if o.sourceIdentity, err = client.Identity(ctx); err != nil {
-			return failed(fmt.Errorf("source cluster: %w", clusterError(err)))
-		}
-		if o.allNamespaces {
-			namespace = ""
-		}
-		if live {
-			return o.livePairs(cmd.Context(), client, namespace, args)
-		}
+	if live {
+		err = r.live(args)
+	} else {
+		err = r.paths(args)
 	}
-	for _, path := range args {
-		if err := o.path(cmd, path); err != nil {
-			return err
+	if err != nil {
+		return runError(cmd, err)
+	}
+	refused := printFindings(cmd, r.findings)
+	if len(r.targets) == 0 && refused == nil {
+		return failed(errors.New("there is no ClusterPair"))
+	}
+	if err := r.check(); err != nil {
+		return failed(err)
+	}
+	return cmp.Or(r.verdict(), refused)
+}
+
+// preflightRun is one run of clusterpair preflight.
+type preflightRun struct {
+	cmd     *cobra.Command
+	options *preflightOptions
+	within  time.Duration
+	now     time.Time
+	safe    *sopsfile.Safe
+	source  *cluster.Identity // nil if it is not named
+
+	mu       sync.Mutex
+	findings []report.Finding
+	targets  []preflightTarget
+}
+
+// askSource asks the source cluster who it is.
+func (r *preflightRun) askSource() (client *cluster.Client, namespace string, err error) {
+	if client, namespace, err = r.options.client(r.cmd); err != nil {
+		return nil, "", err
+	}
+	ctx, cancel := context.WithTimeout(r.cmd.Context(), r.options.timeout)
+	defer cancel()
+	if r.source, err = client.Identity(ctx); err != nil {
+		return nil, "", clusterError(err)
+	}
+	return client, namespace, nil
+}
+
+// live takes the pairs that the source cluster holds.
+func (r *preflightRun) live(names []string) error {
+	client, namespace, err := r.askSource()
+	if err != nil {
+		return err
+	}
+	if r.options.allNamespaces {
+		namespace = ""
+	}
+	if len(names) == 0 {
+		names = []string{""}
+	}
+	for _, name := range names {
+		before := len(r.targets)
+		err := client.Pairs(r.cmd.Context(), cluster.Scope{Namespace: namespace, Name: name}, func(p cluster.Pair, item []byte) error {
+			docs, err := manifest.Values(item, p.ID())
+			if err != nil || len(docs) != 1 {
+				return fmt.Errorf("%s answers with a ClusterPair that cannot be read: %s", client.Server(), p.ID())
+			}
+			r.pair(docs[0], "")
+			return nil
+		})
+		switch {
+		case err != nil:
+			return clusterError(err)
+		case len(r.targets) == before && name != "":
+			return failed(withHint(fmt.Errorf("there is no ClusterPair %s/%s in %s", namespace, name, client.Server()), "see those that there are: clusterpair status -A"))
+		case len(r.targets) == before:
+			return failed(withHint(fmt.Errorf("there is no ClusterPair in %s", client.Server()), "choose the source cluster with --context, and the namespace with -n or -A"))
 		}
 	}
 	return nil
 }
 
-// livePairs takes the pairs that the source cluster holds.
-func (o *preflightOptions) livePairs(ctx context.Context, client *cluster.Client, namespace string, names []string) error {
-	if len(names) == 0 {
-		names = []string{""}
+// paths takes the pairs of files and directories.
+func (r *preflightRun) paths(paths []string) error {
+	if firstChanged(r.cmd, "kubeconfig", "context", "cluster", "user", "server") != "" {
+		if _, _, err := r.askSource(); err != nil {
+			return err
+		}
 	}
-	for _, name := range names {
-		err := client.PairDocuments(ctx, namespace, name, func(item []byte) error {
-			docs, err := manifest.Values(item, "the source cluster")
-			if err != nil || len(docs) != 1 {
-				return fmt.Errorf("%s answers with a ClusterPair that cannot be read", client.Server())
-			}
-			o.pair(docs[0], "")
-			return nil
-		})
-		if err != nil {
-			return clusterError(err)
+	for _, path := range paths {
+		if err := r.path(path); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
 // path takes the targets of a file or directory.
-func (o *preflightOptions) path(cmd *cobra.Command, path string) error {
+func (r *preflightRun) path(path string) error {
 	if path != "-" {
 		info, err := os.Stat(path)
 		if err != nil {
@@ -202,34 +225,34 @@ func (o *preflightOptions) path(cmd *cobra.Command, path string) error {
 			}
 		}()
 		if err != nil {
-			return runError(cmd, err)
+			return err
 		}
 		if len(configs) > 0 {
-			return o.configs(cmd, configs)
+			return r.configs(configs)
 		}
 		if info.IsDir() {
-			return o.directory(cmd, path)
+			return r.directory(path)
 		}
 	}
-	data, err := readInput(cmd, path)
+	data, err := readInput(r.cmd, path)
 	if err != nil {
 		return failed(err)
 	}
-	before := len(o.targets)
-	if err := o.file(cmd.Context(), data, path, true); err != nil {
-		return runError(cmd, err)
+	before := len(r.targets)
+	if err := r.file(r.cmd.Context(), data, path, true); err != nil {
+		return err
 	}
-	if len(o.targets) == before {
+	if len(r.targets) == before {
 		return failed(withHint(fmt.Errorf("%s holds no ClusterPair, no config of kind %s and no kubeconfig", path, generator.GeneratorKind), "clusterpair generate renders a ClusterPair"))
 	}
 	return nil
 }
 
 // configs takes the pairs that configs render.
-func (o *preflightOptions) configs(cmd *cobra.Command, configs []foundConfig) error {
+func (r *preflightRun) configs(configs []foundConfig) error {
 	for _, found := range configs {
 		c, findings := generator.ParseConfig(found.doc, found.file)
-		o.findings = append(o.findings, findings...)
+		r.findings = append(r.findings, findings...)
 		if c == nil {
 			continue
 		}
@@ -245,51 +268,51 @@ func (o *preflightOptions) configs(cmd *cobra.Command, configs []foundConfig) er
 		if c.Spec.Selector != nil {
 			c.Spec.Selector.Allow = allow
 		}
-		secrets, err := openSecrets(found.tree, o.safe, c, nil)
+		secrets, err := openSecrets(found.tree, r.safe, c, nil)
 		if err != nil {
-			return runError(cmd, err)
+			return err
 		}
-		first := len(o.targets)
-		findings, err = generator.Generate(cmd.Context(), c, generator.Inputs{
-			Secrets: secrets, Encrypter: plainWriter{}, Plaintext: true, Now: o.now, Generated: found.generated,
-		}, func(r generator.Result) error {
-			docs, err := manifest.Values(r.Document, found.file)
+		first := len(r.targets)
+		findings, err = generator.Generate(r.cmd.Context(), c, generator.Inputs{
+			Secrets: secrets, Encrypter: plainWriter{}, Plaintext: true, Now: r.now, Generated: found.generated,
+		}, func(result generator.Result) error {
+			docs, err := manifest.Values(result.Document, found.file)
 			if err != nil {
 				return err
 			}
-			o.mu.Lock()
-			defer o.mu.Unlock()
+			r.mu.Lock()
+			defer r.mu.Unlock()
 			for _, doc := range docs {
-				o.pair(doc, found.file)
+				r.pair(doc, found.file)
 			}
 			return nil
 		})
-		o.findings = append(o.findings, slices.DeleteFunc(findings, func(f report.Finding) bool { return f.Severity != report.Error })...)
+		r.findings = append(r.findings, slices.DeleteFunc(findings, func(f report.Finding) bool { return f.Severity != report.Error })...)
 		if err != nil {
-			return runError(cmd, err)
+			return err
 		}
-		sortTargets(o.targets[first:])
+		sortTargets(r.targets[first:])
 	}
 	return nil
 }
 
 // directory takes the ClusterPairs in the files of a directory.
-func (o *preflightOptions) directory(cmd *cobra.Command, path string) error {
+func (r *preflightRun) directory(path string) error {
 	repo, err := newRepository()
 	if err != nil {
 		return failed(err)
 	}
 	source := &workFiles{repository: repo}
-	files, err := source.list(cmd, []string{path})
+	files, err := source.list(r.cmd, []string{path})
 	if err != nil {
 		return err
 	}
-	first := len(o.targets)
-	unread, err := eachFile(cmd.Context(), source, files.each, func(ctx context.Context, file validate.File) error {
+	first := len(r.targets)
+	unread, err := eachFile(r.cmd.Context(), source, files.each, func(ctx context.Context, file validate.File) error {
 		if !strings.Contains(string(file.Data), generator.ClusterPairKind) {
 			return nil
 		}
-		return o.file(ctx, file.Data, file.Name, false)
+		return r.file(ctx, file.Data, file.Name, false)
 	})
 	if err != nil {
 		return failed(err)
@@ -297,7 +320,7 @@ func (o *preflightOptions) directory(cmd *cobra.Command, path string) error {
 	if len(unread) > 0 {
 		return failed(errors.Join(unread...))
 	}
-	sortTargets(o.targets[first:])
+	sortTargets(r.targets[first:])
 	return nil
 }
 
@@ -309,13 +332,13 @@ func sortTargets(targets []preflightTarget) {
 
 // file takes the targets of a file, kubeconfigs and Secrets among them if it was
 // named.
-func (o *preflightOptions) file(ctx context.Context, data []byte, name string, named bool) error {
-	docs, err := openDocuments(ctx, o.safe, data, name)
+func (r *preflightRun) file(ctx context.Context, data []byte, name string, named bool) error {
+	docs, err := openDocuments(ctx, r.safe, data, name)
 	if err != nil {
 		return err
 	}
-	o.mu.Lock()
-	defer o.mu.Unlock()
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	for _, doc := range docs {
 		items := []*yaml.Node{doc}
 		if list := manifest.Field(doc, "items"); list != nil && strings.HasSuffix(manifest.Text(doc, "kind"), "List") {
@@ -324,43 +347,43 @@ func (o *preflightOptions) file(ctx context.Context, data []byte, name string, n
 		for _, item := range items {
 			switch kind := manifest.Text(item, "kind"); {
 			case kind == generator.ClusterPairKind:
-				o.pair(item, name)
+				r.pair(item, name)
 			case named && kind == "Secret":
-				o.secret(item, name)
+				r.secret(item, name)
 			case named && kubeconfig.IsKubeconfig(item):
-				d, findings := kubeconfig.FromDocument(item, name, o.kubeconfig())
-				o.add(preflightTarget{Kind: "kubeconfig", File: name}, d, findings)
+				d, findings := kubeconfig.FromDocument(item, name, r.kubeconfig())
+				r.add(preflightTarget{Kind: "kubeconfig", File: name}, d, findings)
 			}
 		}
 	}
 	return nil
 }
 
-func (o *preflightOptions) pair(doc *yaml.Node, file string) {
+func (r *preflightRun) pair(doc *yaml.Node, file string) {
 	t := preflightTarget{Kind: generator.ClusterPairKind, Namespace: manifest.Text(doc, "metadata", "namespace"), Name: manifest.Text(doc, "metadata", "name"), File: file}
 	config := manifest.Field(doc, "spec", "config")
 	if config == nil || config.Kind != yaml.MappingNode {
-		o.add(t, nil, []report.Finding{{Rule: "required-field", Severity: report.Error, Message: "spec.config is missing", Hint: "clusterpair validate tells more"}})
+		r.add(t, nil, []report.Finding{{Rule: "required-field", Severity: report.Error, Message: "spec.config is missing", Hint: "clusterpair validate tells more"}})
 		return
 	}
-	d, findings := kubeconfig.FromConfig(config, file, "spec.config", o.kubeconfig())
-	o.add(t, d, findings)
+	d, findings := kubeconfig.FromConfig(config, file, "spec.config", r.kubeconfig())
+	r.add(t, d, findings)
 }
 
-func (o *preflightOptions) secret(doc *yaml.Node, file string) {
+func (r *preflightRun) secret(doc *yaml.Node, file string) {
 	t := preflightTarget{Kind: "Secret", Namespace: manifest.Text(doc, "metadata", "namespace"), Name: manifest.Text(doc, "metadata", "name"), File: file}
 	s, findings := kubeconfig.ParseSecret(doc, file)
 	var d *kubeconfig.Destination
 	if !report.HasErrors(findings) {
-		d, findings = kubeconfig.FromSecret(s, o.kubeconfig())
+		d, findings = kubeconfig.FromSecret(s, r.kubeconfig())
 	}
-	o.add(t, d, findings)
+	r.add(t, d, findings)
 }
 
 // kubeconfig are the options under which a kubeconfig is judged: whatever may be
 // waived is for the destination to say.
-func (o *preflightOptions) kubeconfig() kubeconfig.Options {
-	return kubeconfig.Options{Allow: allowAll(), Now: o.now, StorkVersion: "24.3"}
+func (r *preflightRun) kubeconfig() kubeconfig.Options {
+	return kubeconfig.Options{Allow: allowAll(), Now: r.now, StorkVersion: "24.3"}
 }
 
 func allowAll() map[string]bool {
@@ -372,7 +395,7 @@ func allowAll() map[string]bool {
 }
 
 // add notes a target; without a destination its findings say why.
-func (o *preflightOptions) add(t preflightTarget, d *kubeconfig.Destination, findings []report.Finding) {
+func (r *preflightRun) add(t preflightTarget, d *kubeconfig.Destination, findings []report.Finding) {
 	if t.destination = d; d != nil {
 		t.Server = d.Server
 	}
@@ -381,29 +404,29 @@ func (o *preflightOptions) add(t preflightTarget, d *kubeconfig.Destination, fin
 			t.checks = append(t.checks, cluster.Check{Name: "kubeconfig", Status: cluster.Failed, Text: f.Message, Rule: f.Rule, Hint: f.Hint})
 		}
 	}
-	o.targets = append(o.targets, t)
+	r.targets = append(r.targets, t)
 }
 
 // check looks at all targets side by side, and prints each as soon as those
 // before it are printed.
-func (o *preflightOptions) check(cmd *cobra.Command) error {
-	ctx := cmd.Context()
-	write := preflightWriters[o.format](cmd.OutOrStdout(), o)
-	ready := make([]chan struct{}, len(o.targets))
+func (r *preflightRun) check() error {
+	ctx := r.cmd.Context()
+	write := preflightWriters[r.options.format](r.cmd.OutOrStdout(), r.options)
+	ready := make([]chan struct{}, len(r.targets))
 	slots := make(chan struct{}, 500) // open files have a limit
-	for i := range o.targets {
+	for i := range r.targets {
 		ready[i] = make(chan struct{})
 	}
 	go func() {
-		for i := range o.targets {
+		for i := range r.targets {
 			slots <- struct{}{}
 			go func() {
 				defer func() { <-slots; close(ready[i]) }()
-				o.look(ctx, &o.targets[i])
+				r.look(ctx, &r.targets[i])
 			}()
 		}
 	}()
-	for i := range o.targets {
+	for i := range r.targets {
 		select {
 		case <-ready[i]:
 		case <-ctx.Done():
@@ -411,7 +434,7 @@ func (o *preflightOptions) check(cmd *cobra.Command) error {
 		if err := ctx.Err(); err != nil {
 			return failed(err)
 		}
-		write.target(&o.targets[i])
+		write.target(&r.targets[i])
 	}
 	if err := write.end(); err != nil {
 		return failed(err)
@@ -419,25 +442,25 @@ func (o *preflightOptions) check(cmd *cobra.Command) error {
 	return nil
 }
 
-func (o *preflightOptions) look(ctx context.Context, t *preflightTarget) {
+func (r *preflightRun) look(ctx context.Context, t *preflightTarget) {
 	if t.destination == nil {
 		return
 	}
-	ctx, cancel := context.WithTimeout(ctx, o.timeout)
+	ctx, cancel := context.WithTimeout(ctx, r.options.timeout)
 	defer cancel()
 	t.checks = cluster.Preflight(ctx, t.destination, cluster.PreflightOptions{
-		Namespace: t.Namespace, Source: o.sourceIdentity, AllowExec: o.allowExec, Within: o.horizon, Now: o.now,
+		Namespace: t.Namespace, Source: r.source, AllowExec: r.options.allowExec, Within: r.within, Now: r.now,
 	})
 	t.destination = nil // let go of the credential
 }
 
 // verdict is the error that the checks amount to.
-func (o *preflightOptions) verdict() error {
+func (r *preflightRun) verdict() error {
 	unasked := 0
-	for _, t := range o.targets {
+	for _, t := range r.targets {
 		for _, c := range t.checks {
 			switch {
-			case c.Status == cluster.Failed, o.strict && c.Status == cluster.Warning:
+			case c.Status == cluster.Failed, r.options.strict && c.Status == cluster.Warning:
 				return &exitError{code: exitFindings}
 			case c.Name == "authentication" && c.Status == cluster.Skipped:
 				unasked++

@@ -11,7 +11,6 @@ import (
 	"sync"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/runtime/schema"
 	utilnet "k8s.io/apimachinery/pkg/util/net"
 )
 
@@ -328,19 +327,4 @@ func object(apiVersion, kind string, spec any) map[string]any {
 		o["spec"] = spec
 	}
 	return o
-}
-
-// PairDocuments visits the ClusterPairs of a namespace, or of all, as JSON that
-// holds credentials in clear. A name leaves one of them.
-func (c *Client) PairDocuments(ctx context.Context, namespace, name string, visit func([]byte) error) error {
-	resource := schema.GroupVersionResource{Group: "stork.libopenstorage.org", Version: "v1alpha1", Resource: "clusterpairs"}
-	if name == "" {
-		_, err := c.list(ctx, resource, namespace, "", visit)
-		return err
-	}
-	var pair json.RawMessage
-	if err := c.ask(ctx, http.MethodGet, resourcePath(resource, namespace)+"/"+name, nil, &pair); err != nil {
-		return err
-	}
-	return visit(pair)
 }
