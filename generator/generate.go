@@ -11,7 +11,6 @@ package generator
 import (
 	"cmp"
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"runtime"
@@ -441,10 +440,7 @@ func (r *run) render(ctx context.Context, j *job) error {
 	sealed := j.destination.FullEntropy() && !r.in.Plaintext
 	var salt []byte
 	if sealed {
-		if salt = previousSalt(previous); salt == nil {
-			salt = make([]byte, saltSize)
-			rand.Read(salt)
-		}
+		salt = saltAfter(previous)
 	}
 	plain := r.config.render(p, j.destination, j.token, salt)
 	// The schema knows the mode rule, too; ParseConfig has said it at the place

@@ -3,6 +3,7 @@ package generator
 import (
 	"bytes"
 	"cmp"
+	"crypto/rand"
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
@@ -160,6 +161,21 @@ func digest(salt []byte, n *yaml.Node) string {
 	h.Write(salt)
 	digestNode(h, n)
 	return "sha256:" + hex.EncodeToString(salt) + ":" + hex.EncodeToString(h.Sum(nil))
+}
+
+// Digest is the value of [AnnotationDigest] for a tree that holds something which
+// nobody can guess. It takes the salt of the previous document, if that has one,
+// so that what has not changed keeps its digest.
+func Digest(n *yaml.Node, previous []byte) string { return digest(saltAfter(previous), n) }
+
+// saltAfter is the salt of the previous document, or a new one.
+func saltAfter(previous []byte) []byte {
+	salt := previousSalt(previous)
+	if salt == nil {
+		salt = make([]byte, saltSize)
+		rand.Read(salt)
+	}
+	return salt
 }
 
 // HasDigest tells whether a value of [AnnotationDigest] is that of a plaintext

@@ -192,10 +192,11 @@ func (o *generateOptions) config(cmd *cobra.Command, safe *sopsfile.Safe, c *gen
 		Secrets: secrets, Encrypter: seal, Now: time.Now(), Generated: generated,
 	}, func(r generator.Result) error {
 		bar.count()
+		path := pairFile("", r.Namespace, r.Name)
 		if o.diff {
-			diffs.add(w.show(pairFile("", r.Namespace, r.Name)), r.Previous, r.Document)
+			diffs.add(w.show(path), r.Previous, r.Document)
 		}
-		return w.add(r)
+		return w.add(path, r.Previous, r.Document)
 	})
 	return findings, err
 }

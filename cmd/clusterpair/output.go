@@ -237,9 +237,13 @@ func checkSealed(document []byte, policy *sopsfile.Policy, shown string) error {
 	if err != nil {
 		return err
 	}
-	f := report.Finding{Severity: report.Error, Position: report.Position{File: cmp.Or(policy.Source, shown)},
-		Hint: "leave the selector out of the creation rule for " + shown + ", or give it a rule of its own with  encrypted_regex: " + pairSelector}
+	f := report.Finding{Severity: report.Error, Position: report.Position{File: cmp.Or(policy.Source, shown)}}
 	for _, doc := range docs {
+		selector := pairSelector
+		if scalar(doc, "kind") == "Secret" {
+			selector = secretSelector
+		}
+		f.Hint = "leave the selector out of the creation rule for " + shown + ", or give it a rule of its own with  encrypted_regex: " + selector
 		secret := secretParts(doc)
 		if clear := findLeaf(secret, false, ""); clear != "" {
 			f.Rule, f.Message = "leaf-not-encrypted", fmt.Sprintf("the creation rule leaves %s of %s in clear", clear, shown)
@@ -302,6 +306,9 @@ func findLeaf(parts map[string]*yaml.Node, encrypted bool, below string) string 
 // pairSelector is what is encrypted of a ClusterPair: the credentials, and
 // nothing that a reviewer has to read.
 const pairSelector = "^(config|token)$"
+
+// secretSelector is what is encrypted of a Secret.
+const secretSelector = "^(data|stringData)$"
 
 // pairPolicy completes a policy for a ClusterPair.
 func pairPolicy(p *sopsfile.Policy) *sopsfile.Policy { return completePolicy(p, pairSelector) }
@@ -369,16 +376,15 @@ type staging struct {
 // stagingPrefix names the directories of runs under way.
 const stagingPrefix = ".clusterpair-"
 
-// add takes in the document of one pair. It may be called from several
-// goroutines.
-func (w *staging) add(r generator.Result) error {
-	path := pairFile("", r.Namespace, r.Name)
-	stage, number, err := w.note(path, r)
+// add takes in the document of one pair or Secret, for a path relative to the
+// output directory. It may be called from several goroutines.
+func (w *staging) add(path string, previous, document []byte) error {
+	stage, number, err := w.note(path, previous, document)
 	if stage == nil || err != nil {
 		return err
 	}
-	err = stage.WriteFile(stagedName(number), r.Document, 0o644)
-	if err == nil && r.Previous != nil {
+	err = stage.WriteFile(stagedName(number), document, 0o644)
+	if err == nil && previous != nil {
 		err = w.keepMode(path, number)
 	}
 	if err != nil {
@@ -397,19 +403,19 @@ func (w *staging) keepMode(path string, number int) error {
 }
 
 // note notes what becomes of a file, and says where to stage it if it changes.
-func (w *staging) note(path string, r generator.Result) (stage *os.Root, number int, err error) {
+func (w *staging) note(path string, previous, document []byte) (stage *os.Root, number int, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.kept == nil {
 		w.kept = make(map[string]bool)
 	}
 	w.kept[path] = true
-	if bytes.Equal(r.Document, r.Previous) {
+	if bytes.Equal(document, previous) {
 		w.unchanged++
 		return nil, 0, nil
 	}
 	c := change{verb: created, path: path, number: len(w.changes)}
-	if r.Previous != nil {
+	if previous != nil {
 		c.verb = changed
 		if err := w.checkLink(path); err != nil {
 			return nil, 0, err

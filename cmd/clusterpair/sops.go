@@ -210,7 +210,7 @@ func documentPolicy(p *sopsfile.Policy, doc *yaml.Node) *sopsfile.Policy {
 	case generator.ClusterPairKind:
 		return pairPolicy(p)
 	case "Secret":
-		return completePolicy(p, "^(data|stringData)$")
+		return completePolicy(p, secretSelector)
 	}
 	return p
 }

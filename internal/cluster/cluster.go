@@ -75,6 +75,10 @@ var silence = sync.OnceFunc(func() { klog.SetSlogLogger(slog.New(slog.DiscardHan
 // Server is the URL of the cluster.
 func (c *Client) Server() string { return c.config.Host }
 
+// Verified tells whether the cluster proves who it is: a credential that came
+// over a connection that anybody may have answered is not to be trusted.
+func (c *Client) Verified() bool { return !c.config.Insecure }
+
 // maxAnswer is how much of an answer is read, in bytes. A page of ClusterPairs
 // has 500 of some kilobytes each; etcd holds none over 1.5 MiB.
 const maxAnswer = 64 << 20
@@ -155,8 +159,12 @@ func (b *limitedBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// pageSize is how many objects are asked for at a time.
-const pageSize = 500
+// pageSize is how many objects are asked for at a time, and secretsPage how many
+// Secrets: those of Helm have up to 1 MiB.
+const (
+	pageSize    = 500
+	secretsPage = 100
+)
 
 // list visits the objects of a resource with the labels of a selector, as pages does.
 func (c *Client) list(ctx context.Context, resource schema.GroupVersionResource, namespace, selector string, visit func([]byte) error) (version string, err error) {
@@ -168,11 +176,14 @@ func (c *Client) list(ctx context.Context, resource schema.GroupVersionResource,
 // An empty namespace stands for all of them. query holds selectors.
 func (c *Client) pages(ctx context.Context, resource schema.GroupVersionResource, namespace string, query map[string]string, visit func([]byte) error) (version string, err error) {
 	path := resourcePath(resource, namespace)
-	token := ""
+	token, limit := "", pageSize
+	if resource == secrets {
+		limit = secretsPage
+	}
 	for {
 		var body []byte
 		err := c.try(ctx, func() (err error) {
-			request := c.rest.Get().AbsPath(path).Param("limit", strconv.Itoa(pageSize))
+			request := c.rest.Get().AbsPath(path).Param("limit", strconv.Itoa(limit))
 			if token != "" {
 				request.Param("continue", token)
 			}
@@ -188,6 +199,10 @@ func (c *Client) pages(ctx context.Context, resource schema.GroupVersionResource
 		var status apierrors.APIStatus
 		if apierrors.IsResourceExpired(err) && errors.As(err, &status) && token != "" && status.Status().Continue != "" {
 			token = status.Status().Continue
+			continue
+		}
+		if errors.Is(err, errAnswerTooLarge) && limit > 25 {
+			limit /= 4
 			continue
 		}
 		if err != nil {

@@ -181,6 +181,32 @@ func (c *checker) fromSecret(s *Secret) {
 	}
 }
 
+// Holds tells whether there is a kubeconfig in a Secret, or what makes one, in
+// whatever state. The labels of a convention do not tell: Cluster API keeps the
+// keys of a cluster's authorities under them, too.
+func (s *Secret) Holds() bool {
+	if isArgo(s) || s.Type == "kubernetes.io/service-account-token" {
+		return true
+	}
+	for _, value := range s.Data {
+		if !bytes.Contains(value.Bytes, []byte("clusters")) {
+			continue
+		}
+		if doc := new(checker).parse(value.Bytes); doc != nil && IsKubeconfig(doc) {
+			return true
+		}
+	}
+	part := func(field string) bool { _, ok := firstKey(s, partKeys[field]); return ok }
+	server, authority := part("server"), part("certificate-authority-data") && s.Type != "kubernetes.io/tls"
+	certificate := part("client-certificate-data") && part("client-key-data")
+	return (server || authority) && (part("token") || certificate) || server && part("password")
+}
+
+// SecretAnnotations are the annotations by which a kubeconfig is found.
+var SecretAnnotations = []string{istioCluster}
+
+const istioCluster = "networking.istio.io/cluster"
+
 // conventionKey is the key that the Secret's type or labels promise, empty if
 // they promise none or the key is not there.
 func conventionKey(s *Secret) string {
@@ -198,7 +224,7 @@ func conventionKey(s *Secret) string {
 	case s.Labels["x-k8s.io/cluster-profile"] != "":
 		promised = []string{"Config"}
 	case s.Labels["istio/multiCluster"] == "true":
-		if promised = []string{s.Annotations["networking.istio.io/cluster"]}; len(s.Data) == 1 {
+		if promised = []string{s.Annotations[istioCluster]}; len(s.Data) == 1 {
 			promised = slices.Collect(maps.Keys(s.Data))
 		}
 	}
