@@ -52,6 +52,7 @@ it writes nothing, and exits 1 if the cluster has other Secrets than Git.`,
 	}
 	flags := cmd.Flags()
 	o.addFlags(flags)
+	o.addServerFlags(flags)
 	flags.StringVar(&o.overrides.CurrentContext, "from-context", "", "the same as --context")
 	flags.StringVarP(&o.selector, "selector", "l", "", "labels of the Secrets, as in role=dr")
 	flags.BoolVarP(&o.everywhere, "all-namespaces", "A", false, "Secrets of all namespaces")

@@ -45,7 +45,6 @@ const (
 )
 
 var (
-	secrets         = schema.GroupVersionResource{Version: "v1", Resource: "secrets"}
 	namespaces      = schema.GroupVersionResource{Version: "v1", Resource: "namespaces"}
 	serviceAccounts = schema.GroupVersionResource{Version: "v1", Resource: "serviceaccounts"}
 
@@ -282,10 +281,6 @@ func (c *Client) Revoke(ctx context.Context, a Account, object string) error {
 	}
 	return nil
 }
-
-// Verified tells whether the cluster proves who it is: a credential that came
-// over a connection that anybody may have answered is not to be trusted.
-func (c *Client) Verified() bool { return !c.config.Insecure }
 
 // Authority is the CA of the cluster as PEM, empty if the system's CAs vouch for
 // it, and the name in its certificate if that is not the one of the URL.
