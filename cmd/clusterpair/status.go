@@ -281,8 +281,15 @@ func faultsOf(ctx context.Context, id string, item []byte, now time.Time) []repo
 			faults = append(faults, f)
 		}
 	}
+	stops := func(f report.Finding) bool { return slices.Contains(undecodable, f.Rule) }
+	if slices.ContainsFunc(faults, stops) { // then nothing else matters yet
+		faults = slices.DeleteFunc(faults, func(f report.Finding) bool { return !stops(f) })
+	}
 	return faults
 }
+
+// undecodable are rules whose breach keeps Stork from decoding a pair.
+var undecodable = []string{"value-type", "bad-base64", "extensions-present", "config-list-form", "config-not-object", "null-entry"}
 
 // driftOf is what is wrong with a state.
 func driftOf(id, state, file string, difference []string) []report.Finding {
@@ -399,7 +406,7 @@ func (s *statusRun) probe(ctx context.Context) error {
 			defer cancel()
 			for _, c := range cluster.Preflight(ctx, p.destination, cluster.PreflightOptions{Namespace: p.Namespace, Shallow: true, Now: s.now}) {
 				if c.Status == cluster.Failed && c.Name != "expiry" { // the annotation has told
-					p.probed = append(p.probed, liveFinding(id, c.Rule, c.Text, c.Hint))
+					p.probed = []report.Finding{liveFinding(id, c.Rule, c.Text, c.Hint)} // the last one looks closest
 				}
 			}
 			p.destination = nil
@@ -493,18 +500,19 @@ func (s *statusRun) judge() {
 const patience = time.Minute
 
 func (p *pairStatus) judge(now time.Time, within time.Duration, stalling []string) {
-	p.findings = slices.Concat(p.faults, p.drift, p.probed)
+	p.findings = slices.Concat(p.faults, p.drift)
 	named := fmt.Sprintf("-n %s %s", p.Namespace, p.Name)
 	since := now.Sub(p.Changed).Round(time.Second)
 	switch {
 	case p.Created.IsZero():
 		return // it is not there
 	case p.Undecodable:
-		p.find("pair-stuck", "Stork cannot decode this ClusterPair: as long as it is there all of the cluster stall, and Stork exits at its next start", mend(p.ID()))
+		p.find("pair-stuck", "Stork cannot decode this ClusterPair: as long as it is there Stork looks at none of the cluster, and exits at its next start",
+			fmt.Sprintf(`mend it, or delete it without its finalizer, which Stork does not take away now: kubectl patch clusterpair %[1]s --type merge -p '{"metadata":{"finalizers":null}}' && kubectl delete clusterpair %[1]s`, named))
 	case p.Deleting:
 		p.find("pair-not-ready", "it is being deleted, and waits for Stork to let it go", "see what Stork says: kubectl describe clusterpair "+named)
 	case p.SchedulerStatus == "" && len(stalling) > 0:
-		p.find("pair-stuck", "Stork says nothing: it cannot decode ClusterPair "+stalling[0]+", which stalls all", mend(stalling[0]))
+		p.find("pair-stuck", "Stork says nothing: it cannot decode ClusterPair "+stalling[0]+", which stalls all", "mend "+stalling[0]+" first")
 	case p.Unusable:
 		p.find("pair-stuck", "Stork says nothing: it cannot use the kubeconfig", "render the pair anew: clusterpair generate")
 	case p.SchedulerStatus == "" && since < patience:
@@ -522,6 +530,7 @@ func (p *pairStatus) judge(now time.Time, within time.Duration, stalling []strin
 	case p.Stale:
 		p.find("pair-stale", "the pair was changed on "+p.Changed.UTC().Format(time.RFC3339)+", and Stork has not looked since: Ready says nothing about the credential that is there now", "clusterpair status --recheck "+named)
 	}
+	p.findings = append(p.findings, p.probed...)
 	switch {
 	case p.Expires.IsZero():
 	case !p.Expires.After(now):
@@ -529,13 +538,6 @@ func (p *pairStatus) judge(now time.Time, within time.Duration, stalling []strin
 	case !p.Expires.After(now.Add(within)):
 		p.find("credential-expiring", "the credential ends on "+p.Expires.UTC().Format(time.RFC3339), "renew it on the destination and render the pair anew: clusterpair generate")
 	}
-}
-
-// mend is what to do about a pair that Stork cannot decode. Nor does it see that
-// the pair is being deleted, so that it would keep it for ever.
-func mend(id string) string {
-	named := "-n " + strings.Replace(id, "/", " ", 1)
-	return fmt.Sprintf(`mend it, or delete it with its finalizer, which Stork does not take away: kubectl delete clusterpair --wait=false %s && kubectl patch clusterpair %[1]s --type merge -p '{"metadata":{"finalizers":null}}'`, named)
 }
 
 // find adds a breach of a rule.
