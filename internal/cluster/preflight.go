@@ -163,10 +163,17 @@ func (p *preflight) all() []Check {
 	return all
 }
 
-// expiry judges the end that the credential itself tells, by the clock of the
-// server where that is known: ahead is how far it goes before this machine's.
+// expiry judges what ends first of the credential and the CA, by what they say
+// themselves and by the clock of the server where that is known: ahead is how far
+// it goes before this machine's.
 func (p *preflight) expiry(ahead time.Duration) {
-	end := p.destination.Expires()
+	d := p.destination
+	what, hint := "the credential", "make a new one: clusterpair credential rotate"
+	end := kubeconfig.Expires(d.ClientCertificateData, d.Token)
+	known := !end.IsZero()
+	if first := d.Expires(); !first.IsZero() && (!known || first.Before(end)) {
+		end, what, hint = first, "the CA", "take the new one from the destination, and render the pair again"
+	}
 	if end.IsZero() {
 		p.ok("expiry", "the credential does not say that it ends")
 		return
@@ -176,14 +183,15 @@ func (p *preflight) expiry(ahead time.Duration) {
 	if ahead.Abs() > time.Minute {
 		text += fmt.Sprintf(" by the clock of the server, which differs from this machine's by %s", ahead.Abs().Round(time.Minute))
 	}
-	const hint = "make a new one: clusterpair credential rotate"
 	switch {
 	case left <= 0:
-		p.set(Check{Name: "expiry", Status: Failed, Text: "the credential has ended: " + text, Rule: "credential-expired", Hint: hint})
+		p.set(Check{Name: "expiry", Status: Failed, Text: what + " has ended: " + text, Rule: "credential-expired", Hint: hint})
 	case left < cmp.Or(p.options.Within, 30*24*time.Hour):
-		p.set(Check{Name: "expiry", Status: Warning, Text: "the credential ends soon: " + text, Rule: "credential-expiring", Hint: hint})
+		p.set(Check{Name: "expiry", Status: Warning, Text: what + " ends soon: " + text, Rule: "credential-expiring", Hint: hint})
+	case !known:
+		p.ok("expiry", "the credential does not say that it ends; the CA ends on %s", text)
 	default:
-		p.ok("expiry", "the credential ends on %s", text)
+		p.ok("expiry", "%s ends on %s", what, text)
 	}
 }
 
@@ -282,13 +290,11 @@ func (p *preflight) refusal() bool {
 // It tells whether the way is free.
 func (p *preflight) way(t *trace, err error) bool {
 	s := t.seen()
-	to := p.client.config.Host
-	through := ""
+	var proxy string
 	if s.proxy != nil {
-		to = s.proxy.Redacted()
-		through = " through the proxy " + to
+		proxy = "the proxy " + s.proxy.Scheme + "://" + s.proxy.Host
 		if s.fromEnvironment {
-			through += " of this machine's environment, which is not Stork's"
+			proxy += ", of this machine's environment and not of Stork's,"
 		}
 	}
 	refused := func(name string, cause error) bool {
@@ -314,10 +320,10 @@ func (p *preflight) way(t *trace, err error) bool {
 	case s.connected == "":
 		return refused("tcp", s.connect)
 	case s.proxy != nil && !s.handshake && s.state == nil && err != nil:
-		p.fail("tcp", fmt.Sprintf("the proxy %s does not connect to the server: ", to), p.client.wrap(err))
+		p.fail("tcp", proxy+" does not connect to the server: ", p.client.wrap(err))
 		return false
 	case s.proxy != nil:
-		p.ok("tcp", "%s answers, and connects to the server%s", s.connected, strings.Replace(through, " through", " as", 1))
+		p.ok("tcp", "%s connects to the server", proxy)
 	default:
 		p.ok("tcp", "%s answers", s.connected)
 	}
@@ -458,13 +464,16 @@ func (p *preflight) judge(missing []access, total int, namespace string, onlyHer
 	switch {
 	case len(required) > 0:
 		details := lines(required)
-		for _, line := range lines(optional) {
-			details = append(details, "where an application has them: "+line)
+		if len(optional) > 0 {
+			details = append(details, "and where an application has them:")
 		}
-		p.set(Check{Name: "permissions", Status: Failed, Text: fmt.Sprintf("%d of the %d permissions of a migration are missing%s:", len(missing), total, where),
+		for _, line := range lines(optional) {
+			details = append(details, "  "+line)
+		}
+		p.set(Check{Name: "permissions", Status: Failed, Text: fmt.Sprintf("%d of the %d permissions of a migration are missing%s", len(missing), total, where),
 			Details: details, Rule: "missing-permission", Hint: hint})
 	case len(optional) > 0:
-		p.set(Check{Name: "permissions", Status: Warning, Text: "a migration leaves out what the credential may not write:", Details: lines(optional), Rule: "missing-permission",
+		p.set(Check{Name: "permissions", Status: Warning, Text: "a migration leaves out what the credential may not write", Details: lines(optional), Rule: "missing-permission",
 			Hint: "harmless if the applications have none of these"})
 	case onlyHere:
 		p.ok("permissions", "all that a migration of namespace %s does, and not of others", namespace)
