@@ -84,8 +84,9 @@ type preflightTarget struct {
 	File      string `json:"file"`
 	Server    string `json:"server"`
 
-	destination *kubeconfig.Destination // nil if checks say why
-	checks      []cluster.Check
+	destination  *kubeconfig.Destination // nil if checks say why
+	storkVersion string                  // of the config that renders it
+	checks       []cluster.Check
 }
 
 // title names a target.
@@ -291,6 +292,9 @@ func (r *preflightRun) configs(configs []foundConfig) error {
 		if err != nil {
 			return err
 		}
+		for i := range r.targets[first:] {
+			r.targets[first+i].storkVersion = c.Spec.StorkVersion
+		}
 		sortTargets(r.targets[first:])
 	}
 	return nil
@@ -449,7 +453,7 @@ func (r *preflightRun) look(ctx context.Context, t *preflightTarget) {
 	ctx, cancel := context.WithTimeout(ctx, r.options.timeout)
 	defer cancel()
 	t.checks = cluster.Preflight(ctx, t.destination, cluster.PreflightOptions{
-		Namespace: t.Namespace, Source: r.source, AllowExec: r.options.allowExec, Within: r.within, Now: r.now,
+		Namespace: t.Namespace, Source: r.source, StorkVersion: t.storkVersion, AllowExec: r.options.allowExec, Within: r.within, Now: r.now,
 	})
 	t.destination = nil // let go of the credential
 }

@@ -6,11 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	utilnet "k8s.io/apimachinery/pkg/util/net"
 )
 
@@ -22,6 +24,9 @@ type Identity struct {
 	Version string
 	// StorkMissing are Stork's resources that the cluster does not know.
 	StorkMissing []string
+	// StorkVersion is the release of the Stork that runs there, such as 24.3.2,
+	// by the image of its Deployment; empty if that does not tell.
+	StorkVersion string
 }
 
 // Identity asks the cluster who it is.
@@ -31,6 +36,7 @@ func (c *Client) Identity(ctx context.Context) (*Identity, error) {
 		func() (err error) { i.UID, err = c.UID(ctx); return err },
 		func() (err error) { i.Version, err = c.version(ctx); return err },
 		func() (err error) { i.StorkMissing, err = c.storkMissing(ctx); return err },
+		func() (err error) { i.StorkVersion, err = c.storkVersion(ctx); return err },
 	)
 	return i, err
 }
@@ -147,6 +153,42 @@ func (c *Client) storkMissing(ctx context.Context) ([]string, error) {
 		missing = slices.DeleteFunc(missing, func(name string) bool { return name == r.Name })
 	}
 	return missing, nil
+}
+
+var storkImage = regexp.MustCompile(`(?:^|/)stork:v?([0-9]+\.[0-9]+(?:\.[0-9]+)*)`)
+
+// storkVersion looks at the Deployments that are labelled as the Portworx
+// operator and Stork's own manifests label theirs. Who may not see them is told
+// nothing: https://github.com/libopenstorage/stork/blob/9dc3204614b2/specs/stork-deployment.yaml
+func (c *Client) storkVersion(ctx context.Context) (string, error) {
+	version := ""
+	deployments := schema.GroupVersionResource{Group: "apps", Version: "v1", Resource: "deployments"}
+	_, err := c.list(ctx, deployments, "", "name=stork", func(item []byte) error {
+		var d struct {
+			Spec struct {
+				Template struct {
+					Spec struct {
+						Containers []struct {
+							Image string `json:"image"`
+						} `json:"containers"`
+					} `json:"spec"`
+				} `json:"template"`
+			} `json:"spec"`
+		}
+		if json.Unmarshal(item, &d) != nil {
+			return c.strange(http.MethodGet, resourcePath(deployments, ""))
+		}
+		for _, container := range d.Spec.Template.Spec.Containers {
+			if m := storkImage.FindStringSubmatch(container.Image); m != nil {
+				version = m[1]
+			}
+		}
+		return nil
+	})
+	if apierrors.IsForbidden(err) || apierrors.IsNotFound(err) {
+		err = nil
+	}
+	return version, err
 }
 
 // groups are the API groups that the server knows, the core as "". nil says that

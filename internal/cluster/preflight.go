@@ -83,6 +83,9 @@ type PreflightOptions struct {
 	Namespace string
 	// Source is the cluster that holds the pair; nil if it is not known.
 	Source *Identity
+	// StorkVersion is the release that the pair was made for, such as 24.3; empty
+	// if nobody has said.
+	StorkVersion string
 	// AllowExec lets the command of an exec user run here.
 	AllowExec bool
 	// Shallow ends with whether the credential is taken: permissions and all that
@@ -494,11 +497,22 @@ func (p *preflight) stork(ctx context.Context) {
 		p.set(Check{Name: "stork", Status: Failed, Text: "the destination does not know Stork's " + strings.Join(missing, ", "), Rule: "stork-missing", Hint: hint})
 	case s != nil && len(s.StorkMissing) > 0:
 		p.set(Check{Name: "stork", Status: Failed, Text: "the source does not know Stork's " + strings.Join(s.StorkMissing, ", "), Rule: "stork-missing", Hint: hint})
+	case s != nil && s.StorkVersion != "" && p.options.StorkVersion != "" && release(s.StorkVersion) != release(p.options.StorkVersion):
+		p.set(Check{Name: "stork", Status: Warning, Text: fmt.Sprintf("the source runs Stork %s, the pair was made for %s", s.StorkVersion, p.options.StorkVersion),
+			Rule: "stork-version", Hint: fmt.Sprintf("set storkVersion: %q and render again: clusterpair generate", release(s.StorkVersion))})
+	case s != nil && s.StorkVersion != "":
+		p.ok("stork", "source and destination know Stork's resources; the source runs %s", s.StorkVersion)
 	case s != nil:
 		p.ok("stork", "source and destination know Stork's resources")
 	default:
 		p.ok("stork", "the destination knows Stork's resources")
 	}
+}
+
+// release is the part of a version that decides what a pair means.
+func release(version string) string {
+	parts := strings.SplitN(strings.TrimPrefix(version, "v"), ".", 3)
+	return strings.Join(parts[:min(len(parts), 2)], ".")
 }
 
 // selfPair tells whether the destination is the source itself.
