@@ -80,6 +80,9 @@ func firstChanged(cmd *cobra.Command, names ...string) string {
 type generateOptions struct {
 	path                string
 	check, diff, dryRun bool
+
+	instead *insteadOf // may be nil
+	with    *staging   // what is written in the same run, all or none; may be nil
 }
 
 // run renders the configs of a file or a directory. All of them are rendered
@@ -170,7 +173,11 @@ func (o *generateOptions) run(cmd *cobra.Command) error {
 			return err
 		}
 	}
-	if err := commitAll(cmd.Context(), runs); err != nil {
+	all := runs
+	if o.with != nil {
+		all = append(slices.Clone(runs), o.with)
+	}
+	if err := commitAll(cmd.Context(), all); err != nil {
 		return err
 	}
 	return o.tell(cmd, runs, diffs)
@@ -182,6 +189,7 @@ func (o *generateOptions) config(cmd *cobra.Command, safe *sopsfile.Safe, c *gen
 	if err != nil {
 		return nil, err
 	}
+	secrets.instead = o.instead
 	seal, err := newSealer(w.tree, safe, c)
 	if err != nil {
 		return nil, err

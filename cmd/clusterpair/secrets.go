@@ -25,6 +25,14 @@ type secretFiles struct {
 	safe   *sopsfile.Safe
 	stream map[string]*yaml.Node
 	names  []string // of the stream, then of the files, as messages show them
+
+	instead *insteadOf // may be nil
+}
+
+// insteadOf are documents in clear that are about to be written into a file.
+type insteadOf struct {
+	file string
+	docs []*yaml.Node
 }
 
 // openSecrets lists the files of a config. It rewrites destination.file of
@@ -80,6 +88,9 @@ func (s *secretFiles) Documents(ctx context.Context, name string) ([]*yaml.Node,
 			return []*yaml.Node{doc}, nil
 		}
 		return decryptStreamed(ctx, s.safe, doc, name)
+	}
+	if s.instead != nil && sameFile(name, s.instead.file) {
+		return s.instead.docs, nil
 	}
 	data, err := s.tree.readFile(s.tree.hide(name))
 	if err != nil {
