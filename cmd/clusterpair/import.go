@@ -97,6 +97,9 @@ func (o *importOptions) run(cmd *cobra.Command, names []string) error {
 		return err
 	}
 	defer r.tree.Close()
+	if !filepath.IsLocal(o.output) {
+		return usageError(withHint(errors.New("--output is a directory below that of the config"), "name another config with -f, or leave out --output"))
+	}
 	r.files = staging{tree: r.tree, output: ".", dry: o.check}
 	defer r.files.abort()
 	if !o.check {
@@ -157,6 +160,8 @@ type importRun struct {
 	tree   *tree
 	safe   *sopsfile.Safe
 	held   map[string]*heldSecret // by NAMESPACE/NAME
+	// sources are spec.files of the configs.
+	sources []string
 
 	mu       sync.Mutex
 	files    staging
@@ -180,29 +185,32 @@ func (r *importRun) readHeld() error {
 	if err != nil {
 		return err
 	}
-	patterns := []string{r.output}
 	for _, found := range configs {
 		c, bad := generator.ParseConfig(found.doc, found.file)
-		if r.findings = append(r.findings, bad...); c != nil {
-			patterns = append(patterns, c.Spec.Files...)
+		if report.HasErrors(bad) {
+			r.findings = append(r.findings, bad...)
+			continue
 		}
+		r.sources = append(r.sources, c.Spec.Files...)
 	}
-	if _, err := r.tree.inside(r.output); err != nil {
-		return usageError(fmt.Errorf("--output: %w", err))
-	}
-	read := make(map[string]bool)
-	for _, pattern := range patterns {
-		files, _ := r.tree.expand(pattern, "") // what is not there yet holds nothing
-		for _, file := range files {
-			if !read[file] {
-				read[file] = true
-				if err := r.readFile(file); err != nil {
-					return err
-				}
-			}
+	for file := range r.expand(append([]string{r.output}, r.sources...)...) {
+		if err := r.readFile(file); err != nil {
+			return err
 		}
 	}
 	return nil
+}
+
+// expand are the files that patterns mean. What is not there yet holds nothing.
+func (r *importRun) expand(patterns ...string) map[string]bool {
+	all := make(map[string]bool)
+	for _, pattern := range patterns {
+		files, _ := r.tree.expand(pattern, "")
+		for _, file := range files {
+			all[file] = true
+		}
+	}
+	return all
 }
 
 // configsOf are the configs that a path means.
@@ -249,8 +257,11 @@ func (r *importRun) readFile(file string) error {
 			if other := r.held[id]; other != nil {
 				h.obstacle = "the Secret stands in " + r.tree.show(other.file) + ", too"
 			}
-			if doc != d.Node || !sopsfile.IsEncrypted(doc) {
+			switch {
+			case doc != d.Node || !sopsfile.IsEncrypted(doc):
 				obstacle = "the Secret stands there in clear, or in a list"
+			case manifest.Text(doc, "metadata", "annotations", annotationAccount) != "":
+				obstacle = "the Secret there is one of clusterpair credential create"
 			}
 			r.held[id] = h
 			found = append(found, h)
@@ -272,9 +283,10 @@ func (r *importRun) readFile(file string) error {
 
 // named takes the Secrets that the user names.
 func (r *importRun) named(ctx context.Context, namespace string, names []string) error {
-	ids := make([]string, len(names))
-	for i, name := range names {
-		ids[i] = namespace + "/" + name
+	slices.Sort(names)
+	var ids []string
+	for _, name := range slices.Compact(names) {
+		ids = append(ids, namespace+"/"+name)
 	}
 	return r.get(ctx, ids)
 }
@@ -323,7 +335,11 @@ func (r *importRun) selected(ctx context.Context, namespace string, matches labe
 	group, within := errgroup.WithContext(ctx)
 	group.SetLimit(runtime.GOMAXPROCS(0))
 	err := r.client.Secrets(within, namespace, r.selector, func(s *kubeconfig.Secret) error {
-		r.seen[s.Namespace+"/"+s.Name] = true
+		id := s.Namespace + "/" + s.Name
+		if r.seen[id] { // a page may repeat what has come before it
+			return nil
+		}
+		r.seen[id] = true
 		group.Go(func() error { return r.take(within, s, report.Warning) })
 		return nil
 	})
@@ -406,7 +422,7 @@ func (r *importRun) take(ctx context.Context, s *kubeconfig.Secret, severity rep
 	}
 	if r.check && !bytes.Equal(document, previous) {
 		f := report.Finding{Rule: "credential-drift", Severity: report.Error, Position: report.Position{File: shown}, Hint: "take it into Git: clusterpair import -n " + s.Namespace + " " + s.Name}
-		if f.Message = "Secret " + id + " is another in " + r.client.Server(); previous == nil {
+		if f.Message = "Secret " + id + " differs from that in " + r.client.Server(); previous == nil {
 			f.Message = "Secret " + id + " of " + r.client.Server() + " is not in Git"
 		}
 		r.report(f)
@@ -515,9 +531,13 @@ func (r *importRun) finish(cmd *cobra.Command) error {
 			return err
 		}
 	}
+	read, unread := r.expand(r.sources...), ""
 	counts := make(map[string]int)
 	for _, c := range r.files.sorted() {
 		counts[c.verb]++
+		if !read[c.path] {
+			unread = c.path
+		}
 		if err == nil {
 			fmt.Fprintf(cmd.OutOrStdout(), "%s %s\n", c.verb, r.files.show(c.path))
 		}
@@ -527,6 +547,9 @@ func (r *importRun) finish(cmd *cobra.Command) error {
 		fmt.Fprintf(cmd.ErrOrStderr(), "Secrets: would be %d created, %d changed, %d unchanged\n", counts[created], counts[changed], r.files.unchanged)
 	case err == nil:
 		fmt.Fprintf(cmd.ErrOrStderr(), "Secrets: %d created, %d changed, %d unchanged\n", counts[created], counts[changed], r.files.unchanged)
+	}
+	if err == nil && !r.check && unread != "" && len(r.sources) > 0 {
+		fmt.Fprintf(cmd.ErrOrStderr(), "generate does not read %s yet\n  hint: add %s to spec.files of the config\n", r.files.show(unread), r.output)
 	}
 	if err == nil && r.noKey != nil {
 		err = failed(withHint(r.noKey, "%s", r.noKey.Hint()))
