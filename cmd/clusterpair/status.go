@@ -386,8 +386,10 @@ func (s *statusRun) finish() error {
 			return err
 		}
 	}
-	if err := s.probe(s.cmd.Context()); err != nil {
-		return err
+	if s.options.probe {
+		if err := s.probe(s.cmd.Context()); err != nil {
+			return err
+		}
 	}
 	s.judge()
 	return s.result()
