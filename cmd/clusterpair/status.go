@@ -92,7 +92,7 @@ var statusFormats = []string{"table", "wide", "json", "yaml", "name"}
 
 func (o *statusOptions) run(cmd *cobra.Command, names []string) error {
 	defer pace.Steady(2<<20, 100, 0).End()
-	s := &statusRun{cmd: cmd, options: o, now: time.Now(), pairs: make(map[string]*pairStatus), asked: make(map[string]bool)}
+	s := &statusRun{cmd: cmd, options: o, now: time.Now(), pairs: make(map[string]*pairStatus), elsewhere: make(map[string]*pairStatus), asked: make(map[string]bool)}
 	var err error
 	switch s.within, err = generator.ParseDuration(o.within); {
 	case err != nil:
@@ -165,7 +165,7 @@ type statusRun struct {
 	asked   map[string]bool // by NAMESPACE/NAME; empty for all of the scope
 
 	pairs     map[string]*pairStatus
-	elsewhere []*pairStatus // what stalls Stork, and was not asked for
+	elsewhere map[string]*pairStatus // what stalls Stork, and was not asked for
 	findings  []report.Finding
 	print     *statusPrinter
 }
@@ -210,8 +210,8 @@ func (s *statusRun) choose(namespace string, names []string) {
 func (s *statusRun) visit(p cluster.Pair, item []byte) error {
 	id := p.ID()
 	if len(s.asked) > 0 && !s.asked[id] {
-		if p.Undecodable {
-			s.elsewhere = append(s.elsewhere, s.inspected(p, item))
+		if delete(s.elsewhere, id); p.Undecodable {
+			s.elsewhere[id] = s.inspected(p, item)
 		}
 		return nil
 	}
@@ -242,7 +242,7 @@ func (s *statusRun) inspected(p cluster.Pair, item []byte) *pairStatus {
 	row := &pairStatus{Pair: p}
 	if bytes.Contains(item, []byte("ENC[AES256_GCM,")) {
 		row.faults = []report.Finding{liveFinding(p.ID(), "still-encrypted", "the ciphertext of Git was applied as it is", "let Flux decrypt it: spec.decryption.provider: sops; for Argo CD there is the ClusterPairDecryptor")}
-	} else if p.Undecodable || p.Unusable {
+	} else if p.Undecodable || p.Unusable && !p.Deleting {
 		row.faults = faultsOf(s.cmd.Context(), p.ID(), item, s.now)
 	}
 	return row
@@ -254,22 +254,10 @@ func faultsOf(ctx context.Context, id string, item []byte, now time.Time) []repo
 	if err != nil || len(docs) != 1 {
 		return nil
 	}
-	live := docs[0]
-	doc := &yaml.Node{Kind: yaml.MappingNode, Tag: "!!map"}
-	metadata := &yaml.Node{Kind: yaml.MappingNode, Tag: "!!map"}
-	add := func(to *yaml.Node, key string, value *yaml.Node) {
-		if value != nil {
-			to.Content = append(to.Content, &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: key}, value)
-		}
+	doc := keep(docs[0], "apiVersion", "kind", "metadata", "spec") // the rest is of the cluster
+	if metadata := manifest.Field(doc, "metadata"); metadata != nil {
+		*metadata = *keep(metadata, "name", "namespace")
 	}
-	for _, key := range []string{"name", "namespace"} {
-		add(metadata, key, manifest.Field(live, "metadata", key))
-	}
-	for _, key := range []string{"apiVersion", "kind"} {
-		add(doc, key, &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: map[string]string{"apiVersion": generator.ClusterPairAPIVersion, "kind": generator.ClusterPairKind}[key]})
-	}
-	add(doc, "metadata", metadata)
-	add(doc, "spec", manifest.Field(live, "spec"))
 	v := validate.New(validate.Options{Plaintext: true, Partial: true, Now: now})
 	if v.Object(ctx, "", doc) != nil {
 		return nil
@@ -286,6 +274,17 @@ func faultsOf(ctx context.Context, id string, item []byte, now time.Time) []repo
 		faults = slices.DeleteFunc(faults, func(f report.Finding) bool { return !stops(f) })
 	}
 	return faults
+}
+
+// keep is a mapping with some of its keys.
+func keep(n *yaml.Node, keys ...string) *yaml.Node {
+	out := &yaml.Node{Kind: yaml.MappingNode, Tag: "!!map"}
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		if slices.Contains(keys, n.Content[i].Value) {
+			out.Content = append(out.Content, n.Content[i], n.Content[i+1])
+		}
+	}
+	return out
 }
 
 // undecodable are rules whose breach keeps Stork from decoding a pair.
@@ -357,6 +356,7 @@ func (s *statusRun) ready() bool {
 
 // finish completes what is known, prints it and gives the verdict.
 func (s *statusRun) finish() error {
+	s.now = time.Now()
 	ctx := context.WithoutCancel(s.cmd.Context())
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
@@ -464,10 +464,10 @@ func (s *statusRun) stallers(ctx context.Context) error {
 	if !mute || s.scope == (cluster.Scope{}) {
 		return nil
 	}
-	s.elsewhere = nil
+	clear(s.elsewhere)
 	err := s.client.Pairs(ctx, cluster.Scope{}, func(p cluster.Pair, item []byte) error {
 		if p.Undecodable && s.pairs[p.ID()] == nil {
-			s.elsewhere = append(s.elsewhere, s.inspected(p, item))
+			s.elsewhere[p.ID()] = s.inspected(p, item)
 		}
 		return nil
 	})
@@ -483,7 +483,7 @@ func (s *statusRun) stallers(ctx context.Context) error {
 // judge says of each pair what is wrong with it.
 func (s *statusRun) judge() {
 	var stalling []string
-	for _, p := range slices.Concat(slices.Collect(maps.Values(s.pairs)), s.elsewhere) {
+	for _, p := range slices.AppendSeq(slices.Collect(maps.Values(s.pairs)), maps.Values(s.elsewhere)) {
 		if p.Undecodable {
 			stalling = append(stalling, p.ID())
 		}

@@ -239,7 +239,7 @@ func specAfterStatus(entries []metav1.ManagedFieldsEntry) bool {
 				Scheduler json.RawMessage `json:"f:schedulerStatus"`
 			} `json:"f:status"`
 		}
-		if entry.Time == nil || entry.FieldsV1 == nil || json.Unmarshal(entry.FieldsV1.Raw, &fields) != nil {
+		if entry.Time == nil || entry.FieldsV1 == nil || json.Unmarshal(entry.FieldsV1.GetRawBytes(), &fields) != nil {
 			continue
 		}
 		switch {
