@@ -355,7 +355,7 @@ func (r *preflightRun) file(ctx context.Context, data []byte, name string, named
 			case named && kind == "Secret":
 				r.secret(item, name)
 			case named && kubeconfig.IsKubeconfig(item):
-				d, findings := kubeconfig.FromDocument(item, name, r.kubeconfig())
+				d, findings := kubeconfig.FromDocument(item, name, r.kubeconfig("24.3"))
 				r.add(preflightTarget{Kind: "kubeconfig", File: name}, d, findings)
 			}
 		}
@@ -370,7 +370,7 @@ func (r *preflightRun) pair(doc *yaml.Node, file string) {
 		r.add(t, nil, []report.Finding{{Rule: "required-field", Severity: report.Error, Message: "spec.config is missing", Hint: "clusterpair validate tells more"}})
 		return
 	}
-	d, findings := kubeconfig.FromConfig(config, file, "spec.config", r.kubeconfig())
+	d, findings := kubeconfig.FromConfig(config, file, "spec.config", r.kubeconfig(""))
 	r.add(t, d, findings)
 }
 
@@ -379,15 +379,16 @@ func (r *preflightRun) secret(doc *yaml.Node, file string) {
 	s, findings := kubeconfig.ParseSecret(doc, file)
 	var d *kubeconfig.Destination
 	if !report.HasErrors(findings) {
-		d, findings = kubeconfig.FromSecret(s, r.kubeconfig())
+		d, findings = kubeconfig.FromSecret(s, r.kubeconfig("24.3"))
 	}
 	r.add(t, d, findings)
 }
 
 // kubeconfig are the options under which a kubeconfig is judged: whatever may be
-// waived is for the destination to say.
-func (r *preflightRun) kubeconfig() kubeconfig.Options {
-	return kubeconfig.Options{Allow: allowAll(), Now: r.now, StorkVersion: "24.3"}
+// waived is for the destination to say. What is no ClusterPair yet has to be spelled
+// for some Stork.
+func (r *preflightRun) kubeconfig(storkVersion string) kubeconfig.Options {
+	return kubeconfig.Options{Allow: allowAll(), Now: r.now, StorkVersion: storkVersion}
 }
 
 func allowAll() map[string]bool {

@@ -203,6 +203,8 @@ func days(d time.Duration) string {
 	switch {
 	case d < 0:
 		return days(-d) + " ago"
+	case d > 10*365*24*time.Hour:
+		return "more than 10 years"
 	case d < time.Hour:
 		return count(int(d/time.Minute), "minute")
 	case d < 48*time.Hour:
