@@ -14,6 +14,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/diff"
 	"github.com/spf13/cobra"
+	"go.yaml.in/yaml/v3"
 	"golang.org/x/term"
 
 	"clusterpair.dev/generator"
@@ -81,8 +82,10 @@ type generateOptions struct {
 	path                string
 	check, diff, dryRun bool
 
-	instead *insteadOf // may be nil
-	with    *staging   // what is written in the same run, all or none; may be nil
+	// instead are documents in clear that are about to be written into a file, by
+	// its path; with are the files, written in the same run, all or none.
+	instead map[string]*yaml.Node
+	with    []*staging
 }
 
 // run renders the configs of a file or a directory. All of them are rendered
@@ -173,11 +176,7 @@ func (o *generateOptions) run(cmd *cobra.Command) error {
 			return err
 		}
 	}
-	all := runs
-	if o.with != nil {
-		all = append(slices.Clone(runs), o.with)
-	}
-	if err := commitAll(cmd.Context(), all); err != nil {
+	if err := commitAll(cmd.Context(), slices.Concat(runs, o.with)); err != nil {
 		return err
 	}
 	return o.tell(cmd, runs, diffs)

@@ -2,7 +2,11 @@ package main
 
 import (
 	"bytes"
+	"cmp"
+	"context"
+	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
 	"time"
@@ -24,91 +28,126 @@ type rotateOptions struct {
 func newCredentialRotateCommand() *cobra.Command {
 	o := new(rotateOptions)
 	cmd := &cobra.Command{
-		Use:   "rotate FILE",
+		Use:   "rotate FILE | CONFIG",
 		Short: "Make a new token for a credential, and render the pairs that use it",
 		Long: `rotate makes a new token for the ServiceAccount of a Secret that credential create
 has written, and writes it into the Secret and into the pairs that generate renders
 from it: into all of them or none. It lasts as long, and reaches the destination
 by the same URL, as the one before, which goes on working until it ends, or until
-credential revoke.`,
-		Example: `  clusterpair credential rotate secrets/west.yaml --context west`,
-		Args:    cobra.ExactArgs(1),
-		RunE:    func(cmd *cobra.Command, args []string) error { return o.run(cmd, args[0]) },
+credential revoke.
+
+Of a function config, or the directory of one, it rotates all such Secrets whose
+destination is the cluster of the kubeconfig.`,
+		Example: `  clusterpair credential rotate secrets/west.yaml --context west
+  clusterpair credential rotate . --context west`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error { return o.run(cmd, args[0]) },
 	}
-	o.addFlags(cmd.Flags())
+	flags := cmd.Flags()
+	o.addFlags(flags)
 	o.addMintFlags(cmd, "")
-	cmd.Flags().Lookup("lifetime").Usage = "how long the token is to last (default: as was asked for the one before)"
-	cmd.Flags().Lookup("server").Usage = "URL of the destination as the source cluster reaches it (default: that of before)"
-	cmd.Flags().StringVarP(&o.config, "filename", "f", ".", "function config to render, or directory of a kustomization that lists one")
+	flags.Lookup("lifetime").Usage = "how long the token is to last (default: as was asked for the one before)"
+	flags.Lookup("server").Usage = "URL of the destination as the source cluster reaches it (default: that of before)"
+	flags.StringVarP(&o.config, "filename", "f", ".", "function config to render, or directory of a kustomization that lists one")
 	return cmd
 }
 
+// rotation is what becomes of one Secret.
+type rotation struct {
+	*credentialFile
+	lifetime time.Duration
+	doc      *yaml.Node // in clear
+	sealed   []byte
+}
+
 func (o *rotateOptions) run(cmd *cobra.Command, path string) error {
-	f, err := openWritten(path)
-	if err == nil {
-		f.policy, err = filePolicy(path, o.age)
-	}
+	files, render, err := o.find(cmd, path)
 	if err != nil {
 		return runError(cmd, err)
 	}
-	switch {
-	case o.legacySecret:
-		f.lifetime = ""
-	case o.lifetime != "":
-		f.lifetime = o.lifetime
-	}
-	lifetime, err := o.duration(f.lifetime)
+	client, endpoint, uid, err := o.connect(cmd)
 	if err != nil {
 		return err
 	}
-	render, err := o.renders(cmd, path)
-	if err != nil {
-		return runError(cmd, err)
-	}
-	client, endpoint, err := o.sameCluster(cmd, f)
-	if err != nil {
-		return err
-	}
-	if o.server != "" {
-		f.server, f.tlsServerName = o.server, ""
-	}
-	if o.tlsServerName != "" {
-		f.tlsServerName = o.tlsServerName
-	}
-	if err := f.forget(cmd.Context(), client); err != nil {
-		return runError(cmd, liveError(err))
+	all := files
+	files = slices.DeleteFunc(slices.Clone(files), func(f *credentialFile) bool { return f.cluster != uid })
+	if len(files) == 0 {
+		return otherCluster(client, all[0])
 	}
 	safe := sopsfile.New(nil)
-	findings, err := f.rehearse(cmd.Context(), safe, endpoint.CA)
-	if bad := printFindings(cmd, findings); bad != nil {
-		return bad
+	rotations := make([]*rotation, len(files))
+	for i, f := range files {
+		if rotations[i], err = o.prepare(cmd, client, safe, f, endpoint.CA); err != nil {
+			return runError(cmd, err)
+		}
 	}
-	if err != nil {
-		return runError(cmd, err)
+	for i, r := range rotations {
+		if r.doc, r.sealed, err = r.mint(cmd.Context(), client, safe, endpoint.CA, r.lifetime); err != nil {
+			return runError(cmd, unmintAll(cmd.Context(), client, rotations[:i], err))
+		}
 	}
-	doc, sealed, err := f.mint(cmd.Context(), client, safe, endpoint.CA, lifetime)
-	if err != nil {
-		return runError(cmd, err)
-	}
-	if err := o.write(cmd, f, doc, sealed, render); err != nil {
-		if now, _ := readPrevious(path); bytes.Equal(now, sealed) {
+	if err := o.write(cmd, rotations, render); err != nil {
+		if now, _ := readPrevious(rotations[0].path); bytes.Equal(now, rotations[0].sealed) {
 			return err // about telling what was done
 		}
-		return f.unmint(cmd.Context(), client, err)
+		return unmintAll(cmd.Context(), client, rotations, err)
 	}
-	warnShortened(cmd, f, lifetime)
-	fmt.Fprintf(cmd.ErrOrStderr(), "The credential %s.\n", f.ending())
-	if !render {
-		fmt.Fprintf(cmd.ErrOrStderr(), "No config in %s takes %s: render the pairs that use it with clusterpair generate -f CONFIG.\n", o.config, path)
-	}
-	if len(f.previous) > 0 {
-		fmt.Fprintf(cmd.ErrOrStderr(), "The one before still works. When the new one is synced and clusterpair preflight says that it works, end it:\n  clusterpair credential revoke %s\n", path)
+	for _, r := range rotations {
+		r.tell(cmd, render)
 	}
 	return nil
 }
 
-// renders tells whether a config takes the Secret of a file.
-func (o *rotateOptions) renders(cmd *cobra.Command, path string) (bool, error) {
+// find finds the Secrets to rotate, and tells whether pairs are rendered from
+// them.
+func (o *rotateOptions) find(cmd *cobra.Command, path string) (files []*credentialFile, render bool, err error) {
+	f, err := openWritten(path)
+	isConfig := err != nil && isConfigPath(path)
+	if info, missing := os.Stat(path); !isConfig && missing == nil && info.IsDir() {
+		err = failed(withHint(fmt.Errorf("%s holds no function config", path), "clusterpair credential rotate secrets/west.yaml"))
+	}
+	if err != nil && !isConfig {
+		return nil, false, err
+	}
+	if isConfig {
+		if cmd.Flags().Changed("filename") {
+			return nil, false, usageError(errors.New("--filename goes with the FILE of a Secret, not with a config"))
+		}
+		o.config = path
+	}
+	names, err := o.listed()
+	switch {
+	case err != nil:
+		return nil, false, err
+	case isConfig:
+		for _, name := range names {
+			if f, err := readCredentialFile(name); err == nil && f.before != nil {
+				files = append(files, f)
+			}
+		}
+		if len(files) == 0 {
+			return nil, false, failed(withHint(fmt.Errorf("%s takes no Secret that credential create has written", path), "clusterpair credential create --name stork-dr -o secrets/west.yaml makes one"))
+		}
+		return files, true, nil
+	}
+	render = slices.ContainsFunc(names, func(name string) bool { return sameFile(name, path) })
+	if !render && cmd.Flags().Changed("filename") {
+		return nil, false, usageError(withHint(fmt.Errorf("no config in %s takes %s", o.config, path), "list it under spec.files"))
+	}
+	return []*credentialFile{f}, render, nil
+}
+
+// isConfigPath tells whether a path means function configs.
+func isConfigPath(path string) bool {
+	configs, err := findConfigs(path)
+	for _, c := range configs {
+		c.tree.Close()
+	}
+	return err == nil && len(configs) > 0
+}
+
+// listed are the files that the configs take Secrets from.
+func (o *rotateOptions) listed() ([]string, error) {
 	configs, err := findConfigs(o.config)
 	defer func() {
 		for _, c := range configs {
@@ -116,53 +155,109 @@ func (o *rotateOptions) renders(cmd *cobra.Command, path string) (bool, error) {
 		}
 	}()
 	if err != nil {
-		return false, err
+		return nil, err
 	}
+	var names []string
 	for _, found := range configs {
 		c, findings := generator.ParseConfig(found.doc, found.file)
 		if c == nil {
-			return false, printFindings(cmd, findings)
+			return nil, findings[0]
 		}
 		c.Spec.Files = append(c.Spec.Files, found.resources...)
 		secrets, err := openSecrets(found.tree, nil, c, nil)
 		if err != nil {
-			return false, err
+			return nil, err
 		}
-		if slices.ContainsFunc(secrets.names, func(name string) bool { return sameFile(name, path) }) {
-			return true, nil
-		}
+		names = append(names, secrets.names...)
 	}
-	if cmd.Flags().Changed("filename") {
-		return false, usageError(withHint(fmt.Errorf("no config in %s takes %s", o.config, path), "list it under spec.files"))
-	}
-	return false, nil
+	slices.Sort(names)
+	return slices.Compact(names), nil
 }
 
-// write writes the Secret and the pairs that are rendered from it, or nothing.
-func (o *rotateOptions) write(cmd *cobra.Command, f *credentialFile, doc *yaml.Node, sealed []byte, render bool) error {
-	target, err := filepath.EvalSymlinks(f.path) // a link stays
-	if err != nil {
-		return failed(fmt.Errorf("write %s: %w", f.path, cause(err)))
+// prepare does for one Secret what comes before its token.
+func (o *rotateOptions) prepare(cmd *cobra.Command, client *cluster.Client, safe *sopsfile.Safe, f *credentialFile, ca []byte) (*rotation, error) {
+	var err error
+	if f.policy, err = filePolicy(f.path, o.age); err != nil {
+		return nil, err
 	}
-	t, err := openTree(filepath.Dir(target))
-	if err != nil {
-		return failed(err)
+	switch {
+	case o.legacySecret:
+		f.lifetime = ""
+	case o.lifetime != "":
+		f.lifetime = o.lifetime
 	}
-	defer t.Close()
-	w := &staging{tree: t, output: "."}
-	defer w.abort()
-	if err := w.add(filepath.Base(target), f.before, sealed); err != nil {
-		return err
+	if o.server != "" {
+		f.server, f.tlsServerName = o.server, "" // as with kubectl, the name goes with the URL
 	}
-	if render {
-		err = (&generateOptions{path: o.config, instead: &insteadOf{file: f.path, docs: []*yaml.Node{doc}}, with: w}).run(cmd)
-	} else {
-		err = commitAll(cmd.Context(), []*staging{w})
+	f.tlsServerName = cmp.Or(o.tlsServerName, f.tlsServerName)
+	r := &rotation{credentialFile: f}
+	if r.lifetime, err = o.duration(f.lifetime); err != nil {
+		return nil, err
 	}
-	if err == nil {
-		fmt.Fprintf(cmd.OutOrStdout(), "%s %s\n", changed, f.path)
+	if err := f.forget(cmd.Context(), client); err != nil {
+		return nil, liveError(err)
+	}
+	findings, err := f.rehearse(cmd.Context(), safe, ca)
+	if bad := printFindings(cmd, findings); bad != nil {
+		return nil, bad
+	}
+	return r, err
+}
+
+// unmintAll takes back the tokens that could not be written because of err.
+func unmintAll(ctx context.Context, client *cluster.Client, rotations []*rotation, err error) error {
+	for _, r := range rotations {
+		err = r.unmint(ctx, client, err)
 	}
 	return err
+}
+
+// write writes the Secrets and the pairs that are rendered from them, or nothing.
+func (o *rotateOptions) write(cmd *cobra.Command, rotations []*rotation, render bool) error {
+	g := &generateOptions{path: o.config, instead: make(map[string]*yaml.Node)}
+	for _, r := range rotations {
+		target, err := filepath.EvalSymlinks(r.path) // a link stays
+		if err != nil {
+			return failed(fmt.Errorf("write %s: %w", r.path, cause(err)))
+		}
+		t, err := openTree(filepath.Dir(target))
+		if err != nil {
+			return failed(err)
+		}
+		defer t.Close()
+		w := &staging{tree: t, output: "."}
+		defer w.abort()
+		if err := w.add(filepath.Base(target), r.before, r.sealed); err != nil {
+			return err
+		}
+		g.instead[r.path], g.with = r.doc, append(g.with, w)
+	}
+	var err error
+	if render {
+		err = g.run(cmd)
+	} else {
+		err = commitAll(cmd.Context(), g.with)
+	}
+	if err != nil {
+		return err
+	}
+	for _, r := range rotations {
+		fmt.Fprintf(cmd.OutOrStdout(), "%s %s\n", changed, r.path)
+	}
+	return nil
+}
+
+// tell says what is to be known of a rotated credential.
+func (r *rotation) tell(cmd *cobra.Command, rendered bool) {
+	w := cmd.ErrOrStderr()
+	warnShortened(cmd, r.credentialFile, r.lifetime)
+	fmt.Fprintf(w, "The credential in %s %s.\n", r.path, r.ending())
+	if !rendered {
+		fmt.Fprintf(w, "No config here takes it: render the pairs that use it with clusterpair generate -f CONFIG.\n")
+	}
+	if len(r.previous) > 0 {
+		fmt.Fprintf(w, "The one before still works. When the new one is synced and clusterpair preflight says that it works, end it:\n  clusterpair credential revoke %s\n", r.path)
+	}
 }
 
 // openWritten reads a file that credential create has written.
@@ -174,13 +269,9 @@ func openWritten(path string) (*credentialFile, error) {
 	return f, err
 }
 
-// sameCluster is the destination, which has to be the one of the credential.
-func (o *credentialFlags) sameCluster(cmd *cobra.Command, f *credentialFile) (*cluster.Client, cluster.Endpoint, error) {
-	client, endpoint, uid, err := o.connect(cmd)
-	if err == nil && uid != f.cluster {
-		err = failed(withHint(fmt.Errorf("%s is not the cluster of the credential in %s", client.Server(), f.path), "choose the destination with --context: kubectl config get-contexts"))
-	}
-	return client, endpoint, err
+// otherCluster says that a cluster is not the destination of a credential.
+func otherCluster(client *cluster.Client, f *credentialFile) error {
+	return failed(withHint(fmt.Errorf("%s is not the cluster of the credential in %s", client.Server(), f.path), "choose the destination with --context: kubectl config get-contexts"))
 }
 
 // revokeOptions are the flags of credential revoke.
@@ -216,9 +307,12 @@ func (o *revokeOptions) run(cmd *cobra.Command, path string) error {
 	if err != nil {
 		return runError(cmd, err)
 	}
-	client, _, err := o.sameCluster(cmd, f)
+	client, _, uid, err := o.connect(cmd)
 	if err != nil {
 		return err
+	}
+	if uid != f.cluster {
+		return otherCluster(client, f)
 	}
 	tokens, err := client.Tokens(cmd.Context(), f.account)
 	if err != nil {

@@ -26,13 +26,7 @@ type secretFiles struct {
 	stream map[string]*yaml.Node
 	names  []string // of the stream, then of the files, as messages show them
 
-	instead *insteadOf // may be nil
-}
-
-// insteadOf are documents in clear that are about to be written into a file.
-type insteadOf struct {
-	file string
-	docs []*yaml.Node
+	instead map[string]*yaml.Node // what files are about to hold, by their paths
 }
 
 // openSecrets lists the files of a config. It rewrites destination.file of
@@ -89,8 +83,10 @@ func (s *secretFiles) Documents(ctx context.Context, name string) ([]*yaml.Node,
 		}
 		return decryptStreamed(ctx, s.safe, doc, name)
 	}
-	if s.instead != nil && sameFile(name, s.instead.file) {
-		return s.instead.docs, nil
+	for file, doc := range s.instead {
+		if sameFile(name, file) {
+			return []*yaml.Node{doc}, nil
+		}
 	}
 	data, err := s.tree.readFile(s.tree.hide(name))
 	if err != nil {
