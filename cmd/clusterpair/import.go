@@ -492,7 +492,7 @@ func secretDocument(s *kubeconfig.Secret, previous []byte, shown string) (doc *y
 		encoded[key] = base64.StdEncoding.EncodeToString(value.Bytes)
 	}
 	if err := data.Encode(encoded); err != nil {
-		return nil, false, fmt.Errorf("Secret %s/%s cannot be written as YAML", s.Namespace, s.Name)
+		return nil, false, fmt.Errorf("the Secret %s/%s cannot be written as YAML", s.Namespace, s.Name)
 	}
 	// It is only to tell of itself: generate judges it, with what a pair says.
 	allow := make(map[string]bool)
@@ -515,7 +515,7 @@ func secretDocument(s *kubeconfig.Secret, previous []byte, shown string) (doc *y
 	}
 	doc = new(yaml.Node)
 	if err := doc.Encode(map[string]any{"apiVersion": "v1", "data": data, "kind": "Secret", "metadata": metadata, "type": s.Type}); err != nil {
-		return nil, false, fmt.Errorf("Secret %s/%s cannot be written as YAML", s.Namespace, s.Name)
+		return nil, false, fmt.Errorf("the Secret %s/%s cannot be written as YAML", s.Namespace, s.Name)
 	}
 	return doc, sealed, nil
 }
