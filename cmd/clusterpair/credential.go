@@ -217,7 +217,7 @@ func (o *createOptions) run(cmd *cobra.Command) error {
 	}
 	fmt.Fprintf(cmd.OutOrStdout(), "%s Secret %s/%s\n%s %s\n", created, o.account.Namespace, f.secret, verbOf(f.before), f.path)
 	warnShortened(cmd, f, lifetime)
-	fmt.Fprintf(cmd.ErrOrStderr(), "The credential %s. Refer to it in a config: destination: {secret: {name: %s}}, files: [%s]\n", f.ending(), f.name, f.path)
+	fmt.Fprintf(cmd.ErrOrStderr(), "The credential %s. For a config:\n  destination: {secret: {name: %s}}\n  files: [%s]\n", f.ending(), f.name, f.path)
 	return nil
 }
 
@@ -294,7 +294,9 @@ func (o *createOptions) plan(w io.Writer, client *cluster.Client, f *credentialF
 	if o.grants.ClusterAdmin {
 		fmt.Fprintf(w, "  everything, in all namespaces (cluster-admin)\n")
 	}
-	allSecrets := false
+	allSecrets := o.grants.ClusterAdmin
+	var order []string // of what is allowed, by the resources that it is allowed on
+	allowed := make(map[string][]string)
 	for _, role := range o.grants.Roles {
 		where := "in all namespaces"
 		if namespace := objectText(role, "metadata", "namespace"); namespace != "" {
@@ -303,47 +305,55 @@ func (o *createOptions) plan(w io.Writer, client *cluster.Client, f *credentialF
 		rules, _ := role["rules"].([]any)
 		for _, rule := range rules {
 			rule, _ := rule.(map[string]any)
-			what := ruleResources(rule)
-			allSecrets = allSecrets || where == "in all namespaces" && slices.ContainsFunc(what, func(r string) bool { return r == "secrets" || strings.HasPrefix(r, "*") })
-			fmt.Fprintf(w, "  %s: %s, %s\n", strings.Join(objectTexts(rule, "verbs"), ", "), strings.Join(what, ", "), where)
+			on := ruleResources(rule)
+			allSecrets = allSecrets || where == "in all namespaces" && slices.ContainsFunc(on, func(r string) bool { return r == "secrets" || strings.HasPrefix(r, "*") })
+			what := strings.Join(objectTexts(rule, "verbs"), ", ") + ", " + where
+			if allowed[what] == nil {
+				order = append(order, what)
+			}
+			allowed[what] = append(allowed[what], on...)
 		}
 	}
+	for _, what := range order {
+		fmt.Fprintf(w, "  %s: %s\n", what, strings.Join(allowed[what], ", "))
+	}
 	if allSecrets {
-		fmt.Fprintf(w, "All Secrets are among them, and so the tokens that are kept in Secrets.\n")
+		fmt.Fprintf(w, "It reads every Secret of the cluster: guard it like an administrator's credential.\n")
 	}
 	if o.rbac == "migrate" {
-		fmt.Fprintf(w, "Roles, their bindings and admission webhooks are not, and will not be migrated: with them it could give itself more.\n")
+		fmt.Fprintf(w, "Roles, bindings and admission webhooks are not migrated: with them it could give itself all.\n")
 	}
 	for _, b := range stale {
-		fmt.Fprintf(w, "It loses what %s grants: %s\n", objectID(b), objectText(b, "roleRef", "name"))
+		fmt.Fprintf(w, "It loses what %s grants: %s.\n", objectID(b), objectText(b, "roleRef", "name"))
 	}
 	until := "does not end by itself"
 	if o.lifetime != "" {
 		until = "lasts " + o.lifetime
 	}
-	fmt.Fprintf(w, "The token %s and reaches %s.\n", until, f.server)
-	fmt.Fprintf(w, "It goes into %s, which can be read by:\n", f.path)
+	fmt.Fprintf(w, "The token %s and is for %s. It goes into %s. It can be read by:\n", until, f.server, f.path)
 	for _, group := range f.policy.Recipients() {
 		for _, recipient := range group {
 			fmt.Fprintf(w, "  %s\n", recipient)
 		}
 	}
+	fmt.Fprintf(w, "  whoever can read the ClusterPair on the source cluster\n")
 }
 
 // ruleResources are the resources of a rule with their groups, as kubectl writes
 // them, or its URLs.
 func ruleResources(rule cluster.Object) []string {
 	var all []string
+	named := ""
+	if names := objectTexts(rule, "resourceNames"); len(names) > 0 {
+		named = " named " + strings.Join(names, " or ")
+	}
 	for _, group := range objectTexts(rule, "apiGroups") {
 		for _, resource := range objectTexts(rule, "resources") {
 			if group != "" {
 				resource += "." + group
 			}
-			all = append(all, resource)
+			all = append(all, resource+named)
 		}
-	}
-	if names := objectTexts(rule, "resourceNames"); len(names) > 0 {
-		all = append(all, "named "+strings.Join(names, " or "))
 	}
 	return append(all, objectTexts(rule, "nonResourceURLs")...)
 }
