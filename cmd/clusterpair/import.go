@@ -91,7 +91,7 @@ func (o *importOptions) run(cmd *cobra.Command, names []string) error {
 			return usageError(withHint(errors.New("a NAME is that of a Secret, without its namespace"), "clusterpair import -n NAMESPACE NAME"))
 		}
 	}
-	defer pace.Steady(10<<20, 45, 0).End()
+	defer pace.Steady(2<<20, 35, 32<<20).End()
 	r := &importRun{importOptions: o, safe: sopsfile.New(nil), held: make(map[string]*heldSecret), seen: make(map[string]bool)}
 	if r.tree, err = openConfigTree(o.config); err != nil {
 		return err
@@ -113,6 +113,10 @@ func (o *importOptions) run(cmd *cobra.Command, names []string) error {
 	if err := r.readHeld(); err != nil {
 		return runError(cmd, err)
 	}
+	again := r.imported()
+	if len(names) == 0 && o.selector == "" && len(again) == 0 {
+		return usageError(withHint(errors.New("no Secret was imported here before"), "name one, or select them: clusterpair import -A -l cluster.x-k8s.io/cluster-name"))
+	}
 	var namespace string
 	if r.client, namespace, err = o.client(cmd); err != nil {
 		return err
@@ -122,14 +126,19 @@ func (o *importOptions) run(cmd *cobra.Command, names []string) error {
 	}
 	switch {
 	case len(names) > 0:
-		err = r.named(cmd.Context(), namespace, names)
+		ids := make([]string, len(names))
+		for i, name := range names {
+			ids[i] = namespace + "/" + name
+		}
+		slices.Sort(ids)
+		err = r.get(cmd.Context(), slices.Compact(ids))
 	case o.selector != "":
 		if o.everywhere {
 			namespace = ""
 		}
 		err = r.selected(cmd.Context(), namespace, matches)
 	default:
-		err = r.again(cmd.Context())
+		err = r.get(cmd.Context(), again)
 	}
 	if err != nil {
 		return runError(cmd, liveError(err))
@@ -167,7 +176,8 @@ type importRun struct {
 	files    staging
 	findings []report.Finding
 	seen     map[string]bool
-	noKey    *sopsfile.NoKeyError // what --check lacked
+	noKey    *sopsfile.NoKeyError // what --check lacked, for how many
+	unknown  int
 }
 
 // heldSecret is a Secret that Git holds, as far as it stands in clear.
@@ -281,28 +291,20 @@ func (r *importRun) readFile(file string) error {
 	return nil
 }
 
-// named takes the Secrets that the user names.
-func (r *importRun) named(ctx context.Context, namespace string, names []string) error {
-	slices.Sort(names)
-	var ids []string
-	for _, name := range slices.Compact(names) {
-		ids = append(ids, namespace+"/"+name)
-	}
-	return r.get(ctx, ids)
-}
-
-// again takes the Secrets that were imported before.
-func (r *importRun) again(ctx context.Context) error {
+// imported are the Secrets of the namespace that were imported before.
+func (r *importRun) imported() []string {
 	var ids []string
 	for id, h := range r.held {
-		if h.imported && (r.overrides.Context.Namespace == "" || strings.HasPrefix(id, r.overrides.Context.Namespace+"/")) {
+		if h.imported && isIn(r.overrides.Context.Namespace, id) {
 			ids = append(ids, id)
 		}
 	}
-	if len(ids) == 0 {
-		return usageError(withHint(errors.New("no Secret was imported here before"), "name one, or select them: clusterpair import -A -l cluster.x-k8s.io/cluster-name"))
-	}
-	return r.get(ctx, ids)
+	return ids
+}
+
+// isIn tells whether NAMESPACE/NAME is in a namespace; empty stands for all.
+func isIn(namespace, id string) bool {
+	return namespace == "" || strings.HasPrefix(id, namespace+"/")
 }
 
 // get takes Secrets one by one, some at a time.
@@ -351,7 +353,7 @@ func (r *importRun) selected(ctx context.Context, namespace string, matches labe
 		return err
 	}
 	for id, h := range r.held {
-		if h.imported && !r.seen[id] && (namespace == "" || strings.HasPrefix(id, namespace+"/")) && matches.Matches(h.labels) {
+		if h.imported && !r.seen[id] && isIn(namespace, id) && matches.Matches(h.labels) {
 			r.gone(id, "is no longer in "+r.client.Server()+", or has other labels")
 		}
 	}
@@ -447,7 +449,7 @@ func (r *importRun) seal(ctx context.Context, s *kubeconfig.Secret, previous []b
 	switch {
 	case change.NoKey != nil && r.check:
 		r.mu.Lock()
-		r.noKey = change.NoKey
+		r.noKey, r.unknown = change.NoKey, r.unknown+1
 		r.mu.Unlock()
 		r.report(report.Finding{Rule: "no-key", Severity: report.Warning, Position: report.Position{File: shown},
 			Message: "without a key it cannot be told whether the Secret has changed: it could be guessed, so that there is no digest of it in clear", Hint: change.NoKey.Hint()})
@@ -544,7 +546,11 @@ func (r *importRun) finish(cmd *cobra.Command) error {
 	}
 	switch {
 	case r.check:
-		fmt.Fprintf(cmd.ErrOrStderr(), "Secrets: would be %d created, %d changed, %d unchanged\n", counts[created], counts[changed], r.files.unchanged)
+		fmt.Fprintf(cmd.ErrOrStderr(), "Secrets: would be %d created, %d changed, %d unchanged", counts[created], counts[changed], r.files.unchanged-r.unknown)
+		if r.unknown > 0 {
+			fmt.Fprintf(cmd.ErrOrStderr(), ", %d unknown", r.unknown)
+		}
+		fmt.Fprintln(cmd.ErrOrStderr())
 	case err == nil:
 		fmt.Fprintf(cmd.ErrOrStderr(), "Secrets: %d created, %d changed, %d unchanged\n", counts[created], counts[changed], r.files.unchanged)
 	}

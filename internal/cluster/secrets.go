@@ -32,7 +32,7 @@ func (c *Client) Secrets(ctx context.Context, namespace, selector string, visit 
 func (c *Client) Secret(ctx context.Context, namespace, name string) (*kubeconfig.Secret, error) {
 	var body []byte
 	err := c.try(ctx, func() (err error) {
-		body, err = c.rest.Get().AbsPath(resourcePath(secrets, namespace), name).Do(ctx).Raw()
+		body, err = answer(c.rest.Get().AbsPath(resourcePath(secrets, namespace), name).Do(ctx))
 		return err
 	})
 	if apierrors.IsNotFound(err) {

@@ -283,3 +283,33 @@ func planted(t *testing.T, d *Destination, findings []report.Finding) {
 		}
 	}
 }
+
+func TestHolds(t *testing.T) {
+	for name := range fixtures {
+		if s, _ := ParseSecret(readFile(t, "../../fixtures/secrets/"+name+".yaml"), name); !s.Holds() {
+			t.Errorf("%s holds a kubeconfig", name)
+		}
+	}
+	capi := map[string]string{"cluster.x-k8s.io/cluster-name": "west"}
+	for name, s := range map[string]Secret{
+		"authority of Cluster API":      {Type: "cluster.x-k8s.io/secret", Labels: capi, Data: values("tls.crt", "tls.key")},
+		"bootstrap data of Cluster API": {Type: "cluster.x-k8s.io/secret", Labels: capi, Data: map[string]Value{"value": {Bytes: []byte("#cloud-config\nclusters: west\n")}, "format": {}}},
+		"certificate of an ingress":     {Type: "kubernetes.io/tls", Data: values("tls.crt", "tls.key", "ca.crt")},
+		"password":                      {Data: values("username", "password")},
+		"token of some service":         {Data: values("token")},
+		"release of Helm":               {Type: "helm.sh/release.v1", Data: values("release")},
+		"nothing":                       {},
+	} {
+		if s.Holds() {
+			t.Errorf("%s holds no kubeconfig", name)
+		}
+	}
+}
+
+func values(keys ...string) map[string]Value {
+	m := make(map[string]Value)
+	for _, key := range keys {
+		m[key] = Value{Bytes: []byte("x")}
+	}
+	return m
+}
