@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/base64"
 	"errors"
@@ -72,9 +73,9 @@ type importOptions struct {
 	age               []string
 }
 
-// annotationImported marks the Secrets of import, so that it knows which ones to
-// look for again.
-const annotationImported = "clusterpair.dev/imported"
+// annotationImported is on the Secrets of import: the digest of the key of the CA
+// of the cluster that they come from, or its URL where a public CA vouches for it.
+const annotationImported = "clusterpair.dev/imported-from"
 
 func (o *importOptions) run(cmd *cobra.Command, names []string) error {
 	matches, err := labels.Parse(o.selector)
@@ -113,10 +114,6 @@ func (o *importOptions) run(cmd *cobra.Command, names []string) error {
 	if err := r.readHeld(); err != nil {
 		return runError(cmd, err)
 	}
-	again := r.imported()
-	if len(names) == 0 && o.selector == "" && len(again) == 0 {
-		return usageError(withHint(errors.New("no Secret was imported here before"), "name one, or select them: clusterpair import -A -l cluster.x-k8s.io/cluster-name"))
-	}
 	var namespace string
 	if r.client, namespace, err = o.client(cmd); err != nil {
 		return err
@@ -124,6 +121,11 @@ func (o *importOptions) run(cmd *cobra.Command, names []string) error {
 	if !r.client.Verified() {
 		return failed(withHint(errors.New("the cluster does not prove who it is: insecure-skip-tls-verify"), "give the kubeconfig its certificate-authority-data, or name the CA with --certificate-authority FILE"))
 	}
+	ca, _, err := r.client.Authority()
+	if err != nil {
+		return failed(err)
+	}
+	r.from = cmp.Or(kubeconfig.CAKeyDigest(ca), r.client.Server())
 	switch {
 	case len(names) > 0:
 		ids := make([]string, len(names))
@@ -138,7 +140,11 @@ func (o *importOptions) run(cmd *cobra.Command, names []string) error {
 		}
 		err = r.selected(cmd.Context(), namespace, matches)
 	default:
-		err = r.get(cmd.Context(), again)
+		ids := r.imported(o.overrides.Context.Namespace)
+		if len(ids) == 0 {
+			return usageError(withHint(fmt.Errorf("no Secret of %s was imported here before", r.client.Server()), "name one, or select them: clusterpair import -A -l cluster.x-k8s.io/cluster-name"))
+		}
+		err = r.get(cmd.Context(), ids)
 	}
 	if err != nil {
 		return runError(cmd, liveError(err))
@@ -166,6 +172,7 @@ func openConfigTree(path string) (*tree, error) {
 type importRun struct {
 	*importOptions
 	client *cluster.Client
+	from   string // what annotationImported says of this cluster
 	tree   *tree
 	safe   *sopsfile.Safe
 	held   map[string]*heldSecret // by NAMESPACE/NAME
@@ -184,7 +191,7 @@ type importRun struct {
 type heldSecret struct {
 	file     string // relative to the config
 	labels   labels.Set
-	imported bool
+	from     string // which cluster, if it was imported
 	obstacle string // why the file cannot be written
 }
 
@@ -259,7 +266,7 @@ func (r *importRun) readFile(file string) error {
 			if manifest.Text(doc, "kind") != "Secret" || namespace == "" || name == "" {
 				return
 			}
-			h := &heldSecret{file: file, labels: make(labels.Set), imported: manifest.Text(doc, "metadata", "annotations", annotationImported) != ""}
+			h := &heldSecret{file: file, labels: make(labels.Set), from: strings.Clone(manifest.Text(doc, "metadata", "annotations", annotationImported))}
 			if l := manifest.Field(doc, "metadata", "labels"); l != nil {
 				_ = l.Decode(&h.labels) // those that are none match nothing
 			}
@@ -291,20 +298,16 @@ func (r *importRun) readFile(file string) error {
 	return nil
 }
 
-// imported are the Secrets of the namespace that were imported before.
-func (r *importRun) imported() []string {
+// imported are the Secrets that were imported from a namespace of this cluster
+// before; an empty one stands for all.
+func (r *importRun) imported(namespace string) []string {
 	var ids []string
 	for id, h := range r.held {
-		if h.imported && isIn(r.overrides.Context.Namespace, id) {
+		if h.from == r.from && (namespace == "" || strings.HasPrefix(id, namespace+"/")) {
 			ids = append(ids, id)
 		}
 	}
 	return ids
-}
-
-// isIn tells whether NAMESPACE/NAME is in a namespace; empty stands for all.
-func isIn(namespace, id string) bool {
-	return namespace == "" || strings.HasPrefix(id, namespace+"/")
 }
 
 // get takes Secrets one by one, some at a time.
@@ -352,8 +355,8 @@ func (r *importRun) selected(ctx context.Context, namespace string, matches labe
 	if err != nil {
 		return err
 	}
-	for id, h := range r.held {
-		if h.imported && !r.seen[id] && isIn(namespace, id) && matches.Matches(h.labels) {
+	for _, id := range r.imported(namespace) {
+		if !r.seen[id] && matches.Matches(r.held[id].labels) {
 			r.gone(id, "is no longer in "+r.client.Server()+", or has other labels")
 		}
 	}
@@ -391,6 +394,9 @@ func (r *importRun) take(ctx context.Context, s *kubeconfig.Secret, severity rep
 	h := r.held[id]
 	if h != nil {
 		file, taken.Message = h.file, h.obstacle
+		if h.from != "" && h.from != r.from {
+			taken.Message, taken.Hint = "the Secret there comes from another cluster", "choose the cluster with --from-context, or import into another directory with --output; if the cluster has a new CA, remove the file first"
+		}
 	}
 	shown := r.tree.show(file)
 	taken.Position.File = shown
@@ -438,7 +444,7 @@ func (r *importRun) seal(ctx context.Context, s *kubeconfig.Secret, previous []b
 	if err != nil {
 		return nil, err
 	}
-	plain, sealed, err := secretDocument(s, previous, shown)
+	plain, sealed, err := r.document(s, previous, shown)
 	if err != nil {
 		return nil, err
 	}
@@ -461,12 +467,12 @@ func (r *importRun) seal(ctx context.Context, s *kubeconfig.Secret, previous []b
 	return document, checkSealed(document, policy, shown)
 }
 
-// secretDocument is a Secret as it is to be encrypted, and whether it bears a
+// document is a Secret as it is to be encrypted, and whether it bears a
 // digest. Labels, type and data are the cluster's. Of its annotations only those
 // stay that say where the kubeconfig is: others may hold the Secret once more,
 // in clear, as that of kubectl apply does. Annotations that somebody has written
 // into the file stay.
-func secretDocument(s *kubeconfig.Secret, previous []byte, shown string) (doc *yaml.Node, sealed bool, err error) {
+func (r *importRun) document(s *kubeconfig.Secret, previous []byte, shown string) (doc *yaml.Node, sealed bool, err error) {
 	annotations := make(map[string]string)
 	if previous != nil {
 		docs, err := manifest.Values(previous, shown)
@@ -486,7 +492,7 @@ func secretDocument(s *kubeconfig.Secret, previous []byte, shown string) (doc *y
 		}
 	}
 	annotations["config.kubernetes.io/local-config"] = "true" // for generate, not for a cluster
-	annotations[annotationImported] = "true"
+	annotations[annotationImported] = r.from
 
 	data := new(yaml.Node)
 	encoded := make(map[string]string, len(s.Data))

@@ -45,8 +45,7 @@ func (c *checker) checkCABundle(at place) {
 	var end time.Time
 	expired, early := false, false
 	for _, cert := range certificates {
-		// crypto/x509 takes version 1 certificates, which have no constraints, for CAs.
-		if cert.BasicConstraintsValid && !cert.IsCA || cert.Version == 3 && !cert.BasicConstraintsValid {
+		if !isAuthority(cert) {
 			continue
 		}
 		if authority == nil {
@@ -72,9 +71,32 @@ func (c *checker) checkCABundle(at place) {
 	case early:
 		c.refuse(at, "ca-invalid", "the CA is not valid before "+date(authority.NotBefore), "check this machine's clock")
 	}
-	digest := sha256.Sum256(authority.RawSubjectPublicKeyInfo)
-	d.caKeyDigest = "sha256:" + hex.EncodeToString(digest[:])
+	d.caKeyDigest = keyDigest(authority)
 	c.checkStrength(at, "the CA", authority)
+}
+
+// isAuthority tells whether a certificate is a CA's. crypto/x509 takes those of
+// version 1, which have no constraints, for CAs.
+func isAuthority(cert *x509.Certificate) bool {
+	if cert.Version == 3 || cert.BasicConstraintsValid {
+		return cert.BasicConstraintsValid && cert.IsCA
+	}
+	return true
+}
+
+func keyDigest(cert *x509.Certificate) string {
+	digest := sha256.Sum256(cert.RawSubjectPublicKeyInfo)
+	return "sha256:" + hex.EncodeToString(digest[:])
+}
+
+// CAKeyDigest identifies a cluster by its CA, in PEM, as the method of
+// [Destination] does. It is empty when there is none.
+func CAKeyDigest(ca []byte) string {
+	certificates, _ := parseCertificates(ca)
+	if i := slices.IndexFunc(certificates, isAuthority); i >= 0 {
+		return keyDigest(certificates[i])
+	}
+	return ""
 }
 
 // checkClientCertificate judges the user's certificate and its key.
