@@ -121,11 +121,11 @@ func (o *importOptions) run(cmd *cobra.Command, names []string) error {
 	if !r.client.Verified() {
 		return failed(withHint(errors.New("the cluster does not prove who it is: insecure-skip-tls-verify"), "give the kubeconfig its certificate-authority-data, or name the CA with --certificate-authority FILE"))
 	}
-	ca, _, err := r.client.Authority()
+	endpoint, err := r.client.Endpoint()
 	if err != nil {
-		return failed(err)
+		return clusterError(err)
 	}
-	r.from = cmp.Or(kubeconfig.CAKeyDigest(ca), r.client.Server())
+	r.from = cmp.Or(kubeconfig.CAKeyDigest(endpoint.CA), endpoint.Server)
 	switch {
 	case len(names) > 0:
 		ids := make([]string, len(names))
