@@ -59,10 +59,13 @@ func (c *Client) askOnce(ctx context.Context, method, path string, body, into an
 	if err != nil {
 		return err
 	}
-	if json.Unmarshal(raw, into) != nil {
-		return c.strange(method, path)
+	switch {
+	case json.Unmarshal(raw, into) == nil:
+		return nil
+	case ctx.Err() != nil: // a server may end an answer that we have given up in a proper way
+		return context.Cause(ctx)
 	}
-	return nil
+	return c.strange(method, path)
 }
 
 // strange is about an answer that no API server gives.
