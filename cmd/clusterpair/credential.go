@@ -277,10 +277,12 @@ func (o *createOptions) apply(cmd *cobra.Command, client *cluster.Client, object
 	}
 	for _, object := range objects {
 		outcome, err := client.Apply(cmd.Context(), object, dryRun)
-		if apierrors.IsNotFound(err) {
+		switch {
+		case apierrors.IsNotFound(err) && dryRun && o.createNamespace:
+			outcome, err = cluster.Created, nil // nothing can be tried in a namespace that is only tried
+		case apierrors.IsNotFound(err):
 			return failed(withHint(fmt.Errorf("there is no namespace %s on %s", o.account.Namespace, client.Server()), "make it with --create-namespace, or name another with -n"))
-		}
-		if err != nil {
+		case err != nil:
 			return runError(cmd, liveError(err))
 		}
 		fmt.Fprintf(cmd.OutOrStdout(), "%s %s%s\n", outcome, objectID(object), suffix)

@@ -275,10 +275,11 @@ func (f *credentialFile) mint(ctx context.Context, client *cluster.Client, safe 
 	return doc, sealed, nil
 }
 
-// unmint takes back the token that could not be written because of err.
+// unmint takes back the token that could not be written because of err. That one
+// is left matters more, even to who has interrupted.
 func (f *credentialFile) unmint(ctx context.Context, client *cluster.Client, err error) error {
 	if left := client.Unmint(ctx, f.account, f.secret); left != nil {
-		return failed(fmt.Errorf("%w; %w", err, clusterError(left)))
+		return clusterError(left)
 	}
 	return err
 }

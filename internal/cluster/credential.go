@@ -6,7 +6,6 @@ import (
 	"crypto/rand"
 	"encoding/base64"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"reflect"
 	"slices"
@@ -261,8 +260,11 @@ func (c *Client) Mint(ctx context.Context, a Account, secret string, lifetime ti
 	}
 	var made *unstructured.Unstructured
 	defer func() {
-		if err != nil {
-			err = errors.Join(err, c.Unmint(ctx, a, secret))
+		if err == nil {
+			return
+		}
+		if left := c.Unmint(ctx, a, secret); left != nil {
+			err = left // matters more, even to who has interrupted
 		}
 	}()
 	err = c.try(ctx, func() (err error) {
