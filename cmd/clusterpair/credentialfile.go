@@ -81,9 +81,14 @@ func openCredentialFile(path string, age []string) (*credentialFile, error) {
 
 // readCredentialFile reads what stands in clear of a file, if there is one.
 func readCredentialFile(path string) (*credentialFile, error) {
-	f := &credentialFile{path: path}
+	f := &credentialFile{path: filepath.Clean(path)} // as rename does not
 	var err error
-	if f.before, err = readPrevious(path); err != nil {
+	f.before, err = readPrevious(f.path)
+	var hinted *hintedError
+	if errors.As(err, &hinted) {
+		err = withHint(hinted.err, "name a file for the Secret, as in secrets/west.yaml")
+	}
+	if err != nil {
 		return nil, failed(err)
 	}
 	if f.before == nil {

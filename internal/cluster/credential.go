@@ -263,6 +263,10 @@ func (c *Client) Mint(ctx context.Context, a Account, secret string, lifetime ti
 		if err == nil {
 			return
 		}
+		if apierrors.IsNotFound(err) { // or the controller has removed the Secret
+			err = &Error{err: err, message: fmt.Sprintf("there is no ServiceAccount %s on %s", a, c.config.Host),
+				Hint: "make it: clusterpair credential create --namespace " + a.Namespace + " --name " + a.Name}
+		}
 		if left := c.Unmint(ctx, a, secret); left != nil {
 			err = left // matters more, even to who has interrupted
 		}
