@@ -31,6 +31,8 @@ func newCredentialCommand() *cobra.Command {
 		Long: `credential makes a service account on the destination that may do what a
 migration needs, and writes a kubeconfig with a token of it as a SOPS-encrypted
 Secret, from which generate renders pairs.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(newCredentialCreateCommand(), newCredentialRotateCommand(), newCredentialRevokeCommand())
 	return cmd
@@ -107,7 +109,7 @@ type createOptions struct {
 func newCredentialCreateCommand() *cobra.Command {
 	o := new(createOptions)
 	cmd := &cobra.Command{
-		Use:   "create --name NAME -o FILE",
+		Use:   "create -o FILE",
 		Short: "Make a service account on the destination and write its kubeconfig, encrypted",
 		Long: `create makes a ServiceAccount with RBAC on the destination, the cluster of the
 kubeconfig, asks for a token of it, and writes the kubeconfig for the source
@@ -132,7 +134,7 @@ where only administrators can.`,
 	flags.BoolVarP(&o.yes, "yes", "y", false, "do not ask")
 	flags.Lookup("namespace").Usage = "namespace of the ServiceAccount (default: kube-system)"
 	o.addMintFlags(cmd, "8760h")
-	flags.StringVar(&o.name, "name", "", "name of the ServiceAccount")
+	flags.StringVar(&o.name, "name", "stork-dr", "name of the ServiceAccount")
 	flags.BoolVar(&o.createNamespace, "create-namespace", false, "make the namespace, too")
 	flags.StringVar(&o.rbac, "rbac", "migrate", "what the credential may do: migrate, cluster-admin, or a FILE with Roles and ClusterRoles")
 	flags.StringVar(&o.dryRun, "dry-run", "", "client prints the objects, server asks the destination what it would make of them; neither makes a token")
