@@ -39,12 +39,13 @@ func newImportCommand() *cobra.Command {
 		Short: "Take kubeconfig Secrets from a management cluster into Git",
 		Long: `import reads kubeconfig Secrets from the cluster that holds them, such as the
 management cluster of Cluster API, and writes each encrypted with SOPS: into the
-file that holds it already, else into secrets/NAMESPACE/NAME.yaml beside the
-config, for its spec.files. What has not changed keeps its bytes. A run writes all
-of its files or none, and removes none: it tells which Secrets are gone.
+file of spec.files that holds it, else into secrets/NAMESPACE/NAME.yaml beside the
+config. What has not changed keeps its bytes. A run writes all of its files or
+none, and removes none: it tells which Secrets are gone.
 
-Without NAME and SELECTOR it reads those that were imported before. With --check
-it writes nothing, and exits 1 if the cluster has other Secrets than Git.`,
+Without NAME and SELECTOR it reads those again that it has imported from this
+cluster. With --check it writes nothing, and exits 1 if the cluster has other
+Secrets than Git.`,
 		Example: `  clusterpair import --from-context management -n fleet west-kubeconfig
   clusterpair import --from-context management -A -l cluster.x-k8s.io/cluster-name
   clusterpair import --from-context management --check`,
@@ -266,9 +267,12 @@ func (r *importRun) readFile(file string) error {
 			if manifest.Text(doc, "kind") != "Secret" || namespace == "" || name == "" {
 				return
 			}
+			// Clones, as the texts of a document keep all of its file in memory.
 			h := &heldSecret{file: file, labels: make(labels.Set), from: strings.Clone(manifest.Text(doc, "metadata", "annotations", annotationImported))}
-			if l := manifest.Field(doc, "metadata", "labels"); l != nil {
-				_ = l.Decode(&h.labels) // those that are none match nothing
+			if l := manifest.Field(doc, "metadata", "labels"); l != nil && l.Kind == yaml.MappingNode {
+				for i := 0; i+1 < len(l.Content); i += 2 {
+					h.labels[strings.Clone(l.Content[i].Value)] = strings.Clone(l.Content[i+1].Value)
+				}
 			}
 			id := strings.Clone(namespace + "/" + name)
 			if other := r.held[id]; other != nil {
