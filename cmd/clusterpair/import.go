@@ -545,13 +545,17 @@ func (r *importRun) finish(cmd *cobra.Command) error {
 	}
 	read, unread := r.expand(r.sources...), ""
 	counts := make(map[string]int)
+	var list bytes.Buffer
 	for _, c := range r.files.sorted() {
 		counts[c.verb]++
 		if !read[c.path] {
 			unread = c.path
 		}
-		if err == nil {
-			fmt.Fprintf(cmd.OutOrStdout(), "%s %s\n", c.verb, r.files.show(c.path))
+		fmt.Fprintf(&list, "%s %s\n", c.verb, r.files.show(c.path))
+	}
+	if err == nil {
+		if _, err := cmd.OutOrStdout().Write(list.Bytes()); err != nil {
+			return failed(err)
 		}
 	}
 	switch {
