@@ -108,12 +108,16 @@ func enterNetwork() error {
 	if err != nil {
 		return err
 	}
-	args := append([]string{"unshare", "--map-root-user", "--net", "--mount", "sh", "-euc", `
+	own := []string{"unshare", "--map-root-user", "--net", "--mount"}
+	if exec.Command(unshare, append(own[1:], "true")...).Run() != nil {
+		own = []string{"unshare", "--net", "--mount"} // no user namespaces here: root needs none
+	}
+	args := append(append(own, "sh", "-euc", `
 		ip link set lo up
 		ip address add 10.0.1.1/24 dev lo
 		mount --bind "$CLUSTERPAIR_E2E/hosts" /etc/hosts
 		if test -e /etc/resolv.conf; then mount --bind "$CLUSTERPAIR_E2E/resolv.conf" /etc/resolv.conf; fi
-		exec "$0" "$@"`}, os.Args...)
+		exec "$0" "$@"`), os.Args...)
 	return syscall.Exec(unshare, args, append(os.Environ(), "CLUSTERPAIR_E2E="+dir))
 }
 
