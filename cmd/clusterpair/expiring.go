@@ -60,6 +60,13 @@ textfile collector of the node exporter.`,
 			if err := writeEnds(cmd.OutOrStdout(), format, ends, now); err != nil {
 				return failed(err)
 			}
+			if len(ends) == 0 && format == "table" {
+				nothing := "No ClusterPairs found."
+				if within != "" {
+					nothing = "Nothing ends within " + within + "."
+				}
+				fmt.Fprintln(cmd.ErrOrStderr(), nothing)
+			}
 			if within != "" && len(ends) > 0 {
 				return &exitError{code: exitFindings}
 			}
