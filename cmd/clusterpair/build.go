@@ -21,18 +21,27 @@ import (
 	"sigs.k8s.io/kustomize/kyaml/fn/framework"
 
 	"clusterpair.dev/generator"
+	"clusterpair.dev/internal/report"
+	"clusterpair.dev/internal/sopsfile"
 )
 
 func newBuildCommand() *cobra.Command {
 	var restrictor string
+	var decrypted bool
 	cmd := &cobra.Command{
 		Use:   "build [DIR]",
 		Short: "Run kustomize build with clusterpair as its only function",
 		Long: `build is kustomize build with functions on: it runs the function configs of
 clusterpair with this very binary, whatever path they name, and no other program,
 container, Helm or Git: bases come from the file system or by HTTP. It fails if a config of clusterpair was not run, where kustomize
-build without --enable-exec leaves it out and says nothing.`,
+build without --enable-exec leaves it out and says nothing.
+
+With --decrypt it is what Argo CD needs of a plugin: the objects that SOPS has
+encrypted come out in clear, each MAC verified before kustomize touches the file;
+a directory without a kustomization gives the manifests below it; no manifest
+at all is an error. Keys are found where SOPS finds them.`,
 		Example: `  clusterpair build overlays/east
+  clusterpair build --decrypt rendered
   clusterpair build . | kubectl diff --server-side -f -`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -46,9 +55,20 @@ build without --enable-exec leaves it out and says nothing.`,
 			if !ok {
 				return usageError(fmt.Errorf("--load-restrictor %s: it is LoadRestrictionsRootOnly or LoadRestrictionsNone", restrictor))
 			}
-			out, err := build(dir, restrictions)
-			if err != nil {
+			var d *decrypter
+			if decrypted {
+				d = &decrypter{ctx: cmd.Context(), safe: sopsfile.New(nil)}
+				warnPlaintext(cmd, "")
+			}
+			out, findings, err := build(dir, restrictions, d)
+			if err := printFindings(cmd, findings); err != nil {
 				return err
+			}
+			if err != nil {
+				return runError(cmd, err)
+			}
+			if decrypted && len(out) == 0 {
+				return failed(withHint(fmt.Errorf("%s gives no manifest: Argo CD would take everything for deleted", dir), "list the files under resources of the kustomization.yaml"))
 			}
 			if _, err := cmd.OutOrStdout().Write(out); err != nil {
 				return failed(err)
@@ -56,6 +76,7 @@ build without --enable-exec leaves it out and says nothing.`,
 			return nil
 		},
 	}
+	cmd.Flags().BoolVar(&decrypted, "decrypt", false, "decrypt what SOPS has encrypted; DIR needs no kustomization")
 	cmd.Flags().StringVar(&restrictor, "load-restrictor", "LoadRestrictionsRootOnly", "what a kustomization may load: LoadRestrictionsRootOnly or LoadRestrictionsNone, as in kustomize build")
 	return cmd
 }
@@ -67,16 +88,27 @@ const (
 	pathVariable = "CLUSTERPAIR_BUILD_PATH"
 )
 
-// build runs kustomize on a directory. It changes the environment and the
-// default HTTP transport of the process, which does nothing else.
-func build(dir string, restrictions types.LoadRestrictions) ([]byte, error) {
+// build runs kustomize on a directory; with a decrypter, what it reads is
+// decrypted first. It changes the environment and the default HTTP transport of
+// the process, which does nothing else.
+func build(dir string, restrictions types.LoadRestrictions, d *decrypter) ([]byte, []report.Finding, error) {
+	if d != nil {
+		t, err := openTree(dir)
+		if err != nil {
+			return nil, nil, failed(err)
+		}
+		defer t.Close()
+		if _, ok := kustomization(t); !ok {
+			return d.directory(t)
+		}
+	}
 	self, err := os.Executable()
 	if err != nil {
-		return nil, failed(err)
+		return nil, nil, failed(err)
 	}
 	scratch, err := os.MkdirTemp("", "clusterpair-build-")
 	if err != nil {
-		return nil, failed(err)
+		return nil, nil, failed(err)
 	}
 	defer os.RemoveAll(scratch)
 	runs := filepath.Join(scratch, "runs")
@@ -84,10 +116,10 @@ func build(dir string, restrictions types.LoadRestrictions) ([]byte, error) {
 	// docker, git, helm and whatever else kustomize starts by name.
 	for name, value := range map[string]string{runsVariable: runs, pathVariable: os.Getenv("PATH"), "PATH": scratch, "KUSTOMIZE_PLUGIN_HOME": scratch} {
 		if err := os.Setenv(name, value); err != nil {
-			return nil, failed(err)
+			return nil, nil, failed(err)
 		}
 	}
-	g := &guard{FileSystem: filesys.MakeFsOnDisk(), self: self, listed: make(map[string]map[string]bool)}
+	g := &guard{FileSystem: filesys.MakeFsOnDisk(), self: self, decrypter: d, listed: make(map[string]map[string]bool)}
 	http.DefaultTransport = &guardedTransport{guard: g, next: http.DefaultTransport}
 
 	options := krusty.MakeDefaultOptions()
@@ -98,18 +130,18 @@ func build(dir string, restrictions types.LoadRestrictions) ([]byte, error) {
 	options.Reorder = krusty.ReorderOptionUnspecified // as the kustomize command has it
 	resources, err := krusty.MakeKustomizer(options).Run(g, dir)
 	if refused := g.refusal(); refused != nil {
-		return nil, refused
+		return nil, nil, refused
 	}
 	if ran := (*exec.ExitError)(nil); errors.As(err, &ran) && ran.ExitCode() > 0 {
-		return nil, &exitError{code: ran.ExitCode()} // clusterpair, as a function, has said why
+		return nil, nil, &exitError{code: ran.ExitCode()} // clusterpair, as a function, has said why
 	}
 	if err != nil {
-		return nil, failed(fmt.Errorf("kustomize build %s: %w", dir, err))
+		return nil, nil, failed(fmt.Errorf("kustomize build %s: %w", dir, err))
 	}
 
 	ran, err := os.ReadFile(runs)
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		return nil, failed(err)
+		return nil, nil, failed(err)
 	}
 	times := make(map[string]int)
 	for name := range strings.SplitSeq(string(ran), "\n") {
@@ -117,15 +149,19 @@ func build(dir string, restrictions types.LoadRestrictions) ([]byte, error) {
 	}
 	for name, files := range g.listed {
 		if times[name] < len(files) {
-			return nil, failed(withHint(fmt.Errorf("%s was not run by kustomize", name),
+			return nil, nil, failed(withHint(fmt.Errorf("%s was not run by kustomize", name),
 				"list its file under generators or transformers of the kustomization.yaml, not under resources"))
 		}
 	}
+	if d != nil {
+		os.Setenv("PATH", os.Getenv(pathVariable)) // a constant name cannot fail
+		return d.resources(resources)
+	}
 	out, err := resources.AsYaml()
 	if err != nil {
-		return nil, failed(errors.New("kustomize cannot write its result as YAML"))
+		return nil, nil, failed(errors.New("kustomize cannot write its result as YAML"))
 	}
-	return out, nil
+	return out, nil, nil
 }
 
 // markRun leaves the name of a function config for the build that runs it, and
@@ -146,7 +182,8 @@ func markRun(rl *framework.ResourceList) {
 // [guard.admit] before kustomize sees it.
 type guard struct {
 	filesys.FileSystem
-	self string
+	self      string
+	decrypter *decrypter // nil leaves everything encrypted
 
 	mu      sync.Mutex
 	listed  map[string]map[string]bool // kind/name of the function configs of clusterpair, to where they stand
@@ -211,7 +248,16 @@ var functionKeys = []string{
 // clusterpair itself. It refuses content that names another function, or that
 // could make one: a patch or a replacement that mentions the annotation.
 func (g *guard) admit(data []byte, path string) ([]byte, error) {
-	out, err := g.rewrite(data, path)
+	if wd, err := os.Getwd(); err == nil {
+		if rel, err := filepath.Rel(wd, path); err == nil && filepath.IsLocal(rel) {
+			path = rel // as the user would name it
+		}
+	}
+	data, err := g.decrypt(data, path)
+	out := data
+	if err == nil {
+		out, err = g.rewrite(data, path)
+	}
 	if err != nil {
 		g.mu.Lock()
 		defer g.mu.Unlock()
@@ -219,6 +265,30 @@ func (g *guard) admit(data []byte, path string) ([]byte, error) {
 			g.refused = err
 		}
 		return nil, err
+	}
+	return out, nil
+}
+
+// decrypt gives the content of a file in clear.
+func (g *guard) decrypt(data []byte, path string) ([]byte, error) {
+	if g.decrypter == nil || !bytes.Contains(data, []byte("sops")) {
+		return data, nil
+	}
+	// gpg and the plugins of age are found by the PATH. kustomize reads one file
+	// at a time, and starts nothing meanwhile.
+	scratch := os.Getenv("PATH")
+	os.Setenv("PATH", os.Getenv(pathVariable)) // a constant name cannot fail
+	defer os.Setenv("PATH", scratch)
+	objects, decrypted, err := g.decrypter.open(data, path)
+	if !decrypted {
+		return data, nil // what is broken is for kustomize to tell
+	}
+	if err != nil {
+		return nil, err
+	}
+	var out []byte
+	for _, o := range objects {
+		out = append(out, o.text...)
 	}
 	return out, nil
 }

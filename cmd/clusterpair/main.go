@@ -107,6 +107,7 @@ standard input and writes one to standard output.`,
 		newTextconvCommand(),
 		newSchemaCommand(),
 		newCredentialCommand(),
+		newInstallCommand(),
 		newVersionCommand(),
 	)
 	return cmd

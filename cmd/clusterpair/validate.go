@@ -220,7 +220,7 @@ func eachFile(ctx context.Context, source fileSource, list func(context.Context,
 // validateBuild judges what kustomize makes of a directory. It has no lines:
 // findings name the object.
 func validateBuild(ctx context.Context, v *validate.Validator, dir string) error {
-	out, err := build(dir, types.LoadRestrictionsNone)
+	out, _, err := build(dir, types.LoadRestrictionsNone, nil)
 	if err != nil {
 		return err
 	}
