@@ -10,7 +10,7 @@
 //   - a .sops.yaml that encrypts for $AGE, whose key is in $SOPS_AGE_KEY_FILE
 //   - clusterpair, kubectl, sops and kustomize, and stork-24.3 with its flag
 //     -kubeconfig, the double of Stork
-//   - the commands below: cluster, apiserver, create, kubeconfig and server
+//   - the commands below: argocd, cluster, apiserver, create, kubeconfig and server
 //
 // What disturbs others, such as an API server that restarts, a ClusterPair that
 // Stork cannot decode, or a look at all namespaces, is done in a cluster of the
@@ -196,6 +196,7 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"argocd":     argocdCommand,
 			"cluster":    clusterCommand,
 			"apiserver":  apiserverCommand,
 			"create":     createCommand,
