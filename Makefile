@@ -58,7 +58,7 @@ demo: build bin/kustomize ## Run kustomize build on this repository: an encrypte
 test: tools ## Run all tests
 	CLUSTERPAIR_TOOLS="$$PWD/bin" go test -timeout 40m ./...
 
-e2e: $(KUBERNETES) bin/kustomize bin/sops bin/stork-24.3 ## Run clusterpair against two real Kubernetes clusters; building these takes ten minutes once
+e2e: $(KUBERNETES) bin/kustomize bin/sops bin/stork-24.3 bin/argocd ## Run clusterpair against two real Kubernetes clusters; building these takes ten minutes once
 	CLUSTERPAIR_TOOLS="$$PWD/bin" go test -C e2e -count 1 -parallel 4 .
 
 # One command for all, so that they share their packages. Without the flags they
@@ -69,6 +69,9 @@ $(KUBERNETES) &: e2e/go.sum
 	CGO_ENABLED=0 go build -C e2e -trimpath -ldflags="-s -w -X $$v.gitVersion=$$version -X $$v.gitMajor=$$major -X $$v.gitMinor=$$minor" -o ../bin/ \
 	  k8s.io/kubernetes/cmd/kube-apiserver k8s.io/kubernetes/cmd/kube-controller-manager k8s.io/kubernetes/cmd/kubectl
 	@CGO_ENABLED=0 go build -C e2e -trimpath -ldflags='-s -w' -o ../bin/etcd go.etcd.io/etcd/server/v3
+
+bin/argocd: e2e/argocd/go.sum e2e/argocd/main.go
+	@CGO_ENABLED=0 go build -C e2e/argocd -trimpath -ldflags='-s -w' -o ../../bin/argocd .
 
 lint: bin/staticcheck ## Run gofmt, go vet, staticcheck and go mod tidy, changing nothing
 	@test -z "$$(gofmt -l cmd generator schema internal bench e2e tools | tee /dev/stderr)"
@@ -85,6 +88,9 @@ lint: bin/staticcheck ## Run gofmt, go vet, staticcheck and go mod tidy, changin
 	go -C e2e mod tidy -diff
 	go -C e2e vet ./...
 	cd e2e && ../bin/staticcheck ./...
+	go -C e2e/argocd mod tidy -diff
+	go -C e2e/argocd vet .
+	cd e2e/argocd && ../../bin/staticcheck .
 	go -C bench vet ./...
 	cd bench && ../bin/staticcheck ./...
 	go -C tools/stork vet .

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"path/filepath"
 	"strings"
 
@@ -170,8 +171,12 @@ func (d *decrypter) directory(t *tree) ([]byte, []report.Finding, error) {
 			return nil, nil, err
 		}
 		for _, o := range objects {
-			more, applied := checkObject(o.node, file)
-			if findings = append(findings, more...); applied {
+			applied, err := isForCluster(o.node, file)
+			switch {
+			case err != nil:
+				return nil, nil, failed(err)
+			case applied:
+				findings = append(findings, checkPair(o.node, file)...)
 				out.Write(o.text)
 			}
 		}
@@ -179,24 +184,22 @@ func (d *decrypter) directory(t *tree) ([]byte, []report.Finding, error) {
 	return out.Bytes(), findings, nil
 }
 
-// checkObject judges a document of a directory, and tells whether it is for the
-// cluster.
-func checkObject(doc *yaml.Node, file string) (findings []report.Finding, applied bool) {
-	f := report.Finding{Rule: "not-a-manifest", Severity: report.Error, Position: report.Position{File: file, Line: doc.Line, Column: doc.Column}}
+// isForCluster tells whether a document of a directory is for the cluster. What is
+// neither that nor for clusterpair alone is an error: it is there by mistake, or
+// it says that the directory is meant otherwise.
+func isForCluster(doc *yaml.Node, file string) (bool, error) {
 	apiVersion := manifest.Text(doc, "apiVersion")
 	switch {
 	case apiVersion == generator.APIVersion || manifest.Text(doc, "metadata", "annotations", "config.kubernetes.io/local-config") == "true":
-		return nil, false
+		return false, nil
 	case strings.HasPrefix(apiVersion, "kustomize.config.k8s.io/"):
-		f.Message = "a kustomization below a directory that has none: nobody would run it"
-		f.Hint = "build " + filepath.Dir(file) + ", or list it in a kustomization.yaml above"
+		return false, withHint(fmt.Errorf("%s: a kustomization below a directory that has none: nobody would run it", file),
+			"build %s, or list it in a kustomization.yaml above", filepath.Dir(file))
 	case apiVersion == "" || manifest.Text(doc, "kind") == "":
-		f.Message = "no Kubernetes object: apiVersion or kind is missing"
-		f.Hint = "move the file to another directory, or list the manifests in a kustomization.yaml"
-	default:
-		return checkPair(doc, file), true
+		return false, withHint(fmt.Errorf("%s:%d: no Kubernetes object: apiVersion or kind is missing", file, doc.Line),
+			"move the file to another directory, or list the manifests in a kustomization.yaml")
 	}
-	return []report.Finding{f}, false
+	return true, nil
 }
 
 // resources gives the result of a kustomization, with what functions have
