@@ -87,6 +87,14 @@ func (e *environment) Decrypt(ctx context.Context, patterns []string, each func(
 				return failed(err)
 			}
 			name := e.tree.show(file)
+			manifest.Scan(data, name, func(d manifest.Document, broken *report.Finding) {
+				if err == nil && broken == nil && sopsfile.IsEncrypted(d.Node) {
+					err = checkSelected(d.Node, name)
+				}
+			})
+			if err != nil {
+				return err
+			}
 			docs, err := e.safe.Decrypt(ctx, data, name)
 			if err != nil {
 				return sopsError(err, name)

@@ -122,3 +122,36 @@ func commandEnvironment(t *testing.T) []string {
 	path := strings.Join([]string{bin, tools(t), os.Getenv("PATH")}, string(filepath.ListSeparator))
 	return append(os.Environ(), "PATH="+path, "SOPS_AGE_KEY_FILE="+filepath.Join(fixtures(t), "keys", "demo.agekey"))
 }
+
+// TestArgoCDConfigMap holds the ConfigMap for those who do not install Argo CD by
+// kustomize against the component for those who do. UPDATE=1 writes it.
+func TestArgoCDConfigMap(t *testing.T) {
+	dir := t.TempDir()
+	example := filepath.Join("..", "..", "examples", "argocd")
+	if err := os.CopyFS(filepath.Join(dir, "health"), os.DirFS(filepath.Join(example, "health"))); err != nil {
+		t.Fatal(err)
+	}
+	for name, text := range map[string]string{
+		"kustomization.yaml": "namespace: argocd\nresources: [argocd-cm.yaml]\ncomponents: [health]\n",
+		"argocd-cm.yaml":     "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: argocd-cm\n  labels: {app.kubernetes.io/part-of: argocd}\n",
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	build := exec.Command("clusterpair", "build", dir)
+	build.Env = commandEnvironment(t)
+	got, err := build.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(example, "argocd-cm.yaml")
+	if os.Getenv("UPDATE") != "" {
+		if err := os.WriteFile(file, got, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if read(t, file) != string(got) {
+		t.Errorf("%s is not what the component makes: make update", file)
+	}
+}
