@@ -137,6 +137,7 @@ func run(ctx context.Context, args []string) error {
 		perFileLimit: *perFile,
 		work:         make(map[int]map[string]result),
 		repositoryOf: 100000,
+		decryptedOf:  500,
 	}
 	if m.size, err = b.sizes(); err != nil {
 		return err
@@ -152,7 +153,11 @@ func run(ctx context.Context, args []string) error {
 		}
 	}
 	if *quick {
-		m.repositoryOf = 1000
+		m.repositoryOf, m.decryptedOf = 1000, 100
+	}
+	fmt.Fprintf(os.Stderr, "bench: %d pairs for Argo CD\n", m.decryptedOf)
+	if m.decrypted, err = b.decrypted(ctx, m.decryptedOf); err != nil {
+		return fmt.Errorf("for Argo CD: %w", err)
 	}
 	fmt.Fprintf(os.Stderr, "bench: a repository of %s files\n", thousands(m.repositoryOf))
 	if m.repository, err = b.repository(ctx, m.repositoryOf); err != nil {
@@ -197,6 +202,8 @@ type measurements struct {
 	work         map[int]map[string]result
 	repositoryOf int // files
 	repository   map[string]result
+	decryptedOf  int // pairs
+	decrypted    map[string]result
 	evaluated    evaluated
 	startUp      map[string]result
 	size         map[string]int64 // of the binaries, in bytes

@@ -45,6 +45,11 @@ func (m *measurements) bars() []bar {
 		bars = append(bars, atMost(fmt.Sprintf("`generate` of %s pairs: largest peak, MiB", thousands(10*n)), "%.1f", largestPeak(ten, generate), 64))
 	}
 	bars = append(bars, m.validateBars(n)...)
+	for _, name := range buildNames[:2] {
+		_, what, _ := strings.Cut(name, ", ")
+		bars = append(bars, atMost(fmt.Sprintf("`build --decrypt` of %d pairs, CPU: %s / kustomize on the pairs in clear; KSOPS has %.2f", m.decryptedOf, what, ksopsRatio), "%.2f",
+			m.decrypted[name].cpu.Seconds()/m.decrypted[buildFloor].cpu.Seconds(), ksopsRatio))
+	}
 	sops := m.startUp[sopsVersion].cpu.Seconds() * 1000
 	return append(bars,
 		atMost("start-up: `clusterpair version`, CPU ms against `sops --version`", "%.1f", m.startUp[ourVersion].cpu.Seconds()*1000, sops),
@@ -129,6 +134,12 @@ func (m *measurements) table(w io.Writer) (kept bool) {
 	for _, name := range []string{validateRepository, readRepository} {
 		r := m.repository[name]
 		fmt.Fprintf(w, "| %s | %.3f | %.3f | %.0f |\n", name, r.cpu.Seconds(), r.wall.Seconds(), mebibytes(r.peak))
+	}
+
+	fmt.Fprintf(w, "\nDecrypting %d pairs for Argo CD, one key at hand:\n\n| | CPU s | wall s | peak MiB | × floor |\n|---|---|---|---|---|\n", m.decryptedOf)
+	for _, name := range buildNames {
+		r := m.decrypted[name]
+		fmt.Fprintf(w, "| %s | %.3f | %.3f | %.0f | %.2f |\n", name, r.cpu.Seconds(), r.wall.Seconds(), mebibytes(r.peak), r.cpu.Seconds()/m.decrypted[buildFloor].cpu.Seconds())
 	}
 
 	milliseconds := func(name string) float64 { return m.evaluated[name].Seconds() * 1000 }
