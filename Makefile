@@ -8,6 +8,8 @@ SHELL := /bin/bash
 TOOLS := bin/kustomize bin/sops bin/age-keygen bin/staticcheck bin/cue bin/kubeconform bin/validate-crd bin/vault bin/jenkins-junit.xsd bin/stork-2.9 bin/stork-24.3 bin/stork-next
 # A Kubernetes for e2e, built from the module that tests clusterpair against it.
 KUBERNETES := bin/kube-apiserver bin/kube-controller-manager bin/kubectl bin/etcd
+# Flux applies what is committed, with its own versions of the Kubernetes libraries.
+FLUX := bin/kustomize-controller bin/flux-crds
 DEMO_KEY := fixtures/keys/demo.agekey
 FUZZTIME ?= 20s
 
@@ -58,7 +60,7 @@ demo: build bin/kustomize ## Run kustomize build on this repository: an encrypte
 test: tools ## Run all tests
 	CLUSTERPAIR_TOOLS="$$PWD/bin" go test -timeout 40m ./...
 
-e2e: $(KUBERNETES) bin/kustomize bin/sops bin/stork-24.3 bin/argocd ## Run clusterpair against two real Kubernetes clusters; building these takes ten minutes once
+e2e: $(KUBERNETES) $(FLUX) bin/kustomize bin/sops bin/stork-24.3 bin/argocd ## Run clusterpair against real Kubernetes clusters, a real Flux and a real Argo CD; building these takes a quarter of an hour once
 	CLUSTERPAIR_TOOLS="$$PWD/bin" go test -C e2e -count 1 -parallel 4 .
 
 # One command for all, so that they share their packages. Without the flags they
@@ -72,6 +74,14 @@ $(KUBERNETES) &: e2e/go.sum
 
 bin/argocd: e2e/argocd/go.sum e2e/argocd/main.go
 	@CGO_ENABLED=0 go build -C e2e/argocd -trimpath -ldflags='-s -w' -o ../../bin/argocd .
+
+bin/kustomize-controller: e2e/flux/go.sum
+	@CGO_ENABLED=0 go build -C e2e/flux -trimpath -ldflags='-s -w' -o ../../bin/ github.com/fluxcd/kustomize-controller
+# From the types of its API, as Flux's own build makes them.
+bin/flux-crds: e2e/flux/go.sum
+	@rm -rf $@; mkdir -p $@; \
+	CGO_ENABLED=0 go run -C e2e/flux -trimpath sigs.k8s.io/controller-tools/cmd/controller-gen crd output:dir=../../$@ \
+	  paths=github.com/fluxcd/kustomize-controller/api/v1 paths=github.com/fluxcd/source-controller/api/v1 paths=github.com/fluxcd/notification-controller/api/v1beta3
 
 lint: bin/staticcheck ## Run gofmt, go vet, staticcheck and go mod tidy, changing nothing
 	@test -z "$$(gofmt -l cmd generator schema internal bench e2e tools | tee /dev/stderr)"
@@ -91,6 +101,7 @@ lint: bin/staticcheck ## Run gofmt, go vet, staticcheck and go mod tidy, changin
 	go -C e2e/argocd mod tidy -diff
 	go -C e2e/argocd vet .
 	cd e2e/argocd && ../../bin/staticcheck .
+	go -C e2e/flux mod tidy -diff
 	go -C bench vet ./...
 	cd bench && ../bin/staticcheck ./...
 	go -C tools/stork vet .

@@ -69,8 +69,13 @@ func (c *cluster) start() (err error) {
 		"--kube-api-qps=200", "--kube-api-burst=200"); err != nil {
 		return err
 	}
+	return c.install("crds")
+}
+
+// install brings the CustomResourceDefinitions of a directory.
+func (c *cluster) install(crds string) error {
 	for _, args := range [][]string{
-		{"apply", "--server-side", "-f", "crds"},
+		{"apply", "--server-side", "-f", crds},
 		{"wait", "--for=condition=Established", "--timeout=30s", "crd", "--all"},
 	} {
 		cmd := exec.Command(filepath.Join(c.tools, "kubectl"), append(args, "--kubeconfig="+c.admin)...)
@@ -198,13 +203,17 @@ func (c *cluster) stop() {
 	}
 }
 
-// request is one of the administrator's, with a body in YAML.
+// request is one of the administrator's, with a body in YAML. PATCH is server-side
+// apply.
 func (c *cluster) request(method, path, body string) error {
 	q, err := http.NewRequest(method, c.url+path, strings.NewReader(body))
 	if err != nil {
 		return err
 	}
 	q.Header.Set("Content-Type", "application/yaml")
+	if method == http.MethodPatch {
+		q.Header.Set("Content-Type", "application/apply-patch+yaml")
+	}
 	r, err := c.client.Do(q)
 	if err != nil {
 		return err
@@ -223,7 +232,8 @@ type process struct {
 	ended chan struct{} // closed at its end
 }
 
-// run starts a server of the cluster. It logs into a file.
+// run starts a server of the cluster. It logs into a file, and takes nothing from
+// the environment of those who test, such as their keys.
 func (c *cluster) run(name string, args ...string) (*process, error) {
 	log, err := os.OpenFile(c.file(name+".log"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
@@ -232,6 +242,7 @@ func (c *cluster) run(name string, args ...string) (*process, error) {
 	defer log.Close()
 	p := &process{cmd: exec.Command(filepath.Join(c.tools, name), args...), ended: make(chan struct{})}
 	p.cmd.Dir, p.cmd.Stdout, p.cmd.Stderr = c.dir, log, log
+	p.cmd.Env = []string{"KUBECONFIG=" + c.admin, "HOME=" + c.dir, "TMPDIR=" + c.dir}
 	if err := startMortal(p.cmd); err != nil {
 		return nil, err
 	}

@@ -10,7 +10,8 @@
 //   - a .sops.yaml that encrypts for $AGE, whose key is in $SOPS_AGE_KEY_FILE
 //   - clusterpair, kubectl, sops and kustomize, and stork-24.3 with its flag
 //     -kubeconfig, the double of Stork
-//   - the commands below: argocd, cluster, apiserver, create, kubeconfig and server
+//   - the commands below: argocd, cluster, apiserver, create, flux, kubeconfig and
+//     server
 //
 // What disturbs others, such as an API server that restarts, a ClusterPair that
 // Stork cannot decode, or a look at all namespaces, is done in a cluster of the
@@ -183,7 +184,7 @@ func TestScripts(t *testing.T) {
 			if err := os.WriteFile(filepath.Join(env.WorkDir, ".sops.yaml"), []byte(rules), 0o600); err != nil {
 				return err
 			}
-			s := &script{clusters: make(map[string]*cluster)}
+			s := &script{clusters: make(map[string]*cluster), fluxes: make(map[string]*flux)}
 			env.Values[scriptKey{}] = s
 			// The directory is named script-NAME.
 			name := strings.TrimPrefix(filepath.Base(env.WorkDir), "script-")
@@ -200,6 +201,7 @@ func TestScripts(t *testing.T) {
 			"cluster":    clusterCommand,
 			"apiserver":  apiserverCommand,
 			"create":     createCommand,
+			"flux":       fluxCommand,
 			"kubeconfig": kubeconfigCommand,
 			"server":     serverCommand,
 		},
@@ -209,6 +211,7 @@ func TestScripts(t *testing.T) {
 // script is what a script has.
 type script struct {
 	clusters map[string]*cluster // by name
+	fluxes   map[string]*flux    // by the name of the cluster
 }
 
 type scriptKey struct{}
