@@ -234,7 +234,7 @@ func (c *Config) complete() []report.Finding {
 	}
 	reserved := func(annotations map[string]string, at report.Position) {
 		for _, key := range slices.Sorted(maps.Keys(annotations)) {
-			if strings.HasPrefix(key, annotationPrefix) {
+			if strings.HasPrefix(key, annotationPrefix) && key != AnnotationBidirectional {
 				findings = append(findings, report.Finding{Rule: "config", Severity: report.Error, Position: at, Path: "annotations",
 					Message: fmt.Sprintf("annotation %q: %s is for what clusterpair itself says about a pair", key, annotationPrefix),
 					Hint:    "give it a prefix of your own"})

@@ -35,6 +35,10 @@ const (
 	AnnotationGeneratedBy = "clusterpair.dev/generated-by"
 	// AnnotationAllow, followed by a rule, holds the reason for which the rule is waived.
 	AnnotationAllow = "clusterpair.dev/allow-"
+	// AnnotationBidirectional is "true" on a pair that has a counterpart of the
+	// same name and namespace on the destination, so that it can fail back. Only
+	// the config knows.
+	AnnotationBidirectional = "clusterpair.dev/bidirectional"
 
 	annotationPrefix = "clusterpair.dev/"
 )

@@ -49,7 +49,7 @@ func (f *fileRun) pair(n *yaml.Node) {
 	}
 	annotations := manifest.Field(n, "metadata", "annotations")
 	p.destination, p.destinationAt = noted(annotations, generator.AnnotationCA), spotOf(manifest.Field(annotations, generator.AnnotationCA))
-	both := manifest.Field(annotations, AnnotationBidirectional)
+	both := manifest.Field(annotations, generator.AnnotationBidirectional)
 	p.bidirectional, p.bidirectionalAt = both != nil && both.Value == "true", spotOf(both)
 	options := manifest.Field(n, "spec", "options")
 	p.twoFabrics = manifest.Field(options, "token") != nil
@@ -121,10 +121,6 @@ func (f *fileRun) sizeOf(annotations *yaml.Node) {
 		f.add(annotations, "metadata.annotations", "metadata-invalid", report.Error, "the API server refuses annotations of more than 256 KiB together", "move them into a ConfigMap")
 	}
 }
-
-// AnnotationBidirectional is "true" on a pair that has a counterpart of the
-// same name and namespace on the destination, so that it can fail back.
-const AnnotationBidirectional = "clusterpair.dev/bidirectional"
 
 func kindOf(n *yaml.Node) *yaml.Node {
 	if kind := manifest.Field(n, "kind"); kind != nil {

@@ -11,6 +11,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"clusterpair.dev/generator"
 	"clusterpair.dev/internal/kubeconfig"
 	"clusterpair.dev/internal/manifest"
 	"clusterpair.dev/internal/report"
@@ -333,7 +334,7 @@ func (j *judgement) directions(r *repository, sources [][]string, o *Options) {
 		switch {
 		case back == nil && !o.Partial:
 			j.pair(p, p.place(p.bidirectionalAt), "reverse-missing", fmt.Sprintf("ClusterPair %s is for both directions, and no other cluster has one of this name: there is no failback", p.id()),
-				"render the pair of the same name and namespace for the destination, or remove the annotation "+AnnotationBidirectional)
+				"render the pair of the same name and namespace for the destination, or remove the annotation "+generator.AnnotationBidirectional)
 			continue
 		case back == nil || several:
 			continue
