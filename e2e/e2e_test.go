@@ -84,7 +84,10 @@ func runAll(m *testing.M) (code int, err error) {
 	if err != nil {
 		return 0, err
 	}
-	return m.Run(), nil
+	if code := m.Run(); code != 0 || len(ran) == 0 {
+		return code, nil
+	}
+	return 0, summarize(os.Stdout)
 }
 
 // enterNetwork builds clusterpair and starts this process again in a network of
@@ -188,6 +191,9 @@ func TestScripts(t *testing.T) {
 			env.Values[scriptKey{}] = s
 			// The directory is named script-NAME.
 			name := strings.TrimPrefix(filepath.Base(env.WorkDir), "script-")
+			if err := runs(name); err != nil {
+				return err
+			}
 			env.Setenv("NS", strings.ReplaceAll(name, "_", "-"))
 			for _, c := range []*cluster{source, destination} {
 				if err := s.enter(env, c); err != nil {
