@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/base64"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
@@ -206,9 +207,23 @@ func (c *cluster) stop() {
 // request is one of the administrator's, with a body in YAML. PATCH is server-side
 // apply.
 func (c *cluster) request(method, path, body string) error {
-	q, err := http.NewRequest(method, c.url+path, strings.NewReader(body))
+	_, err := c.ask(method, path, body)
+	return err
+}
+
+// get reads an object or a list.
+func (c *cluster) get(path string, into any) error {
+	answer, err := c.ask(http.MethodGet, path, "")
 	if err != nil {
 		return err
+	}
+	return json.Unmarshal(answer, into)
+}
+
+func (c *cluster) ask(method, path, body string) (answer []byte, err error) {
+	q, err := http.NewRequest(method, c.url+path, strings.NewReader(body))
+	if err != nil {
+		return nil, err
 	}
 	q.Header.Set("Content-Type", "application/yaml")
 	if method == http.MethodPatch {
@@ -216,14 +231,14 @@ func (c *cluster) request(method, path, body string) error {
 	}
 	r, err := c.client.Do(q)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer r.Body.Close()
-	answer, err := io.ReadAll(r.Body)
+	answer, err = io.ReadAll(r.Body)
 	if err == nil && r.StatusCode/100 != 2 {
 		err = fmt.Errorf("%s %s: %s: %s", method, path, r.Status, answer)
 	}
-	return err
+	return answer, err
 }
 
 // process is a server that runs until it is stopped.

@@ -203,13 +203,14 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"argocd":     argocdCommand,
-			"cluster":    clusterCommand,
-			"apiserver":  apiserverCommand,
-			"create":     createCommand,
-			"flux":       fluxCommand,
-			"kubeconfig": kubeconfigCommand,
-			"server":     serverCommand,
+			"argocd":       argocdCommand,
+			"cluster":      clusterCommand,
+			"apiserver":    apiserverCommand,
+			"create":       createCommand,
+			"flux":         fluxCommand,
+			"kubeconfig":   kubeconfigCommand,
+			"server":       serverCommand,
+			"transformers": transformersCommand,
 		},
 	})
 }
