@@ -37,7 +37,8 @@ container, Helm or Git: bases come from the file system or by HTTP. It fails if 
 build without --enable-exec leaves it out and says nothing.
 
 With --decrypt it is what Argo CD needs of a plugin: the objects that SOPS has
-encrypted come out in clear, each MAC verified before kustomize touches the file;
+encrypted come out in clear, each MAC verified before kustomize touches the file,
+which does not get to see what a ClusterPair holds in secret;
 a directory without a kustomization gives the manifests below it; no manifest
 at all is an error. Keys are found where SOPS finds them.`,
 		Example: `  clusterpair build overlays/east
@@ -120,6 +121,9 @@ func build(dir string, restrictions types.LoadRestrictions, d *decrypter) ([]byt
 		}
 	}
 	g := &guard{FileSystem: filesys.MakeFsOnDisk(), self: self, decrypter: d, listed: make(map[string]map[string]bool)}
+	if d != nil {
+		d.kept = newKept()
+	}
 	http.DefaultTransport = &guardedTransport{guard: g, next: http.DefaultTransport}
 
 	options := krusty.MakeDefaultOptions()
@@ -339,6 +343,10 @@ func (g *guard) document(doc *yaml.Node, path string) (bool, error) {
 	var own *yaml.Node
 	kind, name := scalar(doc, "kind"), scalar(child(doc, "metadata"), "name")
 	if scalar(doc, "apiVersion") == generator.APIVersion {
+		if g.decrypter != nil && kind == generator.DecryptorKind {
+			// kustomize would see what build --decrypt keeps from it.
+			return false, failed(withHint(fmt.Errorf("%s: build --decrypt needs no %s", path, kind), "list the pairs under resources, and remove it"))
+		}
 		annotations := child(child(doc, "metadata"), "annotations")
 		for _, key := range functionKeys[:2] {
 			if own == nil {

@@ -3,9 +3,11 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"path/filepath"
+	"strconv"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -23,6 +25,7 @@ import (
 type decrypter struct {
 	ctx  context.Context
 	safe *sopsfile.Safe
+	kept *kept // nil leaves everything in its place
 }
 
 // object is a document of a file.
@@ -89,6 +92,7 @@ func (d *decrypter) decrypt(docs []manifest.Document, file string) ([]object, er
 	}
 	objects := make([]object, len(plain))
 	for i, doc := range plain {
+		d.kept.keep(manifest.Contents(plain[i : i+1])[0])
 		text, err := sopsfile.Marshal([]*yaml.Node{doc}, 2)
 		if err != nil {
 			return nil, sopsError(err, file)
@@ -96,6 +100,79 @@ func (d *decrypter) decrypt(docs []manifest.Document, file string) ([]object, er
 		objects[i] = object{node: manifest.Contents(plain[i : i+1])[0], text: append([]byte("---\n"), text...)}
 	}
 	return objects, nil
+}
+
+// kept is what kustomize does not get to see of a ClusterPair: who can write to
+// Git and has no key could let it send the credential to another server, or copy
+// it into another object. It works on a pair with marks in the places of
+// spec.config and options.token, which nobody can have foreseen.
+type kept struct {
+	mark   string
+	values []*yaml.Node
+}
+
+func newKept() *kept { return &kept{mark: "kept-" + rand.Text() + "-"} }
+
+// places are what a pair keeps, and where.
+func places(pair *yaml.Node) []**yaml.Node {
+	if manifest.Text(pair, "kind") != generator.ClusterPairKind {
+		return nil
+	}
+	var all []**yaml.Node
+	for _, path := range [][]string{{"spec", "config"}, {"spec", "options", "token"}} {
+		last := len(path) - 1
+		parent := manifest.Field(pair, path[:last]...)
+		if parent == nil || parent.Kind != yaml.MappingNode {
+			continue
+		}
+		for i := 0; i+1 < len(parent.Content); i += 2 {
+			if parent.Content[i].Value == path[last] {
+				all = append(all, &parent.Content[i+1])
+			}
+		}
+	}
+	return all
+}
+
+// keep takes the values out of a pair. Each mark has the kind of its value, so
+// that kustomize merges into the one what it would have merged into the other.
+func (k *kept) keep(pair *yaml.Node) {
+	if k == nil {
+		return
+	}
+	for _, at := range places(pair) {
+		mark := &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: fmt.Sprint(k.mark, len(k.values))}
+		k.values = append(k.values, *at)
+		if (*at).Kind == yaml.MappingNode {
+			mark = &yaml.Node{Kind: yaml.MappingNode, Tag: "!!map", Content: []*yaml.Node{mark, {Kind: yaml.ScalarNode, Tag: "!!str", Value: "kept"}}}
+		}
+		*at = mark
+	}
+}
+
+// giveBack puts the values of a pair back. It tells whether there were any; not
+// one place may be other than it was left.
+func (k *kept) giveBack(pair *yaml.Node, text []byte) (bool, error) {
+	marks := bytes.Count(text, []byte(k.mark))
+	if marks == 0 {
+		return false, nil
+	}
+	for _, at := range places(pair) {
+		mark := *at
+		if mark.Kind == yaml.MappingNode && len(mark.Content) == 2 {
+			mark = mark.Content[0]
+		}
+		number, ours := strings.CutPrefix(mark.Value, k.mark)
+		i, err := strconv.Atoi(number)
+		if ours && err == nil && i < len(k.values) && k.values[i].Kind == (*at).Kind {
+			*at = k.values[i]
+			marks--
+		}
+	}
+	if marks != 0 {
+		return false, errors.New("the kustomization changes, moves or copies what is encrypted")
+	}
+	return true, nil
 }
 
 // checkSelected refuses an encrypted ClusterPair with a value in clear below
@@ -203,8 +280,9 @@ func isForCluster(doc *yaml.Node, file string) (bool, error) {
 }
 
 // resources gives the result of a kustomization, with what functions have
-// encrypted decrypted.
+// encrypted decrypted, and what was kept back from kustomize in its place.
 func (d *decrypter) resources(all resmap.ResMap) ([]byte, []report.Finding, error) {
+	after := &decrypter{ctx: d.ctx, safe: d.safe}
 	var out bytes.Buffer
 	var findings []report.Finding
 	for _, r := range all.Resources() {
@@ -216,14 +294,28 @@ func (d *decrypter) resources(all resmap.ResMap) ([]byte, []report.Finding, erro
 		if namespace := r.GetNamespace(); namespace != "" {
 			name = r.GetKind() + "/" + namespace + "/" + r.GetName()
 		}
-		objects, _, err := d.open(text, name)
+		objects, _, err := after.open(text, name)
 		if err != nil {
 			return nil, nil, err
 		}
 		for _, o := range objects {
+			had, err := d.kept.giveBack(o.node, o.text)
+			if err != nil {
+				findings = append(findings, report.Finding{Rule: "leaf-not-encrypted", Severity: report.Error, Position: report.Position{File: name},
+					Message: err.Error() + ": without a key anybody could have written that",
+					Hint:    "say it in the config of clusterpair generate instead, such as destination.server"})
+				continue
+			}
 			for _, f := range checkPair(o.node, name) {
 				f.Position = report.Position{File: name} // lines of a stream mean nothing
 				findings = append(findings, f)
+			}
+			if had {
+				text, err := sopsfile.Marshal([]*yaml.Node{{Kind: yaml.DocumentNode, Content: []*yaml.Node{o.node}}}, 2)
+				if err != nil {
+					return nil, nil, sopsError(err, name)
+				}
+				o.text = append([]byte("---\n"), text...)
 			}
 			out.Write(o.text)
 		}
