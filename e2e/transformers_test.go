@@ -250,7 +250,7 @@ func (t *transformers) kustomize(c *try) error {
 // a repository, then those that it finds in the result of kustomize alone.
 func (t *transformers) validate(c *try) (string, error) {
 	var rules []string
-	for _, args := range [][]string{{"."}, {"-k", "dr"}} {
+	for _, args := range [][]string{{"."}, {"-k", "dr", "."}} {
 		var found struct{ Findings []struct{ Rule string } }
 		out, err := t.run(c.dir, "clusterpair", append([]string{"validate", "-o", "json", "--skip", "flux-health"}, args...)...)
 		if exit := (*exec.ExitError)(nil); err != nil && (!errors.As(err, &exit) || exit.ExitCode() != 1) {

@@ -102,8 +102,7 @@ func (f *fileRun) kustomization(n *yaml.Node) {
 			k.patches = append(k.patches, patchFile{path: path.Join(k.dir, entry.Value)})
 		}
 	}
-	k.patches = slices.Concat(k.patches, f.patches(items(n, "patches")), f.patches(items(n, "patchesJson6902")))
-	f.replacements(items(n, "replacements"))
+	k.patches = slices.Concat(k.patches, f.patches(items(n, "patches")), f.patches(items(n, "patchesJson6902")), f.replacements(items(n, "replacements")))
 	for _, entry := range items(n, "patches") {
 		patch := manifest.Text(entry, "patch")
 		k.decryptsFlux = k.decryptsFlux || strings.Contains(patch, "decryption")

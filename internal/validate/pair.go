@@ -40,7 +40,7 @@ func looksLikePair(n *yaml.Node) bool {
 // pair judges a ClusterPair.
 func (f *fileRun) pair(n *yaml.Node) {
 	p := pair{
-		file: f.file.Name, path: f.file.Path, at: f.position(n),
+		file: f.file.Name, path: f.file.Path, at: f.position(n), built: f.object != nil,
 		namespace: noted(n, "metadata", "namespace"), name: noted(n, "metadata", "name"),
 		mode: noted(n, "spec", "options", "mode"),
 	}

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"go.yaml.in/yaml/v3"
+	"sigs.k8s.io/kustomize/kyaml/utils"
 
 	"clusterpair.dev/internal/manifest"
 	"clusterpair.dev/internal/report"
@@ -101,8 +102,11 @@ var sealedPlaces = []string{"/sops", "/spec/config", "/spec/options/token"}
 
 // patchBreach finds in a patch what it does to the encrypted part of a pair.
 func (f *fileRun) patchBreach(doc *yaml.Node) (report.Finding, bool) {
-	if doc.Kind == yaml.SequenceNode { // of JSON 6902
+	if doc.Kind == yaml.SequenceNode { // of JSON 6902, or of replacements
 		for _, op := range doc.Content {
+			if finding, ok := f.replacementBreach(op); ok {
+				return finding, true
+			}
 			at, value := manifest.Field(op, "path"), manifest.Field(op, "value")
 			if at == nil {
 				continue
@@ -116,7 +120,10 @@ func (f *fileRun) patchBreach(doc *yaml.Node) (report.Finding, bool) {
 		}
 		return report.Finding{}, false
 	}
-	if sops := manifest.Field(doc, "sops"); sops != nil && manifest.Field(sops, "mac") == nil { // with one it is an encrypted patch
+	if manifest.Field(doc, "targets") != nil {
+		return f.replacementBreach(doc)
+	}
+	if sops := manifest.Field(doc, "sops"); sops != nil && !strings.HasPrefix(manifest.Text(sops, "mac"), "ENC[") { // with one it is an encrypted patch
 		return f.breachOf(sops, "/sops"), true
 	}
 	for _, place := range sealedPlaces[1:] {
@@ -159,23 +166,57 @@ func clearLeaf(n *yaml.Node) *yaml.Node {
 	return nil
 }
 
-// replacements judges those of a kustomization that copy a value into a pair.
-func (f *fileRun) replacements(entries []*yaml.Node) {
+// replacements judges the inline ones among replacements, and gives the files of
+// the others.
+func (f *fileRun) replacements(entries []*yaml.Node) []patchFile {
+	var files []patchFile
 	for _, entry := range entries {
-		for _, target := range items(entry, "targets") {
-			if selector := manifest.Field(target, "select"); selector == nil || !mayBePair(selector) {
-				continue
-			}
-			for _, field := range items(target, "fieldPaths") {
-				pointer := "/" + strings.ReplaceAll(field.Value, ".", "/")
-				for _, place := range sealedPlaces {
-					if pointer == place || strings.HasPrefix(pointer, place+"/") {
-						f.findings = append(f.findings, f.breachOf(field, place))
-					}
-				}
+		if file := manifest.Text(entry, "path"); file != "" {
+			files = append(files, patchFile{path.Join(path.Dir(f.file.Path), file), true})
+		}
+		if finding, ok := f.replacementBreach(entry); ok {
+			f.findings = append(f.findings, finding)
+		}
+	}
+	return files
+}
+
+// replacementBreach finds in a replacement that it copies a value into the
+// encrypted part of a pair, or out of it.
+func (f *fileRun) replacementBreach(entry *yaml.Node) (report.Finding, bool) {
+	for _, target := range items(entry, "targets") {
+		if selector := manifest.Field(target, "select"); selector == nil || !mayBePair(selector) {
+			continue
+		}
+		for _, field := range items(target, "fieldPaths") {
+			if place := sealedPlace(field.Value); place != "" {
+				return f.breachOf(field, place), true
 			}
 		}
 	}
+	source := manifest.Field(entry, "source")
+	if at := manifest.Field(source, "fieldPath"); at != nil && mayBePair(source) {
+		if place := sealedPlace(at.Value); place != "" && place != "/sops" {
+			field := strings.ReplaceAll(place[1:], "/", ".")
+			return f.finding(at, field, "leaf-not-encrypted", report.Error, "the replacement copies "+field+" of a ClusterPair to where nothing encrypts it: Flux applies ciphertext there, Argo CD what it hides",
+				"take the value from where it stands in clear"), true
+		}
+	}
+	return report.Finding{}, false
+}
+
+// sealedPlace is the one among sealedPlaces that a field path of kustomize leads
+// to, into or over.
+func sealedPlace(fieldPath string) string {
+	keys := utils.SmarterPathSplitter(fieldPath, ".")
+	for _, place := range sealedPlaces {
+		sealed := strings.Split(place[1:], "/")
+		n := min(len(keys), len(sealed))
+		if slices.EqualFunc(keys[:n], sealed[:n], func(key, sealed string) bool { return key == sealed || key == "*" }) {
+			return place
+		}
+	}
+	return ""
 }
 
 // notePatch notes a document of which only its kustomization tells whether it

@@ -53,6 +53,7 @@ type pair struct {
 	mode            string
 	encrypted       bool
 	aside           bool // it is not to be judged
+	built           bool // it stands in no file
 	twoFabrics      bool
 	bidirectional   bool
 	destination     string // the digest of the destination's CA
@@ -96,6 +97,7 @@ type migration struct {
 	path                  string // of its file
 	kind, namespace, name string
 	at                    report.Position
+	built                 bool // it stands in no file
 	pair, adminPair       reference
 	volumes               bool // it moves volumes: true unless it says otherwise
 	volumesAt             report.Position
@@ -127,7 +129,7 @@ func (f *fileRun) stork(n *yaml.Node, kind string) {
 	switch kind {
 	case "Migration", "MigrationSchedule":
 		spec := manifest.Field(n, "spec")
-		m := migration{path: f.file.Path, kind: kind, namespace: namespace, name: name, at: f.position(kindOf(n))}
+		m := migration{path: f.file.Path, kind: kind, namespace: namespace, name: name, at: f.position(kindOf(n)), built: f.object != nil}
 		if kind == "MigrationSchedule" {
 			m.policy = f.reference(spec, "schedulePolicyName")
 			spec = manifest.Field(spec, "template", "spec")
@@ -400,22 +402,14 @@ func (j *judgement) migrations(r *repository, o *Options) {
 	if len(r.migrations) == 0 {
 		return
 	}
-	pairs := make(map[string][]*pair)
+	all, built := make(map[string][]*pair), make(map[string][]*pair)
 	for i := range r.pairs {
 		p := &r.pairs[i]
-		pairs[p.id()] = append(pairs[p.id()], p)
-		pairs["/"+p.name] = append(pairs["/"+p.name], p) // for what a kustomization gives its namespace
-	}
-	// ids are the names to choose from, without a namespace where there is none.
-	ids := func(namespace string) (ids []string) {
-		for i := range r.pairs {
-			if namespace == "" {
-				ids = append(ids, r.pairs[i].name)
-			} else {
-				ids = append(ids, r.pairs[i].id())
+		for _, id := range []string{p.id(), "/" + p.name} { // the latter for what a kustomization gives its namespace
+			if all[id] = append(all[id], p); p.built {
+				built[id] = append(built[id], p)
 			}
 		}
-		return ids
 	}
 	admins := slices.Compact(slices.Sorted(slices.Values(r.admins)))
 	if len(admins) == 0 {
@@ -424,6 +418,23 @@ func (j *judgement) migrations(r *repository, o *Options) {
 	for i := range r.migrations {
 		m := &r.migrations[i]
 		object := fmt.Sprintf("%s %s/%s", m.kind, m.namespace, m.name)
+		pairs := all
+		if m.built && len(built) > 0 {
+			pairs = built // what kustomize has renamed goes by its old name in the files
+		}
+		// ids are the names to choose from, without a namespace where there is none.
+		ids := func(namespace string) (ids []string) {
+			for i := range r.pairs {
+				switch p := &r.pairs[i]; {
+				case pairs[p.id()] == nil:
+				case namespace == "":
+					ids = append(ids, p.name)
+				default:
+					ids = append(ids, p.id())
+				}
+			}
+			return ids
+		}
 		missing := func(ref reference, what string, namespaces ...string) {
 			if ref.name == "" || o.Partial || len(pairs) == 0 || slices.ContainsFunc(namespaces, func(ns string) bool { return pairs[ns+"/"+ref.name] != nil }) {
 				return

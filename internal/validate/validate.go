@@ -227,7 +227,7 @@ var words = [][]byte{
 	[]byte("ClusterPair"), []byte("stork.libopenstorage.org"), []byte("Secret"), []byte("clusterpair.dev/"),
 	[]byte("current-context"), []byte("kustomize.toolkit.fluxcd.io"), []byte("argoproj.io"), []byte("stork-controller-config"),
 	[]byte("client-key-data"), []byte("insert_storage_options"), []byte("PRIVATE KEY"), []byte("AGE-SECRET-KEY-"), []byte("eyJ"),
-	[]byte("/spec/config"), []byte("/spec/options/token"), []byte("/sops"), []byte("encrypted_regex"),
+	[]byte("/spec/config"), []byte("/spec/options/token"), []byte("/sops"), []byte("encrypted_regex"), []byte("fieldPaths"),
 	[]byte(`\x`), []byte(`\u`), []byte(`\U`), []byte("\\\n"), []byte("\\\r"), []byte("binary"),
 }
 
@@ -348,7 +348,7 @@ func (f *fileRun) document(n *yaml.Node) {
 		f.argo(n, kind)
 	case group == "kustomize.config.k8s.io" || isKustomization(f.file.Path):
 		f.kustomization(n)
-	case manifest.Field(n, "sops") != nil:
+	case manifest.Field(n, "sops") != nil, manifest.Field(n, "targets") != nil:
 		f.notePatch(n)
 	case kind == "ConfigMap" && manifest.Text(n, "metadata", "name") == "stork-controller-config":
 		if admin := noted(n, "data", "admin-ns"); admin != "" {
