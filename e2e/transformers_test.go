@@ -406,6 +406,7 @@ func failure(message string) string {
 		{"does not match sops' data format", "refused: a value in clear"},
 		{"message authentication failed", "refused: a value out of its place"},
 		{"[leaf-not-encrypted]", "refused: a value in clear"},
+		{"kustomize cannot look below spec.config", "refused: out of kustomize's sight"},
 		{"nothing selected by ClusterPair", "kustomize: no ClusterPair"},
 		{"kustomize build panic", "kustomize panics"},
 	} {

@@ -140,7 +140,11 @@ func build(dir string, restrictions types.LoadRestrictions, d *decrypter) ([]byt
 		return nil, nil, &exitError{code: ran.ExitCode()} // clusterpair, as a function, has said why
 	}
 	if err != nil {
-		return nil, nil, failed(fmt.Errorf("kustomize build %s: %w", dir, err))
+		err = fmt.Errorf("kustomize build %s: %w", dir, err)
+		if d != nil && namesKept(err.Error()) {
+			err = withHint(err, "kustomize cannot look below spec.config of an encrypted ClusterPair: say it in the config of clusterpair generate instead")
+		}
+		return nil, nil, failed(err)
 	}
 
 	ran, err := os.ReadFile(runs)

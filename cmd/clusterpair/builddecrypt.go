@@ -134,6 +134,11 @@ func places(pair *yaml.Node) []**yaml.Node {
 	return all
 }
 
+// namesKept tells whether a message of kustomize is of what it does not find.
+func namesKept(message string) bool {
+	return strings.Contains(message, "spec.config") || strings.Contains(message, "/spec/config")
+}
+
 // keep takes the values out of a pair. Each mark has the kind of its value, so
 // that kustomize merges into the one what it would have merged into the other.
 func (k *kept) keep(pair *yaml.Node) {
