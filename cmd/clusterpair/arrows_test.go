@@ -24,7 +24,8 @@ func TestArrows(t *testing.T) {
 		"schema":              {"internal/report"},
 		"internal/sopsfile":   {"internal/plainyaml"},
 		"generator":           {"schema", "internal/kubeconfig", "internal/report"},
-		"cmd/clusterpair":     {"generator", "schema", "internal/cluster", "internal/kubeconfig", "internal/manifest", "internal/pace", "internal/report", "internal/sopsfile", "internal/validate"},
+		"examples":            {},
+		"cmd/clusterpair":     {"examples", "generator", "schema", "internal/cluster", "internal/kubeconfig", "internal/manifest", "internal/pace", "internal/report", "internal/sopsfile", "internal/validate"},
 	}
 	soleImporter := map[string]string{
 		"github.com/spf13/cobra":     "cmd/clusterpair",

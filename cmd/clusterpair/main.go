@@ -94,6 +94,7 @@ standard input and writes one to standard output.`,
 	}
 	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError(err) })
 	cmd.AddCommand(
+		newInitCommand(),
 		newGenerateCommand(),
 		newBuildCommand(),
 		newValidateCommand(),
