@@ -10,8 +10,8 @@
 //   - a .sops.yaml that encrypts for $AGE, whose key is in $SOPS_AGE_KEY_FILE
 //   - clusterpair, kubectl, sops and kustomize, and stork-24.3 with its flag
 //     -kubeconfig, the double of Stork
-//   - the commands below: argocd, cluster, apiserver, create, flux, kubeconfig and
-//     server
+//   - the commands below: argocd, cluster, apiserver, create, flux, kubeconfig,
+//     server and transformers
 //
 // What disturbs others, such as an API server that restarts, a ClusterPair that
 // Stork cannot decode, or a look at all namespaces, is done in a cluster of the

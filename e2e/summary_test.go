@@ -22,7 +22,7 @@ var components = []struct {
 	{"kube-controller-manager", "k8s.io/kubernetes", "itself", nil},
 	{"etcd", "go.etcd.io/etcd/server/v3", "itself", nil},
 	{"kubectl", "k8s.io/kubernetes", "itself", regexp.MustCompile(`\bkubectl\b`)},
-	{"sops", "github.com/getsops/sops/v3", "itself", regexp.MustCompile(`(?m)^!? ?exec .*\bsops (-|decrypt|encrypt|updatekeys|rotate|set)`)},
+	{"sops", "github.com/getsops/sops/v3", "itself", regexp.MustCompile(`(?m)^!? ?exec .*\bsops (-|decrypt|encrypt|updatekeys|rotate|set)|^transformers `)},
 	{"kustomize", "sigs.k8s.io/kustomize/kustomize/v5", "itself", regexp.MustCompile(`\bkustomize build\b`)},
 	{"kustomize-controller", "github.com/fluxcd/kustomize-controller", "Flux", regexp.MustCompile(`(?m)^flux `)},
 	{"argocd", "github.com/argoproj/argo-cd/v3", "repo-server, cmp-server, application-controller", regexp.MustCompile(`(?m)^argocd `)},

@@ -172,8 +172,16 @@ func (t *transformers) write() error {
 			}
 		}
 		if c.way == selected || c.way == whole {
-			_, err := t.run(c.dir, "sops", "encrypt", "--in-place", "dr/base/pair.yaml")
-			return err
+			if _, err := t.run(c.dir, "sops", "encrypt", "--in-place", "dr/base/pair.yaml"); err != nil {
+				return err
+			}
+		}
+		for name := range files {
+			if strings.HasSuffix(name, ".enc.yaml") && c.way != inClear {
+				if _, err := t.run(c.dir, "sops", "encrypt", "--encrypted-regex", "^(config|token)$", "--in-place", name); err != nil {
+					return err
+				}
+			}
 		}
 		return nil
 	})

@@ -22,6 +22,9 @@ type syncing struct {
 	// decrypts says that it decrypts, healthy that it looks at the status of
 	// ClusterPairs, recursive that folders below count without a kustomization.
 	decrypts, healthy, recursive bool
+	// alone says that what it applies has other names, goes to another cluster, or
+	// is not applied now.
+	alone bool
 }
 
 // kustomization is what a kustomization.yaml takes in.
@@ -33,6 +36,7 @@ type kustomization struct {
 	// that it adds decryption and health checks to the Flux Kustomizations that
 	// it takes in.
 	decrypts, decryptsFlux, checksFlux bool
+	renames                            bool // what it takes in
 }
 
 // flux notes a Kustomization of Flux.
@@ -46,6 +50,7 @@ func (f *fileRun) flux(n *yaml.Node) {
 		s.at = f.position(at)
 	}
 	s.decrypts = manifest.Text(spec, "decryption", "provider") == "sops"
+	s.alone = renames(spec, "targetNamespace") || manifest.Field(spec, "kubeConfig") != nil || manifest.Text(spec, "suspend") == "true"
 	checks := manifest.Field(spec, "healthChecks")
 	waits := manifest.Text(spec, "wait") == "true" || checks != nil && len(checks.Content) > 0
 	if exprs := manifest.Field(spec, "healthCheckExprs"); exprs != nil && waits {
@@ -89,7 +94,7 @@ func (f *fileRun) argo(n *yaml.Node, kind string) {
 
 // kustomization notes what a kustomization.yaml takes in.
 func (f *fileRun) kustomization(n *yaml.Node) {
-	k := kustomization{dir: path.Dir(f.file.Path)}
+	k := kustomization{dir: path.Dir(f.file.Path), renames: renames(n, "namespace")}
 	for _, key := range []string{"resources", "components", "bases"} {
 		for _, entry := range items(n, key) {
 			k.resources = append(k.resources, path.Join(k.dir, entry.Value))
@@ -114,6 +119,12 @@ func (f *fileRun) kustomization(n *yaml.Node) {
 		k.resources = append(k.resources, file+generatorMark)
 	}
 	f.noted.kustomizations = append(f.noted.kustomizations, k)
+}
+
+// renames tells whether a kustomization gives objects other names, or the
+// namespace under a key.
+func renames(n *yaml.Node, namespace string) bool {
+	return slices.ContainsFunc([]string{namespace, "namePrefix", "nameSuffix"}, func(key string) bool { return manifest.Text(n, key) != "" })
 }
 
 // generatorMark sets the file of a generator apart from a resource.
@@ -179,20 +190,14 @@ func (r *repository) walk(byDir map[string]*kustomization, k *kustomization, see
 	}
 }
 
-// covered are the pairs that a sync applies, and whether a kustomization on the
-// way decrypts them.
-func (r *repository) covered(s *syncing, byDir map[string]*kustomization) (pairs []*pair, decrypts bool) {
+// covered are the pairs that a sync applies, and the folders of the kustomizations
+// on the way.
+func (r *repository) covered(s *syncing, byDir map[string]*kustomization) (pairs []*pair, dirs []string) {
 	files, seen := make(map[string]bool), make(map[string]bool)
 	for dir, k := range byDir {
 		if dir == s.path || s.recursive && below(dir, s.path) && !between(dir, s.path, byDir) {
 			r.walk(byDir, k, seen, func(file string) { files[file] = true })
 		}
-	}
-	for dir := range seen {
-		decrypts = decrypts || byDir[dir].decrypts
-	}
-	for _, dir := range r.decryptors {
-		decrypts = decrypts || seen[dir]
 	}
 	for i := range r.pairs {
 		p := &r.pairs[i]
@@ -200,7 +205,7 @@ func (r *repository) covered(s *syncing, byDir map[string]*kustomization) (pairs
 			pairs = append(pairs, p)
 		}
 	}
-	return pairs, decrypts
+	return pairs, slices.Sorted(maps.Keys(seen))
 }
 
 // takesIn tells whether a sync applies a file by itself: where no kustomization
@@ -225,6 +230,7 @@ func between(dir, top string, byDir map[string]*kustomization) bool {
 // syncs judges what Flux and Argo CD do with the pairs.
 func (j *judgement) syncs(r *repository) {
 	byDir := r.byDir()
+	j.twice(r, byDir)
 	for i := range r.fluxes {
 		s := &r.fluxes[i]
 		pairs, _ := r.covered(s, byDir)
@@ -239,7 +245,8 @@ func (j *judgement) syncs(r *repository) {
 	}
 	for i := range r.apps {
 		s := &r.apps[i]
-		pairs, decrypts := r.covered(s, byDir)
+		pairs, dirs := r.covered(s, byDir)
+		decrypts := slices.ContainsFunc(dirs, func(dir string) bool { return byDir[dir].decrypts || slices.Contains(r.decryptors, dir) })
 		pairs = slices.DeleteFunc(pairs, func(p *pair) bool { return !p.encrypted })
 		switch {
 		case s.decrypts && len(pairs) > 0, decrypts:
@@ -247,6 +254,42 @@ func (j *judgement) syncs(r *repository) {
 		case len(pairs) > 0:
 			j.add(s.at, s.object, "argo-decryption", fmt.Sprintf("Argo CD applies %s as ciphertext, which stops Stork", encryptedPairs(pairs)),
 				"list them under spec.files of a ClusterPairDecryptor among the generators of a kustomization, instead of its resources")
+		}
+	}
+}
+
+// twice finds the pairs that several Kustomizations of Flux apply as they are to
+// one cluster: those that stand in one file, or that one kustomization takes in.
+func (j *judgement) twice(r *repository, byDir map[string]*kustomization) {
+	if len(r.fluxes) < 2 {
+		return
+	}
+	type applied struct{ pair, names, source string } // names are the kustomizations that give it some
+	first, roots := make(map[applied]*syncing), r.roots()
+	slices.SortFunc(r.fluxes, func(a, b syncing) int { return comparePositions(a.at, b.at) })
+	for i := range r.fluxes {
+		s := &r.fluxes[i]
+		if s.alone {
+			continue
+		}
+		pairs, dirs := r.covered(s, byDir)
+		names := fmt.Sprint(slices.DeleteFunc(dirs, func(dir string) bool { return !byDir[dir].renames }))
+		sources := roots[s.file]
+		if sources == nil {
+			sources = []string{s.file}
+		}
+		for _, p := range pairs {
+			for _, source := range sources {
+				key := applied{p.path, names, source}
+				other := first[key]
+				if other == nil {
+					first[key] = s
+					continue
+				}
+				for _, pair := range [][2]*syncing{{s, other}, {other, s}} {
+					j.add(pair[0].at, pair[0].object, "duplicate-pair", fmt.Sprintf("%s applies the ClusterPair in %s, too: who removes one of the two may take the pair away from Stork", pair[1].object, p.file), "let one of them apply it")
+				}
+			}
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package validate
 
 import (
+	"cmp"
 	"maps"
 	"path"
 	"regexp"
@@ -12,6 +13,7 @@ import (
 
 	"clusterpair.dev/internal/manifest"
 	"clusterpair.dev/internal/report"
+	"clusterpair.dev/internal/sopsfile"
 )
 
 // A patch stands in clear: who can write to the repository and has no key could
@@ -31,6 +33,7 @@ type patchFile struct {
 type mayPatch struct {
 	path    string
 	pair    bool // it says itself that it is for one
+	sealed  bool // it is encrypted: a breach over a pair that is, too
 	finding report.Finding
 }
 
@@ -222,9 +225,44 @@ func sealedPlace(fieldPath string) string {
 // notePatch notes a document of which only its kustomization tells whether it
 // is a patch, and of what.
 func (f *fileRun) notePatch(doc *yaml.Node) {
-	if finding, ok := f.patchBreach(doc); ok && !f.aside {
-		f.noted.mayPatch = append(f.noted.mayPatch, mayPatch{f.file.Path, looksLikePair(doc), finding})
+	if f.aside {
+		return
 	}
+	m := mayPatch{path: f.file.Path, pair: looksLikePair(doc)}
+	breach := false
+	if m.finding, breach = f.patchBreach(doc); breach {
+		f.noted.mayPatch = append(f.noted.mayPatch, m)
+	} else if n := cmp.Or(manifest.Field(doc, "spec", "config"), manifest.Field(doc, "spec", "options", "token")); n != nil && !m.pair && sopsfile.IsEncrypted(doc) { // the others are known as pairs
+		m.sealed, m.finding = true, sealedBreach(f.position(n))
+		f.noted.mayPatch = append(f.noted.mayPatch, m)
+	}
+}
+
+// sealedBreach is that an encrypted patch changes an encrypted pair.
+func sealedBreach(at report.Position) report.Finding {
+	return report.Finding{Rule: "leaf-not-encrypted", Severity: report.Error, Position: at, Path: "spec",
+		Message: "the patch of an encrypted ClusterPair is encrypted itself, which takes no key: where Argo CD decrypts, anybody could send the credential elsewhere with it, and Flux fails",
+		Hint:    "change the pair at its source: clusterpair generate"}
+}
+
+// overSealed tells whether a patch is among those of an encrypted pair.
+func (r *repository) overSealed(patch string, byDir map[string]*kustomization) bool {
+	sealed := make(map[string]bool)
+	for i := range r.pairs {
+		if p := &r.pairs[i]; p.encrypted && p.path != patch {
+			sealed[p.path] = true
+		}
+	}
+	for _, k := range byDir {
+		dirs, found := make(map[string]bool), false
+		r.walk(byDir, k, dirs, func(file string) { found = found || sealed[file] })
+		for dir := range dirs {
+			if found && slices.ContainsFunc(byDir[dir].patches, func(p patchFile) bool { return p.path == patch }) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // leftOut are the rules that a patch may break, because what it does not have
@@ -257,6 +295,14 @@ func (v *Validator) judgePatches() {
 		return slices.ContainsFunc(slices.Concat(r.fluxes, r.apps), func(s syncing) bool { return s.takesIn(file, byDir) })
 	})
 	isPatch := func(file string) bool { _, ok := patches[file]; return ok }
+
+	for i := range r.pairs {
+		p := &r.pairs[i]
+		if p.encrypted && !p.aside && isPatch(p.path) && !slices.ContainsFunc(r.mayPatch, func(m mayPatch) bool { return m.path == p.path }) {
+			r.mayPatch = append(r.mayPatch, mayPatch{p.path, true, true, sealedBreach(p.at)})
+		}
+	}
+	r.mayPatch = slices.DeleteFunc(r.mayPatch, func(m mayPatch) bool { return m.sealed && !r.overSealed(m.path, byDir) })
 
 	r.migrations = slices.DeleteFunc(r.migrations, func(m migration) bool { return isPatch(m.path) })
 	r.pairs = slices.DeleteFunc(r.pairs, func(p pair) bool {
