@@ -21,7 +21,7 @@ help: ## List the targets
 build: ## Build bin/clusterpair
 	@CGO_ENABLED=0 go build -trimpath -ldflags='-s -w' -o bin/clusterpair ./cmd/clusterpair
 
-image: ## Build the container image of the last commit into bin/image, for amd64 and arm64
+image: ## Build the container image into bin/image, for amd64 and arm64
 	@go run -C tools/image . -o "$$PWD/bin/image" ../..
 
 tools: $(TOOLS) ## Build the pinned kustomize, sops, age-keygen, staticcheck, cue and kubeconform, and a Vault, Storks, an API server's checks and the JUnit schema for tests into bin/

@@ -166,7 +166,9 @@ func TestSBOM(t *testing.T) {
 		if err := schema.Validate(map[string]any{"bomFormat": "CycloneDX", "specVersion": "1.6", "components": []any{map[string]any{}}}); err == nil {
 			t.Fatal("the schema takes a component that has no name")
 		}
-		var bom struct{ Components []struct{ Name, Version, Purl string } }
+		var bom struct {
+			Components []struct{ Name, Version, Purl string }
+		}
 		if err := json.Unmarshal(text, &bom); err != nil {
 			t.Fatal(err)
 		}
@@ -206,7 +208,7 @@ func TestContainer(t *testing.T) {
 	storage := t.TempDir()
 	podman := []string{"podman", "--root", filepath.Join(storage, "root"), "--runroot", filepath.Join(storage, "run"),
 		"--runtime", "runc", "--cgroup-manager", "cgroupfs", "--events-backend", "none"}
-	t.Cleanup(func() { exec.Command(podman[0], append(podman[1:], "system", "reset", "--force")...).Run() })
+	t.Cleanup(func() { exec.Command(podman[0], append(podman[1:], "rmi", "--all", "--force")...).Run() })
 	if out, err := exec.Command(podman[0], append(podman[1:], "load", "-q", "-i", filepath.Join(first, "clusterpair-amd64.tar"))...).CombinedOutput(); err != nil {
 		t.Fatalf("load: %v\n%s", err, out)
 	}
