@@ -136,7 +136,7 @@ func (o *initOptions) run(cmd *cobra.Command, dir string) error {
 	if t.git {
 		inRepository = filepath.ToSlash(filepath.Join(t.base, output))
 	}
-	if !plainPath.MatchString(inRepository) {
+	if !regexp.MustCompile(`^[A-Za-z0-9._/-]+$`).MatchString(inRepository) {
 		return usageError(withHint(errors.New("the path of DIR within its Git work tree is to stand in manifests, and has more than letters, digits and ./_-"), "choose another directory"))
 	}
 	names := o.names(inRepository)
@@ -148,7 +148,20 @@ func (o *initOptions) run(cmd *cobra.Command, dir string) error {
 	w := &staging{tree: t, output: output, dry: o.dryRun}
 	defer w.abort()
 	if !o.dryRun {
-		unlock, err := lockAll(cmd.Context(), []foundConfig{{tree: t}})
+		// The lock is on the directory itself, which generate locks, too.
+		rel, err := t.inside(output)
+		if err == nil {
+			err = w.mkdir(t.root, rel, &w.madeAbove)
+		}
+		if err != nil {
+			return failed(fmt.Errorf("make %s: %w", dir, cause(err)))
+		}
+		locked, err := openTree(dir)
+		if err != nil {
+			return failed(fmt.Errorf("%s: %w", dir, cause(err)))
+		}
+		defer locked.Close()
+		unlock, err := lockAll(cmd.Context(), []foundConfig{{tree: locked}})
 		defer unlock()
 		if err != nil {
 			return failed(err)
@@ -178,9 +191,6 @@ func (o *initOptions) run(cmd *cobra.Command, dir string) error {
 	}
 	return nil
 }
-
-// plainPath is what can stand in a manifest without quotes.
-var plainPath = regexp.MustCompile(`^[A-Za-z0-9._/-]+$`)
 
 // lay stages the files, unless others stand in their places.
 func lay(w *staging, files map[string]string) error {
@@ -271,14 +281,11 @@ func (o *initOptions) checkNames() error {
 		return withHint(errors.New("--namespace: a name has lower-case letters, digits and '-', at most 63"), "-n migrationnamespace")
 	case len(validation.IsDNS1123Subdomain(o.pair)) > 0:
 		return withHint(errors.New("--pair: a name has lower-case letters, digits, '-' and '.', at most 253"), "--pair remotecluster")
-	case !storkRelease.MatchString(o.storkVersion):
+	case !regexp.MustCompile(`^v?[0-9]{1,4}\.[0-9]{1,4}(\.[0-9]{1,4})?$`).MatchString(o.storkVersion): // #StorkVersion of the schema
 		return withHint(errors.New("--stork-version: what is given is no release of Stork"), "--stork-version 24.3")
 	}
 	return nil
 }
-
-// storkRelease is #StorkVersion of the schema.
-var storkRelease = regexp.MustCompile(`^v?[0-9]{1,4}\.[0-9]{1,4}(\.[0-9]{1,4})?$`)
 
 // checkRecipients wants each recipient, and each to have a key of its own. What is
 // given may be a private key with a slip in it, so that no value is shown.
@@ -288,6 +295,7 @@ func (o *initOptions) checkRecipients() error {
 	if o.example == "argocd" {
 		roles = slices.Delete(roles, 1, 2)
 	}
+	recipient := regexp.MustCompile(`^age1[a-z0-9]+$`) // and no list of them
 	var missing, lines []string
 	owners := make(map[string]string)
 	for _, r := range roles {
@@ -298,7 +306,7 @@ func (o *initOptions) checkRecipients() error {
 			missing, lines = append(missing, r.flag), append(lines, "\n    age-keygen -o "+r.file+".agekey")
 		case strings.Contains(strings.ToUpper(r.key), agePrivate):
 			return privateKeyError(r.flag)
-		case err != nil || !ageRecipient.MatchString(r.key):
+		case err != nil || !recipient.MatchString(r.key):
 			return withHint(fmt.Errorf("%s: what is given is no age recipient", r.flag), "age-keygen -y FILE prints the recipient of a key, age1...")
 		case twice && o.example == "argocd" && r.flag == "--ci": // the pair tells no more than its Secret
 		case twice:
@@ -314,11 +322,10 @@ func (o *initOptions) checkRecipients() error {
 		"each of these prints one; the files are the keys, and stay out of Git%s", strings.Join(lines, ""))
 }
 
-var ageRecipient = regexp.MustCompile(`^age1[a-z0-9]+$`)
-
 // checkRepo wants the URL of a repository for Argo CD, without a credential.
 func (o *initOptions) checkRepo() error {
-	if o.example != "argocd" || scpURL.MatchString(o.repo) {
+	scp := regexp.MustCompile(`^[A-Za-z0-9._-]+@[A-Za-z0-9.-]+:[A-Za-z0-9._~/-]+$`) // git's address for SSH that is no URL
+	if o.example != "argocd" || scp.MatchString(o.repo) {
 		return nil
 	}
 	if o.repo == "" {
@@ -334,9 +341,6 @@ func (o *initOptions) checkRepo() error {
 	}
 	return nil
 }
-
-// scpURL is an address of git's for SSH that is no URL.
-var scpURL = regexp.MustCompile(`^[A-Za-z0-9._-]+@[A-Za-z0-9.-]+:[A-Za-z0-9._~/-]+$`)
 
 // names are those of the example and what the user calls the same. The directory
 // is relative to the root of the repository.
@@ -381,7 +385,7 @@ func (o *initOptions) files(names words) (map[string]string, error) {
 		}
 		text := string(data)
 		switch {
-		case o.example == "argocd" && installed.MatchString(name): // names nothing of the user's
+		case o.example == "argocd" && isInstalled(name): // names nothing of the user's
 			files[name] = text
 			return nil
 		case o.example == "argocd" && name == "clusterpair.yaml":
@@ -395,8 +399,10 @@ func (o *initOptions) files(names words) (map[string]string, error) {
 	return files, err
 }
 
-// installed are the files of examples/argocd with which Argo CD is installed.
-var installed = regexp.MustCompile(`^(argocd-cm\.yaml|health/.*|plugin/.*)$`)
+// isInstalled tells the files of examples/argocd with which Argo CD is installed.
+func isInstalled(name string) bool {
+	return name == "argocd-cm.yaml" || strings.HasPrefix(name, "health/") || strings.HasPrefix(name, "plugin/")
+}
 
 // onlyPair leaves one pair of a config, that in a namespace.
 func onlyPair(text, namespace string) (string, error) {
@@ -434,6 +440,7 @@ func (w words) in(text string) string {
 	for i, name := range names {
 		names[i] = regexp.QuoteMeta(name)
 	}
+	alone := regexp.MustCompile(`^ *(?:$|[\n,}\]]| #)`) // what follows a value that is a name and nothing else
 	var b strings.Builder
 	done := 0
 	for _, at := range regexp.MustCompile(`\b(?:`+strings.Join(names, "|")+`)\b`).FindAllStringIndex(text, -1) {
@@ -451,9 +458,6 @@ func (w words) in(text string) string {
 	}
 	return b.String() + text[done:]
 }
-
-// alone is what follows a value that is a name and nothing else.
-var alone = regexp.MustCompile(`^ *(?:$|[\n,}\]]| #)`)
 
 // tellNext says what to type in the directory. The keys are taken to be where init
 // was run, and the contexts of kubectl to have the names of the clusters.

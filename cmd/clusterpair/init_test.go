@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"go.yaml.in/yaml/v3"
+	"golang.org/x/sync/errgroup"
 
 	"clusterpair.dev/internal/manifest"
 )
@@ -111,13 +112,13 @@ func TestInitNames(t *testing.T) {
 			}
 			files := filesBelow(t, dir)
 			for name, text := range files {
-				if found := example.FindString(text + name); found != "" && names[0] != "west" && !installed.MatchString(name) {
+				if found := example.FindString(text + name); found != "" && names[0] != "west" && !isInstalled(name) {
 					t.Errorf("%v: %s holds %s", names, name, found)
 				}
 			}
 			for name, text := range filesBelow(t, filepath.Join("..", "..", "examples", layout)) {
 				got, ok := files[rename(name)]
-				if !ok || filepath.Ext(name) != ".yaml" || name == ".sops.yaml" || layout == "argocd" && installed.MatchString(name) {
+				if !ok || filepath.Ext(name) != ".yaml" || name == ".sops.yaml" || layout == "argocd" && isInstalled(name) {
 					continue
 				}
 				if layout == "argocd" && name == "clusterpair.yaml" {
@@ -135,6 +136,38 @@ func TestInitNames(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// TestInitTogether lays out one directory several times at once: each run finds what
+// another has written, or writes it.
+func TestInitTogether(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "a", "b")
+	var group errgroup.Group
+	for range 8 {
+		group.Go(func() error {
+			initialize(t, "flux", dir, "--cluster", "east="+eastRecipient, "--cluster", "west="+westRecipient, "--ci", demoRecipient, "--recovery", recoveryRecipient)
+			return nil
+		})
+	}
+	group.Wait() // there are no errors
+	if n := len(filesBelow(t, dir)); n != 10 {
+		t.Errorf("there are %d files", n)
+	}
+}
+
+// TestInitInterrupted interrupts a run before it writes.
+func TestInitInterrupted(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "a", "b")
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	var stderr strings.Builder
+	code := run(ctx, []string{"init", "flux", dir, "--cluster", "east=" + eastRecipient, "--cluster", "west=" + westRecipient, "--ci", demoRecipient, "--recovery", recoveryRecipient}, nil, io.Discard, &stderr)
+	if code != exitFailed || stderr.String() != "clusterpair: interrupted; nothing was written\n" {
+		t.Errorf("exit code %d: %s", code, &stderr)
+	}
+	if _, err := os.Stat(filepath.Dir(dir)); err == nil {
+		t.Error("a directory is left")
 	}
 }
 
@@ -168,7 +201,7 @@ func initialize(t *testing.T, args ...string) {
 	t.Helper()
 	var stderr strings.Builder
 	if code := run(context.Background(), append([]string{"init"}, args...), nil, io.Discard, &stderr); code != 0 {
-		t.Fatalf("init %s: exit code %d: %s", strings.Join(args, " "), code, &stderr)
+		t.Errorf("init %s: exit code %d: %s", strings.Join(args, " "), code, &stderr)
 	}
 }
 
