@@ -70,7 +70,7 @@ func argocdCommand(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	repo := run("argocd-repo-server", "--address="+address, "--metrics-address="+address, "--disable-tls", "--redis="+address+":6379")
 	ts.Check(listening(repo, address+":8081"))
-	run("argocd-application-controller", "--namespace=argocd", "--app-resync=3600", "--repo-server="+address+":8081", "--repo-server-plaintext", "--redis="+address+":6379")
+	run("argocd-application-controller", "--namespace=argocd", "--metrics-port=0", "--app-resync=3600", "--repo-server="+address+":8081", "--repo-server-plaintext", "--redis="+address+":6379")
 }
 
 // installArgoCD creates what Argo CD needs in its cluster.

@@ -136,7 +136,7 @@ func (o *initOptions) run(cmd *cobra.Command, dir string) error {
 	if t.git {
 		inRepository = filepath.ToSlash(filepath.Join(t.base, output))
 	}
-	if !regexp.MustCompile(`^[A-Za-z0-9._/-]+$`).MatchString(inRepository) {
+	if !plainPath(inRepository) {
 		return usageError(withHint(errors.New("the path of DIR within its Git work tree is to stand in manifests, and has more than letters, digits and ./_-"), "choose another directory"))
 	}
 	names := o.names(inRepository)
@@ -190,6 +190,11 @@ func (o *initOptions) run(cmd *cobra.Command, dir string) error {
 		o.tellNext(cmd.ErrOrStderr(), dir, inRepository, t.git)
 	}
 	return nil
+}
+
+// plainPath tells a path that needs no quotes, neither in YAML nor in a shell.
+func plainPath(path string) bool {
+	return regexp.MustCompile(`^[A-Za-z0-9._/-]+$`).MatchString(path)
 }
 
 // lay stages the files, unless others stand in their places.
@@ -281,6 +286,8 @@ func (o *initOptions) checkNames() error {
 		return withHint(errors.New("--namespace: a name has lower-case letters, digits and '-', at most 63"), "-n migrationnamespace")
 	case len(validation.IsDNS1123Subdomain(o.pair)) > 0:
 		return withHint(errors.New("--pair: a name has lower-case letters, digits, '-' and '.', at most 253"), "--pair remotecluster")
+	case o.example == "argocd" && slices.Contains([]string{"kustomization", "schedule"}, o.pair):
+		return withHint(fmt.Errorf("--pair: apps/%s/%s.yaml is another file", o.namespace, o.pair), "--pair remotecluster")
 	case !regexp.MustCompile(`^v?[0-9]{1,4}\.[0-9]{1,4}(\.[0-9]{1,4})?$`).MatchString(o.storkVersion): // #StorkVersion of the schema
 		return withHint(errors.New("--stork-version: what is given is no release of Stork"), "--stork-version 24.3")
 	}
@@ -467,6 +474,9 @@ func (o *initOptions) tellNext(w io.Writer, dir, inRepository string, git bool) 
 		if wd, err := os.Getwd(); err == nil {
 			if rel, err := filepath.Rel(abs, wd); err == nil {
 				steps["KEYS"] = rel
+				if !plainPath(rel) {
+					steps["KEYS"] = "'" + strings.ReplaceAll(rel, "'", `'\''`) + "'"
+				}
 			}
 		}
 	}
