@@ -339,7 +339,7 @@ func (o *initOptions) checkRepo() error {
 		return withHint(errors.New("no URL by which Argo CD reads the repository"), `--repo "$(git remote get-url origin)"`)
 	}
 	u, err := url.Parse(o.repo)
-	if err != nil || !slices.Contains([]string{"https", "http", "ssh", "file"}, u.Scheme) || u.Path == "" || strings.ContainsFunc(o.repo, func(r rune) bool { return r <= ' ' || r > '~' }) {
+	if err != nil || !slices.Contains([]string{"https", "http", "ssh", "file"}, u.Scheme) || u.Path == "" || u.Host == "" && u.Scheme != "file" || strings.ContainsFunc(o.repo, func(r rune) bool { return r <= ' ' || r > '~' }) {
 		return withHint(errors.New("--repo: what is given is no URL of a repository"), "--repo https://git.example.com/fleet.git")
 	}
 	if _, password := u.User.Password(); password || u.User != nil && u.Scheme != "ssh" || u.RawQuery != "" || u.Fragment != "" {
