@@ -1,14 +1,10 @@
 package main
 
 import (
-	"bufio"
 	"cmp"
 	"context"
-	"encoding/json"
-	"encoding/xml"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"slices"
 	"strings"
@@ -32,8 +28,8 @@ type preflightOptions struct {
 	clusterFlags
 	allNamespaces, allowExec bool
 	timeout                  time.Duration
-	within, format           string
-	strict, quiet            bool
+	within                   string
+	checkFlags
 }
 
 func newPreflightCommand() *cobra.Command {
@@ -67,14 +63,9 @@ A command that a kubeconfig wants to run for its credential only runs with
 	flags.BoolVar(&o.allowExec, "allow-exec", false, "run the commands that kubeconfigs name for their credentials")
 	flags.DurationVar(&o.timeout, "timeout", 10*time.Second, "how long all checks of one destination may take")
 	flags.StringVar(&o.within, "within", "30d", "warn of credentials that end within this time")
-	flags.StringVarP(&o.format, "output", "o", "text", "format: "+strings.Join(preflightFormats, ", "))
-	flags.BoolVar(&o.strict, "strict", false, "exit 1 on warnings, too")
-	flags.BoolVarP(&o.quiet, "quiet", "q", false, "print errors alone, and no summary")
-	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(preflightFormats, cobra.ShellCompDirectiveNoFileComp)) // the flag exists
+	o.checkFlags.add(cmd)
 	return cmd
 }
-
-var preflightFormats = []string{"json", "junit", "text"}
 
 // preflightTarget is a destination to look at.
 type preflightTarget struct {
@@ -107,8 +98,8 @@ func (o *preflightOptions) run(cmd *cobra.Command, args []string) error {
 	switch r.within, err = generator.ParseDuration(o.within); {
 	case err != nil:
 		return usageError(withHint(fmt.Errorf("--within: %w", err), "days or hours, as in 30d or 720h"))
-	case !slices.Contains(preflightFormats, o.format):
-		return usageError(withHint(fmt.Errorf("there is no format %q", o.format), "-o %s", strings.Join(preflightFormats, "|")))
+	case o.checkFlags.check() != nil:
+		return o.checkFlags.check()
 	case o.timeout <= 0:
 		return usageError(withHint(errors.New("--timeout is to be more than nothing"), "as in 10s"))
 	case o.allNamespaces && (len(args) > 0 || o.overrides.Context.Namespace != ""):
@@ -416,7 +407,7 @@ func (r *preflightRun) add(t preflightTarget, d *kubeconfig.Destination, finding
 // before it are printed.
 func (r *preflightRun) check() error {
 	ctx := r.cmd.Context()
-	write := preflightWriters[r.options.format](r.cmd.OutOrStdout(), r.options)
+	write := newCheckWriter(r.cmd.OutOrStdout(), r.options.checkFlags, "destination", "destinations")
 	ready := make([]chan struct{}, len(r.targets))
 	slots := make(chan struct{}, 500) // open files have a limit
 	for i := range r.targets {
@@ -439,12 +430,27 @@ func (r *preflightRun) check() error {
 		if err := ctx.Err(); err != nil {
 			return failed(err)
 		}
-		write.target(&r.targets[i])
+		write.add(r.targets[i].checked())
 	}
 	if err := write.end(); err != nil {
 		return failed(err)
 	}
 	return nil
+}
+
+// checked is the target for a report.
+func (t *preflightTarget) checked() checked {
+	c := checked{title: t.title(), head: t.title(), checks: t.checks}
+	if t.Server != "" {
+		c.head += "  " + t.Server
+	}
+	c.json = func(checks []jsonCheck) any {
+		return struct {
+			*preflightTarget
+			Checks []jsonCheck `json:"checks"`
+		}{t, checks}
+	}
+	return c
 }
 
 func (r *preflightRun) look(ctx context.Context, t *preflightTarget) {
@@ -465,7 +471,7 @@ func (r *preflightRun) verdict() error {
 	for _, t := range r.targets {
 		for _, c := range t.checks {
 			switch {
-			case c.Status == cluster.Failed, r.options.strict && c.Status == cluster.Warning:
+			case r.options.fails(c):
 				return &exitError{code: exitFindings}
 			case c.Name == "authentication" && c.Status == cluster.Skipped:
 				unasked++
@@ -476,228 +482,4 @@ func (r *preflightRun) verdict() error {
 		return failed(fmt.Errorf("%s not asked with the credential", countOf(unasked, "destination was", "destinations were")))
 	}
 	return nil
-}
-
-func countOf(n int, one, more string) string {
-	if n == 1 {
-		return "1 " + one
-	}
-	return fmt.Sprintf("%d %s", n, more)
-}
-
-// preflightWriter writes targets in a format.
-type preflightWriter interface {
-	target(*preflightTarget)
-	end() error
-}
-
-var preflightWriters = map[string]func(io.Writer, *preflightOptions) preflightWriter{
-	"text":  func(w io.Writer, o *preflightOptions) preflightWriter { return &preflightText{w: w, quiet: o.quiet} },
-	"json":  func(w io.Writer, _ *preflightOptions) preflightWriter { return &preflightJSON{w: w} },
-	"junit": func(w io.Writer, o *preflightOptions) preflightWriter { return &preflightJUnit{w: w, strict: o.strict} },
-}
-
-// preflightCounts sum a run up.
-type preflightCounts struct {
-	Destinations int `json:"destinations"`
-	Errors       int `json:"errors"`
-	Warnings     int `json:"warnings"`
-	Skipped      int `json:"skipped"`
-}
-
-func (n *preflightCounts) add(t *preflightTarget) {
-	n.Destinations++
-	for _, c := range t.checks {
-		switch c.Status {
-		case cluster.Failed:
-			n.Errors++
-		case cluster.Warning:
-			n.Warnings++
-		case cluster.Skipped:
-			n.Skipped++
-		}
-	}
-}
-
-func (n preflightCounts) String() string {
-	found := []string{countOf(n.Destinations, "destination", "destinations") + ":"}
-	if n.Errors > 0 {
-		found = append(found, countOf(n.Errors, "error", "errors")+",")
-	}
-	if n.Warnings > 0 {
-		found = append(found, countOf(n.Warnings, "warning", "warnings")+",")
-	}
-	if n.Skipped > 0 {
-		found = append(found, fmt.Sprintf("%d skipped,", n.Skipped))
-	}
-	if len(found) == 1 {
-		return found[0] + " all fine"
-	}
-	return strings.TrimSuffix(strings.Join(found, " "), ",")
-}
-
-// preflightText writes a line for each check below a line for the target.
-type preflightText struct {
-	w     io.Writer
-	quiet bool
-
-	counts preflightCounts
-	err    error
-}
-
-func (p *preflightText) target(t *preflightTarget) {
-	p.counts.add(t)
-	b := bufio.NewWriter(p.w)
-	head := t.title()
-	if t.Server != "" {
-		head += "  " + t.Server
-	}
-	for _, c := range t.checks {
-		if p.quiet && c.Status != cluster.Failed {
-			continue
-		}
-		if head != "" {
-			fmt.Fprintln(b, head)
-			head = ""
-		}
-		line := fmt.Sprintf("  %-7s  %-14s  %s", c.Status, c.Name, c.Text)
-		if c.Rule != "" {
-			line += " [" + c.Rule + "]"
-		}
-		fmt.Fprintln(b, line)
-		for _, detail := range c.Details {
-			fmt.Fprintf(b, "%27s%s\n", "", detail)
-		}
-		if c.Hint != "" {
-			fmt.Fprintf(b, "%27shint: %s\n", "", c.Hint)
-		}
-	}
-	p.err = cmp.Or(p.err, b.Flush())
-}
-
-func (p *preflightText) end() error {
-	if p.quiet || p.err != nil {
-		return p.err
-	}
-	_, err := fmt.Fprintln(p.w, p.counts)
-	return err
-}
-
-// preflightJSON writes all of them in one object.
-type preflightJSON struct {
-	w       io.Writer
-	counts  preflightCounts
-	targets []jsonTarget
-}
-
-type jsonTarget struct {
-	preflightTarget
-	Checks []jsonCheck `json:"checks"`
-}
-
-// jsonCheck is a check in JSON. All fields are always there.
-type jsonCheck struct {
-	Check   string   `json:"check"`
-	Status  string   `json:"status"` // ok, warning, error or skipped
-	Text    string   `json:"text"`
-	Details []string `json:"details"`
-	Rule    string   `json:"rule"`
-	Hint    string   `json:"hint"`
-}
-
-func (p *preflightJSON) target(t *preflightTarget) {
-	p.counts.add(t)
-	out := jsonTarget{preflightTarget: *t}
-	for _, c := range t.checks {
-		out.Checks = append(out.Checks, jsonCheck{c.Name, string(c.Status), c.Text, append([]string{}, c.Details...), c.Rule, c.Hint})
-	}
-	p.targets = append(p.targets, out)
-}
-
-func (p *preflightJSON) end() error {
-	encoder := json.NewEncoder(p.w)
-	encoder.SetEscapeHTML(false)
-	encoder.SetIndent("", "  ")
-	return encoder.Encode(struct {
-		Version      string          `json:"version"`
-		Summary      preflightCounts `json:"summary"`
-		Destinations []jsonTarget    `json:"destinations"`
-	}{version(), p.counts, p.targets})
-}
-
-// preflightJUnit writes a suite for each target, and a test for each check. As
-// in validate's report a warning is a skipped test, which CI systems show.
-type preflightJUnit struct {
-	w      io.Writer
-	strict bool
-	suites junitSuites
-}
-
-type junitSuites struct {
-	XMLName  xml.Name     `xml:"testsuites"`
-	Name     string       `xml:"name,attr"`
-	Tests    int          `xml:"tests,attr"`
-	Failures int          `xml:"failures,attr"`
-	Errors   int          `xml:"errors,attr"`
-	Suites   []junitSuite `xml:"testsuite"`
-}
-
-type junitSuite struct {
-	Name     string      `xml:"name,attr"`
-	Tests    int         `xml:"tests,attr"`
-	Failures int         `xml:"failures,attr"`
-	Errors   int         `xml:"errors,attr"`
-	Skipped  int         `xml:"skipped,attr"`
-	Cases    []junitCase `xml:"testcase"`
-}
-
-type junitCase struct {
-	Name    string        `xml:"name,attr"`
-	Class   string        `xml:"classname,attr"`
-	Failure *junitFailure `xml:"failure"`
-	Skipped *string       `xml:"skipped"`
-}
-
-type junitFailure struct {
-	Type    string `xml:"type,attr"`
-	Message string `xml:"message,attr"`
-	Text    string `xml:",chardata"`
-}
-
-func (p *preflightJUnit) target(t *preflightTarget) {
-	s := junitSuite{Name: t.title()}
-	for _, c := range t.checks {
-		one := junitCase{Name: c.Name, Class: s.Name}
-		text := strings.Join(append([]string{c.Text}, c.Details...), "\n")
-		if c.Hint != "" {
-			text += "\nhint: " + c.Hint
-		}
-		switch {
-		case c.Status == cluster.Failed, c.Status == cluster.Warning && p.strict:
-			one.Failure = &junitFailure{Type: cmp.Or(c.Rule, "clusterpair"), Message: c.Text, Text: text}
-			s.Failures++
-		case c.Status != cluster.OK:
-			one.Skipped = &text
-			s.Skipped++
-		}
-		s.Cases = append(s.Cases, one)
-	}
-	s.Tests = len(s.Cases)
-	p.suites.Tests += s.Tests
-	p.suites.Failures += s.Failures
-	p.suites.Suites = append(p.suites.Suites, s)
-}
-
-func (p *preflightJUnit) end() error {
-	p.suites.Name = "clusterpair"
-	if _, err := io.WriteString(p.w, xml.Header); err != nil {
-		return err
-	}
-	encoder := xml.NewEncoder(p.w)
-	encoder.Indent("", "  ")
-	if err := encoder.Encode(&p.suites); err != nil {
-		return err
-	}
-	_, err := io.WriteString(p.w, "\n")
-	return err
 }

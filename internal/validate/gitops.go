@@ -24,7 +24,9 @@ type syncing struct {
 	decrypts, healthy, recursive bool
 	// alone says that what it applies has other names, goes to another cluster, or
 	// is not applied now.
-	alone bool
+	alone  bool
+	secret string // NAMESPACE/NAME of the Secret with the key of Flux
+	plugin string // of Argo CD
 }
 
 // kustomization is what a kustomization.yaml takes in.
@@ -36,7 +38,9 @@ type kustomization struct {
 	// that it adds decryption and health checks to the Flux Kustomizations that
 	// it takes in.
 	decrypts, decryptsFlux, checksFlux bool
-	renames                            bool // what it takes in
+	renames                            bool     // what it takes in
+	functions                          []string // files of its generators and transformers
+	inline                             []config // those that stand in it
 }
 
 // flux notes a Kustomization of Flux.
@@ -51,6 +55,9 @@ func (f *fileRun) flux(n *yaml.Node) {
 	}
 	s.decrypts = manifest.Text(spec, "decryption", "provider") == "sops"
 	s.alone = renames(spec, "targetNamespace") || manifest.Field(spec, "kubeConfig") != nil || manifest.Text(spec, "suspend") == "true"
+	if name := manifest.Text(spec, "decryption", "secretRef", "name"); name != "" {
+		s.secret = manifest.Text(n, "metadata", "namespace") + "/" + name
+	}
 	checks := manifest.Field(spec, "healthChecks")
 	waits := manifest.Text(spec, "wait") == "true" || checks != nil && len(checks.Content) > 0
 	if exprs := manifest.Field(spec, "healthCheckExprs"); exprs != nil && waits {
@@ -60,7 +67,8 @@ func (f *fileRun) flux(n *yaml.Node) {
 	}
 	f.patches(items(spec, "patches"))
 	if source := manifest.Text(spec, "sourceRef", "kind"); source != "" && source != "GitRepository" {
-		return // its path is that of an artifact or bucket
+		f.noted.open = true // its path is that of an artifact or bucket
+		return
 	}
 	f.noted.fluxes = append(f.noted.fluxes, s)
 }
@@ -84,11 +92,12 @@ func (f *fileRun) argo(n *yaml.Node, kind string) {
 		f.patches(items(manifest.Field(source, "kustomize"), "patches"))
 		at := manifest.Field(source, "path")
 		if at == nil || strings.Contains(at.Value, "{{") {
+			f.noted.open = f.noted.open || at != nil
 			continue
 		}
 		f.noted.apps = append(f.noted.apps, syncing{object: kind + " " + manifest.Text(n, "metadata", "namespace") + "/" + manifest.Text(n, "metadata", "name"),
 			file: f.file.Path, path: path.Clean(strings.TrimPrefix(at.Value, "/")), at: f.position(at),
-			decrypts: manifest.Field(source, "plugin") != nil, recursive: manifest.Text(source, "directory", "recurse") == "true"})
+			decrypts: manifest.Field(source, "plugin") != nil, plugin: noted(source, "plugin", "name"), recursive: manifest.Text(source, "directory", "recurse") == "true"})
 	}
 }
 
@@ -117,6 +126,17 @@ func (f *fileRun) kustomization(n *yaml.Node) {
 		file := path.Join(k.dir, entry.Value)
 		k.decrypts = k.decrypts || strings.Contains(entry.Value, "ClusterPairDecryptor") || strings.Contains(entry.Value, "ksops")
 		k.resources = append(k.resources, file+generatorMark)
+	}
+	for _, entry := range slices.Concat(items(n, "generators"), items(n, "transformers")) {
+		if strings.Contains(entry.Value, "\n") {
+			manifest.Scan([]byte(entry.Value), f.file.Name, func(d manifest.Document, _ *report.Finding) {
+				if isConfig(d.Node) {
+					k.inline = append(k.inline, configOf(d.Node, f.file.Path, f.position(entry)))
+				}
+			})
+		} else {
+			k.functions = append(k.functions, path.Join(k.dir, entry.Value))
+		}
 	}
 	f.noted.kustomizations = append(f.noted.kustomizations, k)
 }
@@ -190,10 +210,11 @@ func (r *repository) walk(byDir map[string]*kustomization, k *kustomization, see
 	}
 }
 
-// covered are the pairs that a sync applies, and the folders of the kustomizations
-// on the way.
-func (r *repository) covered(s *syncing, byDir map[string]*kustomization) (pairs []*pair, dirs []string) {
-	files, seen := make(map[string]bool), make(map[string]bool)
+// covered are the pairs that a sync applies, and the folders of the
+// kustomizations that it builds.
+func (r *repository) covered(s *syncing, byDir map[string]*kustomization) (pairs []*pair, seen map[string]bool) {
+	files := make(map[string]bool)
+	seen = make(map[string]bool)
 	for dir, k := range byDir {
 		if dir == s.path || s.recursive && below(dir, s.path) && !between(dir, s.path, byDir) {
 			r.walk(byDir, k, seen, func(file string) { files[file] = true })
@@ -205,7 +226,17 @@ func (r *repository) covered(s *syncing, byDir map[string]*kustomization) (pairs
 			pairs = append(pairs, p)
 		}
 	}
-	return pairs, slices.Sorted(maps.Keys(seen))
+	return pairs, seen
+}
+
+// decrypts tells whether one of the kustomizations in some folders decrypts.
+func (r *repository) decrypts(seen map[string]bool, byDir map[string]*kustomization) bool {
+	for dir := range seen {
+		if byDir[dir].decrypts {
+			return true
+		}
+	}
+	return slices.ContainsFunc(r.decryptors, func(dir string) bool { return seen[dir] })
 }
 
 // takesIn tells whether a sync applies a file by itself: where no kustomization
@@ -245,11 +276,10 @@ func (j *judgement) syncs(r *repository) {
 	}
 	for i := range r.apps {
 		s := &r.apps[i]
-		pairs, dirs := r.covered(s, byDir)
-		decrypts := slices.ContainsFunc(dirs, func(dir string) bool { return byDir[dir].decrypts || slices.Contains(r.decryptors, dir) })
+		pairs, seen := r.covered(s, byDir)
 		pairs = slices.DeleteFunc(pairs, func(p *pair) bool { return !p.encrypted })
 		switch {
-		case s.decrypts && len(pairs) > 0, decrypts:
+		case s.decrypts && len(pairs) > 0, r.decrypts(seen, byDir):
 			j.add(s.at, s.object, "argo-plaintext", "Argo CD decrypts the ClusterPairs in its repo-server, whose cache then holds them in clear", "keep the cache private to Argo CD, or let Flux decrypt inside the source cluster")
 		case len(pairs) > 0:
 			j.add(s.at, s.object, "argo-decryption", fmt.Sprintf("Argo CD applies %s as ciphertext, which stops Stork", encryptedPairs(pairs)),
@@ -272,8 +302,8 @@ func (j *judgement) twice(r *repository, byDir map[string]*kustomization) {
 		if s.alone {
 			continue
 		}
-		pairs, dirs := r.covered(s, byDir)
-		names := fmt.Sprint(slices.DeleteFunc(dirs, func(dir string) bool { return !byDir[dir].renames }))
+		pairs, seen := r.covered(s, byDir)
+		names := fmt.Sprint(slices.DeleteFunc(slices.Sorted(maps.Keys(seen)), func(dir string) bool { return !byDir[dir].renames }))
 		sources := roots[s.file]
 		if sources == nil {
 			sources = []string{s.file}

@@ -27,6 +27,8 @@ type repository struct {
 	apps           []syncing
 	kustomizations []kustomization
 	decryptors     []string // directories with a ClusterPairDecryptor
+	configs        []config
+	open           bool // an object makes Flux or Argo CD apply what the files do not tell
 	mayPatch       []mayPatch
 }
 
@@ -42,6 +44,8 @@ func (r *repository) merge(o repository) {
 	r.apps = append(r.apps, o.apps...)
 	r.kustomizations = append(r.kustomizations, o.kustomizations...)
 	r.decryptors = append(r.decryptors, o.decryptors...)
+	r.configs = append(r.configs, o.configs...)
+	r.open = r.open || o.open
 	r.mayPatch = append(r.mayPatch, o.mayPatch...)
 }
 

@@ -333,7 +333,7 @@ func (f *fileRun) document(n *yaml.Node) {
 		f.pair(n)
 	case n.Kind == yaml.SequenceNode:
 		f.notePatch(n)
-	case f.aside && (kind == "Secret" || group == "clusterpair.dev" && kind != "ClusterPairDecryptor"):
+	case f.aside && kind == "Secret":
 	case kind == "Secret" && apiVersion == "v1":
 		f.secret(n)
 	case kubeconfig.IsKubeconfig(n):
@@ -388,14 +388,18 @@ func startsAsManifest(text []byte) bool {
 
 // config judges a function config of clusterpair.
 func (f *fileRun) config(n *yaml.Node, kind string) {
-	if !slices.Contains([]string{generator.GeneratorKind, generator.DecryptorKind, generator.ValidatorKind}, kind) {
+	if !isConfig(n) {
+		return
+	}
+	f.noted.configs = append(f.noted.configs, configOf(n, f.file.Path, f.position(kindOf(n))))
+	if kind == generator.DecryptorKind {
+		f.noted.decryptors = append(f.noted.decryptors, path.Dir(f.file.Path))
+	}
+	if f.aside {
 		return
 	}
 	f.findings = append(f.findings, generator.CheckConfig(kind, n, f.file.Name)...)
 	f.policy("#"+kind, n)
-	if kind == "ClusterPairDecryptor" {
-		f.noted.decryptors = append(f.noted.decryptors, path.Dir(f.file.Path))
-	}
 }
 
 func (f *fileRun) policy(definition string, n *yaml.Node) {
