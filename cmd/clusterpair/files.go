@@ -146,7 +146,7 @@ func (w *workFiles) list(cmd *cobra.Command, args []string) (*fileList, error) {
 	}
 	if _, repository := workTree(w.root); repository && w.stdin == nil && !given(".") {
 		l.around = func(ctx context.Context, visit func(listedFile)) error {
-			return w.walk(ctx, w.shown("."), func(f listedFile) {
+			return w.walk(ctx, w.shown("."), isManifest, func(f listedFile) {
 				if !given(f.path) {
 					visit(f)
 				}
@@ -177,7 +177,7 @@ func (w *workFiles) list(cmd *cobra.Command, args []string) (*fileList, error) {
 			once(listedFile{name: name, path: w.path(name), any: true})
 		}
 		for _, dir := range dirs {
-			if err := w.walk(ctx, dir, once); err != nil {
+			if err := w.walk(ctx, dir, isManifest, once); err != nil {
 				return err
 			}
 		}
@@ -186,9 +186,9 @@ func (w *workFiles) list(cmd *cobra.Command, args []string) (*fileList, error) {
 	return l, nil
 }
 
-// walk visits the YAML and JSON files below a directory, and what is called a
-// kubeconfig. It follows no link to a directory, so that it comes to an end.
-func (w *workFiles) walk(ctx context.Context, dir string, visit func(listedFile)) error {
+// walk visits the files below a directory whose names are wanted. It follows no
+// link to a directory, so that it comes to an end.
+func (w *workFiles) walk(ctx context.Context, dir string, wanted func(name string) bool, visit func(listedFile)) error {
 	if info, err := os.Lstat(dir); err == nil && info.Mode()&fs.ModeSymlink != 0 {
 		dir += string(filepath.Separator) // the user means what the link leads to
 	}
@@ -206,7 +206,7 @@ func (w *workFiles) walk(ctx context.Context, dir string, visit func(listedFile)
 			if d.Name() == ".git" {
 				return fs.SkipDir
 			}
-		case d.Type()&^fs.ModeSymlink == 0 && isManifest(d.Name()):
+		case d.Type()&^fs.ModeSymlink == 0 && wanted(d.Name()):
 			visit(listedFile{name: name, path: w.path(name)})
 		}
 		return nil

@@ -229,6 +229,12 @@ func (r *keyring) wrapAll(ctx context.Context, groups [][]key, threshold int, da
 // unwrap recovers the data key, and of several groups the part of each group
 // that gave one. With local it asks age identities only.
 func (r *keyring) unwrap(ctx context.Context, m *metadata, local bool) (dataKey []byte, parts [][]byte, err error) {
+	dataKey, parts, _, err = r.unwrapBy(ctx, m, local)
+	return dataKey, parts, err
+}
+
+// unwrapBy is unwrap, and names the recipients whose keys were at hand.
+func (r *keyring) unwrapBy(ctx context.Context, m *metadata, local bool) (dataKey []byte, parts [][]byte, by []string, err error) {
 	missing := &NoKeyError{Threshold: m.threshold}
 	parts = make([][]byte, len(m.groups))
 	var got [][]byte
@@ -243,30 +249,30 @@ func (r *keyring) unwrap(ctx context.Context, m *metadata, local bool) (dataKey 
 				continue
 			}
 			if err := ctx.Err(); err != nil {
-				return nil, nil, err
+				return nil, nil, nil, err
 			}
 			part, err := r.unwrapOne(ctx, k)
 			if err == nil {
 				parts[i] = part
-				got = append(got, part)
+				got, by = append(got, part), append(by, k.String())
 				break
 			}
 			missing.causes = append(missing.causes, err.Error())
 		}
 	}
 	if len(m.groups) == 1 && len(got) == 1 {
-		return got[0], parts, nil
+		return got[0], parts, by, nil
 	}
 	if len(m.groups) == 1 || len(got) < max(m.threshold, 2) {
 		missing.Found = len(got)
 		missing.causes = append(slices.Compact(missing.causes), r.searched(m)...)
-		return nil, nil, missing
+		return nil, nil, nil, missing
 	}
 	dataKey, err = shamir.Combine(got)
 	if err != nil {
-		return nil, nil, fmt.Errorf("put the data key together from %d key groups: %w", len(got), err)
+		return nil, nil, nil, fmt.Errorf("put the data key together from %d key groups: %w", len(got), err)
 	}
-	return dataKey, parts, nil
+	return dataKey, parts, by, nil
 }
 
 // order is that of sops, age before PGP before everything that costs a call

@@ -205,6 +205,21 @@ func (s *Safe) Decrypt(ctx context.Context, data []byte, file string) ([]*yaml.N
 	return nodes, nil
 }
 
+// Opener names the recipients by whose private keys a file can be decrypted here,
+// one of each key group that it takes. It decrypts no value, and verifies
+// nothing. The errors are those of [Safe.Decrypt].
+func (s *Safe) Opener(ctx context.Context, data []byte, file string) ([]string, error) {
+	f, err := openFile(data, file)
+	if err != nil {
+		return nil, err
+	}
+	_, _, by, err := s.ring.unwrapBy(ctx, f.meta, false)
+	if err != nil {
+		return nil, inFile(err, file)
+	}
+	return by, nil
+}
+
 // inFile adds the file's name to an error that does not have it.
 func inFile(err error, file string) error {
 	if e := (*NoKeyError)(nil); errors.As(err, &e) {

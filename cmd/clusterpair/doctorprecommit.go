@@ -1,0 +1,181 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+
+	"clusterpair.dev/internal/cluster"
+	"clusterpair.dev/internal/manifest"
+	"clusterpair.dev/internal/validate"
+)
+
+// attributes notes a .gitattributes that asks for clusterpair textconv.
+func (r *doctorRun) attributes(file validate.File) {
+	for line := range strings.Lines(string(file.Data)) {
+		if fields := strings.Fields(line); len(fields) > 1 && !strings.HasPrefix(fields[0], "#") && slices.Contains(fields[1:], "diff=clusterpair") {
+			r.mu.Lock()
+			if r.gitAttribute == "" || file.Name < r.gitAttribute {
+				r.gitAttribute = file.Name
+			}
+			r.mu.Unlock()
+			return
+		}
+	}
+}
+
+// preCommitFile is where pre-commit looks for its hooks: at the top of the work
+// tree alone.
+func (r *doctorRun) preCommitFile() (name string, data []byte) {
+	name = r.repo.shown(".pre-commit-config.yaml")
+	data, _ = (&workFiles{repository: r.repo}).read(r.ctx, listedFile{name: name}, nil) // what cannot be read has no hooks
+	return name, data
+}
+
+func (r *doctorRun) usesPreCommit() bool {
+	_, data := r.preCommitFile()
+	return bytes.Contains(data, []byte("clusterpair")) || r.gitAttribute != ""
+}
+
+// preCommit looks at the hooks before a commit, and at what git diff shows.
+func (r *doctorRun) preCommit(p *part) {
+	name, data := r.preCommitFile()
+	switch {
+	case !r.git:
+		p.add(cluster.Failed, "hooks", "git init "+typed(r.dir), "there is no Git work tree")
+		return
+	case bytes.Contains(data, []byte("clusterpair")):
+		r.hooks(p, name, data)
+		r.installed(p)
+	case len(data) > 0:
+		p.add(cluster.Warning, "hooks", "add those of examples/pre-commit of clusterpair", "%s has no hook of clusterpair", name)
+	case r.gitAttribute == "":
+		p.add(cluster.Failed, "hooks", "copy examples/pre-commit/.pre-commit-config.yaml of clusterpair", "there is no %s", name)
+	}
+	r.textconv(p)
+}
+
+// preCommitConfig is what matters here of a .pre-commit-config.yaml.
+// https://pre-commit.com/#adding-pre-commit-plugins-to-your-project
+type preCommitConfig struct {
+	DefaultStages []string `yaml:"default_stages"`
+	Repos         []struct {
+		Repo  string `yaml:"repo"`
+		Rev   string `yaml:"rev"`
+		Hooks []struct {
+			ID       string   `yaml:"id"`
+			Entry    string   `yaml:"entry"`
+			Language string   `yaml:"language"`
+			Stages   []string `yaml:"stages"`
+		} `yaml:"hooks"`
+	} `yaml:"repos"`
+}
+
+var pinned = regexp.MustCompile(`^(v?\d+(\.\d+)+.*|[0-9a-f]{40})$`)
+
+// hooks looks at the hooks of clusterpair.
+func (r *doctorRun) hooks(p *part, name string, data []byte) {
+	docs, err := manifest.Values(data, name)
+	var config preCommitConfig
+	if err != nil || len(docs) == 0 || docs[0].Decode(&config) != nil {
+		p.add(cluster.Failed, "hooks", "pre-commit validate-config "+typed(name), "%s cannot be read", name)
+		return
+	}
+	var ids []string
+	system := false
+	for _, repo := range config.Repos {
+		ours := false
+		for _, hook := range repo.Hooks {
+			if !strings.HasPrefix(hook.ID, "clusterpair-") && !strings.HasPrefix(hook.Entry, "clusterpair ") {
+				continue
+			}
+			ours = true
+			ids = append(ids, hook.ID)
+			system = system || hook.Language == "system" || hook.Language == "unsupported"
+			stages := hook.Stages
+			if len(stages) == 0 {
+				stages = config.DefaultStages
+			}
+			if len(stages) > 0 && !slices.Contains(stages, "pre-commit") && !slices.Contains(stages, "commit") {
+				p.add(cluster.Warning, "hooks", "stages: [pre-commit]", "%s: %s runs at stage %s, and before no commit", name, hook.ID, strings.Join(stages, ", "))
+			}
+		}
+		if ours && repo.Repo != "local" && repo.Repo != "meta" && !pinned.MatchString(repo.Rev) {
+			p.add(cluster.Warning, "rev", "pre-commit autoupdate --repo "+typed(repo.Repo), "%s: rev %q is no release: pre-commit fetches a branch once, and never again", name, repo.Rev)
+		}
+	}
+	p.ok("hooks", "%s has %s", name, strings.Join(ids, ", "))
+	if !slices.ContainsFunc(ids, func(id string) bool { return strings.Contains(id, "no-plaintext") }) {
+		p.add(cluster.Warning, "hooks", "- id: clusterpair-no-plaintext", "%s lacks the hook that keeps credentials in clear out of files of any name", name)
+	}
+	if _, err := exec.LookPath("clusterpair"); err != nil && system {
+		p.add(cluster.Failed, "program", "clusterpair install DIR, into a DIR of your PATH", "the hooks run the clusterpair in PATH, and there is none")
+	}
+}
+
+// installed tells whether Git runs pre-commit: where core.hooksPath says, and in
+// the one directory that all worktrees share.
+func (r *doctorRun) installed(p *part) {
+	if _, err := exec.LookPath("pre-commit"); err != nil {
+		p.add(cluster.Failed, "pre-commit", "apt-get install pre-commit, or pipx install pre-commit", "pre-commit is not in PATH")
+	} else {
+		p.ok("pre-commit", "pre-commit is in PATH")
+	}
+	hook, err := r.runGit("", "rev-parse", "--git-path", "hooks/pre-commit")
+	if err != nil {
+		p.add(cluster.Failed, "installed", "pre-commit install", "where Git looks for hooks is not known: %s", err)
+		return
+	}
+	if !filepath.IsAbs(hook) {
+		hook = filepath.Join(r.dir, hook)
+	}
+	install := "pre-commit install"
+	if r.dir != "." {
+		install = "cd " + typed(r.dir) + " && " + install
+	}
+	elsewhere, _ := r.runGit("", "config", "--get", "core.hooksPath") // exits 1 if it is not set
+	if elsewhere != "" {
+		install = "git config --unset-all core.hooksPath, then " + install + ", which refuses as long as it is set"
+	}
+	info, err := os.Stat(hook)
+	if err != nil || !info.Mode().IsRegular() {
+		p.add(cluster.Failed, "installed", install, "Git runs no hook: there is no %s", hook)
+		return
+	}
+	text, err := os.ReadFile(hook)
+	switch {
+	case err != nil:
+		p.add(cluster.Failed, "installed", install, "Git cannot read %s: %s", hook, cause(err))
+	case info.Mode()&0o111 == 0:
+		p.add(cluster.Failed, "installed", "chmod +x "+typed(hook), "Git passes over %s, which is not executable", hook)
+	case !bytes.Contains(text, []byte("pre-commit")) && !bytes.Contains(text, []byte("clusterpair")):
+		p.add(cluster.Failed, "installed", install, "%s is another hook, which runs neither pre-commit nor clusterpair", hook)
+	default:
+		p.ok("installed", "Git runs %s", hook)
+	}
+}
+
+// textconv tells whether git diff can show what the attributes ask for.
+func (r *doctorRun) textconv(p *part) {
+	if r.gitAttribute == "" {
+		return
+	}
+	const set = `git config diff.clusterpair.textconv "clusterpair textconv"`
+	driver, err := r.runGit("", "config", "--get", "diff.clusterpair.textconv")
+	words := strings.Fields(driver)
+	switch {
+	case err != nil || len(words) == 0:
+		p.add(cluster.Warning, "textconv", set, "%s asks for diff=clusterpair, and this clone does not know it: git diff shows ciphertext", r.gitAttribute)
+		return
+	case len(words) > 1 && words[1] == "textconv":
+		if _, err := exec.LookPath(words[0]); err != nil {
+			p.add(cluster.Warning, "textconv", set, "git diff would run %s, which is not in PATH", words[0])
+			return
+		}
+	}
+	p.ok("textconv", "git diff shows what changed in encrypted files")
+}

@@ -1,0 +1,442 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"clusterpair.dev/generator"
+	"clusterpair.dev/internal/cluster"
+	"clusterpair.dev/internal/manifest"
+	"clusterpair.dev/internal/report"
+	"clusterpair.dev/internal/sopsfile"
+)
+
+// doctorConfig is a config of kind ClusterPairGenerator.
+type doctorConfig struct {
+	found   foundConfig
+	config  *generator.Config // nil if err says why
+	err     error
+	secrets []string // the files that its Secrets come from
+}
+
+// readConfigs reads the configs of a file.
+func (r *doctorRun) readConfigs(file string) {
+	found, err := findConfigs(file)
+	if err != nil {
+		r.configs = append(r.configs, &doctorConfig{found: foundConfig{file: file}, err: err})
+	}
+	for _, f := range found {
+		c := &doctorConfig{found: f}
+		r.configs = append(r.configs, c)
+		config, findings := generator.ParseConfig(f.doc, f.file)
+		for _, finding := range findings {
+			if finding.Severity == report.Error && c.err == nil {
+				c.err = finding
+			}
+		}
+		if config == nil || c.err != nil {
+			continue
+		}
+		c.config = config
+		for i := range config.Spec.Pairs {
+			config.Spec.Pairs[i].Namespace = cmp.Or(config.Spec.Pairs[i].Namespace, config.Spec.Namespace)
+		}
+		config.Spec.Files = append(config.Spec.Files, f.resources...)
+		secrets, err := openSecrets(f.tree, r.safe, config, nil)
+		if err != nil {
+			c.err = err
+			continue
+		}
+		c.secrets = secrets.Files()
+	}
+}
+
+// outputs are the files that the config renders. Those of a selector are named
+// after Secrets: one stands for all.
+func (c *doctorConfig) outputs() []string {
+	var files []string
+	for _, p := range c.config.Spec.Pairs {
+		files = append(files, pairFile(c.config.Spec.Output, p.Namespace, p.Name))
+	}
+	if s := c.config.Spec.Selector; s != nil {
+		files = append(files, pairFile(c.config.Spec.Output, cmp.Or(s.Namespace, c.config.Spec.Namespace, "NAMESPACE"), "NAME"))
+	}
+	return files
+}
+
+// typed is what -f takes to name the config.
+func (c *doctorConfig) typed() string { return typed(c.found.file) }
+
+// repository looks at configs, creation rules, keys and what is rendered.
+func (r *doctorRun) repository(p *part) {
+	switch _, err := exec.LookPath("git"); {
+	case r.git && err == nil:
+		p.ok("git", "%s is the top of the work tree", r.repo.shown("."))
+	case r.git:
+		p.add(cluster.Warning, "git", "apt-get install git", "git is not in PATH, so that nothing of it is known")
+	default:
+		p.add(cluster.Warning, "git", "git init "+typed(r.dir), "there is no Git work tree: nothing is committed, and configs reach no file beside their own directory")
+	}
+	r.readable(p)
+	r.configsGood(p)
+	r.rules(p)
+	r.cleartext(p)
+	r.keys(p)
+	r.rendered(p)
+	r.ignored(p)
+	r.applied(p)
+}
+
+// readable says what could not be read: nothing is known of it.
+func (r *doctorRun) readable(p *part) {
+	var lines []string
+	for _, err := range r.unread {
+		lines = append(lines, strings.TrimPrefix(err.Error(), "read "))
+	}
+	for _, f := range r.findings["yaml"] {
+		lines = append(lines, f.Position.String()+": "+f.Message)
+	}
+	if len(lines) > 0 {
+		p.add(cluster.Warning, "files", "", "%s cannot be read, so that nothing is known of what it says", countOf(len(lines), "file", "files")).Details = few(lines)
+	}
+}
+
+func (r *doctorRun) configsGood(p *part) {
+	good := 0
+	for _, c := range r.configs {
+		if c.err == nil {
+			good++
+			continue
+		}
+		hint := "clusterpair validate " + typed(c.found.file)
+		if hinted := (*hintedError)(nil); errors.As(c.err, &hinted) {
+			hint = hinted.hint
+		}
+		check := p.add(cluster.Failed, "config", hint, "%s", plain(c.err, c.found.file))
+		if f := (report.Finding{}); errors.As(c.err, &f) {
+			check.Rule, check.Hint = f.Rule, cmp.Or(f.Hint, hint)
+		}
+	}
+	switch {
+	case good > 0:
+		p.ok("config", "%s of kind %s", countOf(good, "config", "configs"), generator.GeneratorKind)
+	case len(r.configs) > 0:
+	case len(r.graph.Pairs) > 0:
+		p.ok("config", "no config: the %s here come from elsewhere", countOf(len(r.graph.Pairs), "ClusterPair", "ClusterPairs"))
+	default:
+		p.add(cluster.Failed, "config", "clusterpair generate --help", "there is no config of kind %s, and no ClusterPair", generator.GeneratorKind)
+	}
+}
+
+// plain is an error in one line that begins with its file.
+func plain(err error, file string) string {
+	if f := (report.Finding{}); errors.As(err, &f) {
+		at := f.Position
+		if at.File == "" {
+			at.File = file
+		}
+		text := at.String() + ": "
+		if f.Path != "" {
+			text += f.Path + ": "
+		}
+		return text + f.Message
+	}
+	text, _, _ := strings.Cut(err.Error(), "\n")
+	if !strings.Contains(text, file) {
+		text = file + ": " + text
+	}
+	return text
+}
+
+// rules looks for the creation rule of each output.
+func (r *doctorRun) rules(p *part) {
+	outputs, bad := 0, 0
+	fail := func(err error, file string) {
+		bad++
+		check := p.add(cluster.Failed, "creation-rule", "", "%s", plain(err, file))
+		if f := (report.Finding{}); errors.As(err, &f) {
+			check.Rule, check.Hint = f.Rule, f.Hint
+		}
+	}
+	for _, c := range r.configs {
+		if c.err != nil {
+			continue
+		}
+		s, err := newSealer(c.found.tree, r.safe, c.config)
+		if err != nil {
+			fail(err, c.found.file)
+			continue
+		}
+		files := c.outputs()
+		outputs += len(files)
+		for i, file := range files {
+			if _, err := s.policy(file); err != nil {
+				if fail(err, c.found.tree.show(file)); i+1 < len(files) {
+					break // the others lack it, too, most of the time
+				}
+			}
+		}
+	}
+	if outputs > 0 && bad == 0 {
+		p.ok("creation-rule", "each of %s has recipients", countOf(outputs, "output", "outputs"))
+	}
+	abs := filepath.Join(r.repo.cwd, r.dir)
+	if filepath.IsAbs(r.dir) {
+		abs = r.dir
+	}
+	if _, ignored := sopsfile.FindRules(abs, os.Getenv("SOPS_CONFIG")); ignored != "" {
+		name := r.repo.shown(r.repo.path(ignored))
+		p.add(cluster.Warning, "creation-rule", fmt.Sprintf("git mv %s %s", typed(name), typed(strings.TrimSuffix(name, ".yml")+".yaml")), "sops does not read %s: it is to be called .sops.yaml", name)
+	}
+}
+
+// cleartext says which credentials are in clear.
+func (r *doctorRun) cleartext(p *part) {
+	var files []string
+	for _, f := range r.findings["plaintext-credential"] {
+		if !slices.Contains(files, f.Position.File) {
+			files = append(files, f.Position.File)
+		}
+	}
+	if len(files) == 0 {
+		p.ok("cleartext", "no credential is in clear")
+		return
+	}
+	var lines []string
+	ruled := true
+	for _, file := range files {
+		if _, err := filePolicy(file, nil); err != nil {
+			lines, ruled = append(lines, file+", which has no creation rule"), false
+		} else {
+			lines = append(lines, file)
+		}
+	}
+	hint := "clusterpair encrypt -i " + typed(files[0])
+	if !ruled {
+		hint = "write a creation rule into .sops.yaml, then " + hint
+	}
+	check := p.add(cluster.Failed, "cleartext", hint, "%s a credential in clear", countOf(len(files), "file holds", "files hold"))
+	check.Details, check.Rule = few(lines), "plaintext-credential"
+}
+
+// keys says which private keys are at hand, and for what.
+func (r *doctorRun) keys(p *part) {
+	r.keySources(p, true)
+	var secrets, pairs []string
+	for _, c := range r.configs {
+		secrets = append(secrets, c.secrets...)
+	}
+	slices.Sort(secrets)
+	for _, pair := range r.graph.Pairs {
+		if pair.Encrypted {
+			pairs = append(pairs, pair.File)
+		}
+	}
+	if o := r.open(slices.Compact(secrets)); o.opened < o.files {
+		p.add(cluster.Warning, "key", o.hint, "kubeconfig Secrets: %d of %s can be decrypted here, and clusterpair generate needs all", o.opened, countOf(o.files, "file", "files")).Details = o.recipients
+	} else if o.files > 0 {
+		p.ok("key", "kubeconfig Secrets: %d of %s can be decrypted here, by %s", o.opened, countOf(o.files, "file", "files"), o.by)
+	}
+	if o := r.open(pairs); o.opened > 0 {
+		p.ok("key", "rendered pairs: %d of %s can be decrypted here, by %s", o.opened, countOf(o.files, "file", "files"), o.by)
+	} else if o.files > 0 {
+		p.ok("key", "rendered pairs: 0 of %s can be decrypted here; to render takes none of their keys", countOf(o.files, "file", "files"))
+	}
+}
+
+// keySources looks at the places where SOPS finds age keys, and tells whether
+// there is any. Who owns a volume of Kubernetes owns its modes.
+func (r *doctorRun) keySources(p *part, owned bool) bool {
+	found := false
+	for _, s := range sopsfile.KeySources() {
+		name := s.Name
+		if s.Path != "" && s.Path != name {
+			name += " (" + s.Path + ")"
+		}
+		switch {
+		case s.Err != nil:
+			p.add(cluster.Warning, "key", "ls -l "+typed(cmp.Or(s.Path, s.Name)), "%s gives no key: %s", name, s.Err)
+		case owned && s.Mode.IsRegular() && s.Mode.Perm()&0o077 != 0:
+			found = true
+			p.add(cluster.Warning, "key", "chmod 600 "+typed(s.Path), "others can read the private key in %s", name)
+		default:
+			found = true
+		}
+	}
+	return found
+}
+
+// recipients are the public halves of the age keys at hand.
+func (r *doctorRun) recipients() []string {
+	var all []string
+	for _, s := range sopsfile.KeySources() {
+		if len(s.Recipients) == 0 && s.Err == nil {
+			all = append(all, s.Name)
+		}
+		all = append(all, s.Recipients...)
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
+// keyTimeout bounds how long a key service may take.
+const keyTimeout = 10 * time.Second
+
+// opened is how many of some files can be decrypted here.
+type opened struct {
+	files, opened int
+	by            string   // the recipients whose keys are at hand
+	recipients    []string // of the others, one line each
+	hint          string
+}
+
+// open tries one file for each set of recipients.
+func (r *doctorRun) open(files []string) opened {
+	var o opened
+	var by []string
+	tried := make(map[string]bool)
+	source := &workFiles{repository: r.repo}
+	for _, file := range files {
+		data, err := source.read(r.ctx, listedFile{name: file}, nil)
+		if err != nil || len(data) == 0 {
+			continue
+		}
+		var meta *sopsfile.Metadata
+		manifest.Scan(data, file, func(d manifest.Document, _ *report.Finding) {
+			if d.Node != nil && meta == nil && sopsfile.IsEncrypted(d.Node) {
+				meta, _ = sopsfile.ReadMetadata(d.Node, file) // what is broken is for validate
+			}
+		})
+		if meta == nil {
+			continue
+		}
+		o.files++
+		who := fmt.Sprint(meta.Recipients, meta.ShamirThreshold)
+		can, known := tried[who]
+		if !known {
+			ctx, cancel := context.WithTimeout(r.ctx, keyTimeout)
+			keys, err := r.safe.Opener(ctx, data, file)
+			cancel()
+			var noKey *sopsfile.NoKeyError
+			switch {
+			case err == nil:
+				can = true
+				for _, k := range keys {
+					if !slices.Contains(by, k) {
+						by = append(by, k)
+					}
+				}
+			case errors.As(err, &noKey):
+				o.hint = noKey.Hint()
+			}
+			if !can {
+				var groups []string
+				for _, g := range meta.Recipients {
+					groups = append(groups, strings.Join(g, ", "))
+				}
+				o.recipients = append(o.recipients, file+": "+strings.Join(groups, "; and "))
+			}
+			tried[who] = can
+		}
+		if can {
+			o.opened++
+		}
+	}
+	o.by, o.recipients = strings.Join(by, ", "), few(o.recipients)
+	return o
+}
+
+// rendered says which pairs of configs are not there.
+func (r *doctorRun) rendered(p *part) {
+	outputs := 0
+	for _, c := range r.configs {
+		if c.err != nil {
+			continue
+		}
+		var missing []string
+		for _, pair := range c.config.Spec.Pairs {
+			outputs++
+			file := pairFile(c.config.Spec.Output, pair.Namespace, pair.Name)
+			if _, err := c.found.tree.readFile(file); err != nil {
+				missing = append(missing, c.found.tree.show(file))
+			}
+		}
+		if c.config.Spec.Selector != nil {
+			outputs++
+			if entries, err := fs.Glob(os.DirFS(c.found.tree.abs(c.config.Spec.Output)), "*/*.yaml"); err != nil || len(entries) == 0 {
+				missing = append(missing, c.found.tree.show(c.config.Spec.Output))
+			}
+		}
+		if len(missing) > 0 {
+			p.add(cluster.Warning, "rendered", "clusterpair generate -f "+c.typed(), "%s lists what is not rendered yet", c.found.file).Details = few(missing)
+			outputs = -1 << 31
+		}
+	}
+	if outputs > 0 {
+		p.ok("rendered", "all that configs list is there; whether it is up to date tells clusterpair generate --check")
+	}
+}
+
+// ignored says which files Git does not take.
+func (r *doctorRun) ignored(p *part) {
+	if !r.git {
+		return
+	}
+	var paths []string
+	for _, pair := range r.graph.Pairs {
+		paths = append(paths, pair.Path)
+	}
+	for _, c := range r.configs {
+		paths = append(paths, r.repo.path(c.found.file))
+	}
+	paths = slices.DeleteFunc(paths, func(p string) bool { return filepath.IsAbs(p) })
+	slices.Sort(paths)
+	paths = slices.Compact(paths)
+	if len(paths) == 0 {
+		return
+	}
+	for i, path := range paths {
+		paths[i] = filepath.Join(r.repo.root, filepath.FromSlash(path))
+	}
+	// It exits 1 if none is ignored. SOURCE NUL LINE NUL PATTERN NUL PATH NUL
+	out, _ := r.runGit(strings.Join(paths, "\x00"), "check-ignore", "-v", "-z", "--stdin")
+	fields := strings.Split(out, "\x00")
+	var lines []string
+	for i := 0; i+3 < len(fields); i += 4 {
+		lines = append(lines, fmt.Sprintf("%s, by %s:%s: %s", r.repo.shown(r.repo.path(fields[i+3])), fields[i], fields[i+1], fields[i+2]))
+	}
+	if len(lines) > 0 {
+		name, _, _ := strings.Cut(lines[0], ", by ")
+		p.add(cluster.Failed, "ignored", "git add -f "+typed(name), "Git leaves out %s that %s to be committed", countOf(len(lines), "file", "files"), map[bool]string{true: "is", false: "are"}[len(lines) == 1]).Details = few(lines)
+	}
+}
+
+// applied says which pairs nothing here applies.
+func (r *doctorRun) applied(p *part) {
+	if len(r.graph.Syncs) == 0 || r.graph.Open {
+		return
+	}
+	var lines []string
+	for _, pair := range r.graph.Pairs {
+		if !pair.Applied {
+			lines = append(lines, pair.File)
+		}
+	}
+	switch {
+	case len(lines) > 0:
+		at := r.graph.Syncs[0].At
+		p.add(cluster.Warning, "applied", "name the folder as the path of a Kustomization or Application, as in "+at.String(),
+			"%s applied by none of the objects of Flux and Argo CD here", countOf(len(lines), "ClusterPair is", "ClusterPairs are")).Details = few(lines)
+	case len(r.graph.Pairs) > 0:
+		p.ok("applied", "%s by the objects of Flux and Argo CD here", countOf(len(r.graph.Pairs), "ClusterPair is applied", "ClusterPairs are applied"))
+	}
+}

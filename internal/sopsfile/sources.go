@@ -1,0 +1,95 @@
+package sopsfile
+
+import (
+	"bytes"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	filippoage "filippo.io/age"
+	"github.com/getsops/sops/v3/age"
+)
+
+// KeySource is a place where SOPS looks for private age keys, and finds some or
+// should.
+type KeySource struct {
+	// Name is the environment variable, or the path of the file.
+	Name string
+	// Path is that of a file; empty where there is none.
+	Path string
+	// Err says why there is no key in it, without its path.
+	Err error
+	// Mode is that of the file.
+	Mode fs.FileMode
+	// Recipients are the public halves of the keys in it, as far as it tells
+	// without a passphrase.
+	Recipients []string
+}
+
+// KeySources are the places that are set, or there. It runs no command and
+// reads nothing but regular files: a pipe gives its keys once.
+func KeySources() []KeySource {
+	var sources []KeySource
+	if text, ok := os.LookupEnv(age.SopsAgeKeyEnv); ok {
+		s := KeySource{Name: age.SopsAgeKeyEnv}
+		s.parse([]byte(text))
+		sources = append(sources, s)
+	}
+	if path, ok := os.LookupEnv(age.SopsAgeKeyFileEnv); ok {
+		sources = append(sources, keyFile(age.SopsAgeKeyFileEnv, path))
+	}
+	for _, name := range []string{age.SopsAgeKeyCmdEnv, age.SopsAgeSshPrivateKeyFileEnv, age.SopsAgeSshPrivateKeyCmdEnv} {
+		if os.Getenv(name) != "" {
+			sources = append(sources, KeySource{Name: name})
+		}
+	}
+	// On macOS sops prefers XDG_CONFIG_HOME, too.
+	dir := os.Getenv("XDG_CONFIG_HOME")
+	if dir == "" {
+		dir, _ = os.UserConfigDir() // without one there is no such file
+	}
+	if path := filepath.Join(dir, filepath.FromSlash(age.SopsAgeKeyUserConfigPath)); dir != "" {
+		if _, err := os.Lstat(path); err == nil {
+			sources = append(sources, keyFile(path, path))
+		}
+	}
+	return sources
+}
+
+func keyFile(name, path string) KeySource {
+	s := KeySource{Name: name, Path: path}
+	info, err := os.Stat(path)
+	var data []byte
+	if err == nil {
+		if s.Mode = info.Mode(); !s.Mode.IsRegular() {
+			if s.Mode.IsDir() {
+				s.Err = errors.New("is a directory")
+			}
+			return s
+		}
+		data, err = os.ReadFile(path)
+	}
+	if pathError := (*fs.PathError)(nil); errors.As(err, &pathError) {
+		err = pathError.Err
+	}
+	if s.Err = err; err == nil {
+		s.parse(data)
+	}
+	return s
+}
+
+// parse takes the recipients of age keys. What the age package says of a key
+// that it cannot read may quote it.
+func (s *KeySource) parse(text []byte) {
+	if len(bytes.TrimSpace(text)) == 0 {
+		s.Err = errors.New("is empty")
+		return
+	}
+	for line := range bytes.Lines(text) {
+		identity, err := filippoage.ParseX25519Identity(string(bytes.TrimSpace(line)))
+		if err == nil {
+			s.Recipients = append(s.Recipients, identity.Recipient().String())
+		}
+	}
+}
