@@ -262,9 +262,16 @@ func between(dir, top string, byDir map[string]*kustomization) bool {
 func (j *judgement) syncs(r *repository) {
 	byDir := r.byDir()
 	j.twice(r, byDir)
+	functions := r.functions(byDir)
 	for i := range r.fluxes {
 		s := &r.fluxes[i]
-		pairs, _ := r.covered(s, byDir)
+		pairs, seen := r.covered(s, byDir)
+		for _, dir := range slices.Sorted(maps.Keys(seen)) {
+			for _, f := range functions[dir] {
+				j.add(s.at, s.object, "flux-function", fmt.Sprintf("Flux builds %s, whose kustomization runs %s %s, and Flux runs no functions: the build fails", dir, f.Kind, f.Name),
+					"commit what clusterpair generate renders, and name its folder as spec.path")
+			}
+		}
 		if encrypted := slices.DeleteFunc(slices.Clone(pairs), func(p *pair) bool { return !p.encrypted }); len(encrypted) > 0 && !s.decrypts && !r.patched(s, byDir, func(k *kustomization) bool { return k.decryptsFlux }) {
 			j.add(s.at, s.object, "flux-decryption", fmt.Sprintf("Flux applies %s as ciphertext, which stops Stork", encryptedPairs(encrypted)),
 				"spec: {decryption: {provider: sops, secretRef: {name: sops-age}}}")
