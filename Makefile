@@ -72,7 +72,7 @@ demo: build bin/kustomize ## Run kustomize build on this repository: an encrypte
 test: tools ## Run all tests
 	CLUSTERPAIR_TOOLS="$$PWD/bin" go test -timeout 40m ./...
 
-e2e: $(KUBERNETES) $(FLUX) bin/kustomize bin/sops bin/age-keygen bin/stork-24.3 bin/argocd ## Run clusterpair against real Kubernetes clusters, a real Flux and a real Argo CD; building these takes a quarter of an hour once
+e2e: $(KUBERNETES) $(FLUX) bin/kustomize bin/sops bin/age-keygen bin/stork-24.3 bin/argocd bin/cyclonedx ## Run clusterpair against real Kubernetes clusters, a real Flux and a real Argo CD; building these takes a quarter of an hour once
 	CLUSTERPAIR_TOOLS="$$PWD/bin" go test -C tools/image -count 1
 	CLUSTERPAIR_TOOLS="$$PWD/bin" go test -C e2e -count 1 -parallel 4 # without a package, so that the summary is shown
 

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -191,8 +192,8 @@ func TestSBOM(t *testing.T) {
 				}
 			}
 		}
-		if deps < 50 || len(bom.Components) != deps+1 {
-			t.Errorf("%s: %d components of %d dependencies and Go", arch.name, len(bom.Components), deps)
+		if deps < 50 || len(bom.Components) != deps+2 {
+			t.Errorf("%s: %d components of %d dependencies, Go and the CAs", arch.name, len(bom.Components), deps)
 		}
 	}
 }
@@ -209,7 +210,7 @@ func TestContainer(t *testing.T) {
 	podman := []string{"podman", "--root", filepath.Join(storage, "root"), "--runroot", filepath.Join(storage, "run"),
 		"--runtime", "runc", "--cgroup-manager", "cgroupfs", "--events-backend", "none"}
 	t.Cleanup(func() { exec.Command(podman[0], append(podman[1:], "rmi", "--all", "--force")...).Run() })
-	if out, err := exec.Command(podman[0], append(podman[1:], "load", "-q", "-i", filepath.Join(first, "clusterpair-amd64.tar"))...).CombinedOutput(); err != nil {
+	if out, err := exec.Command(podman[0], append(podman[1:], "load", "-q", "-i", filepath.Join(first, "clusterpair-"+runtime.GOARCH+".tar"))...).CombinedOutput(); err != nil {
 		t.Fatalf("load: %v\n%s", err, out)
 	}
 	bin := t.TempDir()
@@ -226,7 +227,7 @@ func TestContainer(t *testing.T) {
 		Dir:                 "script",
 		RequireExplicitExec: true,
 		Setup: func(env *testscript.Env) error {
-			extract(t, filepath.Join(first, "clusterpair-amd64.tar"), "usr/local/bin/clusterpair", filepath.Join(bin, "clusterpair"))
+			extract(t, filepath.Join(first, "clusterpair-"+runtime.GOARCH+".tar"), "usr/local/bin/clusterpair", filepath.Join(bin, "clusterpair"))
 			env.Setenv("PATH", strings.Join([]string{bin, tools(t), env.Getenv("PATH")}, string(filepath.ListSeparator)))
 			env.Setenv("ROOT", root)
 			env.Setenv("IMAGE", tag)

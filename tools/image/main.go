@@ -14,6 +14,7 @@ import (
 	"archive/tar"
 	"bytes"
 	"cmp"
+	"compress/gzip"
 	"debug/buildinfo"
 	"encoding/pem"
 	"flag"
@@ -123,6 +124,9 @@ func run(dir, out string, w io.Writer) error {
 	if err := os.Rename(dest, out); err != nil {
 		return err
 	}
+	if strings.HasSuffix(tag.TagStr(), "dirty") {
+		fmt.Fprintln(os.Stderr, "image: the tree has changes that are not committed: nobody can build this image again")
+	}
 	digest, err := index.Digest()
 	if err != nil {
 		return err
@@ -142,7 +146,7 @@ type built struct {
 // others.
 func build(dir, binary, arch, level string) (*built, error) {
 	cmd := exec.Command("go", "build", "-C", dir, "-trimpath", "-buildvcs=true", "-ldflags=-s -w", "-o", binary, "./cmd/clusterpair")
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH="+arch, level, "GOFLAGS=-mod=readonly", "GOEXPERIMENT=", "GOFIPS140=off")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH="+arch, level, "GOFLAGS=-mod=readonly", "GOWORK=off", "GOEXPERIMENT=", "GOFIPS140=off")
 	if abs, err := filepath.Abs(binary); err == nil {
 		cmd.Args[len(cmd.Args)-2] = abs
 	}
@@ -280,7 +284,7 @@ func (b *built) layer(files []file) (v1.Layer, error) {
 		return nil, err
 	}
 	return tarball.LayerFromOpener(func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(packed.Bytes())), nil },
-		tarball.WithMediaType(types.OCILayer))
+		tarball.WithMediaType(types.OCILayer), tarball.WithCompressionLevel(gzip.BestCompression), tarball.WithCompressedCaching)
 }
 
 // authorities are the roots of Mozilla, as the Go project keeps them, in the release

@@ -29,6 +29,17 @@ func (b *built) sbom() ([]byte, error) {
 		c := component(module)
 		components, uses = append(components, c), append(uses, c.BOMRef)
 	}
+	// The CAs beside the binary are those of a module that only this program has.
+	if own, ok := debug.ReadBuildInfo(); ok {
+		for _, module := range own.Deps {
+			if module.Path == "golang.org/x/crypto/x509roots/fallback" {
+				c := component(module)
+				c.Type = cyclonedx.ComponentTypeData
+				c.Description = "the CAs of Mozilla, /etc/ssl/certs/ca-certificates.crt"
+				components, uses = append(components, c), append(uses, c.BOMRef)
+			}
+		}
+	}
 	// The order of use is not known, only that all of it is used.
 	dependencies := []cyclonedx.Dependency{{Ref: main.BOMRef, Dependencies: &uses}}
 
