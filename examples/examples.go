@@ -7,6 +7,6 @@ import "embed"
 
 // FS are the files by their paths, as in flux/.sops.yaml.
 //
-//go:embed flux/.sops.yaml flux/clusters flux/dr/*/clusterpair.yaml flux/dr/migrations
+//go:embed flux/.sops.yaml flux/clusters flux/dr/*/clusterpair.yaml flux/dr/*/migrations
 //go:embed argocd/.sops.yaml argocd/*.yaml argocd/*/plugin.yaml argocd/apps/plugin/kustomization.yaml argocd/apps/plugin/schedule.yaml argocd/health argocd/plugin
 var FS embed.FS

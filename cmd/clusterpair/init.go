@@ -255,8 +255,6 @@ func (o *initOptions) checkClusters() error {
 			return privateKeyError("--cluster")
 		case len(validation.IsDNS1123Label(name)) > 0:
 			return withHint(errors.New("--cluster: a name has lower-case letters, digits and '-', at most 63"), "%s", hint)
-		case name == "migrations" && o.example == "flux":
-			return withHint(errors.New("--cluster: dr/migrations is the directory of the schedule"), "give the cluster another name")
 		case name == o.source:
 			return withHint(fmt.Errorf("--cluster: both clusters are called %s", name), "%s", hint)
 		case i == 0:
