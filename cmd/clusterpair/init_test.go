@@ -151,7 +151,7 @@ func TestInitTogether(t *testing.T) {
 		})
 	}
 	group.Wait() // there are no errors
-	if n := len(filesBelow(t, dir)); n != 10 {
+	if n := len(filesBelow(t, dir)); n != 11 {
 		t.Errorf("there are %d files", n)
 	}
 }
