@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"os/exec"
 	"path"
@@ -50,11 +51,12 @@ type fileList struct {
 	also func(paths []string, visit func(listedFile))
 }
 
-// repository is the Git work tree around the working directory, or, outside of
-// any, the working directory.
+// repository is the Git work tree around the files that are asked for, else that
+// around the working directory, or, outside of any, the working directory.
 type repository struct{ cwd, root string }
 
-func newRepository() (repository, error) {
+// newRepository finds the repository of files, which may be patterns or -.
+func newRepository(files ...string) (repository, error) {
 	cwd, err := os.Getwd()
 	if err != nil {
 		return repository{}, err
@@ -62,11 +64,22 @@ func newRepository() (repository, error) {
 	if cwd, err = filepath.EvalSymlinks(cwd); err != nil {
 		return repository{}, err
 	}
-	root, ok := workTree(cwd)
-	if !ok {
-		root = cwd
+	r := repository{cwd: cwd, root: cwd}
+	if root, ok := workTree(cwd); ok {
+		r.root = root
 	}
-	return repository{cwd, root}, nil
+	trees := make(map[string]bool)
+	for _, name := range files {
+		if !filepath.IsAbs(name) {
+			name = filepath.Join(cwd, name)
+		}
+		tree, _ := workTree(filepath.Clean(name))
+		trees[tree] = true
+	}
+	if len(trees) == 1 && !trees[""] {
+		r.root = slices.Collect(maps.Keys(trees))[0]
+	}
+	return r, nil
 }
 
 // path is the way to a file from the root; outside of it the whole path.

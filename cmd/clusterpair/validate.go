@@ -77,7 +77,7 @@ pairs spec.pairs[].allow does. "clusterpair rules" lists the rules.`,
 func (o *validateOptions) run(cmd *cobra.Command, args []string) error {
 	steady := pace.Steady(2<<20, 35, 20<<20) // a repository is read in flat memory
 	defer steady.End()
-	repo, err := newRepository()
+	repo, err := newRepository(args...)
 	if err != nil {
 		return failed(err)
 	}
