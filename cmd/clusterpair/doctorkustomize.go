@@ -156,12 +156,22 @@ func (r *doctorRun) pathProgram(p *part, functions []validate.Function) {
 // kustomizeCall is a place in a script that calls kustomize.
 type kustomizeCall struct {
 	at      report.Position
-	command string
 	dir     string // what it builds, as far as the text tells
 	open    bool   // a variable may stand for the directory, or hold flags
 	alpha   bool   // --enable-alpha-plugins
 	exec    bool   // --enable-exec
 	kubectl string // kustomize, or the verb before -k
+}
+
+// String is the call without its flags, which could hold anything.
+func (c kustomizeCall) String() string {
+	switch c.kubectl {
+	case "":
+		return "kustomize build " + c.dir
+	case "kustomize":
+		return "kubectl kustomize " + c.dir
+	}
+	return "kubectl " + c.kubectl + " -k " + c.dir
 }
 
 // isScript tells by its name whether a file may call kustomize.
@@ -174,7 +184,8 @@ func isScript(name string) bool {
 }
 
 var (
-	callOfKustomize = regexp.MustCompile(`(?i)\bkustomize[)}"']*\s+build\b|\bkubectl\b[^|;&]*?\s(kustomize)\b|\bkubectl\b[^|;&]*?\s(apply|create|delete|diff|get|replace)\b[^|;&]*?\s(?:-k|--kustomize)\b`)
+	makeVariable    = regexp.MustCompile(`\$\((\w+)\)`)
+	callOfKustomize = regexp.MustCompile(`(?i)(?:\$\{|\b)kustomize[)}"']*\s+build\b|\bkubectl\b[^|;&]*?\s(kustomize)\b|\bkubectl\b[^|;&]*?\s(apply|create|delete|diff|get|replace)\b[^|;&]*?\s(?:-k|--kustomize)\b`)
 	changesTo       = regexp.MustCompile(`(?:^|[\s;&(@"'-])cd\s+["']?([^\s;&|"']+)`)
 	onlySays        = regexp.MustCompile(`(?:^|[\s;&|@("'])(?:echo|printf)\s[^;&|]*$`)
 	labelOfCI       = regexp.MustCompile(`^\s*(?:-\s+)?["']?(?:name|description|displayName|title|label|summary|message)["']?\s*:`)
@@ -196,6 +207,7 @@ func (r *doctorRun) script(file validate.File) {
 		if text := strings.TrimSpace(line); strings.HasPrefix(text, "#") || strings.HasPrefix(text, "//") || labelOfCI.MatchString(line) {
 			continue
 		}
+		line = makeVariable.ReplaceAllString(line, "$${$1}") // a parenthesis ends a command elsewhere
 		for _, m := range callOfKustomize.FindAllStringSubmatchIndex(line, -1) {
 			if onlySays.MatchString(line[:m[0]]) {
 				continue
@@ -222,7 +234,7 @@ func parseCall(line string, m []int) kustomizeCall {
 	if end := strings.IndexAny(rest, "|;&><)`#"); end >= 0 {
 		rest = rest[:end]
 	}
-	c := kustomizeCall{command: strings.Join(strings.Fields(strings.TrimRight(line[m[0]:m[1]]+rest, `"' `)), " "), dir: "."}
+	c := kustomizeCall{dir: "."}
 	for _, group := range [][]int{m[2:4], m[4:6]} {
 		if group[0] >= 0 {
 			c.kubectl = line[group[0]:group[1]]
@@ -238,10 +250,10 @@ func parseCall(line string, m []int) kustomizeCall {
 		case slices.Contains([]string{"-o", "--output", "-e", "--env", "--mount", "--load-restrictor", "--network-name", "--helm-command", "-n", "--namespace", "--context", "-f"}, word):
 			i++
 		case word == "" || strings.HasPrefix(word, "-"):
-		case isVariable(word):
+		case isVariable(word) && named:
 			c.open = true
-		case !named:
-			c.dir, named = word, true
+		case !named || c.open && isVariable(c.dir): // flags may stand in a variable before it
+			c.dir, named, c.open = word, true, c.open || isVariable(word)
 		}
 	}
 	return c
@@ -294,7 +306,7 @@ func (r *doctorRun) callers(p *part) {
 		default:
 			hint += " | kubectl " + c.kubectl + " -f -"
 		}
-		p.add(status, "caller", hint, "%s: %s %s: %s", c.at, c.command, what, why)
+		p.add(status, "caller", hint, "%s: %s %s: %s", c.at, c, what, why)
 	}
 	if good > 0 {
 		p.ok("caller", "%s with --enable-alpha-plugins and --enable-exec", countOf(good, "script or job builds", "scripts or jobs build"))

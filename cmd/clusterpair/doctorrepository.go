@@ -106,7 +106,7 @@ func (r *doctorRun) readable(p *part) {
 		lines = append(lines, f.Position.String()+": "+f.Message)
 	}
 	if len(lines) > 0 {
-		p.add(cluster.Warning, "files", "", "%s cannot be read, so that nothing is known of what it says", countOf(len(lines), "file", "files")).Details = few(lines)
+		p.add(cluster.Warning, "files", "", "nothing is known of %s that cannot be read", countOf(len(lines), "file", "files")).Details = few(lines)
 	}
 }
 
@@ -145,7 +145,7 @@ func plain(err error, file string) string {
 			at.File = file
 		}
 		text := at.String() + ": "
-		if f.Path != "" {
+		if f.Path != "" && at.Line == 0 {
 			text += f.Path + ": "
 		}
 		return text + f.Message
@@ -160,11 +160,13 @@ func plain(err error, file string) string {
 // rules looks for the creation rule of each output.
 func (r *doctorRun) rules(p *part) {
 	outputs, bad := 0, 0
+	// Creation rules are found from the top of the file system.
+	short := strings.NewReplacer(filepath.Join(r.repo.root, ".sops.yaml"), r.repo.shown(".sops.yaml"))
 	fail := func(err error, file string) {
 		bad++
-		check := p.add(cluster.Failed, "creation-rule", "", "%s", plain(err, file))
+		check := p.add(cluster.Failed, "creation-rule", "correct the rule; age-keygen -y KEYFILE prints a recipient", "%s", short.Replace(plain(err, file)))
 		if f := (report.Finding{}); errors.As(err, &f) {
-			check.Rule, check.Hint = f.Rule, f.Hint
+			check.Rule, check.Hint = f.Rule, short.Replace(f.Hint)
 		}
 	}
 	for _, c := range r.configs {
@@ -187,7 +189,7 @@ func (r *doctorRun) rules(p *part) {
 		}
 	}
 	if outputs > 0 && bad == 0 {
-		p.ok("creation-rule", "each of %s has recipients", countOf(outputs, "output", "outputs"))
+		p.ok("creation-rule", "outputs with recipients: %d of %d", outputs, outputs)
 	}
 	abs := filepath.Join(r.repo.cwd, r.dir)
 	if filepath.IsAbs(r.dir) {
@@ -203,7 +205,7 @@ func (r *doctorRun) rules(p *part) {
 func (r *doctorRun) cleartext(p *part) {
 	var files []string
 	for _, f := range r.findings["plaintext-credential"] {
-		if !slices.Contains(files, f.Position.File) {
+		if f.Waived == "" && !slices.Contains(files, f.Position.File) {
 			files = append(files, f.Position.File)
 		}
 	}
@@ -242,7 +244,7 @@ func (r *doctorRun) keys(p *part) {
 		}
 	}
 	if o := r.open(slices.Compact(secrets)); o.opened < o.files {
-		p.add(cluster.Warning, "key", o.hint, "kubeconfig Secrets: %d of %s can be decrypted here, and clusterpair generate needs all", o.opened, countOf(o.files, "file", "files")).Details = o.recipients
+		p.add(cluster.Warning, "key", o.hint, "kubeconfig Secrets: %d of %s can be decrypted here, and clusterpair generate needs all", o.opened, countOf(o.files, "file", "files")).Details = append(o.recipients, r.atHand())
 	} else if o.files > 0 {
 		p.ok("key", "kubeconfig Secrets: %d of %s can be decrypted here, by %s", o.opened, countOf(o.files, "file", "files"), o.by)
 	}
@@ -273,6 +275,14 @@ func (r *doctorRun) keySources(p *part, owned bool) bool {
 		}
 	}
 	return found
+}
+
+// atHand says whose keys are here.
+func (r *doctorRun) atHand() string {
+	if who := r.recipients(); len(who) > 0 {
+		return "the age keys here: " + strings.Join(who, ", ")
+	}
+	return "there is no age key here"
 }
 
 // recipients are the public halves of the age keys at hand.

@@ -26,6 +26,10 @@ func (r *doctorRun) verdicts(p *part, rule, name string) bool {
 		if f.Severity != report.Error {
 			status = cluster.Warning
 		}
+		if f.Waived != "" {
+			p.add(cluster.Skipped, name, "", "%s: %s: waived, %s", f.Position, f.Object, f.Waived).Rule = rule
+			continue
+		}
 		p.add(status, name, f.Hint, "%s: %s: %s", f.Position, f.Object, f.Message).Rule = rule
 	}
 	return len(r.findings[rule]) > 0
@@ -58,7 +62,7 @@ func (r *doctorRun) flux(p *part) {
 	}
 	pairs := encryptedPairs(syncs)
 	if !r.verdicts(p, "flux-function", "function") {
-		p.ok("function", "no Kustomization of Flux builds a folder with a function, which Flux does not run")
+		p.ok("function", "no Kustomization of Flux builds a folder with a function: Flux would not run it")
 	}
 	if bad := r.verdicts(p, "flux-decryption", "decryption"); !bad && pairs > 0 {
 		p.ok("decryption", "%s by Flux", countOf(pairs, "encrypted ClusterPair is decrypted", "encrypted ClusterPairs are decrypted"))
@@ -228,19 +232,21 @@ func (r *doctorRun) argoCD(p *part) {
 func (r *doctorRun) argoCDExec(p *part, syncs []validate.Sync, inside bool) {
 	var users []validate.Sync
 	for _, s := range syncs {
-		if !s.Decrypts && len(s.Functions) > 0 {
+		if s.Decrypts {
+			continue
+		}
+		inPath := false
+		for _, f := range s.Functions {
+			if inPath = inPath || f.Image == ""; f.Image != "" {
+				p.add(cluster.Failed, "function", "exec: {path: clusterpair}", "%s: %s: %s %s runs in a container, and the repo-server has no docker", s.At, s.Object, f.Kind, f.Name)
+			}
+		}
+		if inPath {
 			users = append(users, s)
 		}
 	}
 	if len(users) == 0 {
 		return
-	}
-	for _, s := range users {
-		for _, f := range s.Functions {
-			if f.Image != "" {
-				p.add(cluster.Failed, "function", "exec: {path: clusterpair}", "%s: %s: %s %s runs in a container, and the repo-server has no docker", s.At, s.Object, f.Kind, f.Name)
-			}
-		}
 	}
 	who := fmt.Sprintf("the function of %s", users[0].Object)
 	if len(users) > 1 {
@@ -324,13 +330,15 @@ func (r *doctorRun) pluginProgram(p *part, plugin argoPlugin) bool {
 
 // argoCDContainer looks at the container of Argo CD that this is.
 func (r *doctorRun) argoCDContainer(p *part) {
-	if _, err := exec.LookPath("clusterpair"); err == nil {
-		p.ok("program", "clusterpair is in the PATH of this container of Argo CD")
-	} else if len(r.argo.plugins) == 0 {
-		self, _ := os.Executable() // for the hint alone
-		p.add(cluster.Failed, "program", "mountPath: /usr/local/bin/clusterpair, for "+self, "clusterpair is not in the PATH of this container of Argo CD, so that kustomize does not find it")
+	if len(r.argo.plugins) == 0 { // a plugin names its program, and kustomize is in it
+		if _, err := exec.LookPath("clusterpair"); err == nil {
+			p.ok("program", "clusterpair is in the PATH of this container of Argo CD")
+		} else {
+			self, _ := os.Executable() // for the hint alone
+			p.add(cluster.Failed, "program", "mountPath: /usr/local/bin/clusterpair, for "+self, "clusterpair is not in the PATH of this container of Argo CD, so that kustomize does not find it")
+		}
+		r.kustomizeProgram(p)
 	}
-	r.kustomizeProgram(p)
 	if r.keySources(p, false) {
 		p.ok("key", "there is a private key: %s", strings.Join(r.recipients(), ", "))
 	} else {
