@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -212,7 +213,7 @@ func (r *doctorRun) scan() (err error) {
 		case isScript(name):
 			r.script(file)
 			return nil
-		case bytes.Contains(file.Data, []byte("kustomize")):
+		case bytes.Contains(file.Data, []byte("kustomize")) && !objects().Match(file.Data):
 			r.script(file) // CI is written in YAML, too
 		}
 		if bytes.Contains(file.Data, []byte(generator.APIVersion)) && bytes.Contains(file.Data, []byte(generator.GeneratorKind)) {
@@ -237,6 +238,15 @@ func (r *doctorRun) scan() (err error) {
 		r.readConfigs(file)
 	}
 	return nil
+}
+
+// objects tells a file of Kubernetes objects, whose texts are not run.
+var objects = pattern(`(?m)^"?kind"?:`)
+
+// pattern is a regular expression, compiled when it is asked for: every command
+// would pay for it otherwise.
+func pattern(text string) func() *regexp.Regexp {
+	return sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(text) })
 }
 
 func comparePlaces(a, b report.Position) int {

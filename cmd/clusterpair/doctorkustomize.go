@@ -7,7 +7,6 @@ import (
 	"os/exec"
 	"path"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -66,7 +65,7 @@ func (r *doctorRun) kustomize(p *part) {
 	r.callers(p)
 }
 
-var kustomizeVersion = regexp.MustCompile(`v(\d+)\.(\d+)\.(\d+)`)
+var kustomizeVersion = pattern(`v(\d+)\.(\d+)\.(\d+)`)
 
 // kustomizeProgram looks at the kustomize in PATH.
 func (r *doctorRun) kustomizeProgram(p *part) {
@@ -76,7 +75,7 @@ func (r *doctorRun) kustomizeProgram(p *part) {
 		return
 	}
 	said, err := r.runVersion("kustomize")
-	m := kustomizeVersion.FindStringSubmatch(said)
+	m := kustomizeVersion().FindStringSubmatch(said)
 	switch {
 	case err != nil:
 		p.add(cluster.Warning, "kustomize", install, "kustomize is in PATH and does not tell its version: %s", err)
@@ -184,11 +183,11 @@ func isScript(name string) bool {
 }
 
 var (
-	makeVariable    = regexp.MustCompile(`\$\((\w+)\)`)
-	callOfKustomize = regexp.MustCompile(`(?i)(?:\$\{|\b)kustomize[)}"']*\s+build\b|\bkubectl\b[^|;&]*?\s(kustomize)\b|\bkubectl\b[^|;&]*?\s(apply|create|delete|diff|get|replace)\b[^|;&]*?\s(?:-k|--kustomize)\b`)
-	changesTo       = regexp.MustCompile(`(?:^|[\s;&(@"'-])cd\s+["']?([^\s;&|"']+)`)
-	onlySays        = regexp.MustCompile(`(?:^|[\s;&|@("'])(?:echo|printf)\s[^;&|]*$`)
-	labelOfCI       = regexp.MustCompile(`^\s*(?:-\s+)?["']?(?:name|description|displayName|title|label|summary|message)["']?\s*:`)
+	makeVariable    = pattern(`\$\((\w+)\)`)
+	callOfKustomize = pattern(`(?i)(?:\$\{|\b)kustomize[)}"']*\s+build\b|\bkubectl\b[^|;&]*?\s(kustomize)\b|\bkubectl\b[^|;&]*?\s(apply|create|delete|diff|get|replace)\b[^|;&]*?\s(?:-k|--kustomize)\b`)
+	changesTo       = pattern(`(?:^|[\s;&(@"'-])cd\s+["']?([^\s;&|"']+)`)
+	onlySays        = pattern(`(?:^|[\s;&|@("'])(?:echo|printf)\s[^;&|]*$`)
+	labelOfCI       = pattern(`^\s*(?:-\s+)?["']?(?:name|description|displayName|title|label|summary|message)["']?\s*:`)
 )
 
 // script notes the calls of kustomize in a file.
@@ -204,17 +203,18 @@ func (r *doctorRun) script(file validate.File) {
 			i++
 			line = strings.TrimSuffix(line, "\\") + " " + lines[i]
 		}
-		if text := strings.TrimSpace(line); strings.HasPrefix(text, "#") || strings.HasPrefix(text, "//") || labelOfCI.MatchString(line) {
+		if text := strings.TrimSpace(line); strings.HasPrefix(text, "#") || strings.HasPrefix(text, "//") || labelOfCI().MatchString(line) {
 			continue
 		}
-		line = makeVariable.ReplaceAllString(line, "$${$1}") // a parenthesis ends a command elsewhere
-		for _, m := range callOfKustomize.FindAllStringSubmatchIndex(line, -1) {
-			if onlySays.MatchString(line[:m[0]]) {
+		line, _, _ = strings.Cut(line, " #")
+		line = makeVariable().ReplaceAllString(line, "$${$1}") // a parenthesis ends a command elsewhere
+		for _, m := range callOfKustomize().FindAllStringSubmatchIndex(line, -1) {
+			if onlySays().MatchString(line[:m[0]]) {
 				continue
 			}
 			c := parseCall(line, m)
 			c.at = report.Position{File: file.Name, Line: at}
-			if cd := changesTo.FindAllStringSubmatch(line[:m[0]], -1); cd != nil {
+			if cd := changesTo().FindAllStringSubmatch(line[:m[0]], -1); cd != nil {
 				c.dir = path.Join(cd[len(cd)-1][1], c.dir)
 				c.open = c.open || isVariable(c.dir)
 			}
@@ -228,7 +228,7 @@ func (r *doctorRun) script(file validate.File) {
 
 func isVariable(word string) bool { return strings.ContainsAny(word, "$%`*{") }
 
-// parseCall takes a call apart; m is a match of callOfKustomize.
+// parseCall takes a call apart; m is a match of callOfKustomize().
 func parseCall(line string, m []int) kustomizeCall {
 	rest := line[m[1]:]
 	if end := strings.IndexAny(rest, "|;&><)`#"); end >= 0 {
@@ -263,8 +263,8 @@ func parseCall(line string, m []int) kustomizeCall {
 func (r *doctorRun) callers(p *part) {
 	good := 0
 	for _, c := range r.calls {
-		if strings.Contains(c.dir, "://") || strings.Contains(c.dir, "?ref=") {
-			continue
+		if strings.Contains(c.dir, "://") || strings.ContainsAny(c.dir, "?@") {
+			continue // somebody else's repository, perhaps with a password
 		}
 		functions, known := r.built(c)
 		if !known || c.open {
@@ -292,10 +292,13 @@ func (r *doctorRun) callers(p *part) {
 		}
 		dir := c.dir
 		status := cluster.Failed
-		if !known || c.open {
+		switch {
+		case (!known || c.open) && !c.alpha:
+			continue // if it fails, it says so
+		case !known || c.open:
 			status, dir = cluster.Warning, "DIR"
 			what += ", if it builds a folder with one"
-		} else {
+		default:
 			dir = typed(dir)
 		}
 		hint := "clusterpair build " + dir

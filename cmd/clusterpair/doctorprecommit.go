@@ -5,7 +5,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -75,7 +74,7 @@ type preCommitConfig struct {
 	} `yaml:"repos"`
 }
 
-var pinned = regexp.MustCompile(`^(v?\d+(\.\d+)+.*|[0-9a-f]{40})$`)
+var pinned = pattern(`^(v?\d+(\.\d+)+.*|[0-9a-f]{40})$`)
 
 // hooks looks at the hooks of clusterpair.
 func (r *doctorRun) hooks(p *part, name string, data []byte) {
@@ -104,7 +103,7 @@ func (r *doctorRun) hooks(p *part, name string, data []byte) {
 				p.add(cluster.Warning, "hooks", "stages: [pre-commit]", "%s: %s runs at stage %s, and before no commit", name, hook.ID, strings.Join(stages, ", "))
 			}
 		}
-		if ours && repo.Repo != "local" && repo.Repo != "meta" && !pinned.MatchString(repo.Rev) {
+		if ours && repo.Repo != "local" && repo.Repo != "meta" && !pinned().MatchString(repo.Rev) {
 			p.add(cluster.Warning, "rev", "pre-commit autoupdate --repo "+typed(repo.Repo), "%s: rev %q is no release: pre-commit fetches a branch once, and never again", name, repo.Rev)
 		}
 	}

@@ -6,7 +6,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -118,9 +117,9 @@ func (a *argoSettings) sort() {
 }
 
 var (
-	argoBuildOptions = regexp.MustCompile(`(?m)^([^#\n]*)kustomize(?:\.b|B)uildOptions(?:\.[\w.-]*\w)?["']?[ \t]*[:=]?[ \t]*(?:[|>][+-]?[ \t]*)?(?:\n[ \t]*(?:value:)?)?[ \t]*(.*)$`)
-	argoHealth       = regexp.MustCompile(`customizations\.health\.stork\.libopenstorage\.org_(\w+)|stork\.libopenstorage\.org/(\w+):[ \t]*\|?\s*\n\s+health\.lua`)
-	argoMount        = regexp.MustCompile(`mountPath:\s*["']?/[\w./-]*/clusterpair["']?\s*[,}\n]`)
+	argoBuildOptions = pattern(`(?m)^([^#\n]*)kustomize(?:\.b|B)uildOptions(?:\.[\w.-]*\w)?["']?[ \t]*[:=]?[ \t]*(?:[|>][+-]?[ \t]*)?(?:\n[ \t]*(?:value:)?)?[ \t]*(.*)$`)
+	argoHealth       = pattern(`customizations\.health\.stork\.libopenstorage\.org_(\w+)|stork\.libopenstorage\.org/(\w+):[ \t]*\|?\s*\n\s+health\.lua`)
+	argoMount        = pattern(`mountPath:\s*["']?/[\w./-]*/clusterpair["']?\s*[,}\n]`)
 )
 
 // argoCDSettings notes what a file says about Argo CD. Its settings stand in a
@@ -132,19 +131,19 @@ func (r *doctorRun) argoCDSettings(file validate.File) {
 		return report.Position{File: file.Name, Line: 1 + bytes.Count(file.Data[:offset], []byte("\n"))}
 	}
 	if bytes.Contains(file.Data, []byte("uildOptions")) {
-		for _, m := range argoBuildOptions.FindAllSubmatchIndex(file.Data, -1) {
+		for _, m := range argoBuildOptions().FindAllSubmatchIndex(file.Data, -1) {
 			found.options = append(found.options, argoOptions{at(m[3]), string(file.Data[m[4]:m[5]])})
 		}
 	}
 	if bytes.Contains(file.Data, []byte("stork.libopenstorage.org")) {
-		for _, m := range argoHealth.FindAllSubmatch(file.Data, -1) {
+		for _, m := range argoHealth().FindAllSubmatch(file.Data, -1) {
 			if found.health == nil {
 				found.health = make(map[string]bool)
 			}
 			found.health[string(m[1])+string(m[2])] = true
 		}
 	}
-	if bytes.Contains(file.Data, []byte("argocd-repo-server")) && argoMount.Match(file.Data) {
+	if bytes.Contains(file.Data, []byte("argocd-repo-server")) && argoMount().Match(file.Data) {
 		found.mounts = []string{file.Name}
 	}
 	if bytes.Contains(file.Data, []byte("ConfigManagementPlugin")) {
@@ -268,7 +267,7 @@ func (r *doctorRun) argoCDExec(p *part, syncs []validate.Sync, inside bool) {
 		p.add(cluster.Warning, "build-options", `kubectl -n argocd get configmap argocd-cm -o 'jsonpath={.data.kustomize\.buildOptions}'`,
 			"nothing here sets kustomize.buildOptions: without --enable-exec kustomize leaves out %s and says nothing", who)
 	case !bad:
-		p.ok("build-options", "%s runs: --enable-alpha-plugins --enable-exec", who)
+		p.ok("build-options", "--enable-alpha-plugins --enable-exec, for %s", who)
 	}
 	switch {
 	case inside:
