@@ -81,7 +81,6 @@ func (o *doctorOptions) run(cmd *cobra.Command, dir string) error {
 	if err := r.scan(); err != nil {
 		return failed(err)
 	}
-	defer r.close()
 	named := o.argocd || o.flux || o.kustomize || o.preCommit
 	write := newCheckWriter(cmd.OutOrStdout(), o.checkFlags, "part", "parts")
 	sick := false
@@ -254,14 +253,6 @@ func comparePlaces(a, b report.Position) int {
 		return strings.Compare(a.File, b.File)
 	}
 	return a.Line - b.Line
-}
-
-func (r *doctorRun) close() {
-	for _, c := range r.configs {
-		if c.found.tree != nil {
-			c.found.tree.Close()
-		}
-	}
 }
 
 // runGit is what git says in the directory, without the line break at the end.

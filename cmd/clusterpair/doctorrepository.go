@@ -20,61 +20,80 @@ import (
 	"clusterpair.dev/internal/sopsfile"
 )
 
-// doctorConfig is a config of kind ClusterPairGenerator.
+// doctorConfig is a config of kind ClusterPairGenerator. It holds no directory open:
+// a repository may have thousands.
 type doctorConfig struct {
-	found   foundConfig
-	config  *generator.Config // nil if err says why
-	err     error
+	file    string
+	err     error    // what is wrong with it; then nothing else is known
 	secrets []string // the files that its Secrets come from
+	outputs int
+	unruled []unruled
+	missing []string // outputs that are not there
+}
+
+// unruled is an output that nobody could read.
+type unruled struct {
+	file string
+	err  error
 }
 
 // readConfigs reads the configs of a file.
 func (r *doctorRun) readConfigs(file string) {
 	found, err := findConfigs(file)
 	if err != nil {
-		r.configs = append(r.configs, &doctorConfig{found: foundConfig{file: file}, err: err})
+		r.configs = append(r.configs, &doctorConfig{file: file, err: err})
 	}
 	for _, f := range found {
-		c := &doctorConfig{found: f}
+		c := &doctorConfig{file: f.file}
+		c.err = c.read(f, r.safe)
+		defer f.tree.Close() // those of one file share it
 		r.configs = append(r.configs, c)
-		config, findings := generator.ParseConfig(f.doc, f.file)
-		for _, finding := range findings {
-			if finding.Severity == report.Error && c.err == nil {
-				c.err = finding
-			}
-		}
-		if config == nil || c.err != nil {
-			continue
-		}
-		c.config = config
-		for i := range config.Spec.Pairs {
-			config.Spec.Pairs[i].Namespace = cmp.Or(config.Spec.Pairs[i].Namespace, config.Spec.Namespace)
-		}
-		config.Spec.Files = append(config.Spec.Files, f.resources...)
-		secrets, err := openSecrets(f.tree, r.safe, config, nil)
-		if err != nil {
-			c.err = err
-			continue
-		}
-		c.secrets = secrets.Files()
 	}
 }
 
-// outputs are the files that the config renders. Those of a selector are named
-// after Secrets: one stands for all.
-func (c *doctorConfig) outputs() []string {
+func (c *doctorConfig) read(f foundConfig, safe *sopsfile.Safe) error {
+	config, findings := generator.ParseConfig(f.doc, f.file)
+	for _, finding := range findings {
+		if finding.Severity == report.Error {
+			return finding
+		}
+	}
+	config.Spec.Files = append(config.Spec.Files, f.resources...)
+	secrets, err := openSecrets(f.tree, safe, config, nil)
+	if err != nil {
+		return err
+	}
+	c.secrets = secrets.Files()
+
+	output := config.Spec.Output
 	var files []string
-	for _, p := range c.config.Spec.Pairs {
-		files = append(files, pairFile(c.config.Spec.Output, p.Namespace, p.Name))
+	for _, p := range config.Spec.Pairs {
+		file := pairFile(output, cmp.Or(p.Namespace, config.Spec.Namespace), p.Name)
+		files = append(files, file)
+		if _, err := f.tree.readFile(file); err != nil {
+			c.missing = append(c.missing, f.tree.show(file))
+		}
 	}
-	if s := c.config.Spec.Selector; s != nil {
-		files = append(files, pairFile(c.config.Spec.Output, cmp.Or(s.Namespace, c.config.Spec.Namespace, "NAMESPACE"), "NAME"))
+	if s := config.Spec.Selector; s != nil {
+		// The files are named after Secrets: one stands for all.
+		files = append(files, pairFile(output, cmp.Or(s.Namespace, config.Spec.Namespace, "NAMESPACE"), "NAME"))
+		if rendered, err := fs.Glob(os.DirFS(f.tree.abs(output)), "*/*.yaml"); err != nil || len(rendered) == 0 {
+			c.missing = append(c.missing, f.tree.show(output))
+		}
 	}
-	return files
+	c.outputs = len(files)
+	s, err := newSealer(f.tree, safe, config)
+	if err != nil {
+		c.unruled = []unruled{{f.file, err}}
+		return nil
+	}
+	for _, file := range files {
+		if _, err := s.policy(file); err != nil {
+			c.unruled = append(c.unruled, unruled{f.tree.show(file), err})
+		}
+	}
+	return nil
 }
-
-// typed is what -f takes to name the config.
-func (c *doctorConfig) typed() string { return typed(c.found.file) }
 
 // repository looks at configs, creation rules, keys and what is rendered.
 func (r *doctorRun) repository(p *part) {
@@ -117,11 +136,11 @@ func (r *doctorRun) configsGood(p *part) {
 			good++
 			continue
 		}
-		hint := "clusterpair validate " + typed(c.found.file)
+		hint := "clusterpair validate " + typed(c.file)
 		if hinted := (*hintedError)(nil); errors.As(c.err, &hinted) {
 			hint = hinted.hint
 		}
-		check := p.add(cluster.Failed, "config", hint, "%s", plain(c.err, c.found.file))
+		check := p.add(cluster.Failed, "config", hint, "%s", plain(c.err, c.file))
 		if f := (report.Finding{}); errors.As(c.err, &f) {
 			check.Rule, check.Hint = f.Rule, cmp.Or(f.Hint, hint)
 		}
@@ -159,33 +178,21 @@ func plain(err error, file string) string {
 
 // rules looks for the creation rule of each output.
 func (r *doctorRun) rules(p *part) {
-	outputs, bad := 0, 0
 	// Creation rules are found from the top of the file system.
 	short := strings.NewReplacer(filepath.Join(r.repo.root, ".sops.yaml"), r.repo.shown(".sops.yaml"))
-	fail := func(err error, file string) {
-		bad++
-		check := p.add(cluster.Failed, "creation-rule", "correct the rule; age-keygen -y KEYFILE prints a recipient", "%s", short.Replace(plain(err, file)))
-		if f := (report.Finding{}); errors.As(err, &f) {
+	outputs, bad := 0, 0
+	for _, c := range r.configs {
+		outputs += c.outputs
+		if bad += len(c.unruled); len(c.unruled) == 0 {
+			continue
+		}
+		first := c.unruled[0]
+		check := p.add(cluster.Failed, "creation-rule", "correct the rule; age-keygen -y KEYFILE prints a recipient", "%s", short.Replace(plain(first.err, first.file)))
+		if f := (report.Finding{}); errors.As(first.err, &f) {
 			check.Rule, check.Hint = f.Rule, short.Replace(f.Hint)
 		}
-	}
-	for _, c := range r.configs {
-		if c.err != nil {
-			continue
-		}
-		s, err := newSealer(c.found.tree, r.safe, c.config)
-		if err != nil {
-			fail(err, c.found.file)
-			continue
-		}
-		files := c.outputs()
-		outputs += len(files)
-		for i, file := range files {
-			if _, err := s.policy(file); err != nil {
-				if fail(err, c.found.tree.show(file)); i+1 < len(files) {
-					break // the others lack it, too, most of the time
-				}
-			}
+		if len(c.unruled) > 1 {
+			check.Details = []string{fmt.Sprintf("so it is with %d of %d outputs of %s", len(c.unruled), c.outputs, c.file)}
 		}
 	}
 	if outputs > 0 && bad == 0 {
@@ -367,31 +374,14 @@ func (r *doctorRun) open(files []string) opened {
 
 // rendered says which pairs of configs are not there.
 func (r *doctorRun) rendered(p *part) {
-	outputs := 0
+	outputs, missing := 0, 0
 	for _, c := range r.configs {
-		if c.err != nil {
-			continue
-		}
-		var missing []string
-		for _, pair := range c.config.Spec.Pairs {
-			outputs++
-			file := pairFile(c.config.Spec.Output, pair.Namespace, pair.Name)
-			if _, err := c.found.tree.readFile(file); err != nil {
-				missing = append(missing, c.found.tree.show(file))
-			}
-		}
-		if c.config.Spec.Selector != nil {
-			outputs++
-			if entries, err := fs.Glob(os.DirFS(c.found.tree.abs(c.config.Spec.Output)), "*/*.yaml"); err != nil || len(entries) == 0 {
-				missing = append(missing, c.found.tree.show(c.config.Spec.Output))
-			}
-		}
-		if len(missing) > 0 {
-			p.add(cluster.Warning, "rendered", "clusterpair generate -f "+c.typed(), "%s lists what is not rendered yet", c.found.file).Details = few(missing)
-			outputs = -1 << 31
+		outputs += c.outputs
+		if missing += len(c.missing); len(c.missing) > 0 {
+			p.add(cluster.Warning, "rendered", "clusterpair generate -f "+typed(c.file), "%s lists what is not rendered yet", c.file).Details = few(c.missing)
 		}
 	}
-	if outputs > 0 {
+	if outputs > 0 && missing == 0 {
 		p.ok("rendered", "all that configs list is there; whether it is up to date tells clusterpair generate --check")
 	}
 }
@@ -406,7 +396,7 @@ func (r *doctorRun) ignored(p *part) {
 		paths = append(paths, pair.Path)
 	}
 	for _, c := range r.configs {
-		paths = append(paths, r.repo.path(c.found.file))
+		paths = append(paths, r.repo.path(c.file))
 	}
 	paths = slices.DeleteFunc(paths, func(p string) bool { return filepath.IsAbs(p) })
 	slices.Sort(paths)

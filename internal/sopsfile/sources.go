@@ -7,7 +7,7 @@ import (
 	"os"
 	"path/filepath"
 
-	filippoage "filippo.io/age"
+	filippo "filippo.io/age"
 	"github.com/getsops/sops/v3/age"
 )
 
@@ -87,7 +87,7 @@ func (s *KeySource) parse(text []byte) {
 		return
 	}
 	for line := range bytes.Lines(text) {
-		identity, err := filippoage.ParseX25519Identity(string(bytes.TrimSpace(line)))
+		identity, err := filippo.ParseX25519Identity(string(bytes.TrimSpace(line)))
 		if err == nil {
 			s.Recipients = append(s.Recipients, identity.Recipient().String())
 		}
