@@ -220,10 +220,23 @@ func (c *cluster) get(path string, into any) error {
 	return json.Unmarshal(answer, into)
 }
 
+// ask sends a request; once more where the server asks for that, as it does while
+// the storage of a new CRD begins.
 func (c *cluster) ask(method, path, body string) (answer []byte, err error) {
+	for range 100 {
+		var status int
+		if answer, status, err = c.askOnce(method, path, body); status != http.StatusTooManyRequests {
+			break
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	return answer, err
+}
+
+func (c *cluster) askOnce(method, path, body string) (answer []byte, status int, err error) {
 	q, err := http.NewRequest(method, c.url+path, strings.NewReader(body))
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	q.Header.Set("Content-Type", "application/yaml")
 	if method == http.MethodPatch {
@@ -231,14 +244,14 @@ func (c *cluster) ask(method, path, body string) (answer []byte, err error) {
 	}
 	r, err := c.client.Do(q)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	defer r.Body.Close()
 	answer, err = io.ReadAll(r.Body)
 	if err == nil && r.StatusCode/100 != 2 {
 		err = fmt.Errorf("%s %s: %s: %s", method, path, r.Status, answer)
 	}
-	return answer, err
+	return answer, r.StatusCode, err
 }
 
 // process is a server that runs until it is stopped.
