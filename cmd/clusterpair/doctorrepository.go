@@ -59,25 +59,23 @@ func (c *doctorConfig) read(f foundConfig, safe *sopsfile.Safe) error {
 		}
 	}
 	config.Spec.Files = append(config.Spec.Files, f.resources...)
-	secrets, err := openSecrets(f.tree, safe, config, nil)
-	if err != nil {
-		return err
+	secrets, noSecret := openSecrets(f.tree, safe, config, nil)
+	if noSecret == nil {
+		c.secrets = secrets.Files()
 	}
-	c.secrets = secrets.Files()
-
 	output := config.Spec.Output
 	var files []string
 	for _, p := range config.Spec.Pairs {
 		file := pairFile(output, cmp.Or(p.Namespace, config.Spec.Namespace), p.Name)
 		files = append(files, file)
-		if _, err := f.tree.readFile(file); err != nil {
+		if _, err := f.tree.readFile(file); err != nil && noSecret == nil {
 			c.missing = append(c.missing, f.tree.show(file))
 		}
 	}
 	if s := config.Spec.Selector; s != nil {
 		// The files are named after Secrets: one stands for all.
 		files = append(files, pairFile(output, cmp.Or(s.Namespace, config.Spec.Namespace, "NAMESPACE"), "NAME"))
-		if rendered, err := fs.Glob(os.DirFS(f.tree.abs(output)), "*/*.yaml"); err != nil || len(rendered) == 0 {
+		if rendered, err := fs.Glob(os.DirFS(f.tree.abs(output)), "*/*.yaml"); noSecret == nil && (err != nil || len(rendered) == 0) {
 			c.missing = append(c.missing, f.tree.show(output))
 		}
 	}
@@ -85,14 +83,14 @@ func (c *doctorConfig) read(f foundConfig, safe *sopsfile.Safe) error {
 	s, err := newSealer(f.tree, safe, config)
 	if err != nil {
 		c.unruled = []unruled{{f.file, err}}
-		return nil
+		return noSecret
 	}
 	for _, file := range files {
 		if _, err := s.policy(file); err != nil {
 			c.unruled = append(c.unruled, unruled{f.tree.show(file), err})
 		}
 	}
-	return nil
+	return noSecret
 }
 
 // repository looks at configs, creation rules, keys and what is rendered.
@@ -142,7 +140,9 @@ func (r *doctorRun) configsGood(p *part) {
 		}
 		check := p.add(cluster.Failed, "config", hint, "%s", plain(c.err, c.file))
 		if f := (report.Finding{}); errors.As(c.err, &f) {
-			check.Rule, check.Hint = f.Rule, cmp.Or(f.Hint, hint)
+			if check.Rule, check.Hint = f.Rule, cmp.Or(f.Hint, hint); f.Rule == "secret-missing" {
+				check.Hint = "clusterpair import -f " + typed(c.file) + " --from-context MANAGEMENT, or clusterpair credential create --context DESTINATION -o FILE"
+			}
 		}
 	}
 	switch {
@@ -152,7 +152,7 @@ func (r *doctorRun) configsGood(p *part) {
 	case len(r.graph.Pairs) > 0:
 		p.ok("config", "no config: the %s here come from elsewhere", countOf(len(r.graph.Pairs), "ClusterPair", "ClusterPairs"))
 	default:
-		p.add(cluster.Failed, "config", "clusterpair generate --help", "there is no config of kind %s, and no ClusterPair", generator.GeneratorKind)
+		p.add(cluster.Failed, "config", "clusterpair init flux, or clusterpair init argocd, lays out a repository", "there is no config of kind %s, and no ClusterPair", generator.GeneratorKind)
 	}
 }
 
@@ -381,7 +381,7 @@ func (r *doctorRun) rendered(p *part) {
 			p.add(cluster.Warning, "rendered", "clusterpair generate -f "+typed(c.file), "%s lists what is not rendered yet", c.file).Details = few(c.missing)
 		}
 	}
-	if outputs > 0 && missing == 0 {
+	if outputs > 0 && missing == 0 && !slices.ContainsFunc(r.configs, func(c *doctorConfig) bool { return c.err != nil }) {
 		p.ok("rendered", "all that configs list is there; whether it is up to date tells clusterpair generate --check")
 	}
 }
