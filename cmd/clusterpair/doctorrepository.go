@@ -374,14 +374,20 @@ func (r *doctorRun) open(files []string) opened {
 
 // rendered says which pairs of configs are not there.
 func (r *doctorRun) rendered(p *part) {
-	outputs, missing := 0, 0
+	outputs, broken := 0, false
+	var missing []string
+	hint := ""
 	for _, c := range r.configs {
 		outputs += c.outputs
-		if missing += len(c.missing); len(c.missing) > 0 {
-			p.add(cluster.Warning, "rendered", "clusterpair generate -f "+typed(c.file), "%s lists what is not rendered yet", c.file).Details = few(c.missing)
+		broken = broken || c.err != nil
+		if missing = append(missing, c.missing...); len(c.missing) > 0 && hint == "" {
+			hint = "clusterpair generate -f " + typed(c.file)
 		}
 	}
-	if outputs > 0 && missing == 0 && !slices.ContainsFunc(r.configs, func(c *doctorConfig) bool { return c.err != nil }) {
+	switch {
+	case len(missing) > 0:
+		p.add(cluster.Warning, "rendered", hint, "outputs that are not rendered yet: %d of %d", len(missing), outputs).Details = few(missing)
+	case outputs > 0 && !broken:
 		p.ok("rendered", "all that configs list is there; whether it is up to date tells clusterpair generate --check")
 	}
 }
