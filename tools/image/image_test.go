@@ -30,8 +30,12 @@ func TestMain(m *testing.M) {
 	code := 1
 	if err != nil {
 		os.Stderr.WriteString(err.Error() + "\n")
-	} else {
-		code = m.Run()
+	} else if code = m.Run(); code == 0 {
+		for _, program := range []string{"podman", "runc"} { // what the image was run by
+			version, _ := exec.Command(program, "--version").Output()
+			line, _, _ := strings.Cut(string(version), "\n")
+			os.Stdout.WriteString(line + "\n")
+		}
 	}
 	os.RemoveAll(dir)
 	os.Exit(code)
