@@ -97,7 +97,7 @@ bin/flux-crds: e2e/flux/go.sum
 	  paths=github.com/fluxcd/kustomize-controller/api/v1 paths=github.com/fluxcd/source-controller/api/v1 paths=github.com/fluxcd/notification-controller/api/v1beta3
 
 lint: bin/staticcheck ## Run gofmt, go vet, staticcheck and go mod tidy, changing nothing
-	@test -z "$$(gofmt -l cmd examples generator schema internal bench e2e tools | tee /dev/stderr)"
+	@test -z "$$(gofmt -l cmd examples generator schema internal bench e2e tools | tee -a /dev/stderr)"
 	go vet ./...
 	bin/staticcheck ./...
 	go mod tidy -diff
