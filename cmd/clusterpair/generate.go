@@ -91,7 +91,7 @@ type generateOptions struct {
 // run renders the configs of a file or a directory. All of them are rendered
 // before the first file is written.
 func (o *generateOptions) run(cmd *cobra.Command) error {
-	defer pace.Steady(10<<20, 45, 0).End()
+	defer pace.Steady(20<<20, 25, 0).End()
 	configs, err := openConfigs(o.path)
 	defer func() {
 		for _, c := range configs {
