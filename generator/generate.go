@@ -65,6 +65,10 @@ type Inputs struct {
 	Generated []string
 	// Consumed, if set, is told each file that a pair was rendered from.
 	Consumed func(file string)
+	// Only, if not nil, are those of the Files whose destinations are rendered.
+	// The pairs of the others are left out, and the others are read only if a
+	// pair takes its storage token from a Secret that is in none of these.
+	Only []string
 }
 
 // Result is one rendered pair.
@@ -92,6 +96,25 @@ func Generate(ctx context.Context, c *Config, in Inputs, emit func(Result) error
 	if err := r.selectorToken(ctx, files); err != nil {
 		return r.findings, err
 	}
+	var err error
+	if in.Only == nil {
+		err = r.read(ctx, files)
+	} else {
+		err = r.read(ctx, in.Only)
+		if err == nil && slices.ContainsFunc(r.jobs, (*job).lacksToken) {
+			r.tokensOnly = true
+			err = r.read(ctx, slices.DeleteFunc(slices.Clone(files), func(f string) bool { return slices.Contains(in.Only, f) }))
+		}
+	}
+	if err == nil {
+		r.missing()
+	}
+	report.Sort(r.findings)
+	return r.findings, err
+}
+
+// read takes in all documents of the files.
+func (r *run) read(ctx context.Context, files []string) error {
 	group, ctx := errgroup.WithContext(ctx)
 	var next atomic.Int64
 	for range min(runtime.GOMAXPROCS(0), len(files)) {
@@ -108,12 +131,7 @@ func Generate(ctx context.Context, c *Config, in Inputs, emit func(Result) error
 			return ctx.Err()
 		})
 	}
-	err := group.Wait()
-	if err == nil {
-		r.missing()
-	}
-	report.Sort(r.findings)
-	return r.findings, err
+	return group.Wait()
 }
 
 // run is the state of one Generate.
@@ -131,6 +149,9 @@ type run struct {
 	// token is the storage token of the selector's pairs, if it comes from a
 	// Secret; fixed before the workers start.
 	token string
+
+	// tokensOnly tells that the files are read for storage tokens.
+	tokensOnly bool
 
 	mu       sync.Mutex
 	findings []report.Finding
@@ -261,7 +282,7 @@ func (r *run) document(ctx context.Context, file string, doc *yaml.Node) error {
 		return nil
 	case h.kind == "Secret":
 		return r.secret(ctx, file, doc, h)
-	case kubeconfig.IsKubeconfig(doc):
+	case kubeconfig.IsKubeconfig(doc) && !r.tokensOnly:
 		for _, j := range r.byFile[file] {
 			o := r.options(j.pair)
 			err := r.offer(ctx, j, file, position(doc, file), func() (*kubeconfig.Destination, []report.Finding) {
@@ -289,7 +310,9 @@ func (r *run) secret(ctx context.Context, file string, doc *yaml.Node, h header)
 			tokens = append(tokens, j)
 		}
 	}
-	if s := r.config.Spec.Selector; s != nil && s.matches.Matches(h.labels) {
+	if r.tokensOnly {
+		jobs = nil
+	} else if s := r.config.Spec.Selector; s != nil && s.matches.Matches(h.labels) {
 		p, err := s.pair(h)
 		if err != nil {
 			r.report(report.Finding{Rule: "pair-name", Severity: report.Error, Position: position(doc, file), Message: err.Error()})
@@ -475,6 +498,9 @@ func (r *run) missing() {
 	}
 	for _, j := range r.jobs {
 		p := j.pair
+		if r.in.Only != nil && !j.lacksToken() {
+			continue
+		}
 		if j.destAt == (report.Position{}) && !j.failed {
 			f := report.Finding{Rule: "secret-missing", Severity: report.Error, Position: p.Position, Path: "destination"}
 			if s := p.Destination.Secret; s != nil {
@@ -492,7 +518,7 @@ func (r *run) missing() {
 				Hint:    r.otherSecrets(from.Secret)})
 		}
 	}
-	if s := r.config.Spec.Selector; s != nil && !r.matched && !report.HasErrors(r.findings) {
+	if s := r.config.Spec.Selector; s != nil && r.in.Only == nil && !r.matched && !report.HasErrors(r.findings) {
 		r.report(report.Finding{Rule: "secret-missing", Severity: report.Error, Position: s.position, Path: "spec.selector",
 			Message: "no Secret matches the selector", Hint: "see the labels of the Secrets: grep -A3 labels: FILE"})
 	}
@@ -531,6 +557,12 @@ func (r *run) finding(err error) error {
 		return nil
 	}
 	return err
+}
+
+// lacksToken tells whether a pair is to be rendered as soon as its storage token
+// is found.
+func (j *job) lacksToken() bool {
+	return j.destination != nil && j.pair.Options.TokenFrom != nil && j.tokenAt == (report.Position{}) && !j.failed
 }
 
 func (j *job) fail() {

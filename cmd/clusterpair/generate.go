@@ -83,7 +83,8 @@ type generateOptions struct {
 	check, diff, dryRun bool
 
 	// instead are documents in clear that are about to be written into a file, by
-	// its path; with are the files, written in the same run, all or none.
+	// its path: only the pairs of these files are rendered, and none is removed.
+	// with are the files, written in the same run, all or none.
 	instead map[string]*yaml.Node
 	with    []*staging
 }
@@ -166,14 +167,16 @@ func (o *generateOptions) run(cmd *cobra.Command) error {
 	for path := range renderedBy {
 		kept[path] = true
 	}
-	for i, c := range parsed {
-		err := runs[i].prune(c.Metadata.Name, kept, func(path string, data []byte) {
-			if o.diff {
-				diffs.add(runs[i].show(path), data, nil)
+	if o.instead == nil {
+		for i, c := range parsed {
+			err := runs[i].prune(c.Metadata.Name, kept, func(path string, data []byte) {
+				if o.diff {
+					diffs.add(runs[i].show(path), data, nil)
+				}
+			})
+			if err != nil {
+				return err
 			}
-		})
-		if err != nil {
-			return err
 		}
 	}
 	if err := commitAll(cmd.Context(), slices.Concat(runs, o.with)); err != nil {
@@ -188,7 +191,10 @@ func (o *generateOptions) config(cmd *cobra.Command, safe *sopsfile.Safe, c *gen
 	if err != nil {
 		return nil, err
 	}
-	secrets.instead = o.instead
+	var only []string
+	if o.instead != nil {
+		only = secrets.replace(o.instead)
+	}
 	seal, err := newSealer(w.tree, safe, c)
 	if err != nil {
 		return nil, err
@@ -196,7 +202,7 @@ func (o *generateOptions) config(cmd *cobra.Command, safe *sopsfile.Safe, c *gen
 	bar := newProgress(cmd.ErrOrStderr(), "rendering "+c.Metadata.Name)
 	defer bar.clear()
 	findings, err := generator.Generate(cmd.Context(), c, generator.Inputs{
-		Secrets: secrets, Encrypter: seal, Now: time.Now(), Generated: generated,
+		Secrets: secrets, Encrypter: seal, Now: time.Now(), Generated: generated, Only: only,
 	}, func(r generator.Result) error {
 		bar.count()
 		path := pairFile("", r.Namespace, r.Name)

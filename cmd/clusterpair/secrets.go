@@ -26,7 +26,7 @@ type secretFiles struct {
 	stream map[string]*yaml.Node
 	names  []string // of the stream, then of the files, as messages show them
 
-	instead map[string]*yaml.Node // what files are about to hold, by their paths
+	instead map[string]*yaml.Node // what files are about to hold, by their names
 }
 
 // openSecrets lists the files of a config. It rewrites destination.file of
@@ -75,6 +75,22 @@ func openSecrets(t *tree, safe *sopsfile.Safe, c *generator.Config, stream map[s
 // Files implements [generator.SecretSource].
 func (s *secretFiles) Files() []string { return s.names }
 
+// replace takes documents for what files are about to hold, by paths that need
+// not be those of Files, and gives back which of the Files these are.
+func (s *secretFiles) replace(docs map[string]*yaml.Node) []string {
+	s.instead = make(map[string]*yaml.Node)
+	names := []string{}
+	for _, name := range s.names {
+		for path, doc := range docs {
+			if sameFile(name, path) {
+				s.instead[name], names = doc, append(names, name)
+				break
+			}
+		}
+	}
+	return names
+}
+
 // Documents implements [generator.SecretSource].
 func (s *secretFiles) Documents(ctx context.Context, name string) ([]*yaml.Node, error) {
 	if doc, ok := s.stream[name]; ok {
@@ -83,10 +99,8 @@ func (s *secretFiles) Documents(ctx context.Context, name string) ([]*yaml.Node,
 		}
 		return decryptStreamed(ctx, s.safe, doc, name)
 	}
-	for file, doc := range s.instead {
-		if sameFile(name, file) {
-			return []*yaml.Node{doc}, nil
-		}
+	if doc, ok := s.instead[name]; ok {
+		return []*yaml.Node{doc}, nil
 	}
 	data, err := s.tree.readFile(s.tree.hide(name))
 	if err != nil {
