@@ -1,6 +1,7 @@
 package validate
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"path"
@@ -38,9 +39,10 @@ type kustomization struct {
 	// that it adds decryption and health checks to the Flux Kustomizations that
 	// it takes in.
 	decrypts, decryptsFlux, checksFlux bool
-	renames                            bool     // what it takes in
-	functions                          []string // files of its generators and transformers
-	inline                             []config // those that stand in it
+	prefix, suffix, namespace          reference // what it gives to the names of what it takes in
+	edits                              bool      // it may change any field of it
+	functions                          []string  // files of its generators and transformers
+	inline                             []config  // those that stand in it
 }
 
 // flux notes a Kustomization of Flux.
@@ -103,7 +105,10 @@ func (f *fileRun) argo(n *yaml.Node, kind string) {
 
 // kustomization notes what a kustomization.yaml takes in.
 func (f *fileRun) kustomization(n *yaml.Node) {
-	k := kustomization{dir: path.Dir(f.file.Path), renames: renames(n, "namespace")}
+	k := kustomization{dir: path.Dir(f.file.Path), prefix: f.reference(n, "namePrefix"), suffix: f.reference(n, "nameSuffix"), namespace: f.reference(n, "namespace")}
+	for _, key := range []string{"patches", "patchesStrategicMerge", "patchesJson6902", "replacements", "transformers", "configurations", "vars"} {
+		k.edits = k.edits || len(items(n, key)) > 0
+	}
 	for _, key := range []string{"resources", "components", "bases"} {
 		for _, entry := range items(n, key) {
 			k.resources = append(k.resources, path.Join(k.dir, entry.Value))
@@ -141,7 +146,10 @@ func (f *fileRun) kustomization(n *yaml.Node) {
 	f.noted.kustomizations = append(f.noted.kustomizations, k)
 }
 
-// renames tells whether a kustomization gives objects other names, or the
+// renames tells whether a kustomization gives objects other names, or a namespace.
+func (k *kustomization) renames() bool { return k.prefix.name+k.suffix.name+k.namespace.name != "" }
+
+// renames tells whether a Kustomization of Flux gives objects other names, or the
 // namespace under a key.
 func renames(n *yaml.Node, namespace string) bool {
 	return slices.ContainsFunc([]string{namespace, "namePrefix", "nameSuffix"}, func(key string) bool { return manifest.Text(n, key) != "" })
@@ -310,7 +318,7 @@ func (j *judgement) twice(r *repository, byDir map[string]*kustomization) {
 			continue
 		}
 		pairs, seen := r.covered(s, byDir)
-		names := fmt.Sprint(slices.DeleteFunc(slices.Sorted(maps.Keys(seen)), func(dir string) bool { return !byDir[dir].renames }))
+		names := fmt.Sprint(slices.DeleteFunc(slices.Sorted(maps.Keys(seen)), func(dir string) bool { return !byDir[dir].renames() }))
 		sources := roots[s.file]
 		if sources == nil {
 			sources = []string{s.file}
@@ -329,6 +337,80 @@ func (j *judgement) twice(r *repository, byDir map[string]*kustomization) {
 			}
 		}
 	}
+}
+
+// renamed finds the migrations that a kustomization takes away from their pair, or
+// from the namespaces that they move: it knows neither field of them. Nothing is
+// said where a kustomization around or below may edit them.
+// https://github.com/kubernetes-sigs/kustomize/blob/kustomize/v5.8.2/api/internal/konfig/builtinpluginconsts/namereference.go
+func (j *judgement) renamed(r *repository, admins []string) {
+	byDir := r.byDir()
+	edited := make(map[string]bool) // folders, with what they take in
+	for dir, k := range byDir {
+		if k.edits {
+			r.walk(byDir, byDir[dir], edited, func(string) {})
+		}
+	}
+	for dir, k := range byDir {
+		files, seen := make(map[string]bool), make(map[string]bool)
+		if !k.renames() || edited[dir] {
+			continue
+		}
+		r.walk(byDir, k, seen, func(file string) { files[file] = true })
+		if slices.ContainsFunc(slices.Collect(maps.Keys(seen)), func(dir string) bool { return byDir[dir].edits }) {
+			continue
+		}
+		for i := range r.migrations {
+			m := &r.migrations[i]
+			if m.built || !files[m.path] {
+				continue
+			}
+			object := fmt.Sprintf("%s %s/%s", m.kind, m.namespace, m.name)
+			meant := func(p pair) bool {
+				return files[p.path] && p.name == m.pair.name && (p.namespace == m.namespace || p.namespace == "" || m.namespace == "")
+			}
+			if by := cmp.Or(k.prefix, k.suffix); by.name != "" && slices.ContainsFunc(r.pairs, meant) {
+				j.add(by.at, object, "migration-reference", fmt.Sprintf("kustomize renames ClusterPair %s to %s, and %s %s goes on naming the former", quote(m.pair.name), quote(k.prefix.name+m.pair.name+k.suffix.name), m.kind, quote(m.name)),
+					fmt.Sprintf("a file under configurations that says: nameReference: [{kind: ClusterPair, fieldSpecs: [{kind: %s, path: %s}]}]", m.kind, m.pairField()))
+			}
+			if to := k.namespace; to.name != "" && !slices.Contains(admins, to.name) {
+				fits := m.namespace == "" || slices.Contains(admins, m.namespace)
+				for _, ns := range m.namespaces {
+					if ns.name != to.name && (fits || ns.name == m.namespace) {
+						j.add(to.at, object, "migration-namespace", fmt.Sprintf("kustomize moves %s %s, which lists namespace %s: outside the admin namespace %s it moves its own namespace alone", m.kind, quote(m.name), quote(ns.name), admins[0]),
+							"leave the "+m.kind+" out of this kustomization, or let it name "+to.name+" only")
+						break
+					}
+				}
+			}
+		}
+	}
+}
+
+// names tells whether the pair of a name becomes that which a migration names, by
+// the kustomizations that take the migration in.
+func (r *repository) names(m *migration, name string, known func(name string) bool) bool {
+	byDir := r.byDir()
+	for again := true; again; {
+		again = false
+		for _, dir := range slices.Sorted(maps.Keys(byDir)) {
+			k := byDir[dir]
+			before, isPrefixed := strings.CutPrefix(name, k.prefix.name)
+			before, isSuffixed := strings.CutSuffix(before, k.suffix.name)
+			if !isPrefixed || !isSuffixed || before == name || before == "" {
+				continue
+			}
+			r.walk(byDir, k, make(map[string]bool), func(file string) { again = again || file == m.path })
+			if again {
+				name = before
+				break
+			}
+		}
+		if again && known(name) {
+			return true
+		}
+	}
+	return false
 }
 
 // encryptedPairs are encrypted pairs in a sentence.

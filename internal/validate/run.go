@@ -109,6 +109,14 @@ type migration struct {
 	policy                reference
 }
 
+// pairField is the field that names its ClusterPair.
+func (m *migration) pairField() string {
+	if m.kind == "MigrationSchedule" {
+		return "spec/template/spec/clusterPair"
+	}
+	return "spec/clusterPair"
+}
+
 // reference is a name and the place where it stands.
 type reference struct {
 	name string
@@ -419,6 +427,9 @@ func (j *judgement) migrations(r *repository, o *Options) {
 	if len(admins) == 0 {
 		admins = []string{"kube-system"}
 	}
+	if !o.Partial {
+		j.renamed(r, admins)
+	}
 	for i := range r.migrations {
 		m := &r.migrations[i]
 		object := fmt.Sprintf("%s %s/%s", m.kind, m.namespace, m.name)
@@ -441,6 +452,9 @@ func (j *judgement) migrations(r *repository, o *Options) {
 		}
 		missing := func(ref reference, what string, namespaces ...string) {
 			if ref.name == "" || o.Partial || len(pairs) == 0 || slices.ContainsFunc(namespaces, func(ns string) bool { return pairs[ns+"/"+ref.name] != nil }) {
+				return
+			}
+			if r.names(m, ref.name, func(name string) bool { return all["/"+name] != nil }) {
 				return
 			}
 			namespace := strings.Join(namespaces, " or ")
