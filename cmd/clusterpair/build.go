@@ -200,11 +200,19 @@ type guard struct {
 
 // ReadFile implements filesys.FileSystem.
 func (g *guard) ReadFile(path string) ([]byte, error) {
+	data, err := g.read(path)
+	if err == nil {
+		err = g.plugins(data, path)
+	}
+	return data, err
+}
+
+func (g *guard) read(path string) ([]byte, error) {
 	data, err := g.FileSystem.ReadFile(path)
 	if err != nil {
 		return nil, err
 	}
-	return g.admit(data, path)
+	return g.admit(data, path, false)
 }
 
 // Open implements filesys.FileSystem. kustomize reads by ReadFile alone; what
@@ -234,7 +242,7 @@ func (t *guardedTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	data, err := io.ReadAll(io.LimitReader(response.Body, maxFile))
 	response.Body.Close()
 	if err == nil {
-		data, err = t.guard.admit(data, r.URL.Redacted())
+		data, err = t.guard.admit(data, r.URL.Redacted(), true)
 	}
 	if err != nil {
 		return nil, err
@@ -255,30 +263,41 @@ var functionKeys = []string{
 // admit gives kustomize the content of a file in which every function is
 // clusterpair itself. It refuses content that names another function, or that
 // could make one: a patch or a replacement that mentions the annotation.
-func (g *guard) admit(data []byte, path string) ([]byte, error) {
-	if wd, err := os.Getwd(); err == nil {
-		if rel, err := filepath.Rel(wd, path); err == nil && filepath.IsLocal(rel) {
-			path = rel // as the user would name it
-		}
-	}
-	data, err := g.decrypt(data, path)
-	out := data
+func (g *guard) admit(data []byte, path string, fetched bool) ([]byte, error) {
+	path = g.shown(path)
+	data, err := g.decrypt(data, path, fetched)
 	if err == nil {
-		out, err = g.rewrite(data, path)
+		data, err = g.rewrite(data, path)
 	}
 	if err != nil {
-		g.mu.Lock()
-		defer g.mu.Unlock()
-		if g.refused == nil {
-			g.refused = err
-		}
-		return nil, err
+		return nil, g.refuse(err)
 	}
-	return out, nil
+	return data, nil
+}
+
+// shown is a path as the user would name it.
+func (g *guard) shown(path string) string {
+	if wd, err := os.Getwd(); err == nil {
+		if rel, err := filepath.Rel(wd, path); err == nil && filepath.IsLocal(rel) {
+			return rel
+		}
+	}
+	return path
+}
+
+// refuse keeps the first error, which kustomize takes for that of a file that it
+// might do without.
+func (g *guard) refuse(err error) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.refused == nil {
+		g.refused = err
+	}
+	return err
 }
 
 // decrypt gives the content of a file in clear.
-func (g *guard) decrypt(data []byte, path string) ([]byte, error) {
+func (g *guard) decrypt(data []byte, path string, fetched bool) ([]byte, error) {
 	if g.decrypter == nil || !bytes.Contains(data, []byte("sops")) {
 		return data, nil
 	}
@@ -288,6 +307,9 @@ func (g *guard) decrypt(data []byte, path string) ([]byte, error) {
 	os.Setenv("PATH", os.Getenv(pathVariable)) // a constant name cannot fail
 	defer os.Setenv("PATH", scratch)
 	objects, decrypted, err := g.decrypter.open(data, path)
+	if decrypted && fetched {
+		return nil, failed(withHint(fmt.Errorf("%s: encrypted, and fetched from elsewhere: build --decrypt opens only what the repository holds", path), "commit the file, and list that"))
+	}
 	if !decrypted {
 		return data, nil // what is broken is for kustomize to tell
 	}
@@ -311,8 +333,8 @@ func (g *guard) rewrite(data []byte, path string) ([]byte, error) {
 		if err := decoder.Decode(&doc); errors.Is(err, io.EOF) {
 			break
 		} else if err != nil {
-			// Not YAML: kustomize makes no function of it either. It may take
-			// it as the content of a ConfigMap.
+			// It may be the content of a ConfigMap. What kustomize makes of it
+			// otherwise judges [guard.plugins].
 			return data, nil
 		}
 		if len(doc.Content) == 0 {
@@ -347,9 +369,10 @@ func (g *guard) document(doc *yaml.Node, path string) (bool, error) {
 	var own *yaml.Node
 	kind, name := scalar(doc, "kind"), scalar(child(doc, "metadata"), "name")
 	if scalar(doc, "apiVersion") == generator.APIVersion {
-		if g.decrypter != nil && kind == generator.DecryptorKind {
-			// kustomize would see what build --decrypt keeps from it.
-			return false, failed(withHint(fmt.Errorf("%s: build --decrypt needs no %s", path, kind), "list the pairs under resources, and remove it"))
+		if g.decrypter != nil && (kind == generator.DecryptorKind || kind == generator.GeneratorKind) {
+			// kustomize would see what build --decrypt keeps from it, and who has
+			// no key could render the credential for another server.
+			return false, failed(withHint(fmt.Errorf("%s: build --decrypt runs no %s", path, kind), "list committed pairs under resources, and remove it"))
 		}
 		annotations := child(child(doc, "metadata"), "annotations")
 		for _, key := range functionKeys[:2] {

@@ -7,7 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
-	"strconv"
+	"slices"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -30,8 +30,9 @@ type decrypter struct {
 
 // object is a document of a file.
 type object struct {
-	node *yaml.Node // where the values stand in the file
-	text []byte     // in clear, begins with a line ---
+	node   *yaml.Node // where the values stand in the file
+	text   []byte     // in clear, begins with a line ---
+	opened bool       // it was encrypted
 }
 
 // open gives the documents of a file, Kubernetes objects decrypted, and tells
@@ -81,6 +82,9 @@ func mac(doc manifest.Document) string { return manifest.Text(doc.Node, "sops", 
 func (d *decrypter) decrypt(docs []manifest.Document, file string) ([]object, error) {
 	text := bytes.Repeat([]byte("\n"), docs[0].Line-1) // messages count from the top of the file
 	for _, doc := range docs {
+		if err := checkSealedPlaces(doc.Node, file); err != nil {
+			return nil, err
+		}
 		if err := checkSelected(doc.Node, file); err != nil {
 			return nil, err
 		}
@@ -92,36 +96,53 @@ func (d *decrypter) decrypt(docs []manifest.Document, file string) ([]object, er
 	}
 	objects := make([]object, len(plain))
 	for i, doc := range plain {
-		d.kept.keep(manifest.Contents(plain[i : i+1])[0])
+		d.kept.keep(manifest.Contents(plain[i : i+1])[0], fmt.Sprintf("%s:%d", file, docs[min(i, len(docs)-1)].Line))
 		text, err := sopsfile.Marshal([]*yaml.Node{doc}, 2)
 		if err != nil {
 			return nil, sopsError(err, file)
 		}
-		objects[i] = object{node: manifest.Contents(plain[i : i+1])[0], text: append([]byte("---\n"), text...)}
+		objects[i] = object{node: manifest.Contents(plain[i : i+1])[0], text: append([]byte("---\n"), text...), opened: true}
 	}
 	return objects, nil
 }
 
-// kept is what kustomize does not get to see of a ClusterPair: who can write to
-// Git and has no key could let it send the credential to another server, or copy
-// it into another object. It works on a pair with marks in the places of
-// spec.config and options.token, which nobody can have foreseen.
+// kept is what kustomize does not get to see of a ClusterPair or a Secret: who can
+// write to Git and has no key could let it send the credential to another server,
+// or copy it into another object. It works on objects with marks in the places of
+// what was encrypted, which nobody can have foreseen.
 type kept struct {
-	mark   string
-	values []*yaml.Node
+	mark    string
+	objects []keptObject
+}
+
+// keptObject is what was taken out of one object.
+type keptObject struct {
+	at       string // file and line
+	pair     bool
+	values   []*yaml.Node
+	returned bool
 }
 
 func newKept() *kept { return &kept{mark: "kept-" + rand.Text() + "-"} }
 
-// places are what a pair keeps, and where.
-func places(pair *yaml.Node) []**yaml.Node {
-	if manifest.Text(pair, "kind") != generator.ClusterPairKind {
-		return nil
+// sealedPaths are where an object may be encrypted, by its kind.
+func sealedPaths(n *yaml.Node) [][]string {
+	apiVersion, kind := manifest.Text(n, "apiVersion"), manifest.Text(n, "kind")
+	switch {
+	case kind == generator.ClusterPairKind && strings.HasPrefix(apiVersion, "stork.libopenstorage.org/"):
+		return [][]string{{"spec", "config"}, {"spec", "options", "token"}}
+	case kind == "Secret" && apiVersion == "v1":
+		return [][]string{{"data"}, {"stringData"}}
 	}
+	return nil
+}
+
+// places are what an object keeps, and where.
+func places(n *yaml.Node) []**yaml.Node {
 	var all []**yaml.Node
-	for _, path := range [][]string{{"spec", "config"}, {"spec", "options", "token"}} {
+	for _, path := range sealedPaths(n) {
 		last := len(path) - 1
-		parent := manifest.Field(pair, path[:last]...)
+		parent := manifest.Field(n, path[:last]...)
 		if parent == nil || parent.Kind != yaml.MappingNode {
 			continue
 		}
@@ -134,50 +155,134 @@ func places(pair *yaml.Node) []**yaml.Node {
 	return all
 }
 
+// checkSealedPlaces refuses an encrypted object that is neither a ClusterPair nor a
+// Secret, or that has ciphertext elsewhere than those have it. The kind stands in
+// clear, and SOPS takes spec.config, a key named spec:config and what is in a list
+// below spec for the same place: who has no key could have made of a pair something
+// that is not kept from kustomize.
+func checkSealedPlaces(n *yaml.Node, file string) error {
+	f := report.Finding{Severity: report.Error, Position: report.Position{File: file, Line: n.Line, Column: n.Column},
+		Hint: "restore the file from Git history, or render it anew: clusterpair generate"}
+	paths := sealedPaths(n)
+	if paths == nil {
+		f.Rule, f.Message = "pair-kind", "an encrypted object that is neither a ClusterPair nor a Secret: build --decrypt opens no other, as nobody without a key could tell whether it was one of them"
+		f.Hint = "restore the file from Git history; what is meant to be of another kind has no place here"
+		return f
+	}
+	var stray *yaml.Node
+	var walk func(n *yaml.Node, path []string)
+	walk = func(n *yaml.Node, path []string) {
+		for _, allowed := range paths {
+			if slices.Equal(path, allowed) {
+				return
+			}
+		}
+		switch n.Kind {
+		case yaml.MappingNode:
+			for i := 0; i+1 < len(n.Content); i += 2 {
+				if key := n.Content[i].Value; len(path) > 0 || key != "sops" {
+					walk(n.Content[i+1], append(path[:len(path):len(path)], key))
+				}
+			}
+		case yaml.SequenceNode:
+			for _, c := range n.Content {
+				walk(c, append(path[:len(path):len(path)], "[]"))
+			}
+		case yaml.AliasNode:
+			stray = n
+		default:
+			if strings.HasPrefix(n.Value, "ENC[") {
+				stray = n
+			}
+		}
+	}
+	walk(n, nil)
+	if stray == nil {
+		return nil
+	}
+	f.Rule, f.Position.Line, f.Position.Column = "ambiguous-path", stray.Line, stray.Column
+	f.Message = "ciphertext in a place where a " + manifest.Text(n, "kind") + " has none: without a key anybody could have put it there"
+	return f
+}
+
 // namesKept tells whether a message of kustomize is of what it does not find.
 func namesKept(message string) bool {
 	return strings.Contains(message, "spec.config") || strings.Contains(message, "/spec/config")
 }
 
-// keep takes the values out of a pair. Each mark has the kind of its value, so
-// that kustomize merges into the one what it would have merged into the other.
-func (k *kept) keep(pair *yaml.Node) {
+// keep takes the values out of an object, which stands at a place in a file. Each
+// mark has the kind of its value, so that kustomize merges into the one what it
+// would have merged into the other.
+func (k *kept) keep(n *yaml.Node, at string) {
 	if k == nil {
 		return
 	}
-	for _, at := range places(pair) {
-		mark := &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: fmt.Sprint(k.mark, len(k.values))}
-		k.values = append(k.values, *at)
+	o := keptObject{at: at, pair: manifest.Text(n, "kind") == generator.ClusterPairKind}
+	for _, at := range places(n) {
+		mark := &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: fmt.Sprintf("%s%d-%d", k.mark, len(k.objects), len(o.values))}
+		o.values = append(o.values, *at)
 		if (*at).Kind == yaml.MappingNode {
 			mark = &yaml.Node{Kind: yaml.MappingNode, Tag: "!!map", Content: []*yaml.Node{mark, {Kind: yaml.ScalarNode, Tag: "!!str", Value: "kept"}}}
 		}
 		*at = mark
 	}
+	k.objects = append(k.objects, o)
 }
 
-// giveBack puts the values of a pair back. It tells whether there were any; not
-// one place may be other than it was left.
-func (k *kept) giveBack(pair *yaml.Node, text []byte) (bool, error) {
+// giveBack puts the values of an object back. It tells whether there were any: all
+// that were taken out of one object, each in its place, and once.
+func (k *kept) giveBack(n *yaml.Node, text []byte) (bool, error) {
 	marks := bytes.Count(text, []byte(k.mark))
 	if marks == 0 {
 		return false, nil
 	}
-	for _, at := range places(pair) {
+	refused := errors.New("the kustomization changes, moves or copies what is encrypted")
+	all := places(n)
+	if len(all) != marks {
+		return false, refused
+	}
+	var whose *keptObject
+	for i, at := range all {
 		mark := *at
 		if mark.Kind == yaml.MappingNode && len(mark.Content) == 2 {
 			mark = mark.Content[0]
 		}
-		number, ours := strings.CutPrefix(mark.Value, k.mark)
-		i, err := strconv.Atoi(number)
-		if ours && err == nil && i < len(k.values) && k.values[i].Kind == (*at).Kind {
-			*at = k.values[i]
-			marks--
+		var object, value int
+		if _, err := fmt.Sscanf(mark.Value, k.mark+"%d-%d", &object, &value); err != nil || object >= len(k.objects) || mark.Value != fmt.Sprintf("%s%d-%d", k.mark, object, value) {
+			return false, refused
+		}
+		if o := &k.objects[object]; whose == nil && !o.returned && len(o.values) == len(all) {
+			whose = o
+		}
+		if whose != &k.objects[object] || value != i || whose.values[i].Kind != (*at).Kind {
+			return false, refused
 		}
 	}
-	if marks != 0 {
-		return false, errors.New("the kustomization changes, moves or copies what is encrypted")
+	for i, at := range all {
+		*at = whose.values[i]
 	}
+	whose.returned = true
 	return true, nil
+}
+
+// lost is where a ClusterPair stands that was opened and is not in the result.
+func (k *kept) lost() string {
+	returned := make(map[string]bool)
+	for _, o := range k.objects {
+		returned[o.at] = returned[o.at] || o.returned
+	}
+	for _, o := range k.objects {
+		if o.pair && len(o.values) > 0 && !returned[o.at] {
+			return o.at
+		}
+	}
+	return ""
+}
+
+// errLost says that a ClusterPair is missing from the result.
+func errLost(at string) error {
+	return failed(withHint(fmt.Errorf("%s: the ClusterPair is not in the result: Argo CD would delete it, and Stork forget the destination", at),
+		"look for the annotation config.kubernetes.io/local-config, for $patch: delete, and for generators that read the file; who wants no pair removes it from resources"))
 }
 
 // checkSelected refuses an encrypted ClusterPair with a value in clear below
@@ -259,7 +364,10 @@ func (d *decrypter) directory(t *tree) ([]byte, []report.Finding, error) {
 				return nil, nil, failed(err)
 			case applied:
 				findings = append(findings, checkPair(o.node, file)...)
+				findings = append(findings, checkOpen(o, file)...)
 				out.Write(o.text)
+			case o.opened && manifest.Text(o.node, "kind") == generator.ClusterPairKind:
+				return nil, nil, errLost(fmt.Sprintf("%s:%d", file, o.node.Line))
 			}
 		}
 	}
@@ -315,6 +423,7 @@ func (d *decrypter) resources(all resmap.ResMap) ([]byte, []report.Finding, erro
 				f.Position = report.Position{File: name} // lines of a stream mean nothing
 				findings = append(findings, f)
 			}
+			findings = append(findings, checkOpen(o, name)...)
 			if had {
 				text, err := sopsfile.Marshal([]*yaml.Node{{Kind: yaml.DocumentNode, Content: []*yaml.Node{o.node}}}, 2)
 				if err != nil {
@@ -325,5 +434,18 @@ func (d *decrypter) resources(all resmap.ResMap) ([]byte, []report.Finding, erro
 			out.Write(o.text)
 		}
 	}
+	if at := d.kept.lost(); at != "" && len(findings) == 0 {
+		return nil, nil, errLost(at)
+	}
 	return out.Bytes(), findings, nil
+}
+
+// checkOpen refuses what still holds ciphertext, such as an item of a List.
+func checkOpen(o object, file string) []report.Finding {
+	if !bytes.Contains(o.text, []byte("ENC[AES256_GCM,data:")) {
+		return nil
+	}
+	return []report.Finding{{Rule: "still-encrypted", Severity: report.Error, Position: report.Position{File: file},
+		Message: "ciphertext is left in it, which would be applied as it is",
+		Hint:    "a file that sops has encrypted as a whole, one object a document, is decrypted; a List is not"}}
 }
