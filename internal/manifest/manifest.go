@@ -92,8 +92,9 @@ type Document struct {
 
 // Scan hands each document of a file to each, in order, with aliases expanded;
 // keys that stand twice and merge keys are left in. Of a document that cannot
-// be read it gives the text and a finding. Empty documents are left out, and so
-// may be comments: they are in the text.
+// be read it gives the text and a finding, after what can be read of it: kustomize
+// and Flux stop at a line of three dots. Empty documents are left out, and so may
+// be comments: they are in the text.
 func Scan(data []byte, file string, each func(Document, *report.Finding)) {
 	data = toUTF8(data)
 	for first := 1; len(data) > 0; {
@@ -101,12 +102,13 @@ func Scan(data []byte, file string, each func(Document, *report.Finding)) {
 		data = data[len(d.Text):]
 		doc, err := parseDocument(d.Text, expander{file: file, first: first - 1, budget: maxNodes, bare: true})
 		var finding report.Finding
-		switch {
-		case errors.As(err, &finding):
-			each(d, &finding)
-		case doc != nil:
+		if doc != nil {
 			d.Node = content(doc)
 			each(d, nil)
+			d.Node = nil
+		}
+		if errors.As(err, &finding) {
+			each(d, &finding)
 		}
 		if len(data) > 0 {
 			first += countLines(d.Text)
@@ -184,20 +186,21 @@ func countLines(data []byte) int {
 }
 
 // parseDocument parses one document with the expander for it; it is nil if there
-// is none in the chunk.
+// is none in the chunk. With an error there may be one, too: what stands behind a
+// line ... nobody reads but those who look for a second document.
 func parseDocument(chunk []byte, e expander) (*yaml.Node, error) {
 	file, first := e.file, e.first+1
 	if len(chunk) > maxDocument {
 		return nil, badFile(file, first, 0, fmt.Sprintf("the document is larger than %d MiB; Kubernetes stores no such object", maxDocument>>20), "")
 	}
-	if line, ok := conflictMarker(chunk); ok {
-		return nil, badFile(file, first+line, 1, "a Git conflict marker is left in the file", "resolve the conflict, or render the file anew with clusterpair generate")
-	}
+	markerLine, marked := conflictMarker(chunk)
 	parse := plainyaml.Parse
 	if e.bare {
 		parse = plainyaml.ParseBare
 	}
-	if doc, ok := parse(chunk); ok {
+	if marked {
+		// It may stand in a text.
+	} else if doc, ok := parse(chunk); ok {
 		if !e.strict && e.first == 0 {
 			return doc, nil // there is nothing to expand, and nothing to move
 		}
@@ -214,22 +217,28 @@ func parseDocument(chunk []byte, e expander) (*yaml.Node, error) {
 	}
 	if errors.Is(err, io.EOF) {
 		return nil, nil
+	} else if marked && (err != nil || root.Content[0].Kind == yaml.ScalarNode) {
+		return nil, badFile(file, first+markerLine, 1, "a Git conflict marker is left in the file", "resolve the conflict, or render the file anew with clusterpair generate")
 	} else if err != nil {
 		return nil, yamlError(err, file, first)
 	}
 	var more yaml.Node
-	if err := decoder.Decode(&more); err == nil {
-		return nil, badFile(file, e.first+more.Line, more.Column, "a second document begins where not every reader of YAML sees it", "begin it with a line ---")
-	} else if !errors.Is(err, io.EOF) {
-		return nil, yamlError(err, file, first)
+	if second := decoder.Decode(&more); second == nil {
+		err = badFile(file, e.first+more.Line, more.Column, "a second document begins where not every reader of YAML sees it", "begin it with a line ---")
+	} else if !errors.Is(second, io.EOF) {
+		err = yamlError(second, file, first)
 	}
 	if doc := root.Content[0]; doc.Kind == yaml.ScalarNode && doc.Tag == "!!null" {
-		return nil, nil
+		return nil, err
 	}
 	if bytes.IndexByte(chunk, '!') >= 0 {
 		keepTags(bytes.Split(chunk, []byte("\n")), &root)
 	}
-	return e.expand(&root)
+	doc, bad := e.expand(&root)
+	if bad != nil {
+		return nil, bad
+	}
+	return doc, err
 }
 
 // keepTags gives values the tag ! where it stands alone: the YAML library

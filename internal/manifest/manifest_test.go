@@ -75,10 +75,11 @@ func TestScanFindsEachDocument(t *testing.T) {
 		"no marker in a text":   {"a: |\n  ---\n  x\nb: ----\n---c: 3\n", []string{"1:1 {a:---\nx\n b:---- ---c:3}"}},
 
 		// What is broken hides nothing that stands before or behind it.
-		"broken between": {"a: 1\n---\nb: [\n---\nc: 3\n", []string{"1:1 {a:1}", "f.yaml:3: error: not valid YAML: did not find expected node content [yaml]", "5:1 {c:3}"}},
-		"behind ...":     {"a: 1\n...\nb: 2\n---\nc: 3\n", []string{"f.yaml:2: error: not valid YAML: did not find expected <document start> [yaml]", "5:1 {c:3}"}},
-		"conflict":       {"a: 1\n---\n<<<<<<< ours\nb: 2\n---\nc: 3\n", []string{"1:1 {a:1}", "f.yaml:3:1: error: a Git conflict marker is left in the file [yaml]", "6:1 {c:3}"}},
-		"alias bomb":     {bomb + "---\nc: 3\n", []string{"f.yaml:1:20: error: the document has more than 200000 values once its aliases are expanded [yaml]", "10:1 {c:3}"}},
+		"broken between":   {"a: 1\n---\nb: [\n---\nc: 3\n", []string{"1:1 {a:1}", "f.yaml:3: error: not valid YAML: did not find expected node content [yaml]", "5:1 {c:3}"}},
+		"behind ...":       {"a: 1\n...\nb: 2\n---\nc: 3\n", []string{"1:1 {a:1}", "f.yaml:2: error: not valid YAML: did not find expected <document start> [yaml]", "5:1 {c:3}"}},
+		"conflict":         {"a: 1\n---\n<<<<<<< ours\nb: 2\n---\nc: 3\n", []string{"1:1 {a:1}", "f.yaml:3:1: error: a Git conflict marker is left in the file [yaml]", "6:1 {c:3}"}},
+		"marker in a text": {"a: \"x\n<<<<<<< y\"\n", []string{"1:1 {a:x <<<<<<< y}"}},
+		"alias bomb":       {bomb + "---\nc: 3\n", []string{"f.yaml:1:20: error: the document has more than 200000 values once its aliases are expanded [yaml]", "10:1 {c:3}"}},
 		"alias in itself": {"a: &a [*a]\n---\nc: 3\n",
 			[]string{"f.yaml:1:8: error: the alias stands inside the value that it repeats [yaml]", "3:1 {c:3}"}},
 		"too large": {"a: " + strings.Repeat("x", maxDocument) + "\n---\nc: 3\n",

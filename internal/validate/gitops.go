@@ -35,6 +35,7 @@ type kustomization struct {
 	dir       string
 	resources []string // files and folders
 	patches   []patchFile
+	files     []reference // that its generators copy into ConfigMaps and Secrets
 	// decrypts says that it lets a generator decrypt; decryptsFlux and checksFlux
 	// that it adds decryption and health checks to the Flux Kustomizations that
 	// it takes in.
@@ -122,6 +123,23 @@ func (f *fileRun) kustomization(n *yaml.Node) {
 		}
 	}
 	k.patches = slices.Concat(k.patches, f.patches(items(n, "patches")), f.patches(items(n, "patchesJson6902")), f.replacements(items(n, "replacements")))
+	for _, entry := range items(n, "configurations") {
+		k.patches = append(k.patches, patchFile{path.Join(k.dir, entry.Value), true})
+	}
+	for _, entry := range items(n, "labels") {
+		if finding, ok := f.fieldSpecBreach(manifest.Field(entry, "fields")); ok {
+			f.findings = append(f.findings, finding)
+		}
+	}
+	for _, entry := range slices.Concat(items(n, "configMapGenerator"), items(n, "secretGenerator")) {
+		for _, file := range items(entry, "files") {
+			_, name, named := strings.Cut(file.Value, "=")
+			if !named {
+				name = file.Value
+			}
+			k.files = append(k.files, reference{path.Join(k.dir, name), f.position(file)})
+		}
+	}
 	for _, entry := range items(n, "patches") {
 		patch := manifest.Text(entry, "patch")
 		k.decryptsFlux = k.decryptsFlux || strings.Contains(patch, "decryption")
@@ -135,8 +153,12 @@ func (f *fileRun) kustomization(n *yaml.Node) {
 	for _, entry := range slices.Concat(items(n, "generators"), items(n, "transformers")) {
 		if strings.Contains(entry.Value, "\n") {
 			manifest.Scan([]byte(entry.Value), f.file.Name, func(d manifest.Document, _ *report.Finding) {
-				if isConfig(d.Node) {
+				switch {
+				case isConfig(d.Node):
 					k.inline = append(k.inline, configOf(d.Node, f.file.Path, f.position(entry)))
+				case manifest.Text(d.Node, "apiVersion") == "builtin":
+					moveBelow(d.Node, entry)
+					f.builtin(d.Node)
 				}
 			})
 		} else {
@@ -144,6 +166,18 @@ func (f *fileRun) kustomization(n *yaml.Node) {
 		}
 	}
 	f.noted.kustomizations = append(f.noted.kustomizations, k)
+}
+
+// moveBelow moves what stands in a text to where it stands in the file of it.
+func moveBelow(n, text *yaml.Node) {
+	if text.Style&yaml.LiteralStyle != 0 {
+		n.Line, n.Column = text.Line+n.Line, 0
+	} else {
+		n.Line, n.Column = text.Line, text.Column
+	}
+	for _, child := range n.Content {
+		moveBelow(child, text)
+	}
 }
 
 // renames tells whether a kustomization gives objects other names, or a namespace.
@@ -266,9 +300,32 @@ func between(dir, top string, byDir map[string]*kustomization) bool {
 	return false
 }
 
+// copies finds encrypted pairs and Secrets that a generator copies.
+// https://github.com/fluxcd/kustomize-controller/blob/v1.9.5/internal/decryptor/decryptor.go
+func (j *judgement) copies(r *repository) {
+	sealed := make(map[string]bool)
+	for i := range r.pairs {
+		if p := &r.pairs[i]; p.encrypted {
+			sealed[p.path] = true
+		}
+	}
+	for _, path := range r.secrets {
+		sealed[path] = true
+	}
+	for i := range r.kustomizations {
+		for _, file := range r.kustomizations[i].files {
+			if sealed[file.name] {
+				j.add(file.at, "", "leaf-not-encrypted", "the generator copies an encrypted object into another one: Flux decrypts the files of a secretGenerator first, so that a credential reaches whoever may read that",
+					"list the file under resources alone")
+			}
+		}
+	}
+}
+
 // syncs judges what Flux and Argo CD do with the pairs.
 func (j *judgement) syncs(r *repository) {
 	byDir := r.byDir()
+	j.copies(r)
 	j.twice(r, byDir)
 	functions := r.functions(byDir)
 	for i := range r.fluxes {

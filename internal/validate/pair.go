@@ -66,6 +66,9 @@ func (f *fileRun) pair(n *yaml.Node) {
 
 	first := len(f.findings)
 	f.sizeOf(annotations)
+	if local := manifest.Field(annotations, "config.kubernetes.io/local-config"); local != nil && local.Value != "false" {
+		f.add(local, "metadata.annotations", "metadata-invalid", report.Error, "kustomize leaves out what has this annotation and says nothing: the ClusterPair reaches no cluster, and is deleted where it is", "remove the annotation config.kubernetes.io/local-config")
+	}
 	origin := f.origin(n, annotations)
 	o := schema.Options{StorkVersion: origin.StorkVersion}
 	switch {

@@ -2,6 +2,7 @@ package validate
 
 import (
 	"cmp"
+	"fmt"
 	"maps"
 	"path"
 	"regexp"
@@ -110,13 +111,16 @@ func (f *fileRun) patchBreach(doc *yaml.Node) (report.Finding, bool) {
 			if finding, ok := f.replacementBreach(op); ok {
 				return finding, true
 			}
-			at, value := manifest.Field(op, "path"), manifest.Field(op, "value")
-			if at == nil {
-				continue
-			}
+			at, value, from := manifest.Field(op, "path"), manifest.Field(op, "value"), manifest.Field(op, "from")
 			for _, place := range sealedPlaces {
+				if from != nil && (isOrBelow(from.Value, place) || isOrBelow(place, strings.TrimSuffix(from.Value, "/"))) {
+					return f.breachOf(from, place), true
+				}
+				if at == nil {
+					continue
+				}
 				inside, isAbove := strings.CutPrefix(place, strings.TrimSuffix(at.Value, "/"))
-				if at.Value == place || strings.HasPrefix(at.Value, place+"/") || isAbove && manifest.Field(value, strings.Split(strings.TrimPrefix(inside, "/"), "/")...) != nil {
+				if isOrBelow(at.Value, place) || isAbove && manifest.Field(value, strings.Split(strings.TrimPrefix(inside, "/"), "/")...) != nil {
 					return f.breachOf(at, place), true
 				}
 			}
@@ -125,6 +129,11 @@ func (f *fileRun) patchBreach(doc *yaml.Node) (report.Finding, bool) {
 	}
 	if manifest.Field(doc, "targets") != nil {
 		return f.replacementBreach(doc)
+	}
+	if manifest.Field(doc, "apiVersion") == nil && manifest.Field(doc, "kind") == nil { // may be listed under configurations
+		if finding, ok := f.fieldSpecBreach(doc); ok {
+			return finding, true
+		}
 	}
 	if sops := manifest.Field(doc, "sops"); sops != nil && !strings.HasPrefix(manifest.Text(sops, "mac"), "ENC[") { // with one it is an encrypted patch
 		return f.breachOf(sops, "/sops"), true
@@ -135,6 +144,10 @@ func (f *fileRun) patchBreach(doc *yaml.Node) (report.Finding, bool) {
 		}
 	}
 	return report.Finding{}, false
+}
+
+func isOrBelow(pointer, place string) bool {
+	return pointer == place || strings.HasPrefix(pointer, place+"/")
 }
 
 func (f *fileRun) breachOf(at *yaml.Node, place string) report.Finding {
@@ -222,6 +235,98 @@ func sealedPlace(fieldPath string) string {
 	return ""
 }
 
+// fieldSpecBreach finds a field specification that leads a transformer of
+// kustomize, below n, to the encrypted part of a pair.
+// https://github.com/kubernetes-sigs/kustomize/blob/kustomize/v5.8.2/api/types/fieldspec.go
+func (f *fileRun) fieldSpecBreach(n *yaml.Node) (report.Finding, bool) {
+	if n == nil {
+		return report.Finding{}, false
+	}
+	if at := manifest.Field(n, "path"); at != nil && mayBePair(n) {
+		keys := utils.PathSplitter(at.Value, "/")
+		for i := range keys {
+			keys[i] = strings.TrimSuffix(keys[i], "[]")
+		}
+		for _, place := range sealedPlaces {
+			sealed := strings.Split(place[1:], "/")
+			if len(keys) >= len(sealed) && slices.Equal(keys[:len(sealed)], sealed) {
+				return f.breachOf(at, place), true
+			}
+		}
+	}
+	if n.Kind == yaml.MappingNode || n.Kind == yaml.SequenceNode {
+		for _, child := range n.Content {
+			if finding, ok := f.fieldSpecBreach(child); ok {
+				return finding, true
+			}
+		}
+	}
+	return report.Finding{}, false
+}
+
+// builtin judges a transformer of kustomize itself, which does in a file of its own
+// what a field of a kustomization does otherwise.
+// https://github.com/kubernetes-sigs/kustomize/tree/kustomize/v5.8.2/api/internal/builtins
+func (f *fileRun) builtin(n *yaml.Node) {
+	if f.aside {
+		return
+	}
+	finding, breach := f.fieldSpecBreach(manifest.Field(n, "fieldSpecs"))
+	if breach {
+		f.findings = append(f.findings, finding)
+	}
+	switch manifest.Text(n, "kind") {
+	case "PatchTransformer":
+		f.noted.patchFiles = append(f.noted.patchFiles, f.patches([]*yaml.Node{n})...)
+	case "PatchJson6902Transformer":
+		f.noted.patchFiles = append(f.noted.patchFiles, f.patches([]*yaml.Node{n})...)
+		if text := manifest.Field(n, "jsonOp"); text != nil {
+			f.inlinePatch(text, manifest.Field(n, "target"))
+		}
+	case "PatchStrategicMergeTransformer":
+		if text := manifest.Field(n, "patches"); text != nil {
+			f.inlinePatch(text, nil)
+		}
+		for _, entry := range items(n, "paths") {
+			f.noted.patchFiles = append(f.noted.patchFiles, patchFile{path: path.Join(path.Dir(f.file.Path), entry.Value)})
+		}
+	case "ReplacementTransformer":
+		f.noted.patchFiles = append(f.noted.patchFiles, f.replacements(items(n, "replacements"))...)
+	}
+}
+
+// disguised finds what SOPS opens as a ClusterPair and Kubernetes does not take for
+// one: kind, lists and colons in keys are outside of the MAC, and kustomize can
+// make a pair of it again.
+func (f *fileRun) disguised(n *yaml.Node) {
+	if f.aside || looksLikePair(n) || !sopsfile.IsEncrypted(n) {
+		return
+	}
+	var found *yaml.Node
+	var walk func(n *yaml.Node, path string)
+	walk = func(n *yaml.Node, path string) {
+		switch n.Kind {
+		case yaml.MappingNode:
+			for i := 0; i+1 < len(n.Content); i += 2 {
+				walk(n.Content[i+1], path+n.Content[i].Value+":")
+			}
+		case yaml.SequenceNode: // SOPS counts no lists
+			for _, c := range n.Content {
+				walk(c, path)
+			}
+		default:
+			if strings.HasPrefix(n.Value, "ENC[") && (strings.HasPrefix(path, "spec:config:") || path == "spec:options:token:") {
+				found = cmp.Or(found, n)
+			}
+		}
+	}
+	walk(n, "")
+	if found != nil {
+		f.add(kindOf(n), "kind", "pair-kind", report.Error, fmt.Sprintf("a ClusterPair in disguise: line %d is encrypted as one, and the object is none", found.Line),
+			"restore the file from Git history; who has no key could have made a pair of it again, with another server")
+	}
+}
+
 // notePatch notes a document of which only its kustomization tells whether it
 // is a patch, and of what.
 func (f *fileRun) notePatch(doc *yaml.Node) {
@@ -284,6 +389,9 @@ func (v *Validator) judgePatches() {
 		for _, p := range r.kustomizations[i].patches {
 			patches[p.path] = patches[p.path] || p.pairs
 		}
+	}
+	for _, p := range r.patchFiles {
+		patches[p.path] = patches[p.path] || p.pairs
 	}
 	maps.DeleteFunc(patches, func(file string, _ bool) bool { return whole[file] })
 	if len(patches) == 0 {

@@ -15,13 +15,17 @@ import (
 	"clusterpair.dev/internal/kubeconfig"
 	"clusterpair.dev/internal/manifest"
 	"clusterpair.dev/internal/report"
+	"clusterpair.dev/internal/sopsfile"
 )
 
 const hintEncrypt = "clusterpair encrypt -i %s, and renew the credential if this was ever pushed"
 
 // secret judges a Secret: whether it hands out a credential.
 func (f *fileRun) secret(n *yaml.Node) {
-	if f.options.Plaintext {
+	if sopsfile.IsEncrypted(n) {
+		f.noted.secrets = append(f.noted.secrets, f.file.Path)
+	}
+	if f.options.Plaintext || f.aside {
 		return
 	}
 	for _, part := range []string{"data", "stringData"} {

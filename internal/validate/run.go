@@ -30,6 +30,8 @@ type repository struct {
 	configs        []config
 	open           bool // an object makes Flux or Argo CD apply what the files do not tell
 	mayPatch       []mayPatch
+	secrets        []string    // paths of encrypted Secrets
+	patchFiles     []patchFile // of transformers that stand in files of their own
 }
 
 func (r *repository) merge(o repository) {
@@ -47,6 +49,8 @@ func (r *repository) merge(o repository) {
 	r.configs = append(r.configs, o.configs...)
 	r.open = r.open || o.open
 	r.mayPatch = append(r.mayPatch, o.mayPatch...)
+	r.secrets = append(r.secrets, o.secrets...)
+	r.patchFiles = append(r.patchFiles, o.patchFiles...)
 }
 
 // pair is what other manifests must know of a ClusterPair.

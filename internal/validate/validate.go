@@ -149,6 +149,9 @@ func (v *Validator) Resources() []string {
 		for _, p := range k.patches {
 			paths = append(paths, p.path)
 		}
+		for _, file := range k.files {
+			paths = append(paths, file.name)
+		}
 	}
 	return paths
 }
@@ -159,10 +162,13 @@ func (v *Validator) read(f *fileRun) error {
 	if !concerns(file) {
 		return nil
 	}
-	documents, encrypted := 0, false
+	documents, encrypted, line := 0, false, 0
 	var second *yaml.Node
 	manifest.Scan(file.Data, file.Name, func(d manifest.Document, broken *report.Finding) {
-		if documents++; documents == 2 {
+		if d.Line != line { // what is broken may stand behind a document
+			documents++
+		}
+		if line = d.Line; documents == 2 && second == nil {
 			second = cmp.Or(d.Node, &yaml.Node{Line: d.Line, Column: 1})
 		}
 		if broken != nil {
@@ -227,7 +233,9 @@ var words = [][]byte{
 	[]byte("ClusterPair"), []byte("stork.libopenstorage.org"), []byte("Secret"), []byte("clusterpair.dev/"),
 	[]byte("current-context"), []byte("kustomize.toolkit.fluxcd.io"), []byte("argoproj.io"), []byte("stork-controller-config"),
 	[]byte("client-key-data"), []byte("insert_storage_options"), []byte("PRIVATE KEY"), []byte("AGE-SECRET-KEY-"), []byte("eyJ"),
-	[]byte("/spec/config"), []byte("/spec/options/token"), []byte("/sops"), []byte("encrypted_regex"), []byte("fieldPaths"),
+	[]byte("spec/config"), []byte("spec/options"), []byte("sops"), []byte("encrypted_regex"), []byte("fieldPaths"), []byte("builtin"),
+	[]byte(" config:"), []byte("{config:"), []byte(",config:"), []byte("\"config\""), []byte("'config'"), []byte("? config"),
+	[]byte(" options:"), []byte("{options:"), []byte(",options:"), []byte("\"options\""), []byte("'options'"), []byte("? options"),
 	[]byte(`\x`), []byte(`\u`), []byte(`\U`), []byte("\\\n"), []byte("\\\r"), []byte("binary"),
 }
 
@@ -314,6 +322,7 @@ func (f *fileRun) finish() error {
 func (f *fileRun) document(n *yaml.Node) {
 	apiVersion, kind := manifest.Text(n, "apiVersion"), manifest.Text(n, "kind")
 	group, _, _ := strings.Cut(apiVersion, "/")
+	f.disguised(n)
 	switch {
 	case kind != "ClusterPair" && isList(n):
 		items := manifest.Field(n, "items")
@@ -333,7 +342,6 @@ func (f *fileRun) document(n *yaml.Node) {
 		f.pair(n)
 	case n.Kind == yaml.SequenceNode:
 		f.notePatch(n)
-	case f.aside && kind == "Secret":
 	case kind == "Secret" && apiVersion == "v1":
 		f.secret(n)
 	case kubeconfig.IsKubeconfig(n):
@@ -348,12 +356,14 @@ func (f *fileRun) document(n *yaml.Node) {
 		f.argo(n, kind)
 	case group == "kustomize.config.k8s.io" || isKustomization(f.file.Path):
 		f.kustomization(n)
-	case manifest.Field(n, "sops") != nil, manifest.Field(n, "targets") != nil:
-		f.notePatch(n)
+	case apiVersion == "builtin":
+		f.builtin(n)
 	case kind == "ConfigMap" && manifest.Text(n, "metadata", "name") == "stork-controller-config":
 		if admin := noted(n, "data", "admin-ns"); admin != "" {
 			f.noted.admins = append(f.noted.admins, admin)
 		}
+	default:
+		f.notePatch(n)
 	}
 }
 
@@ -366,6 +376,10 @@ func isList(n *yaml.Node) bool {
 // broken is a document that cannot be read. That of somebody else, such as a
 // template of Helm, is none of our business.
 func (f *fileRun) broken(d manifest.Document, finding report.Finding) {
+	if isKustomization(f.file.Path) && !bytes.Contains(d.Text, []byte("{{")) {
+		f.findings = append(f.findings, finding)
+		return
+	}
 	for _, word := range []string{"stork.libopenstorage.org", "ClusterPair", "clusterpair.dev/"} {
 		if bytes.Contains(d.Text, []byte(word)) && (!f.file.Any || startsAsManifest(d.Text)) {
 			f.findings = append(f.findings, finding)
