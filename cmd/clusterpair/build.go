@@ -33,14 +33,16 @@ func newBuildCommand() *cobra.Command {
 		Short: "Run kustomize build with clusterpair as its only function",
 		Long: `build is kustomize build with functions on: it runs the function configs of
 clusterpair with this very binary, whatever path they name, and no other program,
-container, Helm or Git: bases come from the file system or by HTTP. It fails if a config of clusterpair was not run, where kustomize
-build without --enable-exec leaves it out and says nothing.
+container, Helm or Git: bases come from the file system or by HTTP. It fails if a
+config of clusterpair was not run, where kustomize build without --enable-exec
+leaves it out and says nothing.
 
-With --decrypt it is what Argo CD needs of a plugin: the objects that SOPS has
-encrypted come out in clear, each MAC verified before kustomize touches the file,
-which does not get to see what a ClusterPair holds in secret;
-a directory without a kustomization gives the manifests below it; no manifest
-at all is an error. Keys are found where SOPS finds them.`,
+With --decrypt it is what Argo CD needs of a plugin: the ClusterPairs and Secrets
+that SOPS has encrypted come out in clear, each MAC verified before kustomize
+touches the file, which does not get to see what they hold in secret. It renders
+nothing; a directory without a kustomization gives the manifests below it; no
+manifest at all, or a ClusterPair less, is an error. Keys are found where SOPS
+finds them.`,
 		Example: `  clusterpair build overlays/east
   clusterpair build --decrypt rendered
   clusterpair build . | kubectl diff --server-side -f -`,
@@ -55,6 +57,9 @@ at all is an error. Keys are found where SOPS finds them.`,
 			}[restrictor]
 			if !ok {
 				return usageError(fmt.Errorf("--load-restrictor %s: it is LoadRestrictionsRootOnly or LoadRestrictionsNone", restrictor))
+			}
+			if info, err := os.Stat(dir); err == nil && !info.IsDir() {
+				return usageError(withHint(fmt.Errorf("%s is no directory", dir), "%s %s", cmd.CommandPath()+map[bool]string{true: " --decrypt"}[decrypted], typed(filepath.Dir(dir))))
 			}
 			var d *decrypter
 			if decrypted {

@@ -17,16 +17,35 @@ import (
 	"clusterpair.dev/internal/report"
 )
 
-// openConfigs finds the configs to render: those of a directory and of the
-// directories that its kustomization builds on, or those of a file, in the tree
+// openConfigs finds the configs to render, each once: those of a directory and of
+// the directories that its kustomization builds on, or those of a file, in the tree
 // of the nearest kustomization at or above it that lists the file. The caller
 // closes their trees.
-func openConfigs(path string) ([]foundConfig, error) {
-	configs, err := findConfigs(path)
-	if err == nil && len(configs) == 0 {
-		err = errNoConfig(path)
+func openConfigs(paths []string) ([]foundConfig, error) {
+	type place struct {
+		dir, file string
+		line      int
 	}
-	return configs, err
+	seen := make(map[place]bool)
+	var all []foundConfig
+	for _, path := range paths {
+		configs, err := findConfigs(path)
+		if err == nil && len(configs) == 0 {
+			err = errNoConfig(path)
+		}
+		for _, c := range configs {
+			at := place{c.tree.abs("."), filepath.Base(c.file), c.doc.Line}
+			if seen[at] {
+				continue // its tree is closed with the process
+			}
+			seen[at] = true
+			all = append(all, c)
+		}
+		if err != nil {
+			return all, err
+		}
+	}
+	return all, nil
 }
 
 // findConfigs is openConfigs where there need not be any.
@@ -138,12 +157,22 @@ type foundConfig struct {
 	tree       *tree // of the kustomization
 	kind, name string
 	file       string // as messages name it
+	path       string // by which eachTaker has found it
 	doc        *yaml.Node
 	// resources are the files that the kustomization lists besides, if it
 	// lists the config as a transformer: Secrets come from there.
 	resources []string
 	// generated are the names of the Secrets that the kustomization makes.
 	generated []string
+}
+
+// stray tells whether the kustomization of its directory does not list it.
+func (c foundConfig) stray() bool {
+	if _, ok := kustomization(c.tree); !ok {
+		return false
+	}
+	listed, err := configsFor(c.tree)
+	return err == nil && !slices.ContainsFunc(listed, func(other foundConfig) bool { return sameFile(other.file, c.file) })
 }
 
 // configsFor finds the function configs of clusterpair that kustomize would
@@ -346,8 +375,51 @@ func shiftLines(n *yaml.Node, by int) {
 	}
 }
 
-// errNoConfig says that there is nothing to generate from.
+// errNoConfig says that there is nothing to generate from, and where there is.
 func errNoConfig(dir string) error {
-	return failed(withHint(fmt.Errorf("%s holds no function config of kind %s", dir, generator.GeneratorKind),
-		"name the config: clusterpair generate -f CONFIG; or a pair: clusterpair generate NAME --kubeconfig FILE"))
+	hint := "name the config: clusterpair generate -f CONFIG; or a pair: clusterpair generate NAME --kubeconfig FILE"
+	if below := configDirs(dir); len(below) > 0 {
+		hint = "clusterpair generate"
+		for _, dir := range below {
+			hint += " -f " + typed(dir)
+		}
+	}
+	return failed(withHint(fmt.Errorf("%s holds no function config of kind %s", dir, generator.GeneratorKind), "%s", hint))
+}
+
+// configDirs are directories below one in which there are configs, the first few.
+func configDirs(dir string) []string {
+	var dirs []string
+	for _, path := range configPaths(dir, 5) {
+		if info, err := os.Stat(path); err == nil && !info.IsDir() {
+			path = filepath.Dir(path)
+		}
+		dirs = append(dirs, path)
+	}
+	return slices.Compact(dirs)
+}
+
+// configPaths are files below a directory with configs, at most so many, as
+// [findConfigs] takes them: for a kustomization that holds one the directory.
+func configPaths(dir string, most int) []string {
+	var found []string
+	_ = filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error { // what cannot be read has none
+		switch {
+		case len(found) == most:
+			return fs.SkipAll
+		case err != nil:
+		case d.IsDir() && d.Name() == ".git":
+			return fs.SkipDir
+		case d.Type().IsRegular() && isManifest(d.Name()):
+			data, err := os.ReadFile(path)
+			if err == nil && bytes.Contains(data, []byte(generator.APIVersion)) && bytes.Contains(data, []byte(generator.GeneratorKind)) {
+				if slices.Contains(kustomizationFiles, d.Name()) {
+					path = filepath.Dir(path)
+				}
+				found = append(found, path)
+			}
+		}
+		return nil
+	})
+	return found
 }

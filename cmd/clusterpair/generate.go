@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -36,7 +37,7 @@ or none.
 With NAME it renders one pair from a kubeconfig and prints it, as storkctl
 generate clusterpair does, but encrypted, checked and without the placeholder.`,
 		Example: `  clusterpair generate
-  clusterpair generate -f clusters/east --check --diff
+  clusterpair generate -f clusters/east -f clusters/west --check --diff
   clusterpair generate remotecluster -n migrationnamespace --kubeconfig dest.yaml --age age1...`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -59,7 +60,7 @@ generate clusterpair does, but encrypted, checked and without the placeholder.`,
 		ValidArgsFunction: cobra.NoFileCompletions,
 	}
 	flags := cmd.Flags()
-	flags.StringVarP(&o.path, "filename", "f", ".", "function config, or directory of a kustomization that lists one")
+	flags.StringArrayVarP(&o.paths, "filename", "f", nil, "function `config`, or directory of a kustomization that lists one; repeatable (default \".\")")
 	flags.BoolVar(&o.check, "check", false, "write nothing; list the files that would change and exit with 1 if there are any")
 	flags.BoolVar(&o.diff, "diff", false, "show what changes, with every secret value masked")
 	flags.BoolVar(&o.dryRun, "dry-run", false, "write nothing; list the files that would change")
@@ -79,7 +80,7 @@ func firstChanged(cmd *cobra.Command, names ...string) string {
 
 // generateOptions are the flags of generate with a config.
 type generateOptions struct {
-	path                string
+	paths               []string
 	check, diff, dryRun bool
 
 	// instead are documents in clear that are about to be written into a file, by
@@ -93,7 +94,10 @@ type generateOptions struct {
 // before the first file is written.
 func (o *generateOptions) run(cmd *cobra.Command) error {
 	defer pace.Steady(20<<20, 25, 0).End()
-	configs, err := openConfigs(o.path)
+	if len(o.paths) == 0 {
+		o.paths = []string{"."}
+	}
+	configs, err := openConfigs(o.paths)
 	defer func() {
 		for _, c := range configs {
 			c.tree.Close()
@@ -259,7 +263,7 @@ func (o *generateOptions) tell(cmd *cobra.Command, runs []*staging, diffs *diffP
 	fmt.Fprintf(cmd.ErrOrStderr(), "pairs: %s%d created, %d changed, %d removed, %d unchanged\n",
 		would, counts[created], counts[changed], counts[removed], unchanged)
 	if o.check && changes {
-		return &exitError{code: exitFindings, err: withHint(errors.New("the rendered files are not what the config says"), "clusterpair generate -f %s", o.path)}
+		return &exitError{code: exitFindings, err: withHint(errors.New("the rendered files are not what the config says"), "clusterpair generate -f %s", strings.Join(o.paths, " -f "))}
 	}
 	return nil
 }

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/signal"
 	"slices"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -146,6 +147,19 @@ func (e *hintedError) Unwrap() error { return e.err }
 
 func withHint(err error, format string, args ...any) error {
 	return &hintedError{err: err, hint: fmt.Sprintf(format, args...)}
+}
+
+// joined are several errors, each in a line as if it were alone.
+type joined []error
+
+func (e joined) Unwrap() []error { return e }
+
+func (e joined) Error() string {
+	texts := make([]string, len(e))
+	for i, err := range e {
+		texts[i] = err.Error()
+	}
+	return strings.Join(texts, "\nclusterpair: ")
 }
 
 // printFindings writes findings to standard error, each once, and is the error

@@ -57,7 +57,7 @@ func (o *origins) of(path, config string) (validate.Origin, error) {
 	}
 	rules := o.rulesFor(filepath.Dir(file))
 	if rules.Rules == nil {
-		return origin, rules.err
+		return origin, rules.broken(rules.err)
 	}
 	p, err := rules.Policy(file)
 	var none *sopsfile.NoRuleError
@@ -66,11 +66,19 @@ func (o *origins) of(path, config string) (validate.Origin, error) {
 		return origin, report.Finding{Rule: "no-creation-rule", Severity: report.Error, Message: none.Error(), Hint: none.Hint()}
 	}
 	if err != nil {
-		return origin, err
+		return origin, rules.broken(err)
 	}
 	origin.Policy = pairPolicy(p)
 	origin.Policy.Source = strings.Replace(origin.Policy.Source, rules.path, rules.shown, 1)
 	return origin, nil
+}
+
+// broken is an error about creation rules that cannot be used.
+func (r *foundRules) broken(err error) error {
+	if err == nil {
+		return nil
+	}
+	return withHint(errors.New(strings.Replace(err.Error(), r.path, r.shown, 1)), "correct the creation rule, as sops reads it, too; age-keygen -y KEYFILE prints a recipient")
 }
 
 // rulesFor are the creation rules that sops would use for a file in dir.

@@ -16,13 +16,16 @@ import (
 
 	"clusterpair.dev/generator"
 	"clusterpair.dev/internal/cluster"
+	"clusterpair.dev/internal/manifest"
+	"clusterpair.dev/internal/report"
 	"clusterpair.dev/internal/sopsfile"
 )
 
 // rotateOptions are the flags of credential rotate.
 type rotateOptions struct {
 	credentialFlags
-	config string
+	config  string
+	configs []string // those to render
 }
 
 func newCredentialRotateCommand() *cobra.Command {
@@ -48,7 +51,7 @@ destination is the cluster of the kubeconfig.`,
 	o.addMintFlags(cmd, "")
 	flags.Lookup("lifetime").Usage = "how long the token is to last (default: as was asked for the one before)"
 	flags.Lookup("server").Usage = "URL of the destination as the source cluster reaches it (default: that of before)"
-	flags.StringVarP(&o.config, "filename", "f", ".", "function config to render, or directory of a kustomization that lists one")
+	flags.StringVarP(&o.config, "filename", "f", "", "function config to render, or directory of a kustomization that lists one (default: all of the repository that take FILE)")
 	return cmd
 }
 
@@ -115,6 +118,13 @@ func (o *rotateOptions) find(cmd *cobra.Command, path string) (files []*credenti
 		}
 		o.config = path
 	}
+	if !isConfig && !cmd.Flags().Changed("filename") {
+		err := eachTaker(cmd, path, func(found foundConfig, _ *generator.Config) {
+			o.configs = append(o.configs, found.path)
+		})
+		return []*credentialFile{f}, len(o.configs) > 0, err
+	}
+	o.configs = []string{o.config}
 	names, err := o.listed()
 	switch {
 	case err != nil:
@@ -131,7 +141,7 @@ func (o *rotateOptions) find(cmd *cobra.Command, path string) (files []*credenti
 		return files, true, nil
 	}
 	render = slices.ContainsFunc(names, func(name string) bool { return sameFile(name, path) })
-	if !render && cmd.Flags().Changed("filename") {
+	if !render {
 		return nil, false, usageError(withHint(fmt.Errorf("no config in %s takes %s", o.config, path), "list it under spec.files"))
 	}
 	return []*credentialFile{f}, render, nil
@@ -144,6 +154,49 @@ func isConfigPath(path string) bool {
 		c.tree.Close()
 	}
 	return err == nil && len(configs) > 0
+}
+
+// eachTaker visits the configs of the repository that take a Secret from a file,
+// and warns of those of which that is not known.
+func eachTaker(cmd *cobra.Command, file string, visit func(foundConfig, *generator.Config)) error {
+	repo, err := newRepository(file)
+	if err != nil {
+		return failed(err)
+	}
+	for _, path := range configPaths(repo.shown("."), -1) {
+		path = repo.shown(repo.path(path)) // not by way of the top
+		unknown := func(err error) {
+			fmt.Fprintf(cmd.ErrOrStderr(), "warning: whether %s takes %s is not known: %s\n", path, file, plain(err, path))
+		}
+		configs, err := findConfigs(path)
+		if err != nil {
+			unknown(err)
+		}
+		for _, found := range configs {
+			if found.stray() {
+				continue
+			}
+			c, findings := generator.ParseConfig(found.doc, found.file)
+			if c == nil || report.HasErrors(findings) {
+				unknown(findings[0])
+				continue
+			}
+			c.Spec.Files = append(c.Spec.Files, found.resources...)
+			secrets, err := openSecrets(found.tree, nil, c, nil)
+			if err != nil {
+				unknown(err)
+				continue
+			}
+			if slices.ContainsFunc(secrets.names, func(name string) bool { return sameFile(name, file) }) {
+				found.path = path
+				visit(found, c)
+			}
+		}
+		for _, found := range configs {
+			found.tree.Close()
+		}
+	}
+	return nil
 }
 
 // listed are the files that the configs take Secrets from.
@@ -214,7 +267,7 @@ func unmintAll(ctx context.Context, client *cluster.Client, rotations []*rotatio
 
 // write writes the Secrets and the pairs that are rendered from them, or nothing.
 func (o *rotateOptions) write(cmd *cobra.Command, rotations []*rotation, render bool) error {
-	g := &generateOptions{path: o.config, instead: make(map[string]*yaml.Node)}
+	g := &generateOptions{paths: o.configs, instead: make(map[string]*yaml.Node)}
 	for _, r := range rotations {
 		target, err := filepath.EvalSymlinks(r.path) // a link stays
 		if err != nil {
@@ -314,6 +367,11 @@ func (o *revokeOptions) run(cmd *cobra.Command, path string) error {
 	if uid != f.cluster {
 		return otherCluster(client, f)
 	}
+	if !o.all {
+		if err := f.rendered(cmd); err != nil {
+			return err
+		}
+	}
 	tokens, err := client.Tokens(cmd.Context(), f.account)
 	if err != nil {
 		return runError(cmd, liveError(err))
@@ -356,6 +414,35 @@ func (o *revokeOptions) run(cmd *cobra.Command, path string) error {
 		fmt.Fprintf(w, "What %s holds works no longer. The ServiceAccount and its RBAC stay: clusterpair credential rotate %s makes a new token.\n", path, path)
 	}
 	return nil
+}
+
+// rendered refuses to end what a rendered pair still holds: by its annotation it
+// is of another credential than the file.
+func (f *credentialFile) rendered(cmd *cobra.Command) error {
+	var refused error
+	err := eachTaker(cmd, f.path, func(found foundConfig, c *generator.Config) {
+		for _, p := range c.Spec.Pairs {
+			s := p.Destination.Secret
+			if s == nil || s.Name != f.name || s.Namespace != "" && s.Namespace != f.namespace {
+				continue
+			}
+			file := pairFile(c.Spec.Output, cmp.Or(p.Namespace, c.Spec.Namespace), p.Name)
+			data, err := found.tree.readFile(file)
+			if err != nil {
+				continue // there is none
+			}
+			docs, err := manifest.Values(data, found.tree.show(file))
+			if err != nil || len(docs) == 0 {
+				continue // validate says so
+			}
+			ends := manifest.Text(docs[0], "metadata", "annotations", generator.AnnotationExpires)
+			if at, err := time.Parse(time.RFC3339, ends); err == nil && !at.Equal(f.expires) && refused == nil {
+				refused = failed(withHint(fmt.Errorf("%s holds another credential than %s, by the end that it tells: it may be one of those to revoke", found.tree.show(file), f.path),
+					"clusterpair generate -f %s, commit and sync it first; --all ends all, whatever uses them", typed(found.path)))
+			}
+		}
+	})
+	return cmp.Or(err, refused)
 }
 
 // role says what a token is to the file.

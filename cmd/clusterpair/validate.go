@@ -243,12 +243,12 @@ func (o *validateOptions) finish(cmd *cobra.Command, v *validate.Validator, unre
 		findings = slices.DeleteFunc(findings, func(f report.Finding) bool { return f.Severity != report.Error || f.Waived != "" })
 	}
 	files, pairs := v.Checked()
-	r := &report.Report{Findings: findings, Files: files, Pairs: pairs, Version: version(), Strict: o.strict, Color: color(cmd), Quiet: o.quiet}
+	r := &report.Report{Findings: findings, Files: files, Pairs: pairs, Unread: len(unread), Version: version(), Strict: o.strict, Color: color(cmd), Quiet: o.quiet}
 	if err := report.Write(cmd.OutOrStdout(), o.format, r); err != nil {
 		return failed(err)
 	}
 	if len(unread) > 0 {
-		return failed(errors.Join(unread...))
+		return failed(joined(slices.CompactFunc(unread, func(a, b error) bool { return a.Error() == b.Error() })))
 	}
 	if r.Failed() {
 		return &exitError{code: exitFindings}

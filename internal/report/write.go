@@ -25,6 +25,8 @@ type Report struct {
 	Files []string
 	// Pairs is the number of ClusterPairs that were checked.
 	Pairs int
+	// Unread is the number of files that could not be judged; the summary tells it.
+	Unread int
 	// Version is that of clusterpair.
 	Version string
 	// Strict makes a Warning fail the run as an Error does.
@@ -156,10 +158,12 @@ type summary struct {
 	Warnings int `json:"warnings"`
 	Infos    int `json:"infos"`
 	Waived   int `json:"waived"` // not counted as error, warning or info
+
+	unread int
 }
 
 func (r *Report) summary() summary {
-	s := summary{Pairs: r.Pairs}
+	s := summary{Pairs: r.Pairs, unread: r.Unread}
 	for _, f := range r.Findings {
 		switch {
 		case f.Waived != "":
@@ -237,7 +241,12 @@ func (s summary) String() string {
 	if s.Waived > 0 {
 		waived = fmt.Sprintf("; %d waived", s.Waived)
 	}
+	if s.unread > 0 {
+		waived += fmt.Sprintf("; %s could not be judged", count(s.unread, "file"))
+	}
 	switch {
+	case len(found) == 0 && s.unread > 0:
+		return "nothing found: " + pairs + " in " + files + waived
 	case len(found) == 0 && s.Files == 0:
 		return "nothing to check: no file that concerns a ClusterPair"
 	case len(found) == 0:
