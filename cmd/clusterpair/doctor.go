@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path"
@@ -191,12 +192,28 @@ func newDoctorRun(cmd *cobra.Command, dir string) (*doctorRun, error) {
 	return r, nil
 }
 
-// doctorRules are the rules of validate that say what silently goes wrong.
+// doctorRules are the rules of validate that have a check of their own; the others
+// share one.
 var doctorRules = []string{"plaintext-credential", "flux-decryption", "flux-function", "flux-health", "argo-decryption", "yaml"}
+
+// sealRules are those whose breach makes ciphertext reach a cluster, or nothing.
+var sealRules = []string{"mac-missing", "sops-malformed", "encryption-scope", "leaf-not-encrypted", "pair-kind", "one-document", "ambiguous-path"}
+
+// broken are the findings that fail a run of validate, of some rules.
+func (r *doctorRun) broken(of func(rule string) bool) (lines []string) {
+	for _, rule := range slices.Sorted(maps.Keys(r.findings)) {
+		for _, f := range r.findings[rule] {
+			if of(rule) && f.Severity == report.Error && f.Waived == "" {
+				lines = append(lines, fmt.Sprintf("%s: %s [%s]", f.Position, f.Message, rule))
+			}
+		}
+	}
+	return lines
+}
 
 // scan reads the files. One that cannot be read keeps no other from it.
 func (r *doctorRun) scan() (err error) {
-	v := validate.New(validate.Options{Only: doctorRules, Now: time.Now()})
+	v := validate.New(validate.Options{Now: time.Now()})
 	source := &workFiles{repository: r.repo}
 	list := func(ctx context.Context, visit func(listedFile)) error {
 		return source.walk(ctx, r.dir, func(name string) bool { return isManifest(name) || isScript(name) || name == ".gitattributes" }, visit)

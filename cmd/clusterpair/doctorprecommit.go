@@ -69,6 +69,7 @@ type preCommitConfig struct {
 			ID       string   `yaml:"id"`
 			Entry    string   `yaml:"entry"`
 			Language string   `yaml:"language"`
+			Args     []string `yaml:"args"`
 			Stages   []string `yaml:"stages"`
 		} `yaml:"hooks"`
 	} `yaml:"repos"`
@@ -95,6 +96,7 @@ func (r *doctorRun) hooks(p *part, name string, data []byte) {
 			ours = true
 			ids = append(ids, hook.ID)
 			system = system || hook.Language == "system" || hook.Language == "unsupported"
+			r.generates(p, name, hook.ID, append(strings.Fields(hook.Entry), hook.Args...))
 			stages := hook.Stages
 			if len(stages) == 0 {
 				stages = config.DefaultStages
@@ -113,6 +115,39 @@ func (r *doctorRun) hooks(p *part, name string, data []byte) {
 	}
 	if _, err := exec.LookPath("clusterpair"); err != nil && system {
 		p.add(cluster.Failed, "program", "clusterpair install DIR, into a DIR of your PATH", "the hooks run the clusterpair in PATH, and there is none")
+	}
+}
+
+// generates says that a hook which renders finds nothing to render. pre-commit runs
+// it at the top of the work tree.
+func (r *doctorRun) generates(p *part, name, id string, args []string) {
+	if id != "clusterpair-generate-check" && !slices.Contains(args, "generate") {
+		return
+	}
+	var paths []string
+	for i, arg := range args {
+		if path, ok := strings.CutPrefix(arg, "--filename="); ok {
+			paths = append(paths, path)
+		} else if (arg == "-f" || arg == "--filename") && i+1 < len(args) {
+			paths = append(paths, args[i+1])
+		}
+	}
+	if len(paths) == 0 {
+		paths = []string{"."}
+	}
+	for _, path := range paths {
+		if isConfigPath(filepath.Join(r.repo.root, path)) {
+			continue
+		}
+		hint := "args: [-f, DIR]"
+		if below := configDirs(r.repo.root); len(below) > 0 {
+			hint = "args: ["
+			for i, dir := range below {
+				hint += map[bool]string{false: "-f, ", true: ", -f, "}[i > 0] + r.repo.path(dir)
+			}
+			hint += "]"
+		}
+		p.add(cluster.Failed, "hooks", hint, "%s: %s renders %s, which holds no config: every commit would fail", name, id, path)
 	}
 }
 
@@ -175,6 +210,25 @@ func (r *doctorRun) textconv(p *part) {
 			p.add(cluster.Warning, "textconv", set, "git diff would run %s, which is not in PATH", words[0])
 			return
 		}
+	}
+	var plain []string
+	for _, pair := range r.graph.Pairs {
+		if pair.Encrypted && !filepath.IsAbs(pair.Path) {
+			plain = append(plain, filepath.Join(r.repo.root, filepath.FromSlash(pair.Path)))
+		}
+	}
+	// PATH NUL diff NUL VALUE NUL
+	out, err := r.runGit(strings.Join(plain, "\x00"), "check-attr", "-z", "--stdin", "diff")
+	fields := strings.Split(out, "\x00")
+	plain = nil
+	for i := 0; err == nil && i+2 < len(fields); i += 3 {
+		if fields[i+2] != "clusterpair" {
+			plain = append(plain, r.repo.shown(r.repo.path(fields[i])))
+		}
+	}
+	if len(plain) > 0 {
+		p.add(cluster.Warning, "textconv", "in "+r.gitAttribute+", whose patterns count from its own folder:  rendered/**/*.yaml diff=clusterpair, after **/ where it stands deeper", "git diff shows ciphertext of %s", countOf(len(plain), "ClusterPair", "ClusterPairs")).Details = few(plain)
+		return
 	}
 	p.ok("textconv", "git diff shows what changed in encrypted files")
 }

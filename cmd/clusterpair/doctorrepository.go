@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -8,16 +9,20 @@ import (
 	"io/fs"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
 	"time"
+
+	"go.yaml.in/yaml/v3"
 
 	"clusterpair.dev/generator"
 	"clusterpair.dev/internal/cluster"
 	"clusterpair.dev/internal/manifest"
 	"clusterpair.dev/internal/report"
 	"clusterpair.dev/internal/sopsfile"
+	"clusterpair.dev/internal/validate"
 )
 
 // doctorConfig is a config of kind ClusterPairGenerator. It holds no directory open:
@@ -68,7 +73,7 @@ func (c *doctorConfig) read(f foundConfig, safe *sopsfile.Safe) error {
 	for _, p := range config.Spec.Pairs {
 		file := pairFile(output, cmp.Or(p.Namespace, config.Spec.Namespace), p.Name)
 		files = append(files, file)
-		if _, err := f.tree.readFile(file); err != nil && noSecret == nil {
+		if data, err := f.tree.readFile(file); (err != nil || len(bytes.TrimSpace(data)) == 0) && noSecret == nil {
 			c.missing = append(c.missing, f.tree.show(file))
 		}
 	}
@@ -86,7 +91,11 @@ func (c *doctorConfig) read(f foundConfig, safe *sopsfile.Safe) error {
 		return noSecret
 	}
 	for _, file := range files {
-		if _, err := s.policy(file); err != nil {
+		policy, err := s.policy(file)
+		if err == nil {
+			err = checkPolicy(policy, f.tree.show(file))
+		}
+		if err != nil {
 			c.unruled = append(c.unruled, unruled{f.tree.show(file), err})
 		}
 	}
@@ -107,6 +116,7 @@ func (r *doctorRun) repository(p *part) {
 	r.configsGood(p)
 	r.rules(p)
 	r.cleartext(p)
+	r.valid(p)
 	r.keys(p)
 	r.rendered(p)
 	r.ignored(p)
@@ -141,7 +151,7 @@ func (r *doctorRun) configsGood(p *part) {
 		check := p.add(cluster.Failed, "config", hint, "%s", plain(c.err, c.file))
 		if f := (report.Finding{}); errors.As(c.err, &f) {
 			if check.Rule, check.Hint = f.Rule, cmp.Or(f.Hint, hint); f.Rule == "secret-missing" {
-				check.Hint = "clusterpair import -f " + typed(c.file) + " --from-context MANAGEMENT, or clusterpair credential create --context DESTINATION -o FILE"
+				check.Hint = "clusterpair import -f " + typed(c.file) + " --from-context MANAGEMENT -n NAMESPACE SECRET, or clusterpair credential create --context DESTINATION -o FILE"
 			}
 		}
 	}
@@ -208,12 +218,27 @@ func (r *doctorRun) rules(p *part) {
 	}
 }
 
+// valid says what validate finds besides.
+func (r *doctorRun) valid(p *part) {
+	if lines := r.broken(func(rule string) bool { return !slices.Contains(doctorRules, rule) }); len(lines) > 0 {
+		p.add(cluster.Failed, "valid", "clusterpair validate "+typed(r.dir), "clusterpair validate finds more: %s", countOf(len(lines), "error", "errors")).Details = few(lines)
+	} else if len(r.graph.Pairs) > 0 {
+		p.ok("valid", "clusterpair validate finds no other error")
+	}
+}
+
 // cleartext says which credentials are in clear.
 func (r *doctorRun) cleartext(p *part) {
 	var files []string
 	for _, f := range r.findings["plaintext-credential"] {
 		if f.Waived == "" && !slices.Contains(files, f.Position.File) {
 			files = append(files, f.Position.File)
+		}
+	}
+	if keys := r.trackedKeys(); len(keys) > 0 {
+		p.add(cluster.Failed, "cleartext", "git rm --cached "+typed(keys[0])+", and make another key if this was ever pushed: age-keygen -o KEYFILE", "Git holds %s with a private key of age", countOf(len(keys), "file", "files")).Details = few(keys)
+		if len(files) == 0 {
+			return
 		}
 	}
 	if len(files) == 0 {
@@ -235,6 +260,23 @@ func (r *doctorRun) cleartext(p *part) {
 	}
 	check := p.add(cluster.Failed, "cleartext", hint, "%s a credential in clear", countOf(len(files), "file holds", "files hold"))
 	check.Details, check.Rule = few(lines), "plaintext-credential"
+}
+
+// trackedKeys are the files with age identities, of any name, that Git knows in
+// the directory.
+func (r *doctorRun) trackedKeys() []string {
+	if !r.git {
+		return nil
+	}
+	out, err := r.runGit("", "grep", "-I", "-l", "-z", "--full-name", "-E", "^AGE-SECRET-KEY-1[A-Z0-9]{58}", "--", ".") // exits 1 if there is none
+	if err != nil {
+		return nil
+	}
+	var files []string
+	for name := range strings.SplitSeq(strings.TrimSuffix(out, "\x00"), "\x00") {
+		files = append(files, r.repo.shown(name))
+	}
+	return files
 }
 
 // keys says which private keys are at hand, and for what.
@@ -420,9 +462,35 @@ func (r *doctorRun) ignored(p *part) {
 	for i := 0; i+3 < len(fields); i += 4 {
 		lines = append(lines, fmt.Sprintf("%s, by %s:%s: %s", r.repo.shown(r.repo.path(fields[i+3])), fields[i], fields[i+1], fields[i+2]))
 	}
+	r.uncommitted(p, paths)
 	if len(lines) > 0 {
 		name, _, _ := strings.Cut(lines[0], ", by ")
 		p.add(cluster.Failed, "ignored", "git add -f "+typed(name), "Git leaves out %s that %s to be committed", countOf(len(lines), "file", "files"), map[bool]string{true: "is", false: "are"}[len(lines) == 1]).Details = few(lines)
+	}
+}
+
+// uncommitted says which files Git does not know, once there is a commit: until
+// then nobody expects it to.
+func (r *doctorRun) uncommitted(p *part, paths []string) {
+	if _, err := r.runGit("", "rev-parse", "-q", "--verify", "HEAD"); err != nil {
+		return
+	}
+	out, err := r.runGit("", "ls-files", "-z", "--full-name", "--", r.repo.root)
+	if err != nil {
+		return
+	}
+	known := make(map[string]bool)
+	for name := range strings.SplitSeq(out, "\x00") {
+		known[name] = true
+	}
+	var lines []string
+	for _, path := range paths {
+		if rel, err := filepath.Rel(r.repo.root, path); err == nil && !known[filepath.ToSlash(rel)] {
+			lines = append(lines, r.repo.shown(r.repo.path(path)))
+		}
+	}
+	if len(lines) > 0 {
+		p.add(cluster.Warning, "committed", "git add "+typed(lines[0]), "Git does not know %s yet: nothing applies what is not committed", countOf(len(lines), "file", "files")).Details = few(lines)
 	}
 }
 
@@ -439,10 +507,67 @@ func (r *doctorRun) applied(p *part) {
 	}
 	switch {
 	case len(lines) > 0:
-		at := r.graph.Syncs[0].At
-		p.add(cluster.Warning, "applied", "name the folder as the path of a Kustomization or Application, as in "+at.String(),
+		hint := "name the folder, from the top of the repository, as the path of a Kustomization or Application, as in " + r.graph.Syncs[0].At.String()
+		if dir, ok := r.kustomizationOver(lines[0]); ok {
+			hint = fmt.Sprintf("list %s under resources of the kustomization in %s", typed(lines[0]), dir)
+		}
+		p.add(cluster.Warning, "applied", hint,
 			"%s applied by none of the objects of Flux and Argo CD here", countOf(len(lines), "ClusterPair is", "ClusterPairs are")).Details = few(lines)
+	case len(r.idle(p)) > 0:
 	case len(r.graph.Pairs) > 0:
 		p.ok("applied", "%s by the objects of Flux and Argo CD here", countOf(len(r.graph.Pairs), "ClusterPair is applied", "ClusterPairs are applied"))
 	}
+}
+
+// idle adds the syncs that apply nothing now.
+func (r *doctorRun) idle(p *part) []validate.Sync {
+	syncs := slices.DeleteFunc(slices.Clone(r.graph.Syncs), func(s validate.Sync) bool { return len(s.Pairs) == 0 || !s.Suspended && !s.Unlisted })
+	for _, s := range syncs {
+		if s.Suspended {
+			p.add(cluster.Warning, "applied", "flux resume kustomization, or remove suspend: true", "%s: %s is suspended, and applies nothing", s.At, s.Object)
+		} else {
+			p.add(cluster.Warning, "applied", "list the file under resources there", "%s: %s: the kustomization in its folder does not list it, so that nothing applies it", s.At, s.Object)
+		}
+	}
+	return syncs
+}
+
+// kustomizationOver is the folder of the nearest kustomization at or above a file
+// that one of the syncs builds.
+func (r *doctorRun) kustomizationOver(file string) (string, bool) {
+	for dir := path.Dir(r.repo.path(file)); ; dir = path.Dir(dir) {
+		if _, ok := r.graph.Folders[dir]; ok && slices.ContainsFunc(r.graph.Syncs, func(s validate.Sync) bool { return s.Path == dir }) {
+			return r.repo.shown(dir), true
+		}
+		if dir == "." || dir == "/" {
+			return "", false
+		}
+	}
+}
+
+// samplePair has a value in each place that is to be encrypted, and in some that
+// are not.
+const samplePair = `{apiVersion: a, kind: b, metadata: {name: c}, spec: {config: {users: {d: {token: e}}}, options: {token: f}}}`
+
+// checkPolicy refuses what generate would refuse of a creation rule.
+func checkPolicy(p *sopsfile.Policy, file string) error {
+	docs, err := manifest.Values([]byte(samplePair), file)
+	if err != nil {
+		return err
+	}
+	chosen := make(map[string]bool)
+	if err := pairPolicy(p).Selector.Uncovered(docs[0], func(_ *yaml.Node, path []string, _ bool) { chosen[path[0]+" "+path[len(path)-1]] = true }); err != nil {
+		return err
+	}
+	f := report.Finding{Severity: report.Error, Position: report.Position{File: cmp.Or(p.Source, file)},
+		Hint: "leave the selector out of the creation rule for " + file + ", or give it a rule of its own with  encrypted_regex: " + pairSelector}
+	switch {
+	case !chosen["spec token"]:
+		f.Rule, f.Message = "leaf-not-encrypted", "the creation rule leaves spec.config of "+file+" in clear"
+	case chosen["apiVersion apiVersion"] || chosen["kind kind"] || chosen["metadata name"]:
+		f.Rule, f.Message = "metadata-encrypted", "the creation rule encrypts what has to be read of "+file
+	default:
+		return nil
+	}
+	return f
 }

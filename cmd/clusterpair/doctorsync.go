@@ -63,7 +63,11 @@ func (r *doctorRun) flux(p *part) {
 	if !r.verdicts(p, "flux-function", "function") {
 		p.ok("function", "no Kustomization of Flux builds a folder with a function: Flux would not run it")
 	}
-	if bad := r.verdicts(p, "flux-decryption", "decryption"); !bad && pairs > 0 {
+	sealed := r.broken(func(rule string) bool { return slices.Contains(sealRules, rule) })
+	if len(sealed) > 0 {
+		p.add(cluster.Failed, "decryption", "clusterpair validate "+typed(r.dir), "Flux decrypts no such thing, and says nothing").Details = few(sealed)
+	}
+	if bad := r.verdicts(p, "flux-decryption", "decryption") || len(sealed) > 0; !bad && pairs > 0 {
 		p.ok("decryption", "%s by Flux", countOf(pairs, "encrypted ClusterPair is decrypted", "encrypted ClusterPairs are decrypted"))
 	} else if !bad {
 		p.add(cluster.Skipped, "decryption", "", "no Kustomization of Flux here applies an encrypted ClusterPair of these files")

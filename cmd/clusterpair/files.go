@@ -36,6 +36,7 @@ type listedFile struct {
 	name string // as the user knows it
 	path string // from the root of the repository, with slashes
 	any  bool   // named by the user, not found by its extension
+	data bool   // taken in by a kustomization, whatever its name
 	blob string // in the index
 }
 
@@ -171,7 +172,7 @@ func (w *workFiles) list(cmd *cobra.Command, args []string) (*fileList, error) {
 		for _, p := range paths {
 			name := w.shown(p)
 			if !seen[p] && !isManifest(path.Base(p)) && !named[p] && given(p) {
-				visit(listedFile{name: name, path: p})
+				visit(listedFile{name: name, path: p, data: true})
 			}
 			seen[p] = true
 		}

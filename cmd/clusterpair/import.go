@@ -143,7 +143,7 @@ func (o *importOptions) run(cmd *cobra.Command, names []string) error {
 	default:
 		ids := r.imported(o.overrides.Context.Namespace)
 		if len(ids) == 0 {
-			return usageError(withHint(fmt.Errorf("no Secret of %s was imported here before", r.client.Server()), "name one, or select them: clusterpair import -A -l cluster.x-k8s.io/cluster-name"))
+			return usageError(withHint(fmt.Errorf("no Secret of %s was imported here before", r.client.Server()), "name one, by the same command with -n NAMESPACE NAME, or select them, with -A -l cluster.x-k8s.io/cluster-name"))
 		}
 		err = r.get(cmd.Context(), ids)
 	}

@@ -487,7 +487,8 @@ func (o *initOptions) tellNext(w io.Writer, dir, inRepository string, git bool) 
 
 // nextSteps are those of each example, with its names.
 var nextSteps = map[string]string{
-	"flux": `  # the credentials, made on the destinations; or take them with clusterpair import -f dr/east
+	"flux": `  # the credentials, made on the destinations; or take them out of a management cluster:
+  # clusterpair import -f dr/east --from-context MANAGEMENT -n NAMESPACE SECRET
   mkdir -p dr/east/secrets dr/west/secrets
   clusterpair credential create --context west -o dr/east/secrets/west-kubeconfig.yaml
   clusterpair credential create --context east -o dr/west/secrets/east-kubeconfig.yaml
@@ -501,7 +502,8 @@ var nextSteps = map[string]string{
   kubectl --context east create secret generic sops-age -n flux-system --from-file age.agekey=KEYS/east.agekey
   kubectl --context west create secret generic sops-age -n flux-system --from-file age.agekey=KEYS/west.agekey
 `,
-	"argocd": `  # the credential, made on the destination; or take it with clusterpair import
+	"argocd": `  # the credential, made on the destination; or take it out of a management cluster:
+  # clusterpair import --from-context MANAGEMENT -n NAMESPACE SECRET
   mkdir -p secrets
   clusterpair credential create --context west -o secrets/west-kubeconfig.yaml
   # the pair

@@ -35,6 +35,7 @@ type sealer struct {
 	tree   *tree
 	safe   *sopsfile.Safe
 	output string
+	name   string // of the config
 	inline *sopsfile.Policy
 	rules  *sopsfile.Rules
 }
@@ -42,7 +43,7 @@ type sealer struct {
 // newSealer reads the recipients of a config. Without inline ones it needs the
 // creation rules of a .sops.yaml at or above the output directory.
 func newSealer(t *tree, safe *sopsfile.Safe, c *generator.Config) (*sealer, error) {
-	s := &sealer{tree: t, safe: safe, output: c.Spec.Output}
+	s := &sealer{tree: t, safe: safe, output: c.Spec.Output, name: c.Metadata.Name}
 	if _, err := t.inside(s.output); err != nil {
 		return nil, report.Finding{Rule: "config", Severity: report.Error, Position: c.Position, Path: "spec.output", Message: err.Error()}
 	}
@@ -127,12 +128,18 @@ func (s *sealer) Previous(namespace, name string) ([]byte, error) {
 	if err != nil {
 		return nil, failed(withHint(fmt.Errorf("read %s: %w", s.tree.show(path), cause(err)), "move it out of the way: clusterpair renders into this file"))
 	}
-	if !isRendered(data) {
+	if !isRendered(data) && !s.rendered(data) {
 		return nil, report.Finding{Rule: "output-taken", Severity: report.Error, Position: report.Position{File: s.tree.show(path)},
 			Message: "the file exists and is no encrypted ClusterPair, so that it is not overwritten",
 			Hint:    "move it away, or set spec.output to another directory"}
 	}
 	return data, nil
+}
+
+// rendered tells a pair of the config whose sops section is gone: what it holds
+// can be rendered again, and nothing but that can be done with it.
+func (s *sealer) rendered(data []byte) bool {
+	return s.name != "" && hasLine(data, "kind: "+generator.ClusterPairKind) && bytes.Contains(data, []byte(" "+generator.AnnotationGeneratedBy+": "+s.name+"\n"))
 }
 
 // isRendered tells an encrypted ClusterPair from any other file by the lines
@@ -165,7 +172,16 @@ func (s *sealer) Encrypt(ctx context.Context, namespace, name string, plain *yam
 	if err != nil {
 		return nil, nil, err
 	}
-	return seal(ctx, s.safe, plain, previous, policy, sealed, s.tree.show(path))
+	if !hasLine(previous, "sops:") {
+		previous = nil
+	}
+	document, findings, err := seal(ctx, s.safe, plain, previous, policy, sealed, s.tree.show(path))
+	var f report.Finding
+	if errors.As(err, &f) && previous != nil && (f.Rule == "sops-malformed" || f.Rule == "yaml") {
+		f.Hint = "restore the file from Git history, or render it anew: rm " + typed(s.tree.show(path)) + ", then the same command"
+		err = f
+	}
+	return document, findings, err
 }
 
 // seal encrypts one ClusterPair; shown names its file in errors.

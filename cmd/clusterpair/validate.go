@@ -197,7 +197,7 @@ func eachFile(ctx context.Context, source fileSource, list func(context.Context,
 				var err error
 				buffer, err = source.read(ctx, file, buffer[:0])
 				if err == nil && buffer != nil {
-					err = visit(ctx, validate.File{Name: file.name, Path: file.path, Data: buffer, Any: file.any && !isManifest(path.Base(file.path)) && file.name != "-"})
+					err = visit(ctx, validate.File{Name: file.name, Path: file.path, Data: buffer, Any: (file.any || file.data) && !isManifest(path.Base(file.path)) && file.name != "-"})
 				}
 				if err != nil {
 					mu.Lock()

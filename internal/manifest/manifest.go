@@ -218,7 +218,7 @@ func parseDocument(chunk []byte, e expander) (*yaml.Node, error) {
 	if errors.Is(err, io.EOF) {
 		return nil, nil
 	} else if marked && (err != nil || root.Content[0].Kind == yaml.ScalarNode) {
-		return nil, badFile(file, first+markerLine, 1, "a Git conflict marker is left in the file", "resolve the conflict, or render the file anew with clusterpair generate")
+		return nil, badFile(file, first+markerLine, 1, "a Git conflict marker is left in the file", "resolve the conflict, or remove the file and render it anew: clusterpair generate")
 	} else if err != nil {
 		return nil, yamlError(err, file, first)
 	}

@@ -447,6 +447,9 @@ func (w *writer) renew(ctx context.Context, prev []byte, sealed bool) ([]byte, C
 		return nil, Change{}, err
 	}
 	reason, rekey := w.compareMetadata(f.meta)
+	if f.meta.mac == "" {
+		reason, rekey = "the previous file has no MAC", true
+	}
 	if rekey {
 		out, err := w.fresh(ctx)
 		return out, Change{Kind: Rekeyed, Reason: reason}, err

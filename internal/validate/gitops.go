@@ -25,9 +25,9 @@ type syncing struct {
 	decrypts, healthy, recursive bool
 	// alone says that what it applies has other names, goes to another cluster, or
 	// is not applied now.
-	alone  bool
-	secret string // NAMESPACE/NAME of the Secret with the key of Flux
-	plugin string // of Argo CD
+	alone, suspended bool
+	secret           string // NAMESPACE/NAME of the Secret with the key of Flux
+	plugin           string // of Argo CD
 }
 
 // kustomization is what a kustomization.yaml takes in.
@@ -58,6 +58,7 @@ func (f *fileRun) flux(n *yaml.Node) {
 	}
 	s.decrypts = manifest.Text(spec, "decryption", "provider") == "sops"
 	s.alone = renames(spec, "targetNamespace") || manifest.Field(spec, "kubeConfig") != nil || manifest.Text(spec, "suspend") == "true"
+	s.suspended = manifest.Text(spec, "suspend") == "true"
 	if name := manifest.Text(spec, "decryption", "secretRef", "name"); name != "" {
 		s.secret = manifest.Text(n, "metadata", "namespace") + "/" + name
 	}

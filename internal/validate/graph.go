@@ -39,6 +39,9 @@ type Sync struct {
 	// Secret with the key of Flux, NAMESPACE/NAME, and Plugin that of Argo CD.
 	Decrypts       bool
 	Secret, Plugin string
+	// Suspended says that Flux does not look at it now, Unlisted that it stands in
+	// the folder of a kustomization and none takes it in.
+	Suspended, Unlisted bool
 	// Pairs are the paths of the encrypted ClusterPairs that it applies.
 	Pairs []string
 	// Functions are those of clusterpair that building the folder runs.
@@ -109,11 +112,21 @@ func (r *repository) graph() *Graph {
 	g := &Graph{Folders: make(map[string][]Function), Open: r.open}
 	byDir := r.byDir()
 	own := r.functions(byDir)
+	resources := make(map[string]bool)
+	for dir, k := range byDir {
+		seen := make(map[string]bool)
+		r.walk(byDir, k, seen, func(file string) { resources[file] = true })
+		g.Folders[dir] = nil
+		for _, below := range slices.Sorted(maps.Keys(seen)) {
+			g.Folders[dir] = append(g.Folders[dir], own[below]...)
+		}
+	}
 	applied := make(map[string]bool) // paths of pairs
 	running := make(map[string]bool) // folders with functions that are applied
 	sync := func(s *syncing, flux bool) {
 		pairs, seen := r.covered(s, byDir)
-		out := Sync{Object: s.object, At: s.at, Path: s.path, Flux: flux, Decrypts: s.decrypts, Secret: s.secret, Plugin: s.plugin}
+		out := Sync{Object: s.object, At: s.at, Path: s.path, Flux: flux, Decrypts: s.decrypts, Secret: s.secret, Plugin: s.plugin,
+			Suspended: s.suspended, Unlisted: byDir[path.Dir(s.file)] != nil && !resources[s.file]}
 		for _, p := range pairs {
 			applied[p.path] = true
 			if p.encrypted {
@@ -135,14 +148,8 @@ func (r *repository) graph() *Graph {
 	}
 	slices.SortFunc(g.Syncs, func(a, b Sync) int { return comparePositions(a.At, b.At) })
 
-	listed, resources := make(map[report.Position]bool), make(map[string]bool)
-	for dir, k := range byDir {
-		seen := make(map[string]bool)
-		r.walk(byDir, k, seen, func(file string) { resources[file] = true })
-		g.Folders[dir] = nil
-		for _, below := range slices.Sorted(maps.Keys(seen)) {
-			g.Folders[dir] = append(g.Folders[dir], own[below]...)
-		}
+	listed := make(map[report.Position]bool)
+	for dir := range byDir {
 		for _, f := range own[dir] {
 			listed[f.At] = true
 		}
