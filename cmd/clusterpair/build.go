@@ -374,10 +374,8 @@ func (g *guard) document(doc *yaml.Node, path string) (bool, error) {
 	var own *yaml.Node
 	kind, name := scalar(doc, "kind"), scalar(child(doc, "metadata"), "name")
 	if scalar(doc, "apiVersion") == generator.APIVersion {
-		if g.decrypter != nil && (kind == generator.DecryptorKind || kind == generator.GeneratorKind) {
-			// kustomize would see what build --decrypt keeps from it, and who has
-			// no key could render the credential for another server.
-			return false, failed(withHint(fmt.Errorf("%s: build --decrypt runs no %s", path, kind), "list committed pairs under resources, and remove it"))
+		if err := g.renders(kind, path); err != nil {
+			return false, err
 		}
 		annotations := child(child(doc, "metadata"), "annotations")
 		for _, key := range functionKeys[:2] {
@@ -409,6 +407,15 @@ func (g *guard) document(doc *yaml.Node, path string) (bool, error) {
 	}
 	changed, err := g.walk(doc, own, path)
 	return changed || own != nil, err
+}
+
+// renders refuses what build --decrypt does not run: kustomize would see what it
+// keeps from it, and who has no key could render the credential for another server.
+func (g *guard) renders(kind, path string) error {
+	if g.decrypter == nil || kind != generator.DecryptorKind && kind != generator.GeneratorKind {
+		return nil
+	}
+	return failed(withHint(fmt.Errorf("%s: build --decrypt runs no %s", path, kind), "list committed pairs under resources, and remove it"))
 }
 
 // walk goes through keys and values. A string may be YAML itself, as an inline

@@ -38,15 +38,19 @@ func (g *guard) plugins(data []byte, path string) error {
 			if err := g.ownPlugins(inline, path); err != nil {
 				return err
 			}
-		} else if err := g.pluginFile(factory, filepath.Join(filepath.Dir(path), entry), entry, path); err != nil {
+		} else if err := g.pluginFile(factory, filepath.Dir(path), entry, path); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// pluginFile judges an entry that names a file or a directory.
-func (g *guard) pluginFile(factory *resmap.Factory, file, entry, path string) error {
+// pluginFile judges an entry that names a file or a directory, from a directory.
+func (g *guard) pluginFile(factory *resmap.Factory, dir, entry, path string) error {
+	file := entry
+	if !filepath.IsAbs(entry) {
+		file = filepath.Join(dir, entry)
+	}
 	switch {
 	case strings.Contains(entry, "://"):
 		return g.otherPlugin(path, "%s is fetched anew by each run, and may be a function then", entry)
@@ -87,7 +91,7 @@ func (g *guard) pluginDir(factory *resmap.Factory, dir, path string) error {
 			return g.otherPlugin(path, "%s does more than to list resources, and might make a function of one", g.shown(file))
 		}
 		for _, entry := range resources {
-			if err := g.pluginFile(factory, filepath.Join(dir, entry), entry, file); err != nil {
+			if err := g.pluginFile(factory, dir, entry, file); err != nil {
 				return err
 			}
 		}
@@ -102,6 +106,9 @@ func (g *guard) ownPlugins(found resmap.ResMap, file string) error {
 	for _, r := range found.Resources() {
 		if isBuiltin(r) {
 			continue
+		}
+		if err := g.renders(r.GetKind(), g.shown(file)); err != nil {
+			return g.refuse(err)
 		}
 		spec, err := functionSpec(r)
 		if err != nil || spec == nil || !reflect.DeepEqual(*spec, own) {

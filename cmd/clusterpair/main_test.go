@@ -2,6 +2,8 @@ package main
 
 import (
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -50,6 +52,8 @@ func TestScripts(t *testing.T) {
 
 func runScripts(t *testing.T, dir string) {
 	toolsDir, fixturesDir := tools(t), fixtures(t)
+	served := httptest.NewServer(http.FileServer(http.Dir(filepath.Join(fixturesDir, "..", "examples"))))
+	t.Cleanup(served.Close)
 	testscript.Run(t, testscript.Params{
 		Dir:                 dir,
 		UpdateScripts:       os.Getenv("UPDATE") != "",
@@ -58,6 +62,7 @@ func runScripts(t *testing.T, dir string) {
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("FIXTURES", fixturesDir)
 			env.Setenv("EXAMPLES", filepath.Join(fixturesDir, "..", "examples"))
+			env.Setenv("EXAMPLES_URL", served.URL)
 			env.Setenv("PATH", env.Getenv("PATH")+string(filepath.ListSeparator)+toolsDir)
 			env.Setenv("HOME", filepath.Join(env.WorkDir, ".home"))
 			env.Setenv("GNUPGHOME", filepath.Join(env.WorkDir, ".gnupg"))
