@@ -51,7 +51,7 @@ func eachCommitted(cmd *cobra.Command, paths []string, visit func(file string, d
 		return nil
 	})
 	if err == nil && len(unread) > 0 {
-		err = failed(errors.Join(unread...))
+		err = failed(joined(unread))
 	}
 	return err
 }

@@ -157,7 +157,6 @@ type foundConfig struct {
 	tree       *tree // of the kustomization
 	kind, name string
 	file       string // as messages name it
-	path       string // by which eachTaker has found it
 	doc        *yaml.Node
 	// resources are the files that the kustomization lists besides, if it
 	// lists the config as a transformer: Secrets come from there.

@@ -139,15 +139,14 @@ func (r *doctorRun) generates(p *part, name, id string, args []string) {
 		if isConfigPath(filepath.Join(r.repo.root, path)) {
 			continue
 		}
-		hint := "args: [-f, DIR]"
-		if below := configDirs(r.repo.root); len(below) > 0 {
-			hint = "args: ["
-			for i, dir := range below {
-				hint += map[bool]string{false: "-f, ", true: ", -f, "}[i > 0] + r.repo.path(dir)
-			}
-			hint += "]"
+		dirs := configDirs(r.repo.root)
+		for i, dir := range dirs {
+			dirs[i] = r.repo.path(dir)
 		}
-		p.add(cluster.Failed, "hooks", hint, "%s: %s renders %s, which holds no config: every commit would fail", name, id, path)
+		if len(dirs) == 0 {
+			dirs = []string{"DIR"}
+		}
+		p.add(cluster.Failed, "hooks", "args: [-f, "+strings.Join(dirs, ", -f, ")+"]", "%s: %s renders %s, which holds no config: every commit would fail", name, id, path)
 	}
 }
 

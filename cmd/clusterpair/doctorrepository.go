@@ -119,7 +119,7 @@ func (r *doctorRun) repository(p *part) {
 	r.valid(p)
 	r.keys(p)
 	r.rendered(p)
-	r.ignored(p)
+	r.committed(p)
 	r.applied(p)
 }
 
@@ -434,11 +434,8 @@ func (r *doctorRun) rendered(p *part) {
 	}
 }
 
-// ignored says which files Git does not take.
-func (r *doctorRun) ignored(p *part) {
-	if !r.git {
-		return
-	}
+// toCommit are the pairs and the configs, by whole paths.
+func (r *doctorRun) toCommit() []string {
 	var paths []string
 	for _, pair := range r.graph.Pairs {
 		paths = append(paths, pair.Path)
@@ -449,29 +446,33 @@ func (r *doctorRun) ignored(p *part) {
 	paths = slices.DeleteFunc(paths, func(p string) bool { return filepath.IsAbs(p) })
 	slices.Sort(paths)
 	paths = slices.Compact(paths)
-	if len(paths) == 0 {
-		return
-	}
 	for i, path := range paths {
 		paths[i] = filepath.Join(r.repo.root, filepath.FromSlash(path))
+	}
+	return paths
+}
+
+// committed says which files Git does not take, and which it does not know.
+func (r *doctorRun) committed(p *part) {
+	paths := r.toCommit()
+	if !r.git || len(paths) == 0 {
+		return
 	}
 	// It exits 1 if none is ignored. SOURCE NUL LINE NUL PATTERN NUL PATH NUL
 	out, _ := r.runGit(strings.Join(paths, "\x00"), "check-ignore", "-v", "-z", "--stdin")
 	fields := strings.Split(out, "\x00")
+	said := make(map[string]bool)
 	var lines []string
 	for i := 0; i+3 < len(fields); i += 4 {
+		said[fields[i+3]] = true
 		lines = append(lines, fmt.Sprintf("%s, by %s:%s: %s", r.repo.shown(r.repo.path(fields[i+3])), fields[i], fields[i+1], fields[i+2]))
 	}
-	r.uncommitted(p, paths)
 	if len(lines) > 0 {
 		name, _, _ := strings.Cut(lines[0], ", by ")
 		p.add(cluster.Failed, "ignored", "git add -f "+typed(name), "Git leaves out %s that %s to be committed", countOf(len(lines), "file", "files"), map[bool]string{true: "is", false: "are"}[len(lines) == 1]).Details = few(lines)
 	}
-}
 
-// uncommitted says which files Git does not know, once there is a commit: until
-// then nobody expects it to.
-func (r *doctorRun) uncommitted(p *part, paths []string) {
+	// Until there is a commit nobody expects Git to know them.
 	if _, err := r.runGit("", "rev-parse", "-q", "--verify", "HEAD"); err != nil {
 		return
 	}
@@ -479,13 +480,12 @@ func (r *doctorRun) uncommitted(p *part, paths []string) {
 	if err != nil {
 		return
 	}
-	known := make(map[string]bool)
 	for name := range strings.SplitSeq(out, "\x00") {
-		known[name] = true
+		said[filepath.Join(r.repo.root, filepath.FromSlash(name))] = true
 	}
-	var lines []string
+	lines = nil
 	for _, path := range paths {
-		if rel, err := filepath.Rel(r.repo.root, path); err == nil && !known[filepath.ToSlash(rel)] {
+		if !said[path] {
 			lines = append(lines, r.repo.shown(r.repo.path(path)))
 		}
 	}
@@ -505,6 +505,14 @@ func (r *doctorRun) applied(p *part) {
 			lines = append(lines, pair.File)
 		}
 	}
+	idle := slices.DeleteFunc(slices.Clone(r.graph.Syncs), func(s validate.Sync) bool { return len(s.Pairs) == 0 || !s.Suspended && !s.Unlisted })
+	for _, s := range idle {
+		if s.Suspended {
+			p.add(cluster.Warning, "applied", "flux resume kustomization, or remove suspend: true", "%s: %s is suspended, and applies nothing", s.At, s.Object)
+		} else {
+			p.add(cluster.Warning, "applied", "list the file under resources there", "%s: %s: the kustomization in its folder does not list it, so that nothing applies it", s.At, s.Object)
+		}
+	}
 	switch {
 	case len(lines) > 0:
 		hint := "name the folder, from the top of the repository, as the path of a Kustomization or Application, as in " + r.graph.Syncs[0].At.String()
@@ -513,23 +521,9 @@ func (r *doctorRun) applied(p *part) {
 		}
 		p.add(cluster.Warning, "applied", hint,
 			"%s applied by none of the objects of Flux and Argo CD here", countOf(len(lines), "ClusterPair is", "ClusterPairs are")).Details = few(lines)
-	case len(r.idle(p)) > 0:
-	case len(r.graph.Pairs) > 0:
+	case len(r.graph.Pairs) > 0 && len(idle) == 0:
 		p.ok("applied", "%s by the objects of Flux and Argo CD here", countOf(len(r.graph.Pairs), "ClusterPair is applied", "ClusterPairs are applied"))
 	}
-}
-
-// idle adds the syncs that apply nothing now.
-func (r *doctorRun) idle(p *part) []validate.Sync {
-	syncs := slices.DeleteFunc(slices.Clone(r.graph.Syncs), func(s validate.Sync) bool { return len(s.Pairs) == 0 || !s.Suspended && !s.Unlisted })
-	for _, s := range syncs {
-		if s.Suspended {
-			p.add(cluster.Warning, "applied", "flux resume kustomization, or remove suspend: true", "%s: %s is suspended, and applies nothing", s.At, s.Object)
-		} else {
-			p.add(cluster.Warning, "applied", "list the file under resources there", "%s: %s: the kustomization in its folder does not list it, so that nothing applies it", s.At, s.Object)
-		}
-	}
-	return syncs
 }
 
 // kustomizationOver is the folder of the nearest kustomization at or above a file
@@ -545,29 +539,29 @@ func (r *doctorRun) kustomizationOver(file string) (string, bool) {
 	}
 }
 
-// samplePair has a value in each place that is to be encrypted, and in some that
+// samplePair has a value in each place that is to be encrypted, and in those that
 // are not.
-const samplePair = `{apiVersion: a, kind: b, metadata: {name: c}, spec: {config: {users: {d: {token: e}}}, options: {token: f}}}`
+const samplePair = `{apiVersion: a, kind: ClusterPair, metadata: {name: b}, spec: {options: {token: c}, config: {
+  clusters: {west: {server: d, certificate-authority-data: e}}, contexts: {west: {cluster: f, user: g}}, current-context: h, users: {stork: {token: i}}}}}`
 
-// checkPolicy refuses what generate would refuse of a creation rule.
+// checkPolicy refuses a creation rule as generate would: it judges a pair that is
+// encrypted in name alone.
 func checkPolicy(p *sopsfile.Policy, file string) error {
 	docs, err := manifest.Values([]byte(samplePair), file)
 	if err != nil {
 		return err
 	}
-	chosen := make(map[string]bool)
-	if err := pairPolicy(p).Selector.Uncovered(docs[0], func(_ *yaml.Node, path []string, _ bool) { chosen[path[0]+" "+path[len(path)-1]] = true }); err != nil {
+	err = pairPolicy(p).Selector.Uncovered(docs[0], func(leaf *yaml.Node, _ []string, _ bool) {
+		if leaf.Value != generator.ClusterPairKind { // by which it is known as a pair
+			leaf.Value = "ENC[]"
+		}
+	})
+	if err != nil {
 		return err
 	}
-	f := report.Finding{Severity: report.Error, Position: report.Position{File: cmp.Or(p.Source, file)},
-		Hint: "leave the selector out of the creation rule for " + file + ", or give it a rule of its own with  encrypted_regex: " + pairSelector}
-	switch {
-	case !chosen["spec token"]:
-		f.Rule, f.Message = "leaf-not-encrypted", "the creation rule leaves spec.config of "+file+" in clear"
-	case chosen["apiVersion apiVersion"] || chosen["kind kind"] || chosen["metadata name"]:
-		f.Rule, f.Message = "metadata-encrypted", "the creation rule encrypts what has to be read of "+file
-	default:
-		return nil
+	sealed, err := sopsfile.Marshal(docs, 0)
+	if err != nil {
+		return err
 	}
-	return f
+	return checkSealed(sealed, p, file)
 }

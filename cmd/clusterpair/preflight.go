@@ -313,7 +313,7 @@ func (r *preflightRun) directory(path string) error {
 		return failed(err)
 	}
 	if len(unread) > 0 {
-		return failed(errors.Join(unread...))
+		return failed(joined(unread))
 	}
 	sortTargets(r.targets[first:])
 	return nil

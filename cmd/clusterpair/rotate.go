@@ -119,8 +119,8 @@ func (o *rotateOptions) find(cmd *cobra.Command, path string) (files []*credenti
 		o.config = path
 	}
 	if !isConfig && !cmd.Flags().Changed("filename") {
-		err := eachTaker(cmd, path, func(found foundConfig, _ *generator.Config) {
-			o.configs = append(o.configs, found.path)
+		err := eachTaker(cmd, path, func(config string, _ *tree, _ *generator.Config) {
+			o.configs = append(o.configs, config)
 		})
 		return []*credentialFile{f}, len(o.configs) > 0, err
 	}
@@ -156,9 +156,9 @@ func isConfigPath(path string) bool {
 	return err == nil && len(configs) > 0
 }
 
-// eachTaker visits the configs of the repository that take a Secret from a file,
-// and warns of those of which that is not known.
-func eachTaker(cmd *cobra.Command, file string, visit func(foundConfig, *generator.Config)) error {
+// eachTaker visits the configs of the repository that take a Secret from a file, by
+// their paths and with their trees, and warns of those of which that is not known.
+func eachTaker(cmd *cobra.Command, file string, visit func(path string, t *tree, c *generator.Config)) error {
 	repo, err := newRepository(file)
 	if err != nil {
 		return failed(err)
@@ -177,8 +177,8 @@ func eachTaker(cmd *cobra.Command, file string, visit func(foundConfig, *generat
 				continue
 			}
 			c, findings := generator.ParseConfig(found.doc, found.file)
-			if c == nil || report.HasErrors(findings) {
-				unknown(findings[0])
+			if i := slices.IndexFunc(findings, func(f report.Finding) bool { return f.Severity == report.Error }); i >= 0 {
+				unknown(findings[i])
 				continue
 			}
 			c.Spec.Files = append(c.Spec.Files, found.resources...)
@@ -188,8 +188,7 @@ func eachTaker(cmd *cobra.Command, file string, visit func(foundConfig, *generat
 				continue
 			}
 			if slices.ContainsFunc(secrets.names, func(name string) bool { return sameFile(name, file) }) {
-				found.path = path
-				visit(found, c)
+				visit(path, found.tree, c)
 			}
 		}
 		for _, found := range configs {
@@ -420,25 +419,25 @@ func (o *revokeOptions) run(cmd *cobra.Command, path string) error {
 // is of another credential than the file.
 func (f *credentialFile) rendered(cmd *cobra.Command) error {
 	var refused error
-	err := eachTaker(cmd, f.path, func(found foundConfig, c *generator.Config) {
+	err := eachTaker(cmd, f.path, func(config string, t *tree, c *generator.Config) {
 		for _, p := range c.Spec.Pairs {
 			s := p.Destination.Secret
 			if s == nil || s.Name != f.name || s.Namespace != "" && s.Namespace != f.namespace {
 				continue
 			}
 			file := pairFile(c.Spec.Output, cmp.Or(p.Namespace, c.Spec.Namespace), p.Name)
-			data, err := found.tree.readFile(file)
+			data, err := t.readFile(file)
 			if err != nil {
 				continue // there is none
 			}
-			docs, err := manifest.Values(data, found.tree.show(file))
+			docs, err := manifest.Values(data, t.show(file))
 			if err != nil || len(docs) == 0 {
 				continue // validate says so
 			}
 			ends := manifest.Text(docs[0], "metadata", "annotations", generator.AnnotationExpires)
 			if at, err := time.Parse(time.RFC3339, ends); err == nil && !at.Equal(f.expires) && refused == nil {
-				refused = failed(withHint(fmt.Errorf("%s holds another credential than %s, by the end that it tells: it may be one of those to revoke", found.tree.show(file), f.path),
-					"clusterpair generate -f %s, commit and sync it first; --all ends all, whatever uses them", typed(found.path)))
+				refused = failed(withHint(fmt.Errorf("%s holds another credential than %s, by the end that it tells: it may be one of those to revoke", t.show(file), f.path),
+					"clusterpair generate -f %s, commit and sync it first; --all ends all, whatever uses them", typed(config)))
 			}
 		}
 	})

@@ -57,8 +57,8 @@ func (f *fileRun) flux(n *yaml.Node) {
 		s.at = f.position(at)
 	}
 	s.decrypts = manifest.Text(spec, "decryption", "provider") == "sops"
-	s.alone = renames(spec, "targetNamespace") || manifest.Field(spec, "kubeConfig") != nil || manifest.Text(spec, "suspend") == "true"
 	s.suspended = manifest.Text(spec, "suspend") == "true"
+	s.alone = renames(spec, "targetNamespace") || manifest.Field(spec, "kubeConfig") != nil || s.suspended
 	if name := manifest.Text(spec, "decryption", "secretRef", "name"); name != "" {
 		s.secret = manifest.Text(n, "metadata", "namespace") + "/" + name
 	}
