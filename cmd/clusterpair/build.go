@@ -58,7 +58,9 @@ finds them.`,
 			if !ok {
 				return usageError(fmt.Errorf("--load-restrictor %s: it is LoadRestrictionsRootOnly or LoadRestrictionsNone", restrictor))
 			}
-			if info, err := os.Stat(dir); err == nil && !info.IsDir() {
+			if info, err := os.Stat(dir); err != nil {
+				return failed(withHint(fmt.Errorf("%s: %w", dir, cause(err)), "name the directory of a kustomization: %s DIR", cmd.CommandPath()))
+			} else if !info.IsDir() {
 				return usageError(withHint(fmt.Errorf("%s is no directory", dir), "%s %s", cmd.CommandPath()+map[bool]string{true: " --decrypt"}[decrypted], typed(filepath.Dir(dir))))
 			}
 			var d *decrypter

@@ -154,7 +154,7 @@ func (o *initOptions) run(cmd *cobra.Command, dir string) error {
 			err = w.mkdir(t.root, rel, &w.madeAbove)
 		}
 		if err != nil {
-			return failed(fmt.Errorf("make %s: %w", dir, cause(err)))
+			return failed(withHint(fmt.Errorf("make %s: %w", dir, cause(err)), "ls -ld %s", typed(filepath.Dir(dir))))
 		}
 		locked, err := openTree(dir)
 		if err != nil {

@@ -32,7 +32,7 @@ func install(dir string) (err error) {
 	path := filepath.Join(dir, "clusterpair")
 	defer func() {
 		if err != nil {
-			err = fmt.Errorf("install %s: %w", path, cause(err))
+			err = withHint(fmt.Errorf("install %s: %w", path, cause(err)), "ls -ld %s: it has to be a directory that you may write to", typed(dir))
 		}
 	}()
 	self, err := os.Executable()

@@ -474,7 +474,7 @@ func (w *staging) begin() error {
 		return err
 	}
 	if err := w.mkdir(w.tree.root, rel, &w.madeAbove); err != nil {
-		return fmt.Errorf("make %s: %w", w.tree.show(w.output), cause(err))
+		return withHint(fmt.Errorf("make %s: %w", w.tree.show(w.output), cause(err)), "ls -ld %s", typed(filepath.Dir(w.tree.show(w.output))))
 	}
 	name := stagingPrefix + rand.Text()[:10]
 	w.out, err = w.tree.root.OpenRoot(rel)
