@@ -376,15 +376,12 @@ func isList(n *yaml.Node) bool {
 // broken is a document that cannot be read. That of somebody else, such as a
 // template of Helm, is none of our business.
 func (f *fileRun) broken(d manifest.Document, finding report.Finding) {
-	if isKustomization(f.file.Path) && !bytes.Contains(d.Text, []byte("{{")) {
-		f.findings = append(f.findings, finding)
-		return
-	}
+	ours := isKustomization(f.file.Path) && !bytes.Contains(d.Text, []byte("{{"))
 	for _, word := range []string{"stork.libopenstorage.org", "ClusterPair", "clusterpair.dev/"} {
-		if bytes.Contains(d.Text, []byte(word)) && (!f.file.Any || startsAsManifest(d.Text)) {
-			f.findings = append(f.findings, finding)
-			break
-		}
+		ours = ours || bytes.Contains(d.Text, []byte(word)) && (!f.file.Any || startsAsManifest(d.Text))
+	}
+	if ours {
+		f.findings = append(f.findings, finding)
 	}
 	f.text(d)
 }
