@@ -5,15 +5,21 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
 # The tools stand in their own module, so that their dependencies stay out of ours.
-TOOLS := bin/kustomize bin/sops bin/age-keygen bin/staticcheck bin/cue bin/kubeconform bin/validate-crd bin/vault bin/jenkins-junit.xsd bin/stork-2.9 bin/stork-24.3 bin/stork-next
+TOOLS := bin/kustomize bin/sops bin/age-keygen bin/cue bin/kubeconform bin/validate-crd bin/jenkins-junit.xsd bin/kubectl
+# Large programs that only tests with the build tag peers start.
+PEERS := bin/vault bin/stork-2.9 bin/stork-24.3 bin/stork-next
 # A Kubernetes for e2e, built from the module that tests clusterpair against it.
-KUBERNETES := bin/kube-apiserver bin/kube-controller-manager bin/kubectl bin/etcd
+KUBERNETES := bin/kube-apiserver bin/kube-controller-manager bin/etcd
 # Flux applies what is committed, with its own versions of the Kubernetes libraries.
 FLUX := bin/kustomize-controller bin/flux-crds
 DEMO_KEY := fixtures/keys/demo.agekey
 FUZZTIME ?= 20s
+# What tests start besides Go and git, as PROGRAM=PACKAGE.
+TEST_NEEDS := gpg=gnupg xmllint=libxml2-utils npm=npm pre-commit=pre-commit flock=util-linux unshare=util-linux
+CHECK_NEEDS := gcc=gcc,libc6-dev
+E2E_NEEDS := ip=iproute2 podman=podman runc=runc npm=npm unshare=util-linux
 
-.PHONY: help build image demo test e2e lint update fuzz bench check tools
+.PHONY: help build man image demo test e2e lint update fuzz kills bench leaks check tools test-needs check-needs e2e-needs
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / {printf "%-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -21,10 +27,13 @@ help: ## List the targets
 build: ## Build bin/clusterpair
 	@CGO_ENABLED=0 go build -trimpath -ldflags='-s -w' -o bin/clusterpair ./cmd/clusterpair
 
+man: ## Write the man pages into bin/man; bin/clusterpair install copies them, too
+	@MAN="$$PWD/bin/man/man1" go test -count 1 -run '^TestMan$$' ./cmd/clusterpair
+
 image: ## Build the container image into bin/image, for amd64 and arm64
 	@go run -C tools/image . -o "$$PWD/bin/image" ../..
 
-tools: $(TOOLS) ## Build the pinned kustomize, sops, age-keygen, staticcheck, cue and kubeconform, and a Vault, Storks, an API server's checks and the JUnit schema for tests into bin/
+tools: $(TOOLS) ## Build the pinned kustomize, sops, age-keygen, cue, kubeconform and kubectl, an API server's checks and the JUnit schema for tests into bin/
 
 bin/kustomize: tools/go.mod
 	@CGO_ENABLED=0 go build -C tools -trimpath -ldflags='-s -w' -o ../bin/ sigs.k8s.io/kustomize/kustomize/v5
@@ -34,6 +43,8 @@ bin/age-keygen: tools/go.mod
 	@CGO_ENABLED=0 go build -C tools -trimpath -ldflags='-s -w' -o ../bin/ filippo.io/age/cmd/age-keygen
 bin/staticcheck: tools/go.mod
 	@CGO_ENABLED=0 go build -C tools -trimpath -ldflags='-s -w' -o ../bin/ honnef.co/go/tools/cmd/staticcheck
+bin/gocyclo: tools/go.mod
+	@CGO_ENABLED=0 go build -C tools -trimpath -ldflags='-s -w' -o ../bin/ github.com/fzipp/gocyclo/cmd/gocyclo
 bin/cue: tools/go.mod
 	@CGO_ENABLED=0 go build -C tools -trimpath -ldflags='-s -w' -o ../bin/ cuelang.org/go/cmd/cue
 bin/kubeconform: tools/go.mod
@@ -69,21 +80,30 @@ bin/stork-2.9 bin/stork-next: bin/stork-%: tools/stork/%.mod tools/stork/main.go
 demo: build bin/kustomize ## Run kustomize build on this repository: an encrypted ClusterPair
 	@PATH="$$PWD/bin:$$PATH" SOPS_AGE_KEY_FILE="$$PWD/$(DEMO_KEY)" kustomize build --enable-alpha-plugins --enable-exec .
 
-test: tools ## Run all tests
+test-needs:
+	@tools/needs $(TEST_NEEDS)
+check-needs:
+	@tools/needs $(TEST_NEEDS) $(CHECK_NEEDS)
+e2e-needs:
+	@tools/needs $(E2E_NEEDS)
+
+test: test-needs tools ## Run all tests; root gets what they start from apt-get, others are told
 	CLUSTERPAIR_TOOLS="$$PWD/bin" go test -timeout 40m ./...
 
-e2e: $(KUBERNETES) $(FLUX) bin/kustomize bin/sops bin/age-keygen bin/stork-24.3 bin/argocd bin/cyclonedx ## Run clusterpair against real Kubernetes clusters, a real Flux and a real Argo CD; building these takes a quarter of an hour once
-	CLUSTERPAIR_TOOLS="$$PWD/bin" go test -C tools/image -count 1
-	CLUSTERPAIR_TOOLS="$$PWD/bin" go test -C e2e -count 1 -parallel 4 # without a package, so that the summary is shown
+e2e: e2e-needs $(KUBERNETES) $(FLUX) bin/kubectl bin/kustomize bin/sops bin/age-keygen bin/stork-24.3 bin/argocd bin/cyclonedx ## Run clusterpair against real Kubernetes clusters, a real Flux and a real Argo CD; building these takes a quarter of an hour once
+	CLUSTERPAIR_TOOLS="$$PWD/bin" go test -C tools/image -count 1 -timeout 40m
+	CLUSTERPAIR_TOOLS="$$PWD/bin" go test -C e2e -count 1 -timeout 40m -parallel 4 # without a package, so that the summary is shown
 
 # One command for all, so that they share their packages. Without the flags they
 # would take themselves for a version 0.0.0.
 KUBERNETES_VERSION = $$(go list -C e2e -m -f '{{.Version}}' k8s.io/kubernetes)
+KUBERNETES_BUILD = version=$(KUBERNETES_VERSION); IFS=. read -r major minor _ <<< "$${version\#v}"; v=k8s.io/component-base/version; \
+	CGO_ENABLED=0 go build -C e2e -trimpath -ldflags="-s -w -X $$v.gitVersion=$$version -X $$v.gitMajor=$$major -X $$v.gitMinor=$$minor" -o ../bin/
 $(KUBERNETES) &: e2e/go.sum
-	@version=$(KUBERNETES_VERSION); IFS=. read -r major minor _ <<< "$${version#v}"; v=k8s.io/component-base/version; \
-	CGO_ENABLED=0 go build -C e2e -trimpath -ldflags="-s -w -X $$v.gitVersion=$$version -X $$v.gitMajor=$$major -X $$v.gitMinor=$$minor" -o ../bin/ \
-	  k8s.io/kubernetes/cmd/kube-apiserver k8s.io/kubernetes/cmd/kube-controller-manager k8s.io/kubernetes/cmd/kubectl
+	@$(KUBERNETES_BUILD) k8s.io/kubernetes/cmd/kube-apiserver k8s.io/kubernetes/cmd/kube-controller-manager
 	@CGO_ENABLED=0 go build -C e2e -trimpath -ldflags='-s -w' -o ../bin/etcd go.etcd.io/etcd/server/v3
+bin/kubectl: e2e/go.sum
+	@$(KUBERNETES_BUILD) k8s.io/kubernetes/cmd/kubectl
 
 bin/argocd: e2e/argocd/go.sum e2e/argocd/main.go
 	@CGO_ENABLED=0 go build -C e2e/argocd -trimpath -ldflags='-s -w' -o ../../bin/argocd .
@@ -96,10 +116,11 @@ bin/flux-crds: e2e/flux/go.sum
 	CGO_ENABLED=0 go run -C e2e/flux -trimpath sigs.k8s.io/controller-tools/cmd/controller-gen crd output:dir=../../$@ \
 	  paths=github.com/fluxcd/kustomize-controller/api/v1 paths=github.com/fluxcd/source-controller/api/v1 paths=github.com/fluxcd/notification-controller/api/v1beta3
 
-lint: bin/staticcheck ## Run gofmt, go vet, staticcheck and go mod tidy, changing nothing
-	@test -z "$$(gofmt -l cmd examples generator schema internal bench e2e tools | tee -a /dev/stderr)"
-	go vet ./...
-	bin/staticcheck ./...
+lint: bin/staticcheck bin/gocyclo ## Run gofmt, go vet, staticcheck, gocyclo and go mod tidy, changing nothing
+	@test -z "$$(gofmt -l cmd docs examples generator schema internal bench e2e tools | tee -a /dev/stderr)"
+	go vet -tags peers ./...
+	bin/staticcheck -tags peers ./...
+	bin/gocyclo -over 25 -ignore '_test\.go$$' cmd docs examples generator internal schema
 	go mod tidy -diff
 	go -C tools mod tidy -diff
 	go -C tools vet ./...
@@ -115,6 +136,7 @@ lint: bin/staticcheck ## Run gofmt, go vet, staticcheck and go mod tidy, changin
 	go -C e2e/argocd vet .
 	cd e2e/argocd && ../../bin/staticcheck .
 	go -C e2e/flux mod tidy -diff
+	go -C tools/gitleaks mod tidy -diff
 	go -C tools/image mod tidy -diff
 	go -C tools/image vet .
 	cd tools/image && ../../bin/staticcheck .
@@ -123,22 +145,30 @@ lint: bin/staticcheck ## Run gofmt, go vet, staticcheck and go mod tidy, changin
 	go -C tools/stork vet .
 	cd tools/stork && ../../bin/staticcheck .
 
-update: tools ## Regenerate goldens and generated files; read the diff before you commit it
+update: test-needs tools ## Regenerate goldens and generated files; read the diff before you commit it
 	go generate ./...
 	CLUSTERPAIR_TOOLS="$$PWD/bin" UPDATE=1 go test -timeout 40m ./... > /dev/null
 
 fuzz: ## Run every fuzz target for FUZZTIME (20s)
-	@for pkg in $$(go list ./...); do \
-	  for target in $$(go test -list '^Fuzz' $$pkg | grep '^Fuzz' || true); do \
-	    go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 10x $$pkg; \
-	  done; \
+	@grep -r --include='*_test.go' -o '^func Fuzz[A-Za-z0-9]*' cmd examples generator schema internal | sort | while IFS=: read -r file target; do \
+	  go test -tags peers -run '^$$' -fuzz "^$${target#func }$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 10x "./$$(dirname "$$file")"; \
 	done
+
+kills: ## Kill clusterpair 1,000 times while it writes, over 300 pairs; make test does so 40 times
+	KILLS=1000 KILL_PAIRS=300 go test -count 1 -timeout 3h -v -run '^TestKills$$' ./cmd/clusterpair
 
 bench: ## Measure clusterpair beside its peers and write the table into bench/README.md
 	go run -C bench . -write
 
-check: lint tools ## What CI runs before make e2e: lint, tests under the race detector, goldens up to date
-	CLUSTERPAIR_TOOLS="$$PWD/bin" go test -race -timeout 40m ./...
+bin/gitleaks: tools/gitleaks/go.sum
+	@CGO_ENABLED=0 go build -C tools/gitleaks -trimpath -ldflags='-s -w' -o ../../bin/gitleaks github.com/zricethezav/gitleaks/v8
+
+leaks: bin/gitleaks ## Look for credentials of each shape in each place, beside gitleaks, and write docs/leaks.md
+	GITLEAKS="$$PWD/bin/gitleaks" UPDATE=1 go test -count 1 -run '^TestLeaks$$' ./internal/validate
+
+# Under the race detector a command takes five times as long. The scripts run each
+# command; the other tests of cmd run them over again.
+check: check-needs lint tools $(PEERS) ## What CI runs between make test and make fuzz: lint, the bench's own tests, and tests under the race detector, beside a real Vault and Storks
 	go test -C bench ./...
-	@before=$$(git diff | sha256sum); $(MAKE) --no-print-directory update; after=$$(git diff | sha256sum); \
-	test "$$before" = "$$after" || { echo "make update changes files: read the diff and commit it" >&2; git diff --stat; exit 1; }
+	CLUSTERPAIR_TOOLS="$$PWD/bin" go test -race -tags peers -timeout 40m $$(go list ./... | grep -v /cmd/)
+	CLUSTERPAIR_TOOLS="$$PWD/bin" go test -race -timeout 40m -run '^(TestScripts|TestNoSecretFromClusters)$$' ./cmd/clusterpair

@@ -2,9 +2,11 @@ package e2e
 
 import (
 	"bytes"
+	"math"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -21,7 +23,9 @@ func TestExpiringFormats(t *testing.T) {
 	file := strings.Repeat("très-", 12) + `"quoted", back\slash; new` + "\nline.yaml"
 	pair := `{"kind": "ClusterPair", "metadata": {"name": "west", "namespace": "a\"b", "annotations": {"clusterpair.dev/credential-expires": "2030-01-02T03:04:05+01:00"}}}`
 	other := strings.Replace(pair, "west", "east", 1)
-	if err := os.WriteFile(filepath.Join(dir, file), []byte(pair+"\n---\n"+pair+"\n---\n"+other), 0o644); err != nil {
+	unknown := `{"kind": "ClusterPair", "metadata": {"name": "south", "namespace": "a", "annotations": {"clusterpair.dev/credential-expires": "unknown", "clusterpair.dev/credential-kind": "openshift-token"}}}`
+	never := `{"kind": "ClusterPair", "metadata": {"name": "north", "namespace": "a", "annotations": {"clusterpair.dev/credential-expires": "never"}}}`
+	if err := os.WriteFile(filepath.Join(dir, file), []byte(strings.Join([]string{pair, pair, other, unknown, never}, "\n---\n")), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	expiring := func(format string) []byte {
@@ -41,14 +45,20 @@ func TestExpiringFormats(t *testing.T) {
 		t.Fatal(err)
 	}
 	metrics := families["clusterpair_credential_expires_timestamp_seconds"].GetMetric()
-	if len(metrics) != 2 {
+	if len(metrics) != 3 || !math.IsInf(metrics[2].GetGauge().GetValue(), 1) {
 		t.Fatalf("%d metrics: %v", len(metrics), metrics)
+	}
+	known := families["clusterpair_credential_expires_known"].GetMetric()
+	for i, want := range []float64{1, 1, 0, 1} {
+		if len(known) != 4 || known[i].GetGauge().GetValue() != want {
+			t.Errorf("known: %v", known)
+		}
 	}
 	labels := make(map[string]string)
 	for _, l := range metrics[0].GetLabel() {
 		labels[l.GetName()] = l.GetValue()
 	}
-	if labels["name"] != "east" || labels["namespace"] != `a"b` || labels["file"] != file || metrics[0].GetGauge().GetValue() != float64(end.Unix()) {
+	if labels["name"] != "east" || labels["namespace"] != `a"b` || labels["file"] != strings.ReplaceAll(file, "\n", `\n`) || metrics[0].GetGauge().GetValue() != float64(end.Unix()) {
 		t.Errorf("%v %v", labels, metrics[0].GetGauge())
 	}
 
@@ -66,7 +76,7 @@ func TestExpiringFormats(t *testing.T) {
 		t.Error(err)
 	}
 	events := calendar.Events()
-	if len(events) != 2 {
+	if len(events) != 3 {
 		t.Fatalf("%d events", len(events))
 	}
 	start, err := events[0].DateTimeStart(time.UTC)
@@ -77,8 +87,11 @@ func TestExpiringFormats(t *testing.T) {
 	if want := `Credential of ClusterPair a"b/west ends`; err != nil || summary != want {
 		t.Errorf("%q, %v", summary, err)
 	}
+	if day, err := events[2].DateTimeStart(time.UTC); err != nil || time.Since(day).Abs() > 48*time.Hour {
+		t.Errorf("the day of an unknown end: %v, %v", day, err)
+	}
 	description, err := events[0].Props.Text(ical.PropDescription)
-	if err != nil || !strings.HasPrefix(description, file+"\n") {
+	if err != nil || !strings.HasPrefix(description, strconv.Quote(file)+"\n") {
 		t.Errorf("%q, %v", description, err)
 	}
 	if again := expiring("ics"); uids(again) != uids(text) || uids(text) == "" {

@@ -1,12 +1,16 @@
-// Package examples holds the repositories that clusterpair init lays out: of
-// examples/flux and examples/argocd all that is written by hand, for one of the
-// ways where there are several. What is encrypted belongs to the demo keys.
+// Package examples lays out the repositories that clusterpair init writes.
+//
+// [New] checks what a user calls the things of an example; [Layout.Files] are its files
+// with these names, and [Layout.Next] what to type then. The examples are directories
+// that work as they stand, examples/flux and examples/argocd: of them this package holds
+// all that is written by hand, for one of the ways where there are several. What is
+// encrypted belongs to the demo keys.
 package examples
 
 import "embed"
 
-// FS are the files by their paths, as in flux/.sops.yaml.
+// embedded are the files by their paths, as in flux/.sops.yaml.
 //
-//go:embed flux/.sops.yaml flux/clusters flux/dr/*/clusterpair.yaml flux/dr/*/migrations
-//go:embed argocd/.sops.yaml argocd/*.yaml argocd/*/plugin.yaml argocd/apps/plugin/kustomization.yaml argocd/apps/plugin/schedule.yaml argocd/health argocd/plugin
-var FS embed.FS
+//go:embed flux/.sops.yaml flux/.pre-commit-config.yaml flux/clusters flux/dr/*/clusterpair.yaml flux/dr/*/migrations
+//go:embed argocd/.sops.yaml argocd/.pre-commit-config.yaml argocd/*.yaml argocd/*/plugin.yaml argocd/apps/plugin/kustomization.yaml argocd/apps/plugin/schedule.yaml argocd/health argocd/plugin
+var embedded embed.FS

@@ -1,6 +1,7 @@
 package generator
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -14,6 +15,7 @@ import (
 
 	"clusterpair.dev/internal/kubeconfig"
 	"clusterpair.dev/internal/report"
+	"clusterpair.dev/internal/stork"
 	"clusterpair.dev/schema"
 )
 
@@ -41,7 +43,7 @@ type Config struct {
 
 	modePosition  report.Position
 	filePositions []report.Position
-	version       storkVersion
+	version       stork.Version // zero if the config gives none
 }
 
 // Spec is the spec of a [Config].
@@ -205,6 +207,25 @@ func ParseConfig(doc *yaml.Node, file string) (*Config, []report.Finding) {
 	return c, findings
 }
 
+// Listed are the pairs that a config of kind ClusterPairGenerator lists, as
+// NAMESPACE/NAME, whether or not it is right in all.
+func Listed(doc *yaml.Node) map[string]bool {
+	spec := field(doc, "spec")
+	value := func(n *yaml.Node, name string) string {
+		if v := field(n, name); v != nil {
+			return v.Value
+		}
+		return ""
+	}
+	listed := make(map[string]bool)
+	if pairs := field(spec, "pairs"); pairs != nil {
+		for _, p := range pairs.Content {
+			listed[cmp.Or(value(p, "namespace"), value(spec, "namespace"))+"/"+value(p, "name")] = true
+		}
+	}
+	return listed
+}
+
 // FilePosition is where the file of an index in Spec.Files stands: that of the
 // config for a file that the caller has added.
 func (c *Config) FilePosition(i int) report.Position {
@@ -217,7 +238,7 @@ func (c *Config) FilePosition(i int) report.Position {
 // complete fills in defaults and checks what concerns several fields.
 func (c *Config) complete() []report.Finding {
 	var findings []report.Finding
-	c.version = parseStorkVersion(c.Spec.StorkVersion)
+	c.version, _ = stork.Parse(c.Spec.StorkVersion) // the schema has judged it
 	if c.Spec.Output == "" {
 		c.Spec.Output = "rendered"
 	}
@@ -367,36 +388,6 @@ func expand(template string, h header) (string, error) {
 		}
 		rest = tail
 	}
-}
-
-// storkVersion is a Stork release as its year and month, or its major and
-// minor number; unknown when the config gives none.
-type storkVersion struct {
-	major, minor int
-	known        bool
-}
-
-// parseStorkVersion reads MAJOR.MINOR, with an optional v before and anything
-// after; the schema has checked the form.
-func parseStorkVersion(s string) storkVersion {
-	parts := strings.SplitN(strings.TrimPrefix(s, "v"), ".", 3)
-	if len(parts) < 2 {
-		return storkVersion{}
-	}
-	major, err := strconv.Atoi(parts[0])
-	if err != nil {
-		return storkVersion{}
-	}
-	minor, err := strconv.Atoi(parts[1])
-	if err != nil {
-		return storkVersion{}
-	}
-	return storkVersion{major, minor, true}
-}
-
-// atLeast tells whether v is major.minor or later.
-func (v storkVersion) atLeast(major, minor int) bool {
-	return v.major > major || v.major == major && v.minor >= minor
 }
 
 // within is the horizon of credential-expiring; zero leaves it to its default.

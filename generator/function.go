@@ -240,7 +240,7 @@ func CheckConfig(kind string, doc *yaml.Node, file string) []report.Finding {
 }
 
 func unknownRule(rule *yaml.Node, file string) report.Finding {
-	hint := "clusterpair rules lists them"
+	hint := "as findings show it in brackets"
 	if near := report.Nearest(rule.Value, report.RuleIDs()); near != "" {
 		hint = fmt.Sprintf("did you mean %s?", near)
 	}

@@ -13,19 +13,19 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"go.yaml.in/yaml/v3"
-	"golang.org/x/sync/errgroup"
 	"k8s.io/apimachinery/pkg/labels"
 
 	"clusterpair.dev/internal/kubeconfig"
 	"clusterpair.dev/internal/report"
+	"clusterpair.dev/internal/work"
 	"clusterpair.dev/schema"
 )
 
@@ -115,23 +115,13 @@ func Generate(ctx context.Context, c *Config, in Inputs, emit func(Result) error
 
 // read takes in all documents of the files.
 func (r *run) read(ctx context.Context, files []string) error {
-	group, ctx := errgroup.WithContext(ctx)
-	var next atomic.Int64
-	for range min(runtime.GOMAXPROCS(0), len(files)) {
-		group.Go(func() error {
-			for ctx.Err() == nil {
-				i := int(next.Add(1)) - 1
-				if i >= len(files) {
-					return nil
-				}
-				if err := r.file(ctx, files[i]); err != nil {
-					return err
-				}
-			}
-			return ctx.Err()
-		})
+	group := work.NewGroup(runtime.GOMAXPROCS(0))
+	for _, file := range files {
+		if ctx.Err() != nil || !group.Go(file, func() error { return r.file(ctx, file) }) {
+			break
+		}
 	}
-	return group.Wait()
+	return cmp.Or(group.Wait(), ctx.Err())
 }
 
 // run is the state of one Generate.
@@ -158,6 +148,7 @@ type run struct {
 	rendered map[string]report.Position
 	unread   bool     // whether a file could not be read
 	others   []string // names of Secrets that no pair wanted, for hints
+	bare     []string // files with a kubeconfig that no pair names, for hints
 	matched  bool     // whether the selector has matched anything
 }
 
@@ -283,6 +274,11 @@ func (r *run) document(ctx context.Context, file string, doc *yaml.Node) error {
 	case h.kind == "Secret":
 		return r.secret(ctx, file, doc, h)
 	case kubeconfig.IsKubeconfig(doc) && !r.tokensOnly:
+		if len(r.byFile[file]) == 0 {
+			r.mu.Lock()
+			r.bare = append(r.bare, file)
+			r.mu.Unlock()
+		}
 		for _, j := range r.byFile[file] {
 			o := r.options(j.pair)
 			err := r.offer(ctx, j, file, position(doc, file), func() (*kubeconfig.Destination, []report.Finding) {
@@ -414,7 +410,7 @@ func (r *run) offerToken(ctx context.Context, j *job, file string, s *kubeconfig
 	case token == "" || strings.ContainsFunc(token, func(c rune) bool { return c <= ' ' || c == 0x7f }):
 		f.Position = value.Position
 		f.Message = fmt.Sprintf("the storage token under key %q is empty or holds white space", key)
-		f.Hint = "take a new token with pxctl cluster token show on the destination"
+		f.Hint = "take a new one on the destination: pxctl cluster token show"
 	default:
 		if r.in.Consumed != nil {
 			r.in.Consumed(file)
@@ -506,6 +502,10 @@ func (r *run) missing() {
 			if s := p.Destination.Secret; s != nil {
 				f.Message = fmt.Sprintf("Secret %s of pair %s is in none of the %d inputs", s, p.Name, len(r.in.Secrets.Files()))
 				f.Hint = r.otherSecrets(*s)
+				if file := r.bareKubeconfig(s.Name); file != "" {
+					f.Message += "; " + file + " is a kubeconfig and no Secret"
+					f.Hint = "name the file itself: destination: {file: " + r.fromConfig(file) + "}"
+				}
 			} else {
 				f.Message = fmt.Sprintf("%s holds no kubeconfig for pair %s", p.Destination.File, p.Name)
 				f.Hint = "the file is to be a kubeconfig (kind: Config) or a Secret that holds one"
@@ -522,6 +522,29 @@ func (r *run) missing() {
 		r.report(report.Finding{Rule: "secret-missing", Severity: report.Error, Position: s.position, Path: "spec.selector",
 			Message: "no Secret matches the selector", Hint: "see the labels of the Secrets: grep -A3 labels: FILE"})
 	}
+}
+
+// bareKubeconfig is the file of a kubeconfig that is most like a name, "" if no
+// file holds one that no pair names.
+func (r *run) bareKubeconfig(name string) string {
+	slices.Sort(r.bare)
+	for _, file := range r.bare {
+		if strings.Contains(filepath.Base(file), name) || strings.Contains(name, strings.TrimSuffix(filepath.Base(file), filepath.Ext(file))) {
+			return file
+		}
+	}
+	if len(r.bare) > 0 && len(r.others) == 0 {
+		return r.bare[0]
+	}
+	return ""
+}
+
+// fromConfig is the path of a file as a config names it.
+func (r *run) fromConfig(file string) string {
+	if rel, err := filepath.Rel(filepath.Dir(r.config.Position.File), file); err == nil {
+		return filepath.ToSlash(rel)
+	}
+	return file
 }
 
 // otherSecrets is a hint about the Secrets that are there.

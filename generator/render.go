@@ -12,7 +12,6 @@ import (
 	"maps"
 	"slices"
 	"strings"
-	"time"
 
 	"go.yaml.in/yaml/v3"
 
@@ -23,8 +22,15 @@ import (
 // Annotations that a rendered pair carries in clear, so that it can be judged
 // without a key.
 const (
-	// AnnotationExpires is when the credential ends, in RFC 3339, UTC.
-	AnnotationExpires = "clusterpair.dev/credential-expires"
+	// AnnotationExpires is when the credential ends: RFC 3339 in UTC, or unknown,
+	// or never. AnnotationKind and AnnotationCAExpires say why.
+	AnnotationExpires   = kubeconfig.AnnotationExpires
+	AnnotationKind      = kubeconfig.AnnotationKind
+	AnnotationCAExpires = kubeconfig.AnnotationCAExpires
+	// AnnotationCredentialID names the credential by what is no secret of it, as
+	// [kubeconfig.CredentialID] has it. It is the same in the Secret and in every
+	// pair that is rendered from it, so that it tells who holds what.
+	AnnotationCredentialID = "clusterpair.dev/credential-id"
 	// AnnotationCA is the SHA-256 of the public key of the destination's CA.
 	AnnotationCA = "clusterpair.dev/destination-ca"
 	// AnnotationDigest is sha256:SALT:HASH over the plaintext spec, both in
@@ -63,8 +69,9 @@ func (c *Config) render(p *Pair, d *kubeconfig.Destination, token string, salt [
 	if c.Metadata.Name != "" {
 		annotations[AnnotationGeneratedBy] = c.Metadata.Name
 	}
-	if expires := d.Expires(); !expires.IsZero() {
-		annotations[AnnotationExpires] = expires.UTC().Format(time.RFC3339)
+	maps.Copy(annotations, d.End().Annotations())
+	if id := d.CredentialID(); id != "" {
+		annotations[AnnotationCredentialID] = id
 	}
 	if digest := d.CAKeyDigest(); digest != "" {
 		annotations[AnnotationCA] = digest
@@ -126,14 +133,18 @@ func (c *Config) options(p *Pair, token string) *yaml.Node {
 	return o
 }
 
-// oneFabricMode is the mode of a pair over one fabric, "" for none. Stork
-// before 2.9 tries to pair storage when it sees a mode; from 23.11 it takes
-// the pair for an asynchronous one. storkctl itself writes none.
+// oneFabricMode is the mode of a pair over one fabric, "" for none. storkctl itself
+// writes none. Where nobody says which Stork it is, a pair has a mode only if the config
+// asks for it.
 func (c *Config) oneFabricMode(p *Pair) string {
-	if c.version.known && (!c.version.atLeast(2, 9) || c.version.atLeast(23, 11)) {
+	switch asked := cmp.Or(p.Mode, c.Spec.Mode); {
+	case !c.version.Known():
+		return asked
+	case c.version.TakesMode():
+		return cmp.Or(asked, "DisasterRecovery")
+	default:
 		return ""
 	}
-	return cmp.Or(p.Mode, c.Spec.Mode, "DisasterRecovery")
 }
 
 // checkMode finds a mode that does harm on a pair over one fabric: mode is ""
@@ -141,16 +152,16 @@ func (c *Config) oneFabricMode(p *Pair) string {
 func (c *Config) checkMode(mode string, at report.Position) []report.Finding {
 	f := report.Finding{Rule: "mode-on-single-fabric", Severity: report.Error, Position: at, Path: "mode"}
 	switch {
-	case !c.version.known:
+	case mode == "":
+		return nil
+	case !c.version.Known():
 		f.Severity = report.Warning
 		f.Message = "a mode on a pair over one fabric is right only for Stork 2.9 to 23.10; Stork 23.11 and later take the pair for an asynchronous one and do not fence on failover"
 		f.Hint = `name the Stork release of the source cluster: spec.storkVersion: "24.3" in a config, --stork-version 24.3 on the command line`
-	case mode == "":
-		return nil
-	case c.version.atLeast(23, 11):
+	case c.version.ModeIsAsynchronous():
 		f.Message = fmt.Sprintf("mode %s on a pair over one fabric: Stork %s takes the pair for an asynchronous one, migrates volumes and does not fence the cluster domain on failover", mode, c.Spec.StorkVersion)
-		f.Hint = "remove mode: storkctl create clusterpair --mode sync-dr writes no options either"
-	case !c.version.atLeast(2, 9):
+		f.Hint = "remove mode, which storkctl does not write for a synchronous pair either"
+	case c.version.PairsStorage():
 		f.Message = fmt.Sprintf("mode %s on a pair over one fabric: Stork %s tries to pair storage and fails", mode, c.Spec.StorkVersion)
 		f.Hint = "remove mode"
 	default:
@@ -229,6 +240,9 @@ func digestNode(h hash.Hash, n *yaml.Node) {
 // that sops and kustomize write.
 func previousSalt(previous []byte) []byte {
 	_, after, found := bytes.Cut(previous, []byte(AnnotationDigest+": sha256:"))
+	if !found {
+		_, after, found = bytes.Cut(previous, []byte(AnnotationDigest+`": "sha256:`)) // in JSON
+	}
 	if !found {
 		return nil
 	}

@@ -1,6 +1,7 @@
 package generator
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -49,21 +50,10 @@ func FuzzPreviousSalt(f *testing.F) {
 		if len(salt) != saltSize {
 			t.Fatalf("a salt of %d bytes", len(salt))
 		}
-		again := previousSalt([]byte("    " + AnnotationDigest + ": " + digest(salt, mapping()) + "\n"))
-		if string(again) != string(salt) {
-			t.Fatal("the salt of a digest is not found again")
+		for _, line := range []string{"    " + AnnotationDigest + ": %s\n", "\t\t\"" + AnnotationDigest + "\": \"%s\",\n"} {
+			if again := previousSalt(fmt.Appendf(nil, line, digest(salt, mapping()))); string(again) != string(salt) {
+				t.Fatalf("the salt of a digest is not found again in %q", line)
+			}
 		}
 	})
-}
-
-func TestStorkVersion(t *testing.T) {
-	for s, want := range map[string]struct{ known, before29, from2311 bool }{
-		"": {}, "2.8.2": {true, true, false}, "v2.9": {true, false, false}, "2.12.1": {true, false, false},
-		"23.10": {true, false, false}, "23.11.0": {true, false, true}, "v24.3": {true, false, true}, "26.1": {true, false, true}, "next": {},
-	} {
-		v := parseStorkVersion(s)
-		if v.known != want.known || v.known && (!v.atLeast(2, 9) != want.before29 || v.atLeast(23, 11) != want.from2311) {
-			t.Errorf("%q: %+v", s, v)
-		}
-	}
 }

@@ -57,7 +57,7 @@ func TestCompileRefuses(t *testing.T) {
 		`a?: "A" | "B"`, `a?: =~"a"`, `a?: int & >=1 & <=2`, `a?: int & >1 & <3 | error("no [a-rule]")`, `a?: =~"a" | =~"b" | error("no [a-rule]")`, `a?: "A" | =~"b" | error("no [a-rule]")`,
 		`a?: error("no [a-rule]\nmore")`, `a?: error("[a-rule]")`, `a?: {x?: int} | {y?: int}`, `a?: {x?: int} | *{y?: int}`, `a?: {@when(x), x!: int} | {y?: int}`, `a?: *{@when(x), x!: int} | {y?: int}`, `a?: *"A" | null`,
 		`a?: {x?: int} & {y?: int}`, `a?: [int]`, `a?: [int, ...string]`, `if true {a?: int}`, `a?: "\(kind)"`, `a?: strings.MinRunes(3)`, `a?: #E`, `a?: #D`, `a?: [...int] | [...string]`,
-		`a?: {x?: int, [=~"^x$"]: int}`, `a?: {x?: int, x?: >=1}`, `a?: {#E}`, `a?: float`, `a?: int & >=1 | error("no [a-rule]")`, `a?: int & <=1 | error("no [a-rule]")`, `a?: {x?: int} | error("no [a-rule]")`, `a?: 5`, `let x = 5`, `a?: true`,
+		`a?: {x?: int, [=~"^x$"]: int}`, `a?: {x?: int, x?: >=1}`, `a?: {#E}`, `a?: float`, `a?: int & >=1 | error("no [a-rule]")`, `a?: int & <=1 | error("no [a-rule]")`, `a?: {x?: int} | error("no [a-rule]")`, `a?: 5`, `let x = 5`, `a?: true`, `a?: null`,
 	} {
 		if _, err := compile(map[string]string{"bad.cue": strings.Replace(good, "A", part, 1)}); err == nil {
 			t.Errorf("%s compiles", part)
@@ -291,11 +291,11 @@ func (c *compiler) or(e *ast.BinaryExpr) *node {
 }
 
 // and joins conditions on a string or on an integer, or says what a value must
-// be even where none is accepted: T & error("…").
+// look like where none should be: T & error("…").
 func (c *compiler) and(e *ast.BinaryExpr) *node {
 	if refused, ok := e.Y.(*ast.CallExpr); ok {
 		if n := c.expr(refused); n.fail != "" {
-			n.even = c.expr(e.X)
+			n.form = c.expr(e.X)
 			return n
 		}
 	}
@@ -561,7 +561,7 @@ func (c *compiler) requireMessages() {
 			return
 		}
 		done[n] = true
-		silent := n.fail == "" && (n.max != 0 || n.kinds == 0)
+		silent := n.fail == "" && (n.max != 0 || n.kinds&^aNull == 0)
 		for _, check := range n.checks {
 			silent = silent || check.fail == ""
 		}
@@ -569,7 +569,7 @@ func (c *compiler) requireMessages() {
 			panic(compileError{fmt.Errorf("%s: a condition without error(…)", path)})
 		}
 		walk(path+"[]", n.items)
-		walk(path, n.even)
+		walk(path, n.form)
 		for _, v := range n.variants {
 			for _, f := range v.fields {
 				walk(path+"."+f.name, f.node)

@@ -21,9 +21,9 @@ type node struct {
 	// There are no bounds if max is 0.
 	fail     string
 	min, max int64
-	// even is what a value must be even where none is accepted: some pairs work
-	// with one that should not be there, and none with one of a wrong type.
-	even *node
+	// form is what a value must look like where none should be at all. Stork may
+	// work with a value that should not be there. With one of a wrong type it stops.
+	form *node
 	// checks must all hold for a string.
 	checks []check
 	// items is what the items of a list may be; nil: anything.
@@ -54,7 +54,7 @@ type variant struct {
 	// text if none is.
 	some []string
 	none string
-	// others is what a value must be even under a key that is not accepted;
+	// others is what a value must look like under a key that is not accepted;
 	// nil: anything.
 	others *node
 	// empty is the text for a field that is not required, and empty.

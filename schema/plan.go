@@ -76,23 +76,23 @@ var planClusterPair = node{kinds: aMapping, variants: []variant{
 							{match: &regex6},
 						}, node: &node{fail: "the placeholder of storkctl generate is left [placeholder-left]\nhint: options: {} for a pair over one fabric; ip, port, token for one over two"}},
 						{checks: []check{
-							{match: &regex1},
+							{match: &regex7},
 							{differ: &regex6},
 						}, node: &node{fail: "a placeholder is left [placeholder-left]\nhint: remove it"}},
 					}},
 					{key: "an option on a pair over one fabric [storage-options-left]\nhint: options: {} here; ip, port, token, mode and backuplocation for a pair over two fabrics", others: &planOption, fields: []field{
-						{name: "mode", warning: "a mode on a pair over one fabric is right only for Stork 2.9 to 23.10: before, storage pairing fails; from 23.11 failover does not fence the cluster domain [mode-on-single-fabric]\nhint: options: {} for Stork 23.11 and later, as storkctl create clusterpair --mode sync-dr writes it", node: &planMode},
+						{name: "mode", warning: "a mode on a pair over one fabric is right only for Stork 2.9 to 23.10: before, storage pairing fails; from 23.11 failover does not fence the cluster domain [mode-on-single-fabric]\nhint: options: {} for Stork 23.11 and later, as storkctl writes it for a synchronous pair", node: &planMode},
 					}, patterns: []pattern{
 						{checks: []check{
 							{match: &regex6},
 						}, node: &node{fail: "the placeholder of storkctl generate is left [placeholder-left]\nhint: options: {} for a pair over one fabric; ip, port, token for one over two"}},
 						{checks: []check{
-							{match: &regex1},
+							{match: &regex7},
 							{differ: &regex6},
 						}, node: &node{fail: "a placeholder is left [placeholder-left]\nhint: remove it"}},
 						{checks: []check{
-							{match: &regex7},
-						}, node: &node{fail: "a storage option without ip and token on a pair over one fabric [storage-options-left]\nhint: options: {} here, or add ip and token for a pair over two fabrics", even: &planOption}},
+							{match: &regex8},
+						}, node: &node{fail: "a storage option without ip and token on a pair over one fabric [storage-options-left]\nhint: options: {} here, or add ip and token for a pair over two fabrics", form: &planOption}},
 					}},
 				}}},
 				{name: "platformOptions", doc: "platformOptions are for Rancher only.", node: &node{kinds: aMapping, variants: []variant{
@@ -102,10 +102,10 @@ var planClusterPair = node{kinds: aMapping, variants: []variant{
 								{name: "projectMappings", node: &node{kinds: aNull | aMapping, wrongKind: "projectMappings is no mapping of projects [rancher-mapping]\nhint: as in {c-abc:p-1: c-def:p-2}", variants: []variant{
 									{key: "a source project is PROJECT or CLUSTER:PROJECT [rancher-mapping]\nhint: as in c-abc:p-1", patterns: []pattern{
 										{checks: []check{
-											{match: &regex8},
+											{match: &regex9},
 										}, node: &node{kinds: aString, checks: []check{
 											{differ: &regex0, fail: "the value is encrypted, so that nobody can review it [metadata-encrypted]\nhint: encrypt with encrypted_regex: ^(config|token)$"},
-											{match: &regex8, fail: "a destination project is PROJECT or CLUSTER:PROJECT [rancher-mapping]\nhint: as in c-def:p-2"},
+											{match: &regex9, fail: "a destination project is PROJECT or CLUSTER:PROJECT [rancher-mapping]\nhint: as in c-def:p-2"},
 										}}},
 									}},
 								}}},
@@ -115,7 +115,7 @@ var planClusterPair = node{kinds: aMapping, variants: []variant{
 				}}},
 			}},
 		}}},
-		{name: "status", doc: "The storage status is a part of the object itself.", node: &node{fail: "a ClusterPair has no status subresource: each sync of this file resets the live status [server-set-field]\nhint: remove status", even: &planStatus}},
+		{name: "status", doc: "The storage status is a part of the object itself.", node: &node{fail: "a ClusterPair has no status subresource: each sync of this file resets the live status [server-set-field]\nhint: remove status", form: &planStatus}},
 	}},
 }}
 
@@ -134,7 +134,7 @@ var planClusterPairDecryptor = node{kinds: aMapping, variants: []variant{
 						{node: &node{kinds: aString}},
 					}},
 				}}},
-				{name: "creationTimestamp", node: &node{kinds: aNull}},
+				{name: "creationTimestamp", doc: "What the API server sets comes with an object that was read back from a cluster; null is what Go's encoders leave of it.", node: &node{kinds: aNull, fail: "the API server sets this field [server-set-field]\nhint: remove it"}},
 				{name: "labels", node: &node{kinds: aNull | aMapping, variants: []variant{
 					{patterns: []pattern{
 						{node: &node{kinds: aString}},
@@ -145,6 +145,10 @@ var planClusterPairDecryptor = node{kinds: aMapping, variants: []variant{
 					{maxRunes: 253, fail: "the name of a config is an RFC 1123 subdomain: lower-case letters, digits, '-' and '.', at most 253 [config]"},
 				}}},
 				{name: "namespace", node: &node{kinds: aString}},
+			}, patterns: []pattern{
+				{checks: []check{
+					{match: &regex10},
+				}, node: &node{fail: "the API server sets this field [server-set-field]\nhint: remove it"}},
 			}},
 		}}},
 		{name: "spec", required: true, node: &node{kinds: aMapping, variants: []variant{
@@ -171,7 +175,7 @@ var planClusterPairGenerator = node{kinds: aMapping, variants: []variant{
 						{node: &node{kinds: aString}},
 					}},
 				}}},
-				{name: "creationTimestamp", node: &node{kinds: aNull}},
+				{name: "creationTimestamp", doc: "What the API server sets comes with an object that was read back from a cluster; null is what Go's encoders leave of it.", node: &node{kinds: aNull, fail: "the API server sets this field [server-set-field]\nhint: remove it"}},
 				{name: "labels", node: &node{kinds: aNull | aMapping, variants: []variant{
 					{patterns: []pattern{
 						{node: &node{kinds: aString}},
@@ -182,6 +186,10 @@ var planClusterPairGenerator = node{kinds: aMapping, variants: []variant{
 					{maxRunes: 253, fail: "the name of a config is an RFC 1123 subdomain: lower-case letters, digits, '-' and '.', at most 253 [config]"},
 				}}},
 				{name: "namespace", node: &node{kinds: aString}},
+			}, patterns: []pattern{
+				{checks: []check{
+					{match: &regex10},
+				}, node: &node{fail: "the API server sets this field [server-set-field]\nhint: remove it"}},
 			}},
 		}}},
 		{name: "spec", required: true, node: &node{kinds: aMapping, variants: []variant{
@@ -192,15 +200,15 @@ var planClusterPairGenerator = node{kinds: aMapping, variants: []variant{
 				{name: "namespace", doc: "namespace is that of pairs that name none.", node: &planNamespace},
 				{name: "output", doc: "output is the directory of the rendered files, relative to the kustomization: rendered unless said here.", node: &node{kinds: aString, checks: []check{
 					{match: &regex3, fail: "output is no relative path without .. [config]\nhint: as in rendered"},
-					{differ: &regex9, fail: "output is no relative path without .. [config]\nhint: as in rendered"},
-					{differ: &regex10, fail: "output is no relative path without .. [config]\nhint: as in rendered"},
-					{differ: &regex11, fail: "output holds a line break or another control character [config]\nhint: as in rendered"},
+					{differ: &regex11, fail: "output is no relative path without .. [config]\nhint: as in rendered"},
+					{differ: &regex12, fail: "output is no relative path without .. [config]\nhint: as in rendered"},
+					{differ: &regex13, fail: "output holds a line break or another control character [config]\nhint: as in rendered"},
 				}}},
 				{name: "pairs", node: &node{fail: "not beside selector [config]\nhint: remove one, or write two configs"}},
 				{name: "selector", doc: "selector renders one pair for each Secret that matches.", required: true, node: &planSelector},
 				{name: "storkVersion", doc: "storkVersion is the Stork release of the source cluster. It decides whether a pair over one fabric may have a mode, and how exec is spelled.", node: &planStorkVersion},
 				{name: "within", doc: "within is how long before its end a credential is reported: 30 days unless said here.", node: &node{kinds: aString, checks: []check{
-					{match: &regex12, fail: "within is no duration [config]\nhint: days or hours, as in 30d or 720h"},
+					{match: &regex14, fail: "within is no duration [config]\nhint: days or hours, as in 30d or 720h"},
 				}}},
 			}},
 			{fields: []field{
@@ -210,14 +218,14 @@ var planClusterPairGenerator = node{kinds: aMapping, variants: []variant{
 				{name: "namespace", doc: "namespace is that of pairs that name none.", node: &planNamespace},
 				{name: "output", doc: "output is the directory of the rendered files, relative to the kustomization: rendered unless said here.", node: &node{kinds: aString, checks: []check{
 					{match: &regex3, fail: "output is no relative path without .. [config]\nhint: as in rendered"},
-					{differ: &regex9, fail: "output is no relative path without .. [config]\nhint: as in rendered"},
-					{differ: &regex10, fail: "output is no relative path without .. [config]\nhint: as in rendered"},
-					{differ: &regex11, fail: "output holds a line break or another control character [config]\nhint: as in rendered"},
+					{differ: &regex11, fail: "output is no relative path without .. [config]\nhint: as in rendered"},
+					{differ: &regex12, fail: "output is no relative path without .. [config]\nhint: as in rendered"},
+					{differ: &regex13, fail: "output holds a line break or another control character [config]\nhint: as in rendered"},
 				}}},
 				{name: "pairs", doc: "pairs are the ClusterPairs to render.", required: true, missing: "spec says of no pair [config]\nhint: add pairs, or a selector for one pair of each Secret that matches", node: &node{kinds: aList, items: &planPair, minItems: 1}},
 				{name: "storkVersion", doc: "storkVersion is the Stork release of the source cluster. It decides whether a pair over one fabric may have a mode, and how exec is spelled.", node: &planStorkVersion},
 				{name: "within", doc: "within is how long before its end a credential is reported: 30 days unless said here.", node: &node{kinds: aString, checks: []check{
-					{match: &regex12, fail: "within is no duration [config]\nhint: days or hours, as in 30d or 720h"},
+					{match: &regex14, fail: "within is no duration [config]\nhint: days or hours, as in 30d or 720h"},
 				}}},
 			}},
 		}}},
@@ -239,7 +247,7 @@ var planClusterPairValidator = node{kinds: aMapping, variants: []variant{
 						{node: &node{kinds: aString}},
 					}},
 				}}},
-				{name: "creationTimestamp", node: &node{kinds: aNull}},
+				{name: "creationTimestamp", doc: "What the API server sets comes with an object that was read back from a cluster; null is what Go's encoders leave of it.", node: &node{kinds: aNull, fail: "the API server sets this field [server-set-field]\nhint: remove it"}},
 				{name: "labels", node: &node{kinds: aNull | aMapping, variants: []variant{
 					{patterns: []pattern{
 						{node: &node{kinds: aString}},
@@ -250,19 +258,23 @@ var planClusterPairValidator = node{kinds: aMapping, variants: []variant{
 					{maxRunes: 253, fail: "the name of a config is an RFC 1123 subdomain: lower-case letters, digits, '-' and '.', at most 253 [config]"},
 				}}},
 				{name: "namespace", node: &node{kinds: aString}},
+			}, patterns: []pattern{
+				{checks: []check{
+					{match: &regex10},
+				}, node: &node{fail: "the API server sets this field [server-set-field]\nhint: remove it"}},
 			}},
 		}}},
 		{name: "spec", node: &node{kinds: aNull | aMapping, variants: []variant{
 			{fields: []field{
 				{name: "maxAge", doc: "maxAge is how long ago a file may have been encrypted.", node: &node{kinds: aString, checks: []check{
-					{match: &regex12, fail: "maxAge is no duration [config]\nhint: days or hours, as in 365d or 8760h"},
+					{match: &regex14, fail: "maxAge is no duration [config]\nhint: days or hours, as in 365d or 8760h"},
 				}}},
 				{name: "plaintext", doc: "plaintext says that the pairs are meant to be in clear here.", node: &node{kinds: aBool}},
 				{name: "skip", doc: "skip leaves rules out.", node: &node{kinds: aNull | aList, items: &planRuleID}},
 				{name: "storkVersion", node: &planStorkVersion},
 				{name: "strict", doc: "strict makes warnings fail the build, too.", node: &node{kinds: aBool}},
 				{name: "within", doc: "within is how long before its end a credential is reported.", node: &node{kinds: aString, checks: []check{
-					{match: &regex12, fail: "within is no duration [config]\nhint: days or hours, as in 30d or 720h"},
+					{match: &regex14, fail: "within is no duration [config]\nhint: days or hours, as in 30d or 720h"},
 				}}},
 			}},
 		}}},
@@ -316,7 +328,7 @@ var planClusterPairWithMode = node{kinds: aMapping, variants: []variant{
 							{match: &regex6},
 						}, node: &node{fail: "the placeholder of storkctl generate is left [placeholder-left]\nhint: options: {} for a pair over one fabric; ip, port, token for one over two"}},
 						{checks: []check{
-							{match: &regex1},
+							{match: &regex7},
 							{differ: &regex6},
 						}, node: &node{fail: "a placeholder is left [placeholder-left]\nhint: remove it"}},
 					}},
@@ -327,12 +339,12 @@ var planClusterPairWithMode = node{kinds: aMapping, variants: []variant{
 							{match: &regex6},
 						}, node: &node{fail: "the placeholder of storkctl generate is left [placeholder-left]\nhint: options: {} for a pair over one fabric; ip, port, token for one over two"}},
 						{checks: []check{
-							{match: &regex1},
+							{match: &regex7},
 							{differ: &regex6},
 						}, node: &node{fail: "a placeholder is left [placeholder-left]\nhint: remove it"}},
 						{checks: []check{
-							{match: &regex7},
-						}, node: &node{fail: "a storage option without ip and token on a pair over one fabric [storage-options-left]\nhint: options: {} here, or add ip and token for a pair over two fabrics", even: &planOption}},
+							{match: &regex8},
+						}, node: &node{fail: "a storage option without ip and token on a pair over one fabric [storage-options-left]\nhint: options: {} here, or add ip and token for a pair over two fabrics", form: &planOption}},
 					}},
 				}}},
 				{name: "platformOptions", doc: "platformOptions are for Rancher only.", node: &node{kinds: aMapping, variants: []variant{
@@ -342,10 +354,10 @@ var planClusterPairWithMode = node{kinds: aMapping, variants: []variant{
 								{name: "projectMappings", node: &node{kinds: aNull | aMapping, wrongKind: "projectMappings is no mapping of projects [rancher-mapping]\nhint: as in {c-abc:p-1: c-def:p-2}", variants: []variant{
 									{key: "a source project is PROJECT or CLUSTER:PROJECT [rancher-mapping]\nhint: as in c-abc:p-1", patterns: []pattern{
 										{checks: []check{
-											{match: &regex8},
+											{match: &regex9},
 										}, node: &node{kinds: aString, checks: []check{
 											{differ: &regex0, fail: "the value is encrypted, so that nobody can review it [metadata-encrypted]\nhint: encrypt with encrypted_regex: ^(config|token)$"},
-											{match: &regex8, fail: "a destination project is PROJECT or CLUSTER:PROJECT [rancher-mapping]\nhint: as in c-def:p-2"},
+											{match: &regex9, fail: "a destination project is PROJECT or CLUSTER:PROJECT [rancher-mapping]\nhint: as in c-def:p-2"},
 										}}},
 									}},
 								}}},
@@ -355,7 +367,7 @@ var planClusterPairWithMode = node{kinds: aMapping, variants: []variant{
 				}}},
 			}},
 		}}},
-		{name: "status", doc: "The storage status is a part of the object itself.", node: &node{fail: "a ClusterPair has no status subresource: each sync of this file resets the live status [server-set-field]\nhint: remove status", even: &planStatus}},
+		{name: "status", doc: "The storage status is a part of the object itself.", node: &node{fail: "a ClusterPair has no status subresource: each sync of this file resets the live status [server-set-field]\nhint: remove status", form: &planStatus}},
 	}},
 }}
 
@@ -406,23 +418,23 @@ var planClusterPairWithoutMode = node{kinds: aMapping, variants: []variant{
 							{match: &regex6},
 						}, node: &node{fail: "the placeholder of storkctl generate is left [placeholder-left]\nhint: options: {} for a pair over one fabric; ip, port, token for one over two"}},
 						{checks: []check{
-							{match: &regex1},
+							{match: &regex7},
 							{differ: &regex6},
 						}, node: &node{fail: "a placeholder is left [placeholder-left]\nhint: remove it"}},
 					}},
 					{key: "an option on a pair over one fabric [storage-options-left]\nhint: options: {} here; ip, port, token, mode and backuplocation for a pair over two fabrics", others: &planOption, fields: []field{
-						{name: "mode", node: &node{fail: "a mode on a pair over one fabric: before 2.9 Stork tries to pair storage and fails; from 23.11 it takes the pair for an asynchronous one and does not fence the cluster domain on failover [mode-on-single-fabric]\nhint: options: {} as storkctl create clusterpair --mode sync-dr writes it", even: &planOption}},
+						{name: "mode", node: &node{fail: "a mode on a pair over one fabric: before 2.9 Stork tries to pair storage and fails; from 23.11 it takes the pair for an asynchronous one and does not fence the cluster domain on failover [mode-on-single-fabric]\nhint: options: {}, as storkctl writes it for a synchronous pair", form: &planOption}},
 					}, patterns: []pattern{
 						{checks: []check{
 							{match: &regex6},
 						}, node: &node{fail: "the placeholder of storkctl generate is left [placeholder-left]\nhint: options: {} for a pair over one fabric; ip, port, token for one over two"}},
 						{checks: []check{
-							{match: &regex1},
+							{match: &regex7},
 							{differ: &regex6},
 						}, node: &node{fail: "a placeholder is left [placeholder-left]\nhint: remove it"}},
 						{checks: []check{
-							{match: &regex7},
-						}, node: &node{fail: "a storage option without ip and token on a pair over one fabric [storage-options-left]\nhint: options: {} here, or add ip and token for a pair over two fabrics", even: &planOption}},
+							{match: &regex8},
+						}, node: &node{fail: "a storage option without ip and token on a pair over one fabric [storage-options-left]\nhint: options: {} here, or add ip and token for a pair over two fabrics", form: &planOption}},
 					}},
 				}}},
 				{name: "platformOptions", doc: "platformOptions are for Rancher only.", node: &node{kinds: aMapping, variants: []variant{
@@ -432,10 +444,10 @@ var planClusterPairWithoutMode = node{kinds: aMapping, variants: []variant{
 								{name: "projectMappings", node: &node{kinds: aNull | aMapping, wrongKind: "projectMappings is no mapping of projects [rancher-mapping]\nhint: as in {c-abc:p-1: c-def:p-2}", variants: []variant{
 									{key: "a source project is PROJECT or CLUSTER:PROJECT [rancher-mapping]\nhint: as in c-abc:p-1", patterns: []pattern{
 										{checks: []check{
-											{match: &regex8},
+											{match: &regex9},
 										}, node: &node{kinds: aString, checks: []check{
 											{differ: &regex0, fail: "the value is encrypted, so that nobody can review it [metadata-encrypted]\nhint: encrypt with encrypted_regex: ^(config|token)$"},
-											{match: &regex8, fail: "a destination project is PROJECT or CLUSTER:PROJECT [rancher-mapping]\nhint: as in c-def:p-2"},
+											{match: &regex9, fail: "a destination project is PROJECT or CLUSTER:PROJECT [rancher-mapping]\nhint: as in c-def:p-2"},
 										}}},
 									}},
 								}}},
@@ -445,7 +457,7 @@ var planClusterPairWithoutMode = node{kinds: aMapping, variants: []variant{
 				}}},
 			}},
 		}}},
-		{name: "status", doc: "The storage status is a part of the object itself.", node: &node{fail: "a ClusterPair has no status subresource: each sync of this file resets the live status [server-set-field]\nhint: remove status", even: &planStatus}},
+		{name: "status", doc: "The storage status is a part of the object itself.", node: &node{fail: "a ClusterPair has no status subresource: each sync of this file resets the live status [server-set-field]\nhint: remove status", form: &planStatus}},
 	}},
 }}
 
@@ -460,7 +472,7 @@ var planEncrypted = node{kinds: aMapping, variants: []variant{
 			{oneOf: []string{"ClusterPair"}, fail: "kind is not ClusterPair [pair-kind]\nhint: kind: ClusterPair"},
 		}}},
 		{name: "metadata", required: true, node: &planMetadata},
-		{name: "sops", required: true, missing: "the ClusterPair is not encrypted: its credential is for everybody who reads the repository [plaintext-credential]\nhint: clusterpair encrypt FILE, and renew the credential if it was ever pushed", node: &planSOPS},
+		{name: "sops", required: true, missing: "the ClusterPair is not encrypted: its credential is for everybody who reads the repository [plaintext-credential]\nhint: encrypt it, and renew the credential if this was ever pushed: clusterpair encrypt -i FILE", node: &planSOPS},
 		{name: "spec", doc: "spec says how to reach the destination.", required: true, node: &node{kinds: aMapping, variants: []variant{
 			{fields: []field{
 				{name: "config", doc: "config is the destination's kubeconfig. The keys are in clear.", required: true, node: &planEncryptedConfig},
@@ -489,31 +501,31 @@ var planEncrypted = node{kinds: aMapping, variants: []variant{
 						{name: "token", required: true, missing: "options have an ip and no token, so that Stork pairs no storage [storage-options-incomplete]\nhint: add the token from pxctl cluster token show, or remove all options for a pair over one fabric", node: &node{kinds: aString, wrongKind: "the value is in clear: without a key anybody could have written it [leaf-not-encrypted]\nhint: take the file back to what was encrypted last, or encrypt it again from its source", checks: []check{
 							{match: &regex3, fail: "the value is empty [storage-options-incomplete]\nhint: give it, or remove all storage options for a pair over one fabric"},
 							{differ: &regex4, fail: "the value holds white space, with which storage pairing ends in Error [storage-options-incomplete]\nhint: write it on one line, without spaces around it"},
-							{match: &regex13, fail: "the value is in clear, or no whole ENC[…]: without a key anybody could have written it [leaf-not-encrypted]\nhint: take the file back to what was encrypted last, or encrypt it again from its source"},
-							{differ: &regex14, fail: "the value decrypts to a number, bool or time where a string belongs: one such ClusterPair stops Stork for all of them [value-type]\nhint: quote it in the plaintext, then encrypt"},
+							{match: &regex15, fail: "the value is in clear, or no whole ENC[…]: without a key anybody could have written it [leaf-not-encrypted]\nhint: take the file back to what was encrypted last, or encrypt it again from its source"},
+							{differ: &regex16, fail: "the value decrypts to a number, bool or time where a string belongs: one such ClusterPair stops Stork for all of them [value-type]\nhint: quote it in the plaintext, then encrypt"},
 						}}},
 					}, patterns: []pattern{
 						{checks: []check{
 							{match: &regex6},
 						}, node: &node{fail: "the placeholder of storkctl generate is left [placeholder-left]\nhint: options: {} for a pair over one fabric; ip, port, token for one over two"}},
 						{checks: []check{
-							{match: &regex1},
+							{match: &regex7},
 							{differ: &regex6},
 						}, node: &node{fail: "a placeholder is left [placeholder-left]\nhint: remove it"}},
 					}},
 					{key: "an option on a pair over one fabric [storage-options-left]\nhint: options: {} here; ip, port, token, mode and backuplocation for a pair over two fabrics", others: &planOption, fields: []field{
-						{name: "mode", warning: "a mode on a pair over one fabric is right only for Stork 2.9 to 23.10: before, storage pairing fails; from 23.11 failover does not fence the cluster domain [mode-on-single-fabric]\nhint: options: {} for Stork 23.11 and later, as storkctl create clusterpair --mode sync-dr writes it", node: &planMode},
+						{name: "mode", warning: "a mode on a pair over one fabric is right only for Stork 2.9 to 23.10: before, storage pairing fails; from 23.11 failover does not fence the cluster domain [mode-on-single-fabric]\nhint: options: {} for Stork 23.11 and later, as storkctl writes it for a synchronous pair", node: &planMode},
 					}, patterns: []pattern{
 						{checks: []check{
 							{match: &regex6},
 						}, node: &node{fail: "the placeholder of storkctl generate is left [placeholder-left]\nhint: options: {} for a pair over one fabric; ip, port, token for one over two"}},
 						{checks: []check{
-							{match: &regex1},
+							{match: &regex7},
 							{differ: &regex6},
 						}, node: &node{fail: "a placeholder is left [placeholder-left]\nhint: remove it"}},
 						{checks: []check{
-							{match: &regex7},
-						}, node: &node{fail: "a storage option without ip and token on a pair over one fabric [storage-options-left]\nhint: options: {} here, or add ip and token for a pair over two fabrics", even: &planOption}},
+							{match: &regex8},
+						}, node: &node{fail: "a storage option without ip and token on a pair over one fabric [storage-options-left]\nhint: options: {} here, or add ip and token for a pair over two fabrics", form: &planOption}},
 					}},
 				}}},
 				{name: "platformOptions", doc: "platformOptions are for Rancher only.", node: &node{kinds: aMapping, variants: []variant{
@@ -523,10 +535,10 @@ var planEncrypted = node{kinds: aMapping, variants: []variant{
 								{name: "projectMappings", node: &node{kinds: aNull | aMapping, wrongKind: "projectMappings is no mapping of projects [rancher-mapping]\nhint: as in {c-abc:p-1: c-def:p-2}", variants: []variant{
 									{key: "a source project is PROJECT or CLUSTER:PROJECT [rancher-mapping]\nhint: as in c-abc:p-1", patterns: []pattern{
 										{checks: []check{
-											{match: &regex8},
+											{match: &regex9},
 										}, node: &node{kinds: aString, checks: []check{
 											{differ: &regex0, fail: "the value is encrypted, so that nobody can review it [metadata-encrypted]\nhint: encrypt with encrypted_regex: ^(config|token)$"},
-											{match: &regex8, fail: "a destination project is PROJECT or CLUSTER:PROJECT [rancher-mapping]\nhint: as in c-def:p-2"},
+											{match: &regex9, fail: "a destination project is PROJECT or CLUSTER:PROJECT [rancher-mapping]\nhint: as in c-def:p-2"},
 										}}},
 									}},
 								}}},
@@ -536,7 +548,7 @@ var planEncrypted = node{kinds: aMapping, variants: []variant{
 				}}},
 			}},
 		}}},
-		{name: "status", doc: "The storage status is a part of the object itself.", node: &node{fail: "a ClusterPair has no status subresource: each sync of this file resets the live status [server-set-field]\nhint: remove status", even: &planStatus}},
+		{name: "status", doc: "The storage status is a part of the object itself.", node: &node{fail: "a ClusterPair has no status subresource: each sync of this file resets the live status [server-set-field]\nhint: remove status", form: &planStatus}},
 	}},
 }}
 
@@ -551,7 +563,7 @@ var planEncryptedWithMode = node{kinds: aMapping, variants: []variant{
 			{oneOf: []string{"ClusterPair"}, fail: "kind is not ClusterPair [pair-kind]\nhint: kind: ClusterPair"},
 		}}},
 		{name: "metadata", required: true, node: &planMetadata},
-		{name: "sops", required: true, missing: "the ClusterPair is not encrypted: its credential is for everybody who reads the repository [plaintext-credential]\nhint: clusterpair encrypt FILE, and renew the credential if it was ever pushed", node: &planSOPS},
+		{name: "sops", required: true, missing: "the ClusterPair is not encrypted: its credential is for everybody who reads the repository [plaintext-credential]\nhint: encrypt it, and renew the credential if this was ever pushed: clusterpair encrypt -i FILE", node: &planSOPS},
 		{name: "spec", required: true, node: &node{kinds: aMapping, variants: []variant{
 			{fields: []field{
 				{name: "config", doc: "config is the destination's kubeconfig. The keys are in clear.", required: true, node: &planEncryptedConfig},
@@ -580,15 +592,15 @@ var planEncryptedWithMode = node{kinds: aMapping, variants: []variant{
 						{name: "token", required: true, missing: "options have an ip and no token, so that Stork pairs no storage [storage-options-incomplete]\nhint: add the token from pxctl cluster token show, or remove all options for a pair over one fabric", node: &node{kinds: aString, wrongKind: "the value is in clear: without a key anybody could have written it [leaf-not-encrypted]\nhint: take the file back to what was encrypted last, or encrypt it again from its source", checks: []check{
 							{match: &regex3, fail: "the value is empty [storage-options-incomplete]\nhint: give it, or remove all storage options for a pair over one fabric"},
 							{differ: &regex4, fail: "the value holds white space, with which storage pairing ends in Error [storage-options-incomplete]\nhint: write it on one line, without spaces around it"},
-							{match: &regex13, fail: "the value is in clear, or no whole ENC[…]: without a key anybody could have written it [leaf-not-encrypted]\nhint: take the file back to what was encrypted last, or encrypt it again from its source"},
-							{differ: &regex14, fail: "the value decrypts to a number, bool or time where a string belongs: one such ClusterPair stops Stork for all of them [value-type]\nhint: quote it in the plaintext, then encrypt"},
+							{match: &regex15, fail: "the value is in clear, or no whole ENC[…]: without a key anybody could have written it [leaf-not-encrypted]\nhint: take the file back to what was encrypted last, or encrypt it again from its source"},
+							{differ: &regex16, fail: "the value decrypts to a number, bool or time where a string belongs: one such ClusterPair stops Stork for all of them [value-type]\nhint: quote it in the plaintext, then encrypt"},
 						}}},
 					}, patterns: []pattern{
 						{checks: []check{
 							{match: &regex6},
 						}, node: &node{fail: "the placeholder of storkctl generate is left [placeholder-left]\nhint: options: {} for a pair over one fabric; ip, port, token for one over two"}},
 						{checks: []check{
-							{match: &regex1},
+							{match: &regex7},
 							{differ: &regex6},
 						}, node: &node{fail: "a placeholder is left [placeholder-left]\nhint: remove it"}},
 					}},
@@ -599,12 +611,12 @@ var planEncryptedWithMode = node{kinds: aMapping, variants: []variant{
 							{match: &regex6},
 						}, node: &node{fail: "the placeholder of storkctl generate is left [placeholder-left]\nhint: options: {} for a pair over one fabric; ip, port, token for one over two"}},
 						{checks: []check{
-							{match: &regex1},
+							{match: &regex7},
 							{differ: &regex6},
 						}, node: &node{fail: "a placeholder is left [placeholder-left]\nhint: remove it"}},
 						{checks: []check{
-							{match: &regex7},
-						}, node: &node{fail: "a storage option without ip and token on a pair over one fabric [storage-options-left]\nhint: options: {} here, or add ip and token for a pair over two fabrics", even: &planOption}},
+							{match: &regex8},
+						}, node: &node{fail: "a storage option without ip and token on a pair over one fabric [storage-options-left]\nhint: options: {} here, or add ip and token for a pair over two fabrics", form: &planOption}},
 					}},
 				}}},
 				{name: "platformOptions", doc: "platformOptions are for Rancher only.", node: &node{kinds: aMapping, variants: []variant{
@@ -614,10 +626,10 @@ var planEncryptedWithMode = node{kinds: aMapping, variants: []variant{
 								{name: "projectMappings", node: &node{kinds: aNull | aMapping, wrongKind: "projectMappings is no mapping of projects [rancher-mapping]\nhint: as in {c-abc:p-1: c-def:p-2}", variants: []variant{
 									{key: "a source project is PROJECT or CLUSTER:PROJECT [rancher-mapping]\nhint: as in c-abc:p-1", patterns: []pattern{
 										{checks: []check{
-											{match: &regex8},
+											{match: &regex9},
 										}, node: &node{kinds: aString, checks: []check{
 											{differ: &regex0, fail: "the value is encrypted, so that nobody can review it [metadata-encrypted]\nhint: encrypt with encrypted_regex: ^(config|token)$"},
-											{match: &regex8, fail: "a destination project is PROJECT or CLUSTER:PROJECT [rancher-mapping]\nhint: as in c-def:p-2"},
+											{match: &regex9, fail: "a destination project is PROJECT or CLUSTER:PROJECT [rancher-mapping]\nhint: as in c-def:p-2"},
 										}}},
 									}},
 								}}},
@@ -627,7 +639,7 @@ var planEncryptedWithMode = node{kinds: aMapping, variants: []variant{
 				}}},
 			}},
 		}}},
-		{name: "status", doc: "The storage status is a part of the object itself.", node: &node{fail: "a ClusterPair has no status subresource: each sync of this file resets the live status [server-set-field]\nhint: remove status", even: &planStatus}},
+		{name: "status", doc: "The storage status is a part of the object itself.", node: &node{fail: "a ClusterPair has no status subresource: each sync of this file resets the live status [server-set-field]\nhint: remove status", form: &planStatus}},
 	}},
 }}
 
@@ -642,7 +654,7 @@ var planEncryptedWithoutMode = node{kinds: aMapping, variants: []variant{
 			{oneOf: []string{"ClusterPair"}, fail: "kind is not ClusterPair [pair-kind]\nhint: kind: ClusterPair"},
 		}}},
 		{name: "metadata", required: true, node: &planMetadata},
-		{name: "sops", required: true, missing: "the ClusterPair is not encrypted: its credential is for everybody who reads the repository [plaintext-credential]\nhint: clusterpair encrypt FILE, and renew the credential if it was ever pushed", node: &planSOPS},
+		{name: "sops", required: true, missing: "the ClusterPair is not encrypted: its credential is for everybody who reads the repository [plaintext-credential]\nhint: encrypt it, and renew the credential if this was ever pushed: clusterpair encrypt -i FILE", node: &planSOPS},
 		{name: "spec", required: true, node: &node{kinds: aMapping, variants: []variant{
 			{fields: []field{
 				{name: "config", doc: "config is the destination's kubeconfig. The keys are in clear.", required: true, node: &planEncryptedConfig},
@@ -671,31 +683,31 @@ var planEncryptedWithoutMode = node{kinds: aMapping, variants: []variant{
 						{name: "token", required: true, missing: "options have an ip and no token, so that Stork pairs no storage [storage-options-incomplete]\nhint: add the token from pxctl cluster token show, or remove all options for a pair over one fabric", node: &node{kinds: aString, wrongKind: "the value is in clear: without a key anybody could have written it [leaf-not-encrypted]\nhint: take the file back to what was encrypted last, or encrypt it again from its source", checks: []check{
 							{match: &regex3, fail: "the value is empty [storage-options-incomplete]\nhint: give it, or remove all storage options for a pair over one fabric"},
 							{differ: &regex4, fail: "the value holds white space, with which storage pairing ends in Error [storage-options-incomplete]\nhint: write it on one line, without spaces around it"},
-							{match: &regex13, fail: "the value is in clear, or no whole ENC[…]: without a key anybody could have written it [leaf-not-encrypted]\nhint: take the file back to what was encrypted last, or encrypt it again from its source"},
-							{differ: &regex14, fail: "the value decrypts to a number, bool or time where a string belongs: one such ClusterPair stops Stork for all of them [value-type]\nhint: quote it in the plaintext, then encrypt"},
+							{match: &regex15, fail: "the value is in clear, or no whole ENC[…]: without a key anybody could have written it [leaf-not-encrypted]\nhint: take the file back to what was encrypted last, or encrypt it again from its source"},
+							{differ: &regex16, fail: "the value decrypts to a number, bool or time where a string belongs: one such ClusterPair stops Stork for all of them [value-type]\nhint: quote it in the plaintext, then encrypt"},
 						}}},
 					}, patterns: []pattern{
 						{checks: []check{
 							{match: &regex6},
 						}, node: &node{fail: "the placeholder of storkctl generate is left [placeholder-left]\nhint: options: {} for a pair over one fabric; ip, port, token for one over two"}},
 						{checks: []check{
-							{match: &regex1},
+							{match: &regex7},
 							{differ: &regex6},
 						}, node: &node{fail: "a placeholder is left [placeholder-left]\nhint: remove it"}},
 					}},
 					{key: "an option on a pair over one fabric [storage-options-left]\nhint: options: {} here; ip, port, token, mode and backuplocation for a pair over two fabrics", others: &planOption, fields: []field{
-						{name: "mode", node: &node{fail: "a mode on a pair over one fabric: before 2.9 Stork tries to pair storage and fails; from 23.11 it takes the pair for an asynchronous one and does not fence the cluster domain on failover [mode-on-single-fabric]\nhint: options: {} as storkctl create clusterpair --mode sync-dr writes it", even: &planOption}},
+						{name: "mode", node: &node{fail: "a mode on a pair over one fabric: before 2.9 Stork tries to pair storage and fails; from 23.11 it takes the pair for an asynchronous one and does not fence the cluster domain on failover [mode-on-single-fabric]\nhint: options: {}, as storkctl writes it for a synchronous pair", form: &planOption}},
 					}, patterns: []pattern{
 						{checks: []check{
 							{match: &regex6},
 						}, node: &node{fail: "the placeholder of storkctl generate is left [placeholder-left]\nhint: options: {} for a pair over one fabric; ip, port, token for one over two"}},
 						{checks: []check{
-							{match: &regex1},
+							{match: &regex7},
 							{differ: &regex6},
 						}, node: &node{fail: "a placeholder is left [placeholder-left]\nhint: remove it"}},
 						{checks: []check{
-							{match: &regex7},
-						}, node: &node{fail: "a storage option without ip and token on a pair over one fabric [storage-options-left]\nhint: options: {} here, or add ip and token for a pair over two fabrics", even: &planOption}},
+							{match: &regex8},
+						}, node: &node{fail: "a storage option without ip and token on a pair over one fabric [storage-options-left]\nhint: options: {} here, or add ip and token for a pair over two fabrics", form: &planOption}},
 					}},
 				}}},
 				{name: "platformOptions", doc: "platformOptions are for Rancher only.", node: &node{kinds: aMapping, variants: []variant{
@@ -705,10 +717,10 @@ var planEncryptedWithoutMode = node{kinds: aMapping, variants: []variant{
 								{name: "projectMappings", node: &node{kinds: aNull | aMapping, wrongKind: "projectMappings is no mapping of projects [rancher-mapping]\nhint: as in {c-abc:p-1: c-def:p-2}", variants: []variant{
 									{key: "a source project is PROJECT or CLUSTER:PROJECT [rancher-mapping]\nhint: as in c-abc:p-1", patterns: []pattern{
 										{checks: []check{
-											{match: &regex8},
+											{match: &regex9},
 										}, node: &node{kinds: aString, checks: []check{
 											{differ: &regex0, fail: "the value is encrypted, so that nobody can review it [metadata-encrypted]\nhint: encrypt with encrypted_regex: ^(config|token)$"},
-											{match: &regex8, fail: "a destination project is PROJECT or CLUSTER:PROJECT [rancher-mapping]\nhint: as in c-def:p-2"},
+											{match: &regex9, fail: "a destination project is PROJECT or CLUSTER:PROJECT [rancher-mapping]\nhint: as in c-def:p-2"},
 										}}},
 									}},
 								}}},
@@ -718,7 +730,7 @@ var planEncryptedWithoutMode = node{kinds: aMapping, variants: []variant{
 				}}},
 			}},
 		}}},
-		{name: "status", doc: "The storage status is a part of the object itself.", node: &node{fail: "a ClusterPair has no status subresource: each sync of this file resets the live status [server-set-field]\nhint: remove status", even: &planStatus}},
+		{name: "status", doc: "The storage status is a part of the object itself.", node: &node{fail: "a ClusterPair has no status subresource: each sync of this file resets the live status [server-set-field]\nhint: remove status", form: &planStatus}},
 	}},
 }}
 
@@ -727,15 +739,15 @@ var planMetadata = node{kinds: aMapping, variants: []variant{
 		{name: "annotations", node: &node{kinds: aNull | aMapping, variants: []variant{
 			{key: "the API server refuses this name of an annotation [metadata-invalid]\nhint: as in note or example.com/note: at most 63 letters, digits, '-', '_' and '.'", patterns: []pattern{
 				{checks: []check{
-					{differ: &regex15},
-					{match: &regex16},
+					{differ: &regex17},
+					{match: &regex18},
 				}, node: &planClear},
 			}},
 		}}},
 		{name: "finalizers", node: &node{kinds: aNull | aList, items: &node{kinds: aString, checks: []check{
 			{differ: &regex0, fail: "the value is encrypted, so that nobody can review it [metadata-encrypted]\nhint: encrypt with encrypted_regex: ^(config|token)$"},
-			{differ: &regex15, fail: "the API server refuses this finalizer [metadata-invalid]\nhint: remove it; Stork adds its own"},
-			{match: &regex17, fail: "the API server refuses this finalizer [metadata-invalid]\nhint: remove it; Stork adds its own"},
+			{differ: &regex17, fail: "the API server refuses this finalizer [metadata-invalid]\nhint: remove it; Stork adds its own"},
+			{match: &regex19, fail: "the API server refuses this finalizer [metadata-invalid]\nhint: remove it; Stork adds its own"},
 		}}}},
 		{name: "generateName", node: &node{kinds: aNull | aString, checks: []check{
 			{oneOf: []string{""}, fail: "a pair has one name, by which its Migrations find it [pair-name]\nhint: remove generateName"},
@@ -743,27 +755,27 @@ var planMetadata = node{kinds: aMapping, variants: []variant{
 		{name: "labels", node: &node{kinds: aNull | aMapping, variants: []variant{
 			{key: "the API server refuses this name of a label [metadata-invalid]\nhint: as in role or example.com/role: at most 63 letters, digits, '-', '_' and '.'", patterns: []pattern{
 				{checks: []check{
-					{differ: &regex15},
-					{match: &regex17},
+					{differ: &regex17},
+					{match: &regex19},
 				}, node: &node{kinds: aString, checks: []check{
 					{differ: &regex0, fail: "the value is encrypted, so that nobody can review it [metadata-encrypted]\nhint: encrypt with encrypted_regex: ^(config|token)$"},
-					{match: &regex18, fail: "the API server refuses this value of a label [metadata-invalid]\nhint: at most 63 letters, digits, '-', '_' and '.', a letter or digit first and last"},
+					{match: &regex20, fail: "the API server refuses this value of a label [metadata-invalid]\nhint: at most 63 letters, digits, '-', '_' and '.', a letter or digit first and last"},
 				}}},
 			}},
 		}}},
 		{name: "name", required: true, missing: "metadata.name is missing [pair-name]\nhint: name the pair as its Migrations do", node: &planName},
 		{name: "namespace", doc: "namespace is that of the Migrations that use the pair.", required: true, missing: "metadata.namespace is missing [pair-namespace]\nhint: set the namespace of the Migrations that use the pair", node: &planNamespace},
 		{name: "ownerReferences", node: &node{kinds: aNull | aList, items: &planOwnerReference}},
-		{name: "selfLink", node: &node{fail: "the API server sets this field [server-set-field]\nhint: remove it", even: &planServerText}},
+		{name: "selfLink", node: &node{fail: "the API server sets this field [server-set-field]\nhint: remove it", form: &planServerText}},
 	}, patterns: []pattern{
 		{checks: []check{
-			{match: &regex19},
-		}, node: &node{fail: "the API server sets this field [server-set-field]\nhint: remove it", even: &planServerTime}},
-		{checks: []check{
-			{match: &regex20},
-		}, node: &node{fail: "the API server sets this field [server-set-field]\nhint: remove it", even: &planServerNumber}},
-		{checks: []check{
 			{match: &regex21},
+		}, node: &node{fail: "the API server sets this field [server-set-field]\nhint: remove it", form: &planServerTime}},
+		{checks: []check{
+			{match: &regex22},
+		}, node: &node{fail: "the API server sets this field [server-set-field]\nhint: remove it", form: &planServerNumber}},
+		{checks: []check{
+			{match: &regex23},
 		}, node: &node{fail: "the API server sets this field, and refuses a pair that brings it [metadata-invalid]\nhint: remove it"}},
 	}},
 }}
@@ -783,7 +795,7 @@ var planConfig = node{kinds: aMapping, wrongKind: "config is no mapping: Stork r
 		}}},
 		{name: "current-context", required: true, node: &node{kinds: aString, checks: []check{
 			{differ: &regex1, fail: "a placeholder is left [placeholder-left]\nhint: put the real value here, or remove the field"},
-			{differ: &regex22, fail: "current-context is empty: Stork finds no context [context-broken]\nhint: current-context: NAME of one under contexts"},
+			{differ: &regex24, fail: "current-context is empty: Stork finds no context [context-broken]\nhint: current-context: NAME of one under contexts"},
 		}}},
 		{name: "extensions", node: &planExtensions},
 		{name: "kind", warning: "noise inside config [drifting-field]\nhint: remove it", node: &node{kinds: aNull | aString}},
@@ -800,8 +812,8 @@ var planConfig = node{kinds: aMapping, wrongKind: "config is no mapping: Stork r
 		}}},
 	}, patterns: []pattern{
 		{checks: []check{
-			{match: &regex23},
-		}, node: &node{fail: "Stork reads the kubeconfig itself here, and follows no reference [config-not-object]\nhint: let clusterpair generate read the Secret"}},
+			{match: &regex25},
+		}, node: &node{fail: "Stork reads the kubeconfig itself here, and follows no reference [config-not-object]\nhint: put the kubeconfig itself here, or render the pair from a config that names the Secret"}},
 	}},
 }}
 
@@ -827,43 +839,43 @@ var planStatus = node{kinds: aNull | aMapping, wrongKind: "a status of another t
 var planFiles = node{kinds: aList, items: &planFile, minItems: 1}
 
 var planStorkVersion = node{kinds: aString, checks: []check{
-	{match: &regex24, fail: "storkVersion is no release of Stork [config]\nhint: as in \"24.3\" or \"v24.3.2\""},
+	{match: &regex26, fail: "storkVersion is no release of Stork [config]\nhint: as in \"24.3\" or \"v24.3.2\""},
 }}
 
 var planEncryption = node{kinds: aMapping, variants: []variant{
 	{fields: []field{
 		{name: "age", node: &node{kinds: aList, items: &node{kinds: aString, checks: []check{
-			{match: &regex25, fail: "not an age recipient [config]\nhint: age1…, as age-keygen -y prints it; a key that begins with AGE-SECRET-KEY is for reading and belongs in no file here"},
+			{match: &regex27, fail: "not an age recipient [config]\nhint: age1…, as age-keygen -y prints it; a key that begins with AGE-SECRET-KEY is for reading and belongs in no file here"},
 		}}}},
 		{name: "aws_profile", node: &planConfigText},
 		{name: "azure_keyvault", node: &node{kinds: aList, items: &node{kinds: aString, checks: []check{
-			{match: &regex26, fail: "not an Azure Key Vault key [config]\nhint: https://VAULT.vault.azure.net/keys/KEY/VERSION"},
+			{match: &regex28, fail: "not an Azure Key Vault key [config]\nhint: https://VAULT.vault.azure.net/keys/KEY/VERSION"},
 		}}}},
 		{name: "gcp_kms", node: &node{kinds: aList, items: &node{kinds: aString, checks: []check{
-			{match: &regex27, fail: "not a Google Cloud KMS key [config]\nhint: projects/PROJECT/locations/LOCATION/keyRings/RING/cryptoKeys/KEY"},
+			{match: &regex29, fail: "not a Google Cloud KMS key [config]\nhint: projects/PROJECT/locations/LOCATION/keyRings/RING/cryptoKeys/KEY"},
 		}}}},
 		{name: "hc_vault_transit_uri", node: &node{kinds: aList, items: &node{kinds: aString, checks: []check{
-			{match: &regex28, fail: "not the URI of a Vault transit key [config]\nhint: https://VAULT:8200/v1/transit/keys/KEY"},
+			{match: &regex30, fail: "not the URI of a Vault transit key [config]\nhint: https://VAULT:8200/v1/transit/keys/KEY"},
 		}}}},
 		{name: "hckms", node: &node{kinds: aList, items: &node{kinds: aString, checks: []check{
-			{match: &regex29, fail: "not a Huawei Cloud KMS key [config]\nhint: REGION:KEY-ID"},
+			{match: &regex31, fail: "not a Huawei Cloud KMS key [config]\nhint: REGION:KEY-ID"},
 		}}}},
 		{name: "kms", node: &node{kinds: aList, items: &node{kinds: aString, checks: []check{
-			{match: &regex30, fail: "not the ARN of a KMS key [config]\nhint: arn:aws:kms:REGION:ACCOUNT:key/ID, then +ROLE if one is to be assumed"},
+			{match: &regex32, fail: "not the ARN of a KMS key [config]\nhint: arn:aws:kms:REGION:ACCOUNT:key/ID, then +ROLE if one is to be assumed"},
 		}}}},
 		{name: "pgp", node: &node{kinds: aList, items: &node{kinds: aString, checks: []check{
-			{match: &regex31, fail: "not the fingerprint of a PGP key [config]\nhint: gpg --list-keys --with-colons shows it"},
+			{match: &regex33, fail: "not the fingerprint of a PGP key [config]\nhint: gpg --list-keys --with-colons shows it"},
 		}}}},
 	}, patterns: []pattern{
 		{checks: []check{
-			{match: &regex32},
+			{match: &regex34},
 		}, node: &node{fail: "inline recipients are one key group [config]\nhint: remove encryption and write a creation rule in .sops.yaml"}},
 	}},
 }}
 
 var planNamespace = node{kinds: aString, checks: []check{
 	{differ: &regex0, fail: "the value is encrypted, so that nobody can review it [metadata-encrypted]\nhint: encrypt with encrypted_regex: ^(config|token)$"},
-	{match: &regex33, fail: "namespace is no RFC 1123 label: lower-case letters, digits and '-', at most 63 [pair-namespace]\nhint: begin and end with a letter or digit, as in migrationnamespace"},
+	{match: &regex35, fail: "namespace is no RFC 1123 label: lower-case letters, digits and '-', at most 63 [pair-namespace]\nhint: begin and end with a letter or digit, as in migrationnamespace"},
 	{maxRunes: 63, fail: "namespace is no RFC 1123 label: lower-case letters, digits and '-', at most 63 [pair-namespace]\nhint: begin and end with a letter or digit, as in migrationnamespace"},
 }}
 
@@ -873,12 +885,12 @@ var planSelector = node{kinds: aMapping, variants: []variant{
 		{name: "annotations", node: &node{kinds: aNull | aMapping, variants: []variant{
 			{key: "not an annotation key [config]\nhint: as in note or example.com/note", patterns: []pattern{
 				{checks: []check{
-					{match: &regex34},
+					{match: &regex36},
 				}, node: &node{fail: "SOPS would encrypt what is called config or token, so that nobody could review it [metadata-encrypted]\nhint: give it another name"}},
 				{checks: []check{
-					{differ: &regex15},
-					{match: &regex16},
-					{differ: &regex34},
+					{differ: &regex17},
+					{match: &regex18},
+					{differ: &regex36},
 				}, node: &node{kinds: aString}},
 			}},
 		}}},
@@ -887,20 +899,20 @@ var planSelector = node{kinds: aMapping, variants: []variant{
 		{name: "labels", node: &node{kinds: aNull | aMapping, variants: []variant{
 			{key: "not a label key [config]\nhint: as in role or example.com/role", patterns: []pattern{
 				{checks: []check{
-					{match: &regex34},
+					{match: &regex36},
 				}, node: &node{fail: "SOPS would encrypt what is called config or token, so that nobody could review it [metadata-encrypted]\nhint: give it another name"}},
 				{checks: []check{
-					{differ: &regex15},
-					{match: &regex17},
-					{differ: &regex34},
+					{differ: &regex17},
+					{match: &regex19},
+					{differ: &regex36},
 				}, node: &planMatchValue},
 			}},
 		}}},
 		{name: "matchExpressions", node: &node{kinds: aNull | aList, items: &node{kinds: aMapping, variants: []variant{
 			{fields: []field{
 				{name: "key", required: true, node: &node{kinds: aString, checks: []check{
-					{differ: &regex15, fail: "not a label key [config]\nhint: as in role or example.com/role"},
-					{match: &regex17, fail: "not a label key [config]\nhint: as in role or example.com/role"},
+					{differ: &regex17, fail: "not a label key [config]\nhint: as in role or example.com/role"},
+					{match: &regex19, fail: "not a label key [config]\nhint: as in role or example.com/role"},
 				}}},
 				{name: "operator", required: true, node: &node{kinds: aString, checks: []check{
 					{oneOf: []string{
@@ -916,14 +928,14 @@ var planSelector = node{kinds: aMapping, variants: []variant{
 		{name: "matchLabels", doc: "https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/#label-selectors", node: &node{kinds: aNull | aMapping, variants: []variant{
 			{key: "not a label key [config]\nhint: as in role or example.com/role", patterns: []pattern{
 				{checks: []check{
-					{differ: &regex15},
-					{match: &regex17},
+					{differ: &regex17},
+					{match: &regex19},
 				}, node: &planMatchValue},
 			}},
 		}}},
 		{name: "mode", doc: "mode is how storage is paired. A pair over one fabric takes none from Stork 23.11 on.", node: &planMode},
 		{name: "name", doc: "name makes the name of a pair: that of its Secret without a final -kubeconfig unless said here.", node: &node{kinds: aString, checks: []check{
-			{match: &regex35, fail: "not a template of names: lower-case letters, digits, '-', '.' and ${…} [config]\nhint: as in dr-${name}; there are ${name}, ${namespace} and ${label:KEY}"},
+			{match: &regex37, fail: "not a template of names: lower-case letters, digits, '-', '.' and ${…} [config]\nhint: as in dr-${name}; there are ${name}, ${namespace} and ${label:KEY}"},
 		}}},
 		{name: "namespace", node: &planNamespace},
 		{name: "options", doc: "options are for two fabrics; over one there are none.", node: &node{kinds: aNull | aMapping, variants: []variant{
@@ -953,7 +965,7 @@ var planSelector = node{kinds: aMapping, variants: []variant{
 					{match: &regex6},
 				}, node: &node{fail: "the placeholder of storkctl generate is left [placeholder-left]\nhint: options: {} for a pair over one fabric; ip, port, token for one over two"}},
 				{checks: []check{
-					{match: &regex1},
+					{match: &regex7},
 					{differ: &regex6},
 				}, node: &node{fail: "a placeholder is left [placeholder-left]\nhint: remove it"}},
 			}},
@@ -987,7 +999,7 @@ var planSelector = node{kinds: aMapping, variants: []variant{
 					{match: &regex6},
 				}, node: &node{fail: "the placeholder of storkctl generate is left [placeholder-left]\nhint: options: {} for a pair over one fabric; ip, port, token for one over two"}},
 				{checks: []check{
-					{match: &regex1},
+					{match: &regex7},
 					{differ: &regex6},
 				}, node: &node{fail: "a placeholder is left [placeholder-left]\nhint: remove it"}},
 			}},
@@ -998,7 +1010,7 @@ var planSelector = node{kinds: aMapping, variants: []variant{
 					{match: &regex6},
 				}, node: &node{fail: "the placeholder of storkctl generate is left [placeholder-left]\nhint: options: {} for a pair over one fabric; ip, port, token for one over two"}},
 				{checks: []check{
-					{match: &regex1},
+					{match: &regex7},
 					{differ: &regex6},
 				}, node: &node{fail: "a placeholder is left [placeholder-left]\nhint: remove it"}},
 			}},
@@ -1006,10 +1018,10 @@ var planSelector = node{kinds: aMapping, variants: []variant{
 		{name: "projectMappings", doc: "projectMappings maps Rancher projects of the source to the destination's.", node: &node{kinds: aNull | aMapping, wrongKind: "projectMappings is no mapping of projects [rancher-mapping]\nhint: as in {c-abc:p-1: c-def:p-2}", variants: []variant{
 			{key: "a source project is PROJECT or CLUSTER:PROJECT [rancher-mapping]\nhint: as in c-abc:p-1", patterns: []pattern{
 				{checks: []check{
-					{match: &regex8},
+					{match: &regex9},
 				}, node: &node{kinds: aString, checks: []check{
 					{differ: &regex0, fail: "the value is encrypted, so that nobody can review it [metadata-encrypted]\nhint: encrypt with encrypted_regex: ^(config|token)$"},
-					{match: &regex8, fail: "a destination project is PROJECT or CLUSTER:PROJECT [rancher-mapping]\nhint: as in c-def:p-2"},
+					{match: &regex9, fail: "a destination project is PROJECT or CLUSTER:PROJECT [rancher-mapping]\nhint: as in c-def:p-2"},
 				}}},
 			}},
 		}}},
@@ -1024,12 +1036,12 @@ var planPair = node{kinds: aMapping, variants: []variant{
 		{name: "annotations", node: &node{kinds: aNull | aMapping, variants: []variant{
 			{key: "not an annotation key [config]\nhint: as in note or example.com/note", patterns: []pattern{
 				{checks: []check{
-					{match: &regex34},
+					{match: &regex36},
 				}, node: &node{fail: "SOPS would encrypt what is called config or token, so that nobody could review it [metadata-encrypted]\nhint: give it another name"}},
 				{checks: []check{
-					{differ: &regex15},
-					{match: &regex16},
-					{differ: &regex34},
+					{differ: &regex17},
+					{match: &regex18},
+					{differ: &regex36},
 				}, node: &node{kinds: aString}},
 			}},
 		}}},
@@ -1037,12 +1049,12 @@ var planPair = node{kinds: aMapping, variants: []variant{
 		{name: "labels", node: &node{kinds: aNull | aMapping, variants: []variant{
 			{key: "not a label key [config]\nhint: as in role or example.com/role", patterns: []pattern{
 				{checks: []check{
-					{match: &regex34},
+					{match: &regex36},
 				}, node: &node{fail: "SOPS would encrypt what is called config or token, so that nobody could review it [metadata-encrypted]\nhint: give it another name"}},
 				{checks: []check{
-					{differ: &regex15},
-					{match: &regex17},
-					{differ: &regex34},
+					{differ: &regex17},
+					{match: &regex19},
+					{differ: &regex36},
 				}, node: &planMatchValue},
 			}},
 		}}},
@@ -1076,7 +1088,7 @@ var planPair = node{kinds: aMapping, variants: []variant{
 					{match: &regex6},
 				}, node: &node{fail: "the placeholder of storkctl generate is left [placeholder-left]\nhint: options: {} for a pair over one fabric; ip, port, token for one over two"}},
 				{checks: []check{
-					{match: &regex1},
+					{match: &regex7},
 					{differ: &regex6},
 				}, node: &node{fail: "a placeholder is left [placeholder-left]\nhint: remove it"}},
 			}},
@@ -1110,7 +1122,7 @@ var planPair = node{kinds: aMapping, variants: []variant{
 					{match: &regex6},
 				}, node: &node{fail: "the placeholder of storkctl generate is left [placeholder-left]\nhint: options: {} for a pair over one fabric; ip, port, token for one over two"}},
 				{checks: []check{
-					{match: &regex1},
+					{match: &regex7},
 					{differ: &regex6},
 				}, node: &node{fail: "a placeholder is left [placeholder-left]\nhint: remove it"}},
 			}},
@@ -1121,7 +1133,7 @@ var planPair = node{kinds: aMapping, variants: []variant{
 					{match: &regex6},
 				}, node: &node{fail: "the placeholder of storkctl generate is left [placeholder-left]\nhint: options: {} for a pair over one fabric; ip, port, token for one over two"}},
 				{checks: []check{
-					{match: &regex1},
+					{match: &regex7},
 					{differ: &regex6},
 				}, node: &node{fail: "a placeholder is left [placeholder-left]\nhint: remove it"}},
 			}},
@@ -1129,10 +1141,10 @@ var planPair = node{kinds: aMapping, variants: []variant{
 		{name: "projectMappings", doc: "projectMappings maps Rancher projects of the source to the destination's.", node: &node{kinds: aNull | aMapping, wrongKind: "projectMappings is no mapping of projects [rancher-mapping]\nhint: as in {c-abc:p-1: c-def:p-2}", variants: []variant{
 			{key: "a source project is PROJECT or CLUSTER:PROJECT [rancher-mapping]\nhint: as in c-abc:p-1", patterns: []pattern{
 				{checks: []check{
-					{match: &regex8},
+					{match: &regex9},
 				}, node: &node{kinds: aString, checks: []check{
 					{differ: &regex0, fail: "the value is encrypted, so that nobody can review it [metadata-encrypted]\nhint: encrypt with encrypted_regex: ^(config|token)$"},
-					{match: &regex8, fail: "a destination project is PROJECT or CLUSTER:PROJECT [rancher-mapping]\nhint: as in c-def:p-2"},
+					{match: &regex9, fail: "a destination project is PROJECT or CLUSTER:PROJECT [rancher-mapping]\nhint: as in c-def:p-2"},
 				}}},
 			}},
 		}}},
@@ -1140,7 +1152,7 @@ var planPair = node{kinds: aMapping, variants: []variant{
 }}
 
 var planRuleID = node{kinds: aString, checks: []check{
-	{match: &regex36, fail: "not the id of a rule [config]\nhint: as in tls-skipped, as findings show it in brackets"},
+	{match: &regex38, fail: "not the id of a rule [config]\nhint: as in tls-skipped, as findings show it in brackets"},
 }}
 
 var planSOPS = node{kinds: aMapping, wrongKind: "sops is no mapping [sops-malformed]\nhint: take the file back to what was encrypted last, or encrypt it again from its source", variants: []variant{
@@ -1156,7 +1168,7 @@ var planSOPS = node{kinds: aMapping, wrongKind: "sops is no mapping [sops-malfor
 	}, none: "sops names no recipient: nobody can decrypt the file [sops-malformed]\nhint: take the file back to what was encrypted last, or encrypt it again from its source", open: true, fields: []field{
 		{name: "encrypted_comment_regex", doc: "Flux drops comments before it decrypts.", node: &planNoSelector},
 		{name: "lastmodified", doc: "lastmodified authenticates the MAC.", required: true, missing: "sops has no lastmodified, without which the MAC cannot be verified [sops-malformed]\nhint: take the file back to what was encrypted last, or encrypt it again from its source", node: &node{kinds: aString, checks: []check{
-			{match: &regex37, fail: "lastmodified is no time as RFC 3339 has it [sops-malformed]\nhint: take the file back to what was encrypted last, or encrypt it again from its source"},
+			{match: &regex39, fail: "lastmodified is no time as RFC 3339 has it [sops-malformed]\nhint: take the file back to what was encrypted last, or encrypt it again from its source"},
 		}}},
 		{name: "mac", required: true, missing: "sops has no mac: changes by those who have no key go unnoticed [mac-missing]\nhint: take the file back to what was encrypted last, or encrypt it again from its source", node: &planMAC},
 		{name: "unencrypted_comment_regex", node: &planNoSelector},
@@ -1170,23 +1182,23 @@ var planEncryptedConfig = node{kinds: aMapping, wrongKind: "config is no mapping
 		{name: "clusters", required: true, node: &node{kinds: aMapping, wrongKind: "clusters is no mapping by name: null has none, and the list of a kubeconfig file stops Stork for all ClusterPairs [config-list-form]\nhint: clusters: {NAME: {server: …}}", variants: []variant{
 			{patterns: []pattern{
 				{checks: []check{
-					{match: &regex38},
-				}, node: &node{fail: "the name holds a colon, or ends in _unencrypted: SOPS cannot tell its path from another, or leaves it in clear [ambiguous-path]\nhint: let clusterpair generate write the pair, which renames"}},
+					{match: &regex40},
+				}, node: &node{fail: "the name holds a colon, or ends in _unencrypted: SOPS cannot tell its path from another, or leaves it in clear [ambiguous-path]\nhint: render the pair from a config, which gives other names"}},
 				{node: &planEncryptedCluster},
 			}},
 		}}},
 		{name: "contexts", required: true, node: &node{kinds: aMapping, wrongKind: "contexts is no mapping by name: null has none, and the list of a kubeconfig file stops Stork for all ClusterPairs [config-list-form]\nhint: contexts: {NAME: {cluster: …, user: …}}", variants: []variant{
 			{patterns: []pattern{
 				{checks: []check{
-					{match: &regex38},
-				}, node: &node{fail: "the name holds a colon, or ends in _unencrypted: SOPS cannot tell its path from another, or leaves it in clear [ambiguous-path]\nhint: let clusterpair generate write the pair, which renames"}},
+					{match: &regex40},
+				}, node: &node{fail: "the name holds a colon, or ends in _unencrypted: SOPS cannot tell its path from another, or leaves it in clear [ambiguous-path]\nhint: render the pair from a config, which gives other names"}},
 				{node: &planEncryptedContext},
 			}},
 		}}},
 		{name: "current-context", required: true, node: &node{kinds: aString, wrongKind: "the value is in clear: without a key anybody could have written it [leaf-not-encrypted]\nhint: take the file back to what was encrypted last, or encrypt it again from its source", checks: []check{
-			{match: &regex13, fail: "the value is in clear, or no whole ENC[…]: without a key anybody could have written it [leaf-not-encrypted]\nhint: take the file back to what was encrypted last, or encrypt it again from its source"},
-			{differ: &regex14, fail: "the value decrypts to a number, bool or time where a string belongs: one such ClusterPair stops Stork for all of them [value-type]\nhint: quote it in the plaintext, then encrypt"},
-			{differ: &regex22, fail: "current-context is empty: Stork finds no context [context-broken]\nhint: current-context: NAME of one under contexts"},
+			{match: &regex15, fail: "the value is in clear, or no whole ENC[…]: without a key anybody could have written it [leaf-not-encrypted]\nhint: take the file back to what was encrypted last, or encrypt it again from its source"},
+			{differ: &regex16, fail: "the value decrypts to a number, bool or time where a string belongs: one such ClusterPair stops Stork for all of them [value-type]\nhint: quote it in the plaintext, then encrypt"},
+			{differ: &regex24, fail: "current-context is empty: Stork finds no context [context-broken]\nhint: current-context: NAME of one under contexts"},
 		}}},
 		{name: "extensions", node: &planExtensions},
 		{name: "kind", warning: "noise inside config [drifting-field]\nhint: remove it", node: &planCipherText},
@@ -1199,15 +1211,15 @@ var planEncryptedConfig = node{kinds: aMapping, wrongKind: "config is no mapping
 		{name: "users", required: true, node: &node{kinds: aMapping, wrongKind: "users is no mapping by name: null has none, and the list of a kubeconfig file stops Stork for all ClusterPairs [config-list-form]\nhint: users: {NAME: {token: …}}", variants: []variant{
 			{patterns: []pattern{
 				{checks: []check{
-					{match: &regex38},
-				}, node: &node{fail: "the name holds a colon, or ends in _unencrypted: SOPS cannot tell its path from another, or leaves it in clear [ambiguous-path]\nhint: let clusterpair generate write the pair, which renames"}},
+					{match: &regex40},
+				}, node: &node{fail: "the name holds a colon, or ends in _unencrypted: SOPS cannot tell its path from another, or leaves it in clear [ambiguous-path]\nhint: render the pair from a config, which gives other names"}},
 				{node: &planEncryptedUser},
 			}},
 		}}},
 	}, patterns: []pattern{
 		{checks: []check{
-			{match: &regex23},
-		}, node: &node{fail: "Stork reads the kubeconfig itself here, and follows no reference [config-not-object]\nhint: let clusterpair generate read the Secret"}},
+			{match: &regex25},
+		}, node: &node{fail: "Stork reads the kubeconfig itself here, and follows no reference [config-not-object]\nhint: put the kubeconfig itself here, or render the pair from a config that names the Secret"}},
 	}},
 }}
 
@@ -1219,28 +1231,28 @@ var planName = node{kinds: aString, checks: []check{
 	{differ: &regex0, fail: "the value is encrypted, so that nobody can review it [metadata-encrypted]\nhint: encrypt with encrypted_regex: ^(config|token)$"},
 	{match: &regex2, fail: "name is no RFC 1123 subdomain: lower-case letters, digits, '-' and '.', at most 253 [pair-name]\nhint: begin and end with a letter or digit, as in west-cluster"},
 	{maxRunes: 253, fail: "name is no RFC 1123 subdomain: lower-case letters, digits, '-' and '.', at most 253 [pair-name]\nhint: begin and end with a letter or digit, as in west-cluster"},
-	{differ: &regex39, fail: "name ends in a kustomize name hash, so that no Migration finds the pair [pair-name]\nhint: set generatorOptions.disableNameSuffixHash, or the annotation kustomize.config.k8s.io/needs-hash to \"false\""},
+	{differ: &regex41, fail: "name ends in a kustomize name hash, so that no Migration finds the pair [pair-name]\nhint: set generatorOptions.disableNameSuffixHash, or the annotation kustomize.config.k8s.io/needs-hash to \"false\""},
 }}
 
 var planOwnerReference = node{kinds: aMapping, variants: []variant{
 	{fields: []field{
 		{name: "apiVersion", required: true, missing: "the API server refuses an owner without an apiVersion [metadata-invalid]\nhint: remove the ownerReferences, or add it", node: &node{kinds: aString, checks: []check{
 			{differ: &regex0, fail: "the value is encrypted, so that nobody can review it [metadata-encrypted]\nhint: encrypt with encrypted_regex: ^(config|token)$"},
-			{match: &regex40, fail: "the API server refuses an owner without an apiVersion [metadata-invalid]\nhint: remove the ownerReferences, or write GROUP/VERSION"},
+			{match: &regex42, fail: "the API server refuses an owner without an apiVersion [metadata-invalid]\nhint: remove the ownerReferences, or write GROUP/VERSION"},
 		}}},
 		{name: "blockOwnerDeletion", node: &node{kinds: aNull | aBool}},
 		{name: "controller", node: &node{kinds: aNull | aBool}},
 		{name: "kind", required: true, missing: "the API server refuses an owner without a kind [metadata-invalid]\nhint: remove the ownerReferences, or add it", node: &node{kinds: aString, checks: []check{
 			{differ: &regex0, fail: "the value is encrypted, so that nobody can review it [metadata-encrypted]\nhint: encrypt with encrypted_regex: ^(config|token)$"},
-			{differ: &regex22, fail: "the API server refuses an owner without a kind [metadata-invalid]\nhint: remove the ownerReferences, or add it"},
+			{differ: &regex24, fail: "the API server refuses an owner without a kind [metadata-invalid]\nhint: remove the ownerReferences, or add it"},
 		}}},
 		{name: "name", required: true, missing: "the API server refuses an owner without a name [metadata-invalid]\nhint: remove the ownerReferences, or add it", node: &node{kinds: aString, checks: []check{
 			{differ: &regex0, fail: "the value is encrypted, so that nobody can review it [metadata-encrypted]\nhint: encrypt with encrypted_regex: ^(config|token)$"},
-			{differ: &regex22, fail: "the API server refuses an owner without a name [metadata-invalid]\nhint: remove the ownerReferences, or add it"},
+			{differ: &regex24, fail: "the API server refuses an owner without a name [metadata-invalid]\nhint: remove the ownerReferences, or add it"},
 		}}},
 		{name: "uid", required: true, missing: "the API server refuses an owner without a uid [metadata-invalid]\nhint: remove the ownerReferences, or add it", node: &node{kinds: aString, checks: []check{
 			{differ: &regex0, fail: "the value is encrypted, so that nobody can review it [metadata-encrypted]\nhint: encrypt with encrypted_regex: ^(config|token)$"},
-			{differ: &regex22, fail: "the API server refuses an owner without a uid [metadata-invalid]\nhint: remove the ownerReferences, or add it"},
+			{differ: &regex24, fail: "the API server refuses an owner without a uid [metadata-invalid]\nhint: remove the ownerReferences, or add it"},
 		}}},
 	}},
 }}
@@ -1248,7 +1260,7 @@ var planOwnerReference = node{kinds: aMapping, variants: []variant{
 var planServerText = node{kinds: aNull | aString}
 
 var planServerTime = node{kinds: aNull | aString, checks: []check{
-	{match: &regex37, fail: "the API server refuses this time [metadata-invalid]\nhint: remove it"},
+	{match: &regex39, fail: "the API server refuses this time [metadata-invalid]\nhint: remove it"},
 }}
 
 var planServerNumber = node{kinds: aNull | anInt}
@@ -1272,7 +1284,7 @@ var planContext = node{kinds: aMapping, wrongKind: "a context that is no mapping
 		{name: "LocationOfOrigin", warning: "noise that storkctl writes [drifting-field]\nhint: remove it", node: &node{kinds: aNull | aString}},
 		{name: "cluster", required: true, missing: "the context names no cluster [context-broken]\nhint: cluster: NAME of one under clusters", node: &node{kinds: aString, checks: []check{
 			{differ: &regex1, fail: "a placeholder is left [placeholder-left]\nhint: put the real value here, or remove the field"},
-			{differ: &regex22, fail: "the context names no cluster [context-broken]\nhint: cluster: NAME of one under clusters"},
+			{differ: &regex24, fail: "the context names no cluster [context-broken]\nhint: cluster: NAME of one under clusters"},
 		}}},
 		{name: "extensions", node: &planExtensions},
 		{name: "namespace", node: &planText},
@@ -1295,7 +1307,7 @@ var planUser = node{kinds: aMapping, wrongKind: "a user that is no mapping: null
 		{name: "act-as-user-extra", node: &node{kinds: aNull | aMapping, variants: []variant{
 			{key: "HTTP loses capitals, so that the destination knows another name [kubeconfig-spelling]\nhint: spell it without capitals, there, too", patterns: []pattern{
 				{checks: []check{
-					{match: &regex41},
+					{match: &regex43},
 				}, node: &node{kinds: aList, fail: "no values: the name does not reach the destination [value-type]\nhint: give it a value, or remove it", items: &planValue, minItems: 1}},
 			}},
 		}}},
@@ -1331,14 +1343,14 @@ var planUser = node{kinds: aMapping, wrongKind: "a user that is no mapping: null
 		{name: "username", node: &planText},
 	}, patterns: []pattern{
 		{checks: []check{
-			{match: &regex42},
+			{match: &regex44},
 		}, node: &node{fail: "so spelled, Stork drops the impersonation [kubeconfig-spelling]\nhint: act-as, act-as-uid, act-as-groups and act-as-user-extra in a ClusterPair"}},
 	}},
 }}
 
 var planFile = node{kinds: aString, checks: []check{
 	{match: &regex3, fail: "a file is a path or glob relative to the kustomization [config]\nhint: as in secrets/*.yaml"},
-	{differ: &regex9, fail: "a file is a path or glob relative to the kustomization [config]\nhint: as in secrets/*.yaml"},
+	{differ: &regex11, fail: "a file is a path or glob relative to the kustomization [config]\nhint: as in secrets/*.yaml"},
 }}
 
 var planConfigText = node{kinds: aString, checks: []check{
@@ -1355,11 +1367,11 @@ var planAllowance = node{kinds: aMapping, variants: []variant{
 }}
 
 var planSecretKey = node{kinds: aString, checks: []check{
-	{match: &regex43, fail: "a key of a Secret has letters, digits, '-', '_' and '.' [config]\nhint: as in value or kubeconfig"},
+	{match: &regex45, fail: "a key of a Secret has letters, digits, '-', '_' and '.' [config]\nhint: as in value or kubeconfig"},
 }}
 
 var planMatchValue = node{kinds: aString, checks: []check{
-	{match: &regex18, fail: "not a value of a label: at most 63 letters, digits, '-', '_' and '.' [config]"},
+	{match: &regex20, fail: "not a value of a label: at most 63 letters, digits, '-', '_' and '.' [config]"},
 }}
 
 var planSecretReference = node{kinds: aMapping, variants: []variant{
@@ -1370,14 +1382,14 @@ var planSecretReference = node{kinds: aMapping, variants: []variant{
 			{maxRunes: 253, fail: "the name of a Secret is an RFC 1123 subdomain [config]\nhint: lower-case letters, digits, '-' and '.', as in west-kubeconfig"},
 		}}},
 		{name: "namespace", node: &node{kinds: aString, checks: []check{
-			{match: &regex33, fail: "a namespace is an RFC 1123 label [config]\nhint: lower-case letters, digits and '-', as in fleet"},
+			{match: &regex35, fail: "a namespace is an RFC 1123 label [config]\nhint: lower-case letters, digits and '-', as in fleet"},
 			{maxRunes: 63, fail: "a namespace is an RFC 1123 label [config]\nhint: lower-case letters, digits and '-', as in fleet"},
 		}}},
 	}},
 }}
 
 var planServer = node{kinds: aString, checks: []check{
-	{match: &regex44, fail: "server is no https URL without user, query and fragment [server-invalid]\nhint: as in https://west.example.com:6443"},
+	{match: &regex46, fail: "server is no https URL without user, query and fragment [server-invalid]\nhint: as in https://west.example.com:6443"},
 }}
 
 var planDestination = node{kinds: aMapping, variants: []variant{
@@ -1401,13 +1413,13 @@ var planNoSelector = node{kinds: aNull | aString, checks: []check{
 }}
 
 var planMAC = node{kinds: aString, wrongKind: "mac is no ENC[…] of a text: changes by those who have no key go unnoticed [mac-missing]\nhint: take the file back to what was encrypted last, or encrypt it again from its source", checks: []check{
-	{match: &regex13, fail: "mac is no ENC[…] of a text: changes by those who have no key go unnoticed [mac-missing]\nhint: take the file back to what was encrypted last, or encrypt it again from its source"},
-	{match: &regex45, fail: "mac is no ENC[…] of a text: changes by those who have no key go unnoticed [mac-missing]\nhint: take the file back to what was encrypted last, or encrypt it again from its source"},
+	{match: &regex15, fail: "mac is no ENC[…] of a text: changes by those who have no key go unnoticed [mac-missing]\nhint: take the file back to what was encrypted last, or encrypt it again from its source"},
+	{match: &regex47, fail: "mac is no ENC[…] of a text: changes by those who have no key go unnoticed [mac-missing]\nhint: take the file back to what was encrypted last, or encrypt it again from its source"},
 }}
 
 var planCipherText = node{kinds: aNull | aString, wrongKind: "the value is in clear: without a key anybody could have written it [leaf-not-encrypted]\nhint: take the file back to what was encrypted last, or encrypt it again from its source", checks: []check{
-	{match: &regex13, fail: "the value is in clear, or no whole ENC[…]: without a key anybody could have written it [leaf-not-encrypted]\nhint: take the file back to what was encrypted last, or encrypt it again from its source"},
-	{differ: &regex14, fail: "the value decrypts to a number, bool or time where a string belongs: one such ClusterPair stops Stork for all of them [value-type]\nhint: quote it in the plaintext, then encrypt"},
+	{match: &regex15, fail: "the value is in clear, or no whole ENC[…]: without a key anybody could have written it [leaf-not-encrypted]\nhint: take the file back to what was encrypted last, or encrypt it again from its source"},
+	{differ: &regex16, fail: "the value decrypts to a number, bool or time where a string belongs: one such ClusterPair stops Stork for all of them [value-type]\nhint: quote it in the plaintext, then encrypt"},
 }}
 
 var planEncryptedCluster = node{kinds: aMapping, wrongKind: "a cluster that is no mapping: null ends Stork's process [null-entry]\nhint: remove it or give it a server", variants: []variant{
@@ -1428,9 +1440,9 @@ var planEncryptedContext = node{kinds: aMapping, wrongKind: "a context that is n
 	{empty: "an empty value, which Stork drops, so that GitOps sees a difference for ever [drifting-field]\nhint: remove it", fields: []field{
 		{name: "LocationOfOrigin", warning: "noise that storkctl writes [drifting-field]\nhint: remove it", node: &planCipherText},
 		{name: "cluster", required: true, missing: "the context names no cluster [context-broken]\nhint: cluster: NAME of one under clusters", node: &node{kinds: aString, wrongKind: "the value is in clear: without a key anybody could have written it [leaf-not-encrypted]\nhint: take the file back to what was encrypted last, or encrypt it again from its source", checks: []check{
-			{match: &regex13, fail: "the value is in clear, or no whole ENC[…]: without a key anybody could have written it [leaf-not-encrypted]\nhint: take the file back to what was encrypted last, or encrypt it again from its source"},
-			{differ: &regex14, fail: "the value decrypts to a number, bool or time where a string belongs: one such ClusterPair stops Stork for all of them [value-type]\nhint: quote it in the plaintext, then encrypt"},
-			{differ: &regex22, fail: "the context names no cluster [context-broken]\nhint: cluster: NAME of one under clusters"},
+			{match: &regex15, fail: "the value is in clear, or no whole ENC[…]: without a key anybody could have written it [leaf-not-encrypted]\nhint: take the file back to what was encrypted last, or encrypt it again from its source"},
+			{differ: &regex16, fail: "the value decrypts to a number, bool or time where a string belongs: one such ClusterPair stops Stork for all of them [value-type]\nhint: quote it in the plaintext, then encrypt"},
+			{differ: &regex24, fail: "the context names no cluster [context-broken]\nhint: cluster: NAME of one under clusters"},
 		}}},
 		{name: "extensions", node: &planExtensions},
 		{name: "namespace", node: &planCipherText},
@@ -1439,8 +1451,8 @@ var planEncryptedContext = node{kinds: aMapping, wrongKind: "a context that is n
 }}
 
 var planCipherBool = node{kinds: aNull | aString, wrongKind: "the value is in clear: without a key anybody could have written it [leaf-not-encrypted]\nhint: take the file back to what was encrypted last, or encrypt it again from its source", checks: []check{
-	{match: &regex13, fail: "the value is in clear, or no whole ENC[…]: without a key anybody could have written it [leaf-not-encrypted]\nhint: take the file back to what was encrypted last, or encrypt it again from its source"},
-	{match: &regex46, fail: "the value decrypts to no bool: one such ClusterPair stops Stork for all of them [value-type]\nhint: write true or false without quotes in the plaintext, then encrypt"},
+	{match: &regex15, fail: "the value is in clear, or no whole ENC[…]: without a key anybody could have written it [leaf-not-encrypted]\nhint: take the file back to what was encrypted last, or encrypt it again from its source"},
+	{match: &regex48, fail: "the value decrypts to no bool: one such ClusterPair stops Stork for all of them [value-type]\nhint: write true or false without quotes in the plaintext, then encrypt"},
 }}
 
 var planEncryptedUser = node{kinds: aMapping, wrongKind: "a user that is no mapping: null ends Stork's process [null-entry]\nhint: remove it or give it a credential", variants: []variant{
@@ -1452,10 +1464,10 @@ var planEncryptedUser = node{kinds: aMapping, wrongKind: "a user that is no mapp
 		{name: "act-as-user-extra", node: &node{kinds: aNull | aMapping, variants: []variant{
 			{key: "HTTP loses capitals, so that the destination knows another name [kubeconfig-spelling]\nhint: spell it without capitals, there, too", patterns: []pattern{
 				{checks: []check{
-					{match: &regex38},
-				}, node: &node{fail: "the name holds a colon, or ends in _unencrypted: SOPS cannot tell its path from another, or leaves it in clear [ambiguous-path]\nhint: let clusterpair generate write the pair, which renames"}},
+					{match: &regex40},
+				}, node: &node{fail: "the name holds a colon, or ends in _unencrypted: SOPS cannot tell its path from another, or leaves it in clear [ambiguous-path]\nhint: render the pair from a config, which gives other names"}},
 				{checks: []check{
-					{match: &regex41},
+					{match: &regex43},
 				}, node: &node{kinds: aList, fail: "no values: the name does not reach the destination [value-type]\nhint: give it a value, or remove it", items: &planCipher, minItems: 1}},
 			}},
 		}}},
@@ -1491,7 +1503,7 @@ var planEncryptedUser = node{kinds: aMapping, wrongKind: "a user that is no mapp
 		{name: "username", node: &planCipherText},
 	}, patterns: []pattern{
 		{checks: []check{
-			{match: &regex42},
+			{match: &regex44},
 		}, node: &node{fail: "so spelled, Stork drops the impersonation [kubeconfig-spelling]\nhint: act-as, act-as-uid, act-as-groups and act-as-user-extra in a ClusterPair"}},
 	}},
 }}
@@ -1501,8 +1513,8 @@ var planPath = node{kinds: aNull | aString, checks: []check{
 }}
 
 var planData = node{kinds: aNull | aString, checks: []check{
-	{match: &regex47, fail: "not base64: one such ClusterPair stops Stork for all of them [bad-base64]\nhint: encode PEM with base64 -w0, decrypt ENC[…] with sops"},
-	{differ: &regex48, fail: "base64 with line breaks, or loose bits at its end: Stork writes it otherwise, so that GitOps sees a difference for ever [drifting-field]\nhint: encode with base64 -w0", warning: true},
+	{match: &regex49, fail: "not base64: one such ClusterPair stops Stork for all of them [bad-base64]\nhint: encode PEM with base64 -w0, decrypt ENC[…] with sops"},
+	{differ: &regex50, fail: "base64 with line breaks, or loose bits at its end: Stork writes it otherwise, so that GitOps sees a difference for ever [drifting-field]\nhint: encode with base64 -w0", warning: true},
 }}
 
 var planText = node{kinds: aNull | aString, checks: []check{
@@ -1514,13 +1526,13 @@ var planValue = node{kinds: aString, checks: []check{
 }}
 
 var planCipher = node{kinds: aString, wrongKind: "the value is in clear: without a key anybody could have written it [leaf-not-encrypted]\nhint: take the file back to what was encrypted last, or encrypt it again from its source", checks: []check{
-	{match: &regex13, fail: "the value is in clear, or no whole ENC[…]: without a key anybody could have written it [leaf-not-encrypted]\nhint: take the file back to what was encrypted last, or encrypt it again from its source"},
-	{differ: &regex14, fail: "the value decrypts to a number, bool or time where a string belongs: one such ClusterPair stops Stork for all of them [value-type]\nhint: quote it in the plaintext, then encrypt"},
+	{match: &regex15, fail: "the value is in clear, or no whole ENC[…]: without a key anybody could have written it [leaf-not-encrypted]\nhint: take the file back to what was encrypted last, or encrypt it again from its source"},
+	{differ: &regex16, fail: "the value decrypts to a number, bool or time where a string belongs: one such ClusterPair stops Stork for all of them [value-type]\nhint: quote it in the plaintext, then encrypt"},
 }}
 
 var regex0 = regex{expr: "^ENC\\["}
 
-var regex1 = regex{expr: "^<[^<>]*>$"}
+var regex1 = regex{expr: "^<[^<>]*>$|…"}
 
 var regex2 = regex{expr: "^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"}
 
@@ -1532,86 +1544,90 @@ var regex5 = regex{expr: "^0*([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-
 
 var regex6 = regex{expr: "insert_storage_options"}
 
-var regex7 = regex{expr: "^(port|backuplocation)$"}
+var regex7 = regex{expr: "^<[^<>]*>$"}
 
-var regex8 = regex{expr: "^[^:\\s<>]+(:[^:\\s<>]+)?$"}
+var regex8 = regex{expr: "^(port|backuplocation)$"}
 
-var regex9 = regex{expr: "^[/~]"}
+var regex9 = regex{expr: "^[^:\\s<>]+(:[^:\\s<>]+)?$"}
 
-var regex10 = regex{expr: "(^|/)\\.\\.(/|$)"}
+var regex10 = regex{expr: "^(deletionGracePeriodSeconds|deletionTimestamp|generation|managedFields|resourceVersion|selfLink|uid)$"}
 
-var regex11 = regex{expr: "[\\x00-\\x1f\\x7f]"}
+var regex11 = regex{expr: "^[/~]"}
 
-var regex12 = regex{expr: "^([0-9]{1,5}d|([0-9]{1,9}(\\.[0-9]{1,9})?(ns|us|µs|ms|s|m|h))+)$"}
+var regex12 = regex{expr: "(^|/)\\.\\.(/|$)"}
 
-var regex13 = regex{expr: "^(ENC\\[AES256_GCM,data:[A-Za-z0-9+/]+={0,2},iv:[A-Za-z0-9+/]+={0,2},tag:[A-Za-z0-9+/]+={0,2},type:(bool|bytes|comment|float|int|str|time)\\])?$"}
+var regex13 = regex{expr: "[\\x00-\\x1f\\x7f]"}
 
-var regex14 = regex{expr: ",type:(bool|bytes|comment|float|int|time)\\]$"}
+var regex14 = regex{expr: "^([0-9]{1,5}d|([0-9]{1,9}(\\.[0-9]{1,9})?(ns|us|µs|ms|s|m|h))+)$"}
 
-var regex15 = regex{expr: "^[^/]{254}"}
+var regex15 = regex{expr: "^(ENC\\[AES256_GCM,data:[A-Za-z0-9+/]+={0,2},iv:[A-Za-z0-9+/]+={0,2},tag:[A-Za-z0-9+/]+={0,2},type:(bool|bytes|comment|float|int|str|time)\\])?$"}
 
-var regex16 = regex{expr: "^([A-Za-z0-9]([-A-Za-z0-9]*[A-Za-z0-9])?(\\.[A-Za-z0-9]([-A-Za-z0-9]*[A-Za-z0-9])?)*/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$"}
+var regex16 = regex{expr: ",type:(bool|bytes|comment|float|int|time)\\]$"}
 
-var regex17 = regex{expr: "^([a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$"}
+var regex17 = regex{expr: "^[^/]{254}"}
 
-var regex18 = regex{expr: "^([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?$"}
+var regex18 = regex{expr: "^([A-Za-z0-9]([-A-Za-z0-9]*[A-Za-z0-9])?(\\.[A-Za-z0-9]([-A-Za-z0-9]*[A-Za-z0-9])?)*/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$"}
 
-var regex19 = regex{expr: "^(creationTimestamp|deletionTimestamp)$"}
+var regex19 = regex{expr: "^([a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$"}
 
-var regex20 = regex{expr: "^(deletionGracePeriodSeconds|generation)$"}
+var regex20 = regex{expr: "^([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?$"}
 
-var regex21 = regex{expr: "^(managedFields|resourceVersion|uid)$"}
+var regex21 = regex{expr: "^(creationTimestamp|deletionTimestamp)$"}
 
-var regex22 = regex{expr: "^$"}
+var regex22 = regex{expr: "^(deletionGracePeriodSeconds|generation)$"}
 
-var regex23 = regex{expr: "^(kubernetes|secret|secretName|secretRef)$"}
+var regex23 = regex{expr: "^(managedFields|resourceVersion|uid)$"}
 
-var regex24 = regex{expr: "^v?[0-9]{1,4}\\.[0-9]{1,4}(\\.[0-9]{1,4})?$"}
+var regex24 = regex{expr: "^$"}
 
-var regex25 = regex{expr: "^(age1[0-9a-z-]+|ssh-(ed25519|rsa) .+)$"}
+var regex25 = regex{expr: "^(kubernetes|secret|secretName|secretRef)$"}
 
-var regex26 = regex{expr: "^https://[^\\s/?#@]+/keys/"}
+var regex26 = regex{expr: "^v?[0-9]{1,4}\\.[0-9]{1,4}(\\.[0-9]{1,4}){0,2}(-rc[0-9]{1,4})?$"}
 
-var regex27 = regex{expr: "^ *projects/"}
+var regex27 = regex{expr: "^(age1[0-9a-z-]+|ssh-(ed25519|rsa) .+)$"}
 
-var regex28 = regex{expr: "^https?://[^\\s/?#@]+/"}
+var regex28 = regex{expr: "^https://[^\\s/?#@]+/keys/"}
 
-var regex29 = regex{expr: "^[^:\\s]+:[^:\\s]+$"}
+var regex29 = regex{expr: "^ *projects/"}
 
-var regex30 = regex{expr: "^arn:aws[a-z-]*:kms:"}
+var regex30 = regex{expr: "^https?://[^\\s/?#@]+/"}
 
-var regex31 = regex{expr: "^[0-9A-Fa-f ]{16,60}$"}
+var regex31 = regex{expr: "^[^:\\s]+:[^:\\s]+$"}
 
-var regex32 = regex{expr: "^(key_?groups|keyGroups|shamir_?threshold|shamirThreshold|encrypted_regex|path_regex)$"}
+var regex32 = regex{expr: "^arn:aws[a-z-]*:kms:"}
 
-var regex33 = regex{expr: "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"}
+var regex33 = regex{expr: "^[0-9A-Fa-f ]{16,60}$"}
 
-var regex34 = regex{expr: "^(config|token)$"}
+var regex34 = regex{expr: "^(key_?groups|keyGroups|shamir_?threshold|shamirThreshold|encrypted_regex|path_regex)$"}
 
-var regex35 = regex{expr: "^([-.a-z0-9]|\\$\\{(name|namespace|label:[^{}]+)\\})+$"}
+var regex35 = regex{expr: "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"}
 
-var regex36 = regex{expr: "^[a-z0-9]+(-[a-z0-9]+)*$"}
+var regex36 = regex{expr: "^(config|token)$"}
 
-var regex37 = regex{expr: "^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\\.[0-9]+)?(Z|[+-][0-9]{2}:[0-9]{2})$"}
+var regex37 = regex{expr: "^([-.a-z0-9]|\\$\\{(name|namespace|label:[^{}]+)\\})+$"}
 
-var regex38 = regex{expr: ":|_unencrypted$"}
+var regex38 = regex{expr: "^[a-z0-9]+(-[a-z0-9]+)*$"}
 
-var regex39 = regex{expr: "-[2456789bcdfghkmt]{10}$"}
+var regex39 = regex{expr: "^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\\.[0-9]+)?(Z|[+-][0-9]{2}:[0-9]{2})$"}
 
-var regex40 = regex{expr: "^([^/]*/)?[^/]+$"}
+var regex40 = regex{expr: ":|_unencrypted$"}
 
-var regex41 = regex{expr: "^[^A-Z]*$"}
+var regex41 = regex{expr: "-[2456789bcdfghkmt]{10}$"}
 
-var regex42 = regex{expr: "^as(-uid|-groups|-user-extra)?$"}
+var regex42 = regex{expr: "^([^/]*/)?[^/]+$"}
 
-var regex43 = regex{expr: "^[-._a-zA-Z0-9]{1,253}$"}
+var regex43 = regex{expr: "^[^A-Z]*$"}
 
-var regex44 = regex{expr: "^https://[^\\s/?#@]+(/[^\\s?#]*)?$"}
+var regex44 = regex{expr: "^as(-uid|-groups|-user-extra)?$"}
 
-var regex45 = regex{expr: ",type:str\\]$"}
+var regex45 = regex{expr: "^[-._a-zA-Z0-9]{1,253}$"}
 
-var regex46 = regex{expr: ",type:bool\\]$"}
+var regex46 = regex{expr: "^https://[^\\s/?#@]+(/[^\\s?#]*)?$"}
 
-var regex47 = regex{expr: "^[\r\n]*(([A-Za-z0-9+/][\r\n]*){4})*(([A-Za-z0-9+/][\r\n]*){2}(=[\r\n]*){2}|([A-Za-z0-9+/][\r\n]*){3}=[\r\n]*)?$"}
+var regex47 = regex{expr: ",type:str\\]$"}
 
-var regex48 = regex{expr: "[\r\n]|[^AQgw]==$|[^AEIMQUYcgkosw048=]=$"}
+var regex48 = regex{expr: ",type:bool\\]$"}
+
+var regex49 = regex{expr: "^[\r\n]*(([A-Za-z0-9+/][\r\n]*){4})*(([A-Za-z0-9+/][\r\n]*){2}(=[\r\n]*){2}|([A-Za-z0-9+/][\r\n]*){3}=[\r\n]*)?$"}
+
+var regex50 = regex{expr: "[\r\n]|[^AQgw]==$|[^AEIMQUYcgkosw048=]=$"}

@@ -35,8 +35,9 @@ import (
 // fields without its constraints: so the policy's findings are its own, and
 // none is hidden by what the plan reports.
 type Policy struct {
-	file string
-	data []byte
+	file        string
+	data        []byte
+	definitions []string
 
 	mu   sync.Mutex
 	free []*evaluator // not in use by a call of Validate
@@ -51,13 +52,25 @@ func LoadPolicy(data []byte, file string) (*Policy, error) {
 		return nil, err
 	}
 	p.free = append(p.free, e)
+	for _, def := range []string{"#ClusterPair", "#ClusterPairDecryptor", "#ClusterPairGenerator", "#ClusterPairValidator", "#Encrypted"} {
+		if e.adds[def] {
+			p.definitions = append(p.definitions, def)
+		}
+	}
 	return p, nil
 }
+
+// Definitions are those of documents that the policy adds to, sorted, as
+// "#ClusterPair".
+func (p *Policy) Definitions() []string { return p.definitions }
 
 // Validate checks a document against a definition, as the function of the same
 // name does, and reports what the policy has against it. A definition that the
 // policy does not mention accepts everything. Validate may be called
 // concurrently.
+//
+// "#ClusterPair" is for encrypted pairs, too: what it says of values that SOPS has
+// encrypted cannot be decided, and is no finding.
 func (p *Policy) Validate(def string, doc *yaml.Node, file string) (findings []report.Finding) {
 	value, ok := decode(doc)
 	if !ok {
@@ -116,6 +129,7 @@ type evaluator struct {
 	// those of @missing in the policy, by the position of their field.
 	texts   map[string]bool
 	missing map[place]string
+	adds    map[string]bool // the names that the policy says something of
 }
 
 type place struct{ line, column int }
@@ -130,7 +144,12 @@ func (p *Policy) compile() (*evaluator, error) {
 	if name := policy.PackageName(); name != "" && name != "schema" {
 		return nil, fmt.Errorf("%s: a policy is of package schema, or of none", p.file)
 	}
-	e := &evaluator{file: p.file, texts: make(map[string]bool), missing: make(map[place]string)}
+	e := &evaluator{file: p.file, texts: make(map[string]bool), missing: make(map[place]string), adds: make(map[string]bool)}
+	for _, d := range policy.Decls {
+		if d, ok := d.(*ast.Field); ok {
+			e.adds[labelOf(d)] = true
+		}
+	}
 	e.collect(policy)
 
 	schema, err := schemaFiles()
@@ -286,13 +305,30 @@ func (e *evaluator) validate(def string, value any, doc *yaml.Node, file string)
 		}
 	}
 	var findings []report.Finding
+	sealed := def == "#ClusterPair" && hasField(doc, "sops")
 	for _, b := range breaches {
 		// What CUE says of a mapping repeats what it says of its fields.
 		if b.texts != nil || !slices.ContainsFunc(breaches, func(other *breach) bool { return isBelow(other.path, b.path) }) {
-			findings = append(findings, e.findings(b, doc, file)...)
+			findings = append(findings, e.findings(b, doc, file, sealed)...)
 		}
 	}
 	return findings
+}
+
+// hasField tells whether a document has a field at its top.
+func hasField(doc *yaml.Node, name string) bool {
+	for doc.Kind == yaml.DocumentNode && len(doc.Content) == 1 {
+		doc = doc.Content[0]
+	}
+	return doc.Kind == yaml.MappingNode && hasOne(doc, []string{name})
+}
+
+// hasCiphertext tells whether SOPS has encrypted a value, or one below it.
+func hasCiphertext(n *yaml.Node) bool {
+	if n.Kind == yaml.ScalarNode {
+		return strings.HasPrefix(n.Value, "ENC[")
+	}
+	return slices.ContainsFunc(n.Content, hasCiphertext)
 }
 
 // isBelow tells whether a path leads to something inside of what another does.
@@ -356,8 +392,11 @@ func unquoted(name string) string {
 	return name
 }
 
-func (e *evaluator) findings(b *breach, doc *yaml.Node, file string) []report.Finding {
+func (e *evaluator) findings(b *breach, doc *yaml.Node, file string, sealed bool) []report.Finding {
 	n, at, missing := locate(doc, b.path)
+	if sealed && !missing && hasCiphertext(n) {
+		return nil
+	}
 	texts := b.texts
 	if texts == nil {
 		text := fmt.Sprintf("breaks the policy at %s:%d", e.file, b.at.Line())

@@ -41,6 +41,16 @@ func CUE() []byte {
 // Definitions are the names of those for whole documents, sorted.
 func Definitions() []string { return slices.Clone(definitions) }
 
+// DefinitionNames are the [Definitions] without their #, which a shell would take for
+// a comment.
+func DefinitionNames() []string {
+	names := make([]string, len(definitions))
+	for i, def := range definitions {
+		names[i] = strings.TrimPrefix(def, "#")
+	}
+	return names
+}
+
 // schemaDraft is the newest that editors know as well as validators do.
 const schemaDraft = "http://json-schema.org/draft-07/schema#"
 

@@ -21,12 +21,14 @@ package schema
 import (
 	"cmp"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
 
 	"clusterpair.dev/internal/report"
+	"clusterpair.dev/internal/stork"
 )
 
 // Options say more about a document than it says itself.
@@ -64,38 +66,16 @@ func Validate(def string, doc *yaml.Node, file string, o Options) []report.Findi
 	return w.findings
 }
 
-// modeSuffix chooses among the definitions of a ClusterPair. Before 2.9 Stork
-// pairs storage as soon as there is any option; from 23.11 storkctl, and from
-// 24.2 failover, take a pair with any option for an asynchronous one.
+// modeSuffix chooses among the definitions of a ClusterPair.
 func modeSuffix(storkVersion string) string {
-	major, minor, ok := release(storkVersion)
-	switch {
+	switch v, ok := stork.Parse(storkVersion); {
 	case !ok:
 		return ""
-	case major < 2 || major == 2 && minor < 9 || major > 23 || major == 23 && minor >= 11:
-		return "WithoutMode"
-	default:
+	case v.TakesMode():
 		return "WithMode"
+	default:
+		return "WithoutMode"
 	}
-}
-
-// IsStorkVersion tells whether s is a release of Stork as Options want it.
-func IsStorkVersion(s string) bool {
-	_, _, ok := release(s)
-	return ok
-}
-
-func release(s string) (major, minor int, ok bool) {
-	parts := strings.Split(strings.TrimPrefix(s, "v"), ".")
-	if len(parts) < 2 {
-		return 0, 0, false
-	}
-	major, err := strconv.Atoi(parts[0])
-	if err != nil {
-		return 0, 0, false
-	}
-	minor, err = strconv.Atoi(parts[1])
-	return major, minor, err == nil
 }
 
 // walk is one document on its way along a plan.
@@ -188,7 +168,7 @@ func (w *walk) refuse(key, n *yaml.Node, k kinds, p *node, at *step) {
 			key = n
 		}
 		w.add(key, at, report.Error, subject(key)+": "+p.fail)
-		w.value(key, n, cmp.Or(p.even, &anything), at)
+		w.value(key, n, cmp.Or(p.form, &anything), at)
 	case p.wrongKind != "" && (k != aNull || p.kinds&aMapping != 0): // for a scalar null is nothing, not something else
 		w.add(n, at, report.Error, p.wrongKind)
 	default:
@@ -327,22 +307,35 @@ func ruleOf(text string) string {
 	return strings.Trim(message[strings.LastIndex(message, " ["):], " []")
 }
 
-// String is the place as a path: spec.pairs[0].labels["example.com/role"].
+// longestPath is how many steps of a path are shown: a document may be as deep as
+// it is long, and have a finding in each mapping.
+const longestPath = 32
+
+// String is the place as a path: spec.pairs[0].labels["example.com/role"]. Of a
+// very long way it is the end.
 func (s *step) String() string {
-	if s == nil {
-		return ""
+	var steps []*step
+	for ; s != nil && len(steps) < longestPath; s = s.up {
+		steps = append(steps, s)
 	}
-	up := s.up.String()
-	switch {
-	case s.key == "":
-		return fmt.Sprintf("%s[%d]", up, s.index)
-	case strings.ContainsFunc(s.key, func(r rune) bool { return r != '-' && r != '_' && !isAlphanumeric(r) }):
-		return up + "[" + quoted(s.key) + "]"
-	case up == "":
-		return quotedIfLong(s.key)
-	default:
-		return up + "." + quotedIfLong(s.key)
+	var path strings.Builder
+	if s != nil {
+		path.WriteString("…")
 	}
+	for _, s := range slices.Backward(steps) {
+		switch {
+		case s.key == "":
+			fmt.Fprintf(&path, "[%d]", s.index)
+		case strings.ContainsFunc(s.key, func(r rune) bool { return r != '-' && r != '_' && !isAlphanumeric(r) }):
+			path.WriteString("[" + quoted(s.key) + "]")
+		default:
+			if path.Len() > 0 {
+				path.WriteString(".")
+			}
+			path.WriteString(quotedIfLong(s.key))
+		}
+	}
+	return path.String()
 }
 
 // subject names the field that a message is about.

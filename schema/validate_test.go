@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -16,6 +17,7 @@ import (
 	sigsyaml "sigs.k8s.io/yaml"
 
 	"clusterpair.dev/internal/report"
+	"clusterpair.dev/internal/stork"
 )
 
 // fixture is one file of testdata/DEFINITION[@STORKVERSION]: its findings
@@ -117,6 +119,51 @@ func TestFindings(t *testing.T) {
 				t.Errorf("findings:\n%s\nwant:\n%s", &got, want)
 			}
 		})
+	}
+}
+
+// TestEveryConstraintNamesItsRule gives each part of the plan a value of each
+// kind: whatever is refused is refused in words, by a rule of the catalogue.
+func TestEveryConstraintNamesItsRule(t *testing.T) {
+	values := document(t, "[null, true, 5, 99999999999, 1.5, .inf, '', x, 'a b', 'ENC[x', /a, !!binary eA==, !x y, [], [null], [x], {}, {x: y}, {1: 2}, {x: y, x: y}, {<<: {x: y}}, 2026-11-22, on]").Content[0]
+	done := make(map[*node]bool)
+	var visit func(string, *node)
+	visit = func(path string, p *node) {
+		if p == nil || done[p] {
+			return
+		}
+		done[p] = true
+		for _, value := range values.Content {
+			for _, key := range []*yaml.Node{nil, {Kind: yaml.ScalarNode, Tag: "!!str", Value: "key"}} {
+				w := walk{file: "f.yaml"}
+				w.value(key, value, p, nil)
+				for _, f := range w.findings {
+					if _, known := report.RuleOf(f.Rule); !known || f.Message == "" || strings.HasSuffix(strings.TrimSpace(f.Message), ":") {
+						t.Errorf("%s: %+v", path, f)
+					}
+				}
+			}
+		}
+		visit(path+"[]", p.items)
+		visit(path, p.form)
+		for _, v := range p.variants {
+			for _, f := range v.fields {
+				visit(path+"."+f.name, f.node)
+			}
+			for _, pattern := range v.patterns {
+				visit(path+".*", pattern.node)
+			}
+			visit(path+".*", v.others)
+		}
+	}
+	for _, fix := range fixtures(t) {
+		visit(fix.def, plan(fix.def))
+		if def := fix.def + modeSuffix(fix.options.StorkVersion); def != fix.def {
+			visit(def, plan(def))
+		}
+	}
+	if len(done) < 200 {
+		t.Errorf("only %d parts of the plan", len(done))
 	}
 }
 
@@ -237,6 +284,20 @@ func TestBuiltNodes(t *testing.T) {
 	forget(doc)
 	if found := Validate("#ClusterPair", doc, "", Options{}); len(found) > 0 {
 		t.Error(found)
+	}
+}
+
+// TestStorkVersionIsARelease holds #StorkVersion against the one reader of releases.
+func TestStorkVersionIsARelease(t *testing.T) {
+	for _, release := range []string{
+		"24.3", "v24.3", "24.3.2", "v24.3.2", "v2.8.1.1", "v2.11.2-rc1", "24.3.2-rc1", "24.3-rc12",
+		"", "24", "24.3.", "24.3.garbage", "24.3-garbage", "24.3.2-rc", "24.3.1.2.3", "-1.-5", "24.+3", "24.3-beta1", "24.33333", "V24.3", " 24.3",
+	} {
+		doc := documents(t, []byte("apiVersion: clusterpair.dev/v1alpha1\nkind: ClusterPairValidator\nmetadata: {name: a}\nspec: {storkVersion: "+strconv.Quote(release)+"}\n"))[0]
+		_, want := stork.Parse(release)
+		if found := Validate("#ClusterPairValidator", doc, "", Options{}); (len(found) == 0) != want {
+			t.Errorf("%q: Parse says %v, the schema %v", release, want, found)
+		}
 	}
 }
 

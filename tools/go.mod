@@ -6,6 +6,7 @@ tool (
 	cuelang.org/go/cmd/cue
 	filippo.io/age/cmd/age
 	filippo.io/age/cmd/age-keygen
+	github.com/fzipp/gocyclo/cmd/gocyclo
 	github.com/getsops/sops/v3/cmd/sops
 	github.com/yannh/kubeconform/cmd/kubeconform
 	honnef.co/go/tools/cmd/staticcheck
@@ -88,6 +89,7 @@ require (
 	github.com/fatih/color v1.19.0 // indirect
 	github.com/felixge/httpsnoop v1.1.0 // indirect
 	github.com/fxamacker/cbor/v2 v2.9.1 // indirect
+	github.com/fzipp/gocyclo v0.6.0 // indirect
 	github.com/getsops/gopgagent v0.0.0-20241224165529-7044f28e491e // indirect
 	github.com/getsops/sops/v3 v3.13.3 // indirect
 	github.com/go-errors/errors v1.5.1 // indirect

@@ -1,32 +1,19 @@
 package main
 
 import (
-	"bytes"
-	"errors"
 	"fmt"
-	"io"
-	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"slices"
-	"strings"
-	"sync"
 
 	"github.com/spf13/cobra"
-	"go.yaml.in/yaml/v3"
-	"sigs.k8s.io/kustomize/api/krusty"
-	"sigs.k8s.io/kustomize/api/types"
-	"sigs.k8s.io/kustomize/kyaml/filesys"
-	"sigs.k8s.io/kustomize/kyaml/fn/framework"
 
-	"clusterpair.dev/generator"
+	"clusterpair.dev/internal/kustomize"
 	"clusterpair.dev/internal/report"
 	"clusterpair.dev/internal/sopsfile"
 )
 
 func newBuildCommand() *cobra.Command {
-	var restrictor string
+	var restrictor loadRestrictor
 	var decrypted bool
 	cmd := &cobra.Command{
 		Use:   "build [DIR]",
@@ -52,439 +39,60 @@ finds them.`,
 			if len(args) == 1 {
 				dir = args[0]
 			}
-			restrictions, ok := map[string]types.LoadRestrictions{
-				"LoadRestrictionsRootOnly": types.LoadRestrictionsRootOnly, "LoadRestrictionsNone": types.LoadRestrictionsNone,
-			}[restrictor]
-			if !ok {
-				return usageError(fmt.Errorf("--load-restrictor %s: it is LoadRestrictionsRootOnly or LoadRestrictionsNone", restrictor))
-			}
-			if info, err := os.Stat(dir); err != nil {
-				return failed(withHint(fmt.Errorf("%s: %w", dir, cause(err)), "name the directory of a kustomization: %s DIR", cmd.CommandPath()))
-			} else if !info.IsDir() {
-				return usageError(withHint(fmt.Errorf("%s is no directory", dir), "%s %s", cmd.CommandPath()+map[bool]string{true: " --decrypt"}[decrypted], typed(filepath.Dir(dir))))
-			}
-			var d *decrypter
-			if decrypted {
-				d = &decrypter{ctx: cmd.Context(), safe: sopsfile.New(nil)}
-				warnPlaintext(cmd, "")
-			}
-			out, findings, err := build(dir, restrictions, d)
-			if err := printFindings(cmd, findings); err != nil {
+			anyFile, err := restrictor.anyFile()
+			if err != nil {
 				return err
 			}
-			if err != nil {
-				return runError(cmd, err)
-			}
-			if decrypted && len(out) == 0 {
-				return failed(withHint(fmt.Errorf("%s gives no manifest: Argo CD would take everything for deleted", dir), "list the files under resources of the kustomization.yaml"))
-			}
-			if _, err := cmd.OutOrStdout().Write(out); err != nil {
-				return failed(err)
-			}
-			return nil
+			return runBuild(cmd, dir, anyFile, decrypted)
 		},
 	}
 	cmd.Flags().BoolVar(&decrypted, "decrypt", false, "decrypt what SOPS has encrypted; DIR needs no kustomization")
-	cmd.Flags().StringVar(&restrictor, "load-restrictor", "LoadRestrictionsRootOnly", "what a kustomization may load: LoadRestrictionsRootOnly or LoadRestrictionsNone, as in kustomize build")
+	restrictor.addFlag(cmd)
 	return cmd
 }
 
-// runsVariable names the file in which functions run by build leave their
-// names, pathVariable holds the PATH that they get back: gpg is found by it.
-const (
-	runsVariable = "CLUSTERPAIR_BUILD_RUNS"
-	pathVariable = "CLUSTERPAIR_BUILD_PATH"
-)
-
-// build runs kustomize on a directory; with a decrypter, what it reads is
-// decrypted first. It changes the environment and the default HTTP transport of
-// the process, which does nothing else.
-func build(dir string, restrictions types.LoadRestrictions, d *decrypter) ([]byte, []report.Finding, error) {
-	if d != nil {
-		t, err := openTree(dir)
-		if err != nil {
-			return nil, nil, failed(err)
-		}
-		defer t.Close()
-		if _, ok := kustomization(t); !ok {
-			return d.directory(t)
-		}
+// runBuild prints the manifests of a directory.
+func runBuild(cmd *cobra.Command, dir string, anyFile, decrypted bool) error {
+	if info, err := os.Stat(dir); err != nil {
+		return withHint(fmt.Errorf("%s: %w", dir, cause(err)), "name the directory of a kustomization: %s DIR", cmd.CommandPath())
+	} else if !info.IsDir() {
+		return usageError(withHint(fmt.Errorf("%s is no directory", dir), "%s %s", cmd.CommandPath()+map[bool]string{true: " --decrypt"}[decrypted], report.Typed(filepath.Dir(dir))))
 	}
-	self, err := os.Executable()
-	if err != nil {
-		return nil, nil, failed(err)
+	options := kustomize.Options{AnyFile: anyFile}
+	if decrypted {
+		options.Decrypt = sopsfile.New(nil).Decrypt
+		warnPlaintext(cmd, "")
 	}
-	scratch, err := os.MkdirTemp("", "clusterpair-build-")
-	if err != nil {
-		return nil, nil, failed(err)
-	}
-	defer os.RemoveAll(scratch)
-	runs := filepath.Join(scratch, "runs")
-	// An empty plugin home keeps legacy plugins from running, and an empty PATH
-	// docker, git, helm and whatever else kustomize starts by name.
-	for name, value := range map[string]string{runsVariable: runs, pathVariable: os.Getenv("PATH"), "PATH": scratch, "KUSTOMIZE_PLUGIN_HOME": scratch} {
-		if err := os.Setenv(name, value); err != nil {
-			return nil, nil, failed(err)
-		}
-	}
-	g := &guard{FileSystem: filesys.MakeFsOnDisk(), self: self, decrypter: d, listed: make(map[string]map[string]bool)}
-	if d != nil {
-		d.kept = newKept()
-	}
-	http.DefaultTransport = &guardedTransport{guard: g, next: http.DefaultTransport}
-
-	options := krusty.MakeDefaultOptions()
-	options.LoadRestrictions = restrictions
-	options.PluginConfig = types.EnabledPluginConfig(types.BploUseStaticallyLinked)
-	options.PluginConfig.FnpLoadingOptions.EnableExec = true
-	options.PluginConfig.HelmConfig = types.HelmConfig{}
-	options.Reorder = krusty.ReorderOptionUnspecified // as the kustomize command has it
-	resources, err := krusty.MakeKustomizer(options).Run(g, dir)
-	if refused := g.refusal(); refused != nil {
-		return nil, nil, refused
-	}
-	if ran := (*exec.ExitError)(nil); errors.As(err, &ran) && ran.ExitCode() > 0 {
-		return nil, nil, &exitError{code: ran.ExitCode()} // clusterpair, as a function, has said why
+	out, findings, err := kustomize.Build(cmd.Context(), dir, options)
+	if err := printFindings(cmd, findings); err != nil {
+		return err
 	}
 	if err != nil {
-		err = fmt.Errorf("kustomize build %s: %w", dir, err)
-		if d != nil && namesKept(err.Error()) {
-			err = withHint(err, "kustomize cannot look below spec.config of an encrypted ClusterPair: say it in the config of clusterpair generate instead")
-		}
-		return nil, nil, failed(err)
+		return err
 	}
-
-	ran, err := os.ReadFile(runs)
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		return nil, nil, failed(err)
+	if decrypted && len(out) == 0 {
+		return withHint(fmt.Errorf("%s gives no manifest: Argo CD would take everything for deleted", dir), "list the files under resources of the kustomization.yaml")
 	}
-	times := make(map[string]int)
-	for name := range strings.SplitSeq(string(ran), "\n") {
-		times[name]++
-	}
-	for name, files := range g.listed {
-		if times[name] < len(files) {
-			return nil, nil, failed(withHint(fmt.Errorf("%s was not run by kustomize", name),
-				"list its file under generators or transformers of the kustomization.yaml, not under resources"))
-		}
-	}
-	if d != nil {
-		os.Setenv("PATH", os.Getenv(pathVariable)) // a constant name cannot fail
-		return d.resources(resources)
-	}
-	out, err := resources.AsYaml()
-	if err != nil {
-		return nil, nil, failed(errors.New("kustomize cannot write its result as YAML"))
-	}
-	return out, nil, nil
-}
-
-// markRun leaves the name of a function config for the build that runs it, and
-// takes the PATH back.
-func markRun(rl *framework.ResourceList) {
-	path := os.Getenv(runsVariable)
-	if path == "" || rl.FunctionConfig == nil {
-		return
-	}
-	os.Setenv("PATH", os.Getenv(pathVariable)) // a constant name cannot fail
-	if f, err := os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600); err == nil {
-		fmt.Fprintf(f, "%s/%s\n", rl.FunctionConfig.GetKind(), rl.FunctionConfig.GetName())
-		f.Close() // if this is lost, build says that the function was not run
-	}
-}
-
-// guard is the file system that kustomize reads through. Every file passes
-// [guard.admit] before kustomize sees it.
-type guard struct {
-	filesys.FileSystem
-	self      string
-	decrypter *decrypter // nil leaves everything encrypted
-
-	mu      sync.Mutex
-	listed  map[string]map[string]bool // kind/name of the function configs of clusterpair, to where they stand
-	refused error
-}
-
-// ReadFile implements filesys.FileSystem.
-func (g *guard) ReadFile(path string) ([]byte, error) {
-	data, err := g.read(path)
-	if err == nil {
-		err = g.plugins(data, path)
-	}
-	return data, err
-}
-
-func (g *guard) read(path string) ([]byte, error) {
-	data, err := g.FileSystem.ReadFile(path)
-	if err != nil {
-		return nil, err
-	}
-	return g.admit(data, path, false)
-}
-
-// Open implements filesys.FileSystem. kustomize reads by ReadFile alone; what
-// would come past the guard is refused.
-func (g *guard) Open(path string) (filesys.File, error) {
-	return nil, fmt.Errorf("open %s: not allowed during clusterpair build", path)
-}
-
-func (g *guard) refusal() error {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return g.refused
-}
-
-// guardedTransport passes what kustomize fetches by HTTP through the guard.
-type guardedTransport struct {
-	guard *guard
-	next  http.RoundTripper
-}
-
-// RoundTrip implements http.RoundTripper.
-func (t *guardedTransport) RoundTrip(r *http.Request) (*http.Response, error) {
-	response, err := t.next.RoundTrip(r)
-	if err != nil {
-		return nil, err
-	}
-	data, err := io.ReadAll(io.LimitReader(response.Body, maxFile))
-	response.Body.Close()
-	if err == nil {
-		data, err = t.guard.admit(data, r.URL.Redacted(), true)
-	}
-	if err != nil {
-		return nil, err
-	}
-	response.Body = io.NopCloser(bytes.NewReader(data))
-	response.ContentLength = int64(len(data))
-	return response, nil
-}
-
-// functionKeys are the annotations and the field by which kustomize knows a
-// function (kyaml/fn/runtime/runtimeutil/functiontypes.go, GetFunctionSpec),
-// and the spellings of them in a JSON pointer.
-var functionKeys = []string{
-	"config.kubernetes.io/function", "config.k8s.io/function", "config.kubernetes.io/container", "configFn",
-	"config.kubernetes.io~1function", "config.k8s.io~1function", "config.kubernetes.io~1container",
-}
-
-// admit gives kustomize the content of a file in which every function is
-// clusterpair itself. It refuses content that names another function, or that
-// could make one: a patch or a replacement that mentions the annotation.
-func (g *guard) admit(data []byte, path string, fetched bool) ([]byte, error) {
-	path = g.shown(path)
-	data, err := g.decrypt(data, path, fetched)
-	if err == nil {
-		data, err = g.rewrite(data, path)
-	}
-	if err != nil {
-		return nil, g.refuse(err)
-	}
-	return data, nil
-}
-
-// shown is a path as the user would name it.
-func (g *guard) shown(path string) string {
-	if wd, err := os.Getwd(); err == nil {
-		if rel, err := filepath.Rel(wd, path); err == nil && filepath.IsLocal(rel) {
-			return rel
-		}
-	}
-	return path
-}
-
-// refuse keeps the first error, which kustomize takes for that of a file that it
-// might do without.
-func (g *guard) refuse(err error) error {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.refused == nil {
-		g.refused = err
-	}
+	_, err = cmd.OutOrStdout().Write(out)
 	return err
 }
 
-// decrypt gives the content of a file in clear.
-func (g *guard) decrypt(data []byte, path string, fetched bool) ([]byte, error) {
-	if g.decrypter == nil || !bytes.Contains(data, []byte("sops")) {
-		return data, nil
-	}
-	// gpg and the plugins of age are found by the PATH. kustomize reads one file
-	// at a time, and starts nothing meanwhile.
-	scratch := os.Getenv("PATH")
-	os.Setenv("PATH", os.Getenv(pathVariable)) // a constant name cannot fail
-	defer os.Setenv("PATH", scratch)
-	objects, decrypted, err := g.decrypter.open(data, path)
-	if decrypted && fetched {
-		return nil, failed(withHint(fmt.Errorf("%s: encrypted, and fetched from elsewhere: build --decrypt opens only what the repository holds", path), "commit the file, and list that"))
-	}
-	if !decrypted {
-		return data, nil // what is broken is for kustomize to tell
-	}
-	if err != nil {
-		return nil, err
-	}
-	var out []byte
-	for _, o := range objects {
-		out = append(out, o.text...)
-	}
-	return out, nil
+// loadRestrictor is the flag of kustomize build for what a kustomization may load.
+type loadRestrictor string
+
+func (l *loadRestrictor) addFlag(cmd *cobra.Command) {
+	const name = "load-restrictor"
+	cmd.Flags().StringVar((*string)(l), name, "LoadRestrictionsRootOnly", "what a kustomization may load: LoadRestrictionsRootOnly or LoadRestrictionsNone, as in kustomize build")
+	_ = cmd.RegisterFlagCompletionFunc(name, cobra.FixedCompletions([]cobra.Completion{"LoadRestrictionsRootOnly", "LoadRestrictionsNone"}, cobra.ShellCompDirectiveNoFileComp)) // the flag exists
 }
 
-// rewrite works on YAML, in the content of a file or in a string within.
-func (g *guard) rewrite(data []byte, path string) ([]byte, error) {
-	decoder := yaml.NewDecoder(bytes.NewReader(data))
-	var docs []*yaml.Node
-	changed := false
-	for {
-		var doc yaml.Node
-		if err := decoder.Decode(&doc); errors.Is(err, io.EOF) {
-			break
-		} else if err != nil {
-			// It may be the content of a ConfigMap. What kustomize makes of it
-			// otherwise judges [guard.plugins].
-			return data, nil
-		}
-		if len(doc.Content) == 0 {
-			continue
-		}
-		again, err := g.document(doc.Content[0], path)
-		if err != nil {
-			return nil, err
-		}
-		changed = changed || again
-		docs = append(docs, &doc)
+// anyFile tells whether a kustomization may load files from anywhere.
+func (l loadRestrictor) anyFile() (bool, error) {
+	switch l {
+	case "LoadRestrictionsRootOnly":
+		return false, nil
+	case "LoadRestrictionsNone":
+		return true, nil
 	}
-	if !changed {
-		return data, nil
-	}
-	var out bytes.Buffer
-	encoder := yaml.NewEncoder(&out)
-	for _, doc := range docs {
-		if err := encoder.Encode(doc); err != nil {
-			return nil, failed(fmt.Errorf("%s: the document cannot be written as YAML", path))
-		}
-	}
-	if err := encoder.Close(); err != nil {
-		return nil, failed(fmt.Errorf("%s: the document cannot be written as YAML", path))
-	}
-	return out.Bytes(), nil
-}
-
-// document points the function annotation of a config of clusterpair at this
-// binary, and goes through everything else. It tells whether it changed doc.
-func (g *guard) document(doc *yaml.Node, path string) (bool, error) {
-	var own *yaml.Node
-	kind, name := scalar(doc, "kind"), scalar(child(doc, "metadata"), "name")
-	if scalar(doc, "apiVersion") == generator.APIVersion {
-		if err := g.renders(kind, path); err != nil {
-			return false, err
-		}
-		annotations := child(child(doc, "metadata"), "annotations")
-		for _, key := range functionKeys[:2] {
-			if own == nil {
-				own = child(annotations, key)
-			}
-		}
-		if own == nil {
-			return false, failed(withHint(fmt.Errorf("%s: %s/%s has no annotation %s: kustomize does not know that it is a function", path, kind, name, functionKeys[0]),
-				"add to metadata.annotations:  %s: |\n          exec: {path: clusterpair}", functionKeys[0]))
-		}
-		var spec struct {
-			Exec struct{ Path string }
-		}
-		if yaml.Unmarshal([]byte(own.Value), &spec) != nil || filepath.Base(spec.Exec.Path) != "clusterpair" {
-			return false, g.other(path, own)
-		}
-		target, err := yaml.Marshal(map[string]any{"exec": map[string]any{"path": g.self}})
-		if err != nil {
-			return false, failed(err)
-		}
-		*own = yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: string(target), Line: own.Line}
-		g.mu.Lock()
-		if g.listed[kind+"/"+name] == nil {
-			g.listed[kind+"/"+name] = make(map[string]bool)
-		}
-		g.listed[kind+"/"+name][fmt.Sprintf("%s:%d", path, doc.Line)] = true
-		g.mu.Unlock()
-	}
-	changed, err := g.walk(doc, own, path)
-	return changed || own != nil, err
-}
-
-// renders refuses what build --decrypt does not run: kustomize would see what it
-// keeps from it, and who has no key could render the credential for another server.
-func (g *guard) renders(kind, path string) error {
-	if g.decrypter == nil || kind != generator.DecryptorKind && kind != generator.GeneratorKind {
-		return nil
-	}
-	return failed(withHint(fmt.Errorf("%s: build --decrypt runs no %s", path, kind), "list committed pairs under resources, and remove it"))
-}
-
-// walk goes through keys and values. A string may be YAML itself, as an inline
-// config or patch is: it is treated like a file.
-func (g *guard) walk(n, own *yaml.Node, path string) (bool, error) {
-	changed := false
-	for i, c := range n.Content {
-		if c == own {
-			continue
-		}
-		if !slices.Contains(plainTags, c.Tag) {
-			return false, failed(withHint(fmt.Errorf("%s:%d: the YAML tag %s could hide a function from clusterpair build", path, c.Line, c.Tag), "write the value without a tag"))
-		}
-		isKeyOfOwn := own != nil && n.Kind == yaml.MappingNode && i%2 == 0 && n.Content[i+1] == own
-		switch {
-		case c.Kind == yaml.ScalarNode && strings.ContainsAny(c.Value, "\n{"):
-			inner, err := g.rewrite([]byte(c.Value), path)
-			if err != nil {
-				return false, err
-			}
-			if string(inner) != c.Value {
-				c.Value, changed = string(inner), true
-			} else if mentionsFunction(c.Value) {
-				return false, g.other(path, c)
-			}
-		case c.Kind == yaml.ScalarNode && !isKeyOfOwn && mentionsFunction(c.Value):
-			return false, g.other(path, c)
-		}
-		again, err := g.walk(c, own, path)
-		if err != nil {
-			return false, err
-		}
-		changed = changed || again
-	}
-	return changed, nil
-}
-
-// plainTags are the tags of values that stand for themselves; an alias has none.
-var plainTags = []string{"", "!!str", "!!int", "!!float", "!!bool", "!!null", "!!map", "!!seq", "!!timestamp", "!!merge"}
-
-func mentionsFunction(s string) bool {
-	return slices.ContainsFunc(functionKeys, func(key string) bool { return strings.Contains(s, key) })
-}
-
-func (g *guard) other(path string, at *yaml.Node) error {
-	return failed(withHint(fmt.Errorf("%s:%d: a function other than clusterpair: clusterpair build runs no other program", path, at.Line),
-		"run it with kustomize build --enable-alpha-plugins --enable-exec, which runs whatever the repository names"))
-}
-
-// child is the value of a key in a mapping, nil if there is none.
-func child(n *yaml.Node, key string) *yaml.Node {
-	if n != nil && n.Kind == yaml.AliasNode {
-		n = n.Alias
-	}
-	if n != nil && n.Kind == yaml.MappingNode {
-		for i := 0; i+1 < len(n.Content); i += 2 {
-			if n.Content[i].Value == key {
-				return n.Content[i+1]
-			}
-		}
-	}
-	return nil
-}
-
-func scalar(n *yaml.Node, key string) string {
-	if c := child(n, key); c != nil {
-		return c.Value
-	}
-	return ""
+	return false, usageError(fmt.Errorf("--load-restrictor %s: it is LoadRestrictionsRootOnly or LoadRestrictionsNone", string(l)))
 }

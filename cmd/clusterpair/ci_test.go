@@ -18,6 +18,8 @@ import (
 	"testing"
 
 	"go.yaml.in/yaml/v3"
+
+	"clusterpair.dev/internal/plant"
 )
 
 // TestContinuousIntegration runs the steps of examples/github and
@@ -32,9 +34,25 @@ func TestContinuousIntegration(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	pair := "apiVersion: stork.libopenstorage.org/v1alpha1\nkind: ClusterPair\nmetadata: {name: " + planted + "}\n"
+	pair := "apiVersion: stork.libopenstorage.org/v1alpha1\nkind: ClusterPair\nmetadata: {name: west, namespace: apps}\n" +
+		"spec: {config: {users: {a: {token: " + plant.Value + "}}}}\n"
 	if err := os.WriteFile(filepath.Join(bad, "clear.yaml"), []byte(pair), 0o600); err != nil {
 		t.Fatal(err)
+	}
+	// A credential in a source is found by the check of names of all kinds alone.
+	leaky := t.TempDir()
+	if err := os.CopyFS(leaky, os.DirFS(fine)); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(leaky, "key.go"), []byte("package x // AGE-SECRET-KEY-1Z5S4LE2QX8H720J7NGEMRHZUDDS3RVU407ZVNDRR54GVJZXTUUYQRUL4E0\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, dir := range []string{fine, bad, leaky} {
+		for _, args := range [][]string{{"init", "-q"}, {"add", "."}} {
+			if out, err := exec.Command("git", append([]string{"-C", dir}, args...)...).CombinedOutput(); err != nil {
+				t.Fatalf("git %s: %v\n%s", args, err, out)
+			}
+		}
 	}
 
 	t.Run("GitHub", func(t *testing.T) {
@@ -50,8 +68,11 @@ func TestContinuousIntegration(t *testing.T) {
 		if err == nil || !strings.Contains(printed, "::error file=clear.yaml,line=2,") || !slices.Contains(sarifResults(t, sarif), "plaintext-credential") {
 			t.Errorf("a ClusterPair in clear: %v\n%s\n%s", err, printed, sarif)
 		}
+		if printed, _, err = action.run(t, leaky, temp, env, inputs); err == nil || !strings.Contains(printed, "key.go:1:") {
+			t.Errorf("a key in a source: %v\n%s", err, printed)
+		}
 		inputs["paths"], inputs["flags"] = "rendered secrets", "--strict --within 30d"
-		if printed, _, err = action.run(t, bad, temp, env, inputs); err != nil {
+		if printed, _, err = action.run(t, fine, temp, env, inputs); err != nil {
 			t.Errorf("paths and flags: %v\n%s", err, printed)
 		}
 		inputs["paths"] = "missing"
@@ -95,6 +116,9 @@ func TestContinuousIntegration(t *testing.T) {
 		}
 		if failures, err := run(bad); err == nil || !slices.Contains(failures, "plaintext-credential clear.yaml") {
 			t.Errorf("a ClusterPair in clear: %v, %s", err, failures)
+		}
+		if _, err := run(leaky); err == nil {
+			t.Error("a key in a source is not found")
 		}
 	})
 }

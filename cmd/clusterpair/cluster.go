@@ -13,6 +13,7 @@ import (
 	"clusterpair.dev/internal/kubeconfig"
 	"clusterpair.dev/internal/manifest"
 	"clusterpair.dev/internal/report"
+	"clusterpair.dev/internal/worktree"
 )
 
 // clusterFlags are kubectl's flags for which cluster to talk to, and as whom.
@@ -56,15 +57,15 @@ func (c *clusterFlags) client(cmd *cobra.Command) (client *cluster.Client, names
 	loader := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(c.rules, &c.overrides)
 	namespace, _, err = loader.Namespace()
 	if err != nil {
-		return nil, "", failed(c.unusable(err))
+		return nil, "", c.unusable(err)
 	}
 	config, err := loader.ClientConfig()
 	if err != nil {
-		return nil, "", failed(c.unusable(err))
+		return nil, "", c.unusable(err)
 	}
 	client, err = cluster.New(config)
 	if err != nil {
-		return nil, "", runError(cmd, err)
+		return nil, "", err
 	}
 	return client, namespace, nil
 }
@@ -78,7 +79,7 @@ func (c *clusterFlags) readable(cmd *cobra.Command) error {
 			continue
 		}
 		if err != nil {
-			return failed(fmt.Errorf("read %s: %w", path, cause(err)))
+			return worktree.Unread(path, err)
 		}
 		docs, err := manifest.Values(data, path)
 		var f report.Finding
@@ -100,16 +101,24 @@ func (c *clusterFlags) unusable(err error) error {
 		return withHint(errors.New("no kubeconfig, and no cluster around this process"), "name one with --kubeconfig FILE, or set KUBECONFIG")
 	}
 	if clientcmd.IsContextNotFound(err) {
-		return withHint(fmt.Errorf("the kubeconfig has no context %q", c.overrides.CurrentContext), "see the contexts: kubectl config get-contexts")
+		return withHint(fmt.Errorf("the kubeconfig has no context %q", c.overrides.CurrentContext), "choose one with --context: kubectl config get-contexts%s", c.kubeconfigFlag())
 	}
-	return withHint(errors.New("the kubeconfig names a cluster or user that it does not have, or files that are not there"), "try it: kubectl version")
+	return withHint(errors.New("the kubeconfig names a cluster or user that it does not have, or files that are not there"), "see what it holds: kubectl config view%s", c.kubeconfigFlag())
 }
 
-// clusterError is a cluster's refusal with what to do about it.
-func clusterError(err error) error {
-	var refused *cluster.Error
-	if errors.As(err, &refused) && refused.Hint != "" {
-		return failed(withHint(err, "%s", refused.Hint))
+// typed are the flags with which kubectl, or this program, asks the same cluster.
+func (c *clusterFlags) typed() string {
+	text := c.kubeconfigFlag()
+	if c.overrides.CurrentContext != "" {
+		text += " --context " + report.Typed(c.overrides.CurrentContext)
 	}
-	return failed(err)
+	return text
+}
+
+// kubeconfigFlag is the kubeconfig that was named, as a flag to type.
+func (c *clusterFlags) kubeconfigFlag() string {
+	if c.rules == nil || c.rules.ExplicitPath == "" {
+		return ""
+	}
+	return " --kubeconfig " + report.Typed(c.rules.ExplicitPath)
 }

@@ -1,66 +1,28 @@
 package main
 
 import (
-	"fmt"
-	"io"
-	"os"
-	"path/filepath"
-
 	"github.com/spf13/cobra"
+
+	"clusterpair.dev/internal/install"
 )
 
 func newInstallCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "install DIR",
-		Short: "Copy this binary into a directory, for init containers",
+		Short: "Copy this binary into a directory",
 		Long: `install copies the running binary to DIR/clusterpair, readable and executable by
 everybody. An image that holds nothing else can so hand it to the container
 beside it, through a volume. A binary that is there, even one that runs, is
-replaced at once and as a whole.`,
-		Example: `  clusterpair install /custom-tools`,
-		Args:    cobra.ExactArgs(1),
-		RunE: func(_ *cobra.Command, args []string) error {
-			if err := install(args[0]); err != nil {
-				return failed(err)
-			}
-			return nil
+replaced at once and as a whole.
+
+Man pages that stand beside the binary, as make man and the image put them, are
+copied to DIR/man/man1. man finds them there if DIR is in the PATH.`,
+		Example: `  clusterpair install /custom-tools
+  clusterpair install ~/.local/bin`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			recovered, err := install.Copy(cmd.Context(), args[0])
+			return tellRecovered(cmd, recovered, err)
 		},
 	}
-}
-
-func install(dir string) (err error) {
-	path := filepath.Join(dir, "clusterpair")
-	defer func() {
-		if err != nil {
-			err = withHint(fmt.Errorf("install %s: %w", path, cause(err)), "ls -ld %s: it has to be a directory that you may write to", typed(dir))
-		}
-	}()
-	self, err := os.Executable()
-	if err != nil {
-		return err
-	}
-	from, err := os.Open(self)
-	if err != nil {
-		return err
-	}
-	defer from.Close()
-	to, err := os.CreateTemp(dir, ".clusterpair.*")
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			os.Remove(to.Name())
-		}
-	}()
-	if _, err = io.Copy(to, from); err == nil {
-		err = to.Chmod(0o755)
-	}
-	if closed := to.Close(); err == nil {
-		err = closed
-	}
-	if err != nil {
-		return err
-	}
-	return os.Rename(to.Name(), path)
 }

@@ -11,14 +11,19 @@ import (
 	"os"
 	"os/signal"
 	"slices"
-	"strings"
+	"sync"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"clusterpair.dev/internal/cluster"
+	"clusterpair.dev/internal/defect"
+	"clusterpair.dev/internal/kustomize"
 	_ "clusterpair.dev/internal/pace" // before all others
 	"clusterpair.dev/internal/report"
+	"clusterpair.dev/internal/worktree"
 )
 
 // Exit codes. A finding of severity error, or a file that would change under
@@ -28,52 +33,131 @@ const (
 	exitFindings = 1
 	exitUsage    = 2
 	exitFailed   = 3
+	// exitPipe is for main alone: nobody reads standard output any more.
+	exitPipe = -1
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	signals := []os.Signal{os.Interrupt, syscall.SIGTERM}
+	if !signal.Ignored(syscall.SIGHUP) { // as nohup wants it
+		signals = append(signals, syscall.SIGHUP)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), signals...)
 	go func() {
 		<-ctx.Done()
-		stop() // a second signal ends the process at once
+		// A later signal ends the process at once. Not one that comes with the
+		// first: timeout sends it to the process and to its group.
+		time.Sleep(500 * time.Millisecond)
+		stop()
 	}()
+	// A reader that has seen enough, such as head, ends the run in good order: what
+	// is written gets an error instead of the signal.
+	pipe := make(chan os.Signal, 1)
+	signal.Notify(pipe, syscall.SIGPIPE)
 	code := run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
 	stop()
+	if code == exitPipe {
+		signal.Reset(syscall.SIGPIPE)
+		os.Stdout.Write([]byte("\n")) // ends the process by the signal, as shells expect it
+		code = exitFailed
+	}
 	os.Exit(code)
 }
 
 // run is the command with everything it touches handed in, but for files, the
 // environment and the working directory.
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	root := newRootCommand()
+	out := &output{w: stdout}
+	root := newRootCommand(out)
 	root.SetArgs(args)
 	root.SetIn(stdin)
-	root.SetOut(stdout)
 	root.SetErr(stderr)
-	cmd, err := root.ExecuteContextC(ctx)
-	if err == nil {
+	cmd, err := execute(ctx, root)
+	switch failure := out.failure(); {
+	case errors.Is(failure, syscall.EPIPE):
+		return exitPipe
+	case failure != nil:
+		sayError(stderr, fmt.Errorf("write standard output: %w", cause(failure)), "what was printed is not complete: see df -h, or send it elsewhere")
+		return exitFailed
+	case err == nil:
 		return exitFine
 	}
-	var exit *exitError
-	if !errors.As(err, &exit) {
-		// What is left are cobra's own errors: unknown commands and arguments.
-		exit = &exitError{code: exitUsage, err: err}
-	}
+	exit := exitOf(err)
 	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
 		exit = &exitError{code: exitFailed, err: errors.New("interrupted; nothing was written")}
 	}
 	if exit.err != nil {
-		fmt.Fprintf(stderr, "clusterpair: %v\n", exit.err)
-		var hinted *hintedError
-		if errors.As(exit.err, &hinted) {
-			fmt.Fprintf(stderr, "  hint: %s\n", hinted.hint)
-		} else if exit.code == exitUsage {
-			fmt.Fprintf(stderr, "  hint: %s --help\n", cmd.CommandPath())
+		hint := ""
+		var hinted *report.HintedError
+		var failure *defect.Error
+		var refused *cluster.Error
+		switch {
+		case errors.As(exit.err, &failure):
+			hint = failure.Hint()
+		case errors.As(exit.err, &hinted):
+			hint = hinted.Hint
+		case errors.As(exit.err, &refused) && refused.Hint != "":
+			hint = refused.Hint
+		case exit.code == exitUsage:
+			hint = cmd.CommandPath() + " --help"
 		}
+		sayError(stderr, exit.err, hint)
 	}
 	return exit.code
 }
 
-func newRootCommand() *cobra.Command {
+// execute runs the command that the arguments name. A panic is an error, in which
+// no value of a file stands.
+func execute(ctx context.Context, root *cobra.Command) (cmd *cobra.Command, err error) {
+	defer func() {
+		if failure := (*defect.Error)(nil); errors.As(err, &failure) {
+			err = &exitError{code: exitFailed, err: err}
+		}
+	}()
+	defer defect.Recover(&err, "")
+	return root.ExecuteContextC(ctx)
+}
+
+// output is standard output. It remembers that something could not be written, so
+// that no command has to look at each line that it prints.
+type output struct {
+	w io.Writer
+
+	mu  sync.Mutex
+	err error
+}
+
+func (o *output) Write(p []byte) (int, error) {
+	n, err := o.w.Write(p)
+	if err != nil {
+		o.mu.Lock()
+		defer o.mu.Unlock()
+		if o.err == nil {
+			o.err = err
+		}
+	}
+	return n, err
+}
+
+// failure is the first error.
+func (o *output) failure() error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.err
+}
+
+// stdoutFile is the file that standard output is, nil if it is none.
+func stdoutFile(cmd *cobra.Command) *os.File {
+	w := cmd.OutOrStdout()
+	if o, ok := w.(*output); ok {
+		w = o.w
+	}
+	f, _ := w.(*os.File)
+	return f
+}
+
+// newRootCommand is clusterpair with all of its commands, which print to out.
+func newRootCommand(out io.Writer) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "clusterpair",
 		Short: "Render, encrypt and sync Stork ClusterPairs through Git",
@@ -93,7 +177,6 @@ standard input and writes one to standard output.`,
 			return runFunction(cmd)
 		},
 	}
-	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError(err) })
 	cmd.AddCommand(
 		newInitCommand(),
 		newGenerateCommand(),
@@ -112,7 +195,13 @@ standard input and writes one to standard output.`,
 		newCredentialCommand(),
 		newInstallCommand(),
 		newVersionCommand(),
+		newExitCodesTopic(),
 	)
+	cmd.SetOut(out) // before forgive makes the completion command, which keeps what it finds
+	cmd.Version = version()
+	cmd.SetVersionTemplate("clusterpair {{.Version}}\n")
+	completeContexts(cmd)
+	forgive(cmd)
 	return cmd
 }
 
@@ -131,36 +220,50 @@ func (e *exitError) Error() string {
 
 func (e *exitError) Unwrap() error { return e.err }
 
-func usageError(err error) error { return &exitError{code: exitUsage, err: err} }
-
-// failed is for what could not be done: a file, a key, the network.
-func failed(err error) error { return &exitError{code: exitFailed, err: err} }
-
-// hintedError carries what to type next.
-type hintedError struct {
-	err  error
-	hint string
+// exitOf is how an error ends the command. A command that runs gives its errors
+// a code itself ([coded]); what is left are cobra's own: unknown commands and arguments.
+func exitOf(err error) *exitError {
+	var exit *exitError
+	if errors.As(err, &exit) {
+		return exit
+	}
+	return &exitError{code: exitUsage, err: err}
 }
 
-func (e *hintedError) Error() string { return e.err.Error() }
-func (e *hintedError) Unwrap() error { return e.err }
+// coded runs a command. An error of it without a code is wrong use, a finding, which is
+// printed as one, or says what could not be done: a file, a key, the network.
+func coded(run func(*cobra.Command, []string) error) func(*cobra.Command, []string) error {
+	return func(cmd *cobra.Command, args []string) error {
+		err := run(cmd, args)
+		var exit *exitError
+		var usage *report.UsageError
+		var finding report.Finding
+		var ran *kustomize.FunctionError
+		switch {
+		case errors.As(err, &exit):
+		case errors.As(err, &usage):
+			return &exitError{code: exitUsage, err: err}
+		case errors.As(err, &finding):
+			err = printFindings(cmd, []report.Finding{finding})
+		case errors.As(err, &ran):
+			return &exitError{code: ran.Code} // it has said why
+		}
+		if err == nil || errors.As(err, &exit) {
+			return err
+		}
+		return &exitError{code: exitFailed, err: err}
+	}
+}
+
+func usageError(err error) error { return report.Usage(err) }
 
 func withHint(err error, format string, args ...any) error {
-	return &hintedError{err: err, hint: fmt.Sprintf(format, args...)}
+	return report.WithHint(err, format, args...)
 }
 
-// joined are several errors, each in a line as if it were alone.
-type joined []error
-
-func (e joined) Unwrap() []error { return e }
-
-func (e joined) Error() string {
-	texts := make([]string, len(e))
-	for i, err := range e {
-		texts[i] = err.Error()
-	}
-	return strings.Join(texts, "\nclusterpair: ")
-}
+// cause strips what package os puts before an error: the caller names the path in
+// the user's words.
+func cause(err error) error { return worktree.Cause(err) }
 
 // printFindings writes findings to standard error, each once, and is the error
 // that they amount to, if any is one.
@@ -168,7 +271,7 @@ func printFindings(cmd *cobra.Command, findings []report.Finding) error {
 	report.Sort(findings)
 	findings = slices.Compact(findings) // pairs may share a Secret
 	if err := report.WriteText(cmd.ErrOrStderr(), findings); err != nil {
-		return failed(err)
+		return err
 	}
 	if report.HasErrors(findings) {
 		return &exitError{code: exitFindings}

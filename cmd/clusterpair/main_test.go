@@ -6,8 +6,11 @@ import (
 	"net/http/httptest"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
+	"regexp"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -36,7 +39,7 @@ func tools(t testing.TB) string {
 	}
 	dir := t.TempDir()
 	cmd := exec.Command("go", "build", "-C", "../../tools", "-o", dir+"/",
-		"sigs.k8s.io/kustomize/kustomize/v5", "github.com/getsops/sops/v3/cmd/sops",
+		"sigs.k8s.io/kustomize/kustomize/v5", "github.com/getsops/sops/v3/cmd/sops", "filippo.io/age/cmd/age-keygen",
 		"cuelang.org/go/cmd/cue", "github.com/yannh/kubeconform/cmd/kubeconform", "./validate-crd")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("build the tools: %v\n%s", err, out)
@@ -47,6 +50,10 @@ func tools(t testing.TB) string {
 // TestScripts runs what users type: one file of fixtures/script each. UPDATE=1
 // rewrites the expected outputs in the files.
 func TestScripts(t *testing.T) {
+	if signal.Ignored(syscall.SIGHUP) {
+		// nohup has started the tests. What they start is to get the signal again.
+		signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP)
+	}
 	runScripts(t, filepath.Join(fixtures(t), "script"))
 }
 
@@ -72,10 +79,12 @@ func runScripts(t *testing.T, dir string) {
 			return os.MkdirAll(filepath.Join(env.WorkDir, ".home"), 0o700)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"replace": replaceCommand,
-			"lines":   linesCommand,
-			"treeof":  treeCommand,
-			"release": releaseCommand,
+			"replace":  replaceCommand,
+			"lines":    linesCommand,
+			"treeof":   treeCommand,
+			"release":  releaseCommand,
+			"hint":     hintCommand,
+			"typehint": typehintCommand,
 		},
 	})
 }
@@ -94,6 +103,23 @@ func replaceCommand(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	ts.Check(os.WriteFile(ts.MkAbs(args[2]), []byte(after), 0o644))
 }
+
+// typehintCommand is typehint FILE: types the command of the last hint in a file,
+// which may be stderr. It must succeed.
+func typehintCommand(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: typehint FILE")
+	}
+	text := ts.ReadFile(args[0])
+	hints := hintedCommand.FindAllStringSubmatch(text, -1)
+	if len(hints) == 0 {
+		ts.Fatalf("no hint with a command in %q", text)
+	}
+	noteTyped(ts.Name(), hints[len(hints)-1][0])
+	ts.Check(ts.Exec("bash", "-c", hints[len(hints)-1][1]))
+}
+
+var hintedCommand = regexp.MustCompile(`(?m)^  hint: (?:.*: )?((?:clusterpair|kubectl|mv|sops) .*)$`)
 
 // linesCommand is lines FILE1 FILE2 WORD…: exactly the lines that differ
 // between the files hold one of the words, each word on one line at least; one

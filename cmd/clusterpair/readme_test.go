@@ -5,62 +5,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"testing"
 )
-
-// readmeOutput is a place in README.md that shows commands and what they print.
-var readmeOutput = regexp.MustCompile("(?s)<!-- output: ([^\n]*) -->\n```console\n(.*?)```\n<!-- /output -->")
-
-// TestReadme runs the commands whose output README.md and that of the schema
-// show. Lines longer than a page are cut there. UPDATE=1 writes what they print.
-func TestReadme(t *testing.T) {
-	env := commandEnvironment(t)
-	for path, least := range map[string]int{"../../README.md": 2, "../../schema/README.md": 1} {
-		t.Run(strings.TrimPrefix(path, "../../"), func(t *testing.T) { testReadme(t, path, env, least) })
-	}
-}
-
-func testReadme(t *testing.T, path string, env []string, least int) {
-	readme := read(t, path)
-	shown := 0
-	updated := readmeOutput.ReplaceAllStringFunc(readme, func(place string) string {
-		shown++
-		m := readmeOutput.FindStringSubmatch(place)
-		var b strings.Builder
-		for command := range strings.SplitSeq(m[1], "; ") {
-			b.WriteString("$ " + command + "\n")
-			// make builds the binary anew; what it runs then is the line below.
-			line := strings.Replace(command, "make demo", "kustomize build --enable-alpha-plugins --enable-exec .", 1)
-			cmd := exec.Command("sh", "-c", line)
-			cmd.Dir, cmd.Env = "../..", env
-			out, err := cmd.CombinedOutput()
-			if err != nil && !strings.Contains(string(out), "hint:") {
-				t.Fatalf("%s: %v\n%s", command, err, out)
-			}
-			for l := range strings.Lines(string(out)) {
-				if l = strings.TrimSuffix(l, "\n"); len(l) > 96 && !strings.Contains(l, "error:") && !strings.Contains(l, "hint:") {
-					l = l[:95] + "…"
-				}
-				b.WriteString(l + "\n")
-			}
-		}
-		return strings.Replace(place, "```console\n"+m[2]+"```", "```console\n"+b.String()+"```", 1)
-	})
-	if shown < least {
-		t.Fatalf("it shows the output of %d places", shown)
-	}
-	if updated == readme {
-		return
-	}
-	if os.Getenv("UPDATE") == "" {
-		t.Fatalf("it shows other output than the commands print; UPDATE=1 writes it:\n%s", updated)
-	}
-	if err := os.WriteFile(path, []byte(updated), 0o644); err != nil {
-		t.Fatal(err)
-	}
-}
 
 // TestExamples runs generate and build in every example: what is committed is
 // what they render.
@@ -139,7 +86,7 @@ func TestArgoCDConfigMap(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	build := exec.Command("clusterpair", "build", dir)
+	build := exec.Command("sh", "-c", `clusterpair build "$0"`, dir) // by the PATH of its environment
 	build.Env = commandEnvironment(t)
 	got, err := build.Output()
 	if err != nil {

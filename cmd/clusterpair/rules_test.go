@@ -3,19 +3,21 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
+	"clusterpair.dev/docs"
 	"clusterpair.dev/internal/manifest"
 	"clusterpair.dev/internal/report"
+	"clusterpair.dev/internal/seal"
 	"clusterpair.dev/internal/sopsfile"
-	"clusterpair.dev/schema"
 )
 
 // companions are the rules that a bad fixture breaks beside its own, because
@@ -54,12 +56,30 @@ func TestRules(t *testing.T) {
 			if own == 0 {
 				t.Errorf("%s does not break %s", bad, rule.ID)
 			}
+			if rule.ID == "rotation-due" { // what is good today is too old one day
+				good = encryptedToday(t, good)
+			}
 			args[slices.Index(args, bad)] = good
 			if found := findingsOf(t, args); len(found) > 0 {
 				t.Errorf("%s: %+v", good, found)
 			}
 		})
 	}
+}
+
+// encryptedToday is a copy of a file, with the time of now for its lastmodified.
+func encryptedToday(t *testing.T, file string) string {
+	text := read(t, file)
+	_, rest, found := strings.Cut(text, "lastmodified: \"")
+	before, _, closed := strings.Cut(rest, "\"")
+	if !found || !closed {
+		t.Fatalf("%s has no lastmodified", file)
+	}
+	path := filepath.Join(t.TempDir(), filepath.Base(file))
+	if err := os.WriteFile(path, []byte(strings.Replace(text, before, time.Now().UTC().Format(time.RFC3339), 1)), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return path
 }
 
 // TestRulesDecrypted: what is found in a file in clear is found in it with
@@ -98,7 +118,7 @@ func TestRulesDecrypted(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			sealed, _, err := sopsfile.New(nil).Encrypt(t.Context(), docs, nil, pairPolicy(policy), sopsfile.EncryptOptions{})
+			sealed, _, err := sopsfile.New(nil).Encrypt(t.Context(), docs, nil, seal.ForPair(policy), sopsfile.EncryptOptions{})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -133,6 +153,35 @@ func TestRulesHaveFixtures(t *testing.T) {
 	}
 }
 
+// TestRulesOfCommands: a rule that no file alone can break is named by a test that
+// breaks it, as [RULE] in a script or as "RULE" in Go.
+func TestRulesOfCommands(t *testing.T) {
+	inRepository(t)
+	var tests strings.Builder
+	for _, pattern := range []string{"fixtures/script/*.txtar", "fixtures/hints/*.txtar", "e2e/script/*.txtar", "cmd/*/*_test.go", "generator/*_test.go", "internal/*/*_test.go"} {
+		files, err := filepath.Glob(pattern)
+		if err != nil || len(files) == 0 {
+			t.Fatalf("%s: %d files, %v", pattern, len(files), err)
+		}
+		for _, file := range files {
+			tests.WriteString(read(t, file))
+		}
+	}
+	text := strings.NewReplacer(`\[`, "[", `\]`, "]").Replace(tests.String())
+	tried := 0
+	for _, rule := range report.Rules() {
+		if rule.Needs < report.Input {
+			continue
+		}
+		if tried++; !strings.Contains(text, "["+rule.ID+"]") && !strings.Contains(text, `"`+rule.ID+`"`) {
+			t.Errorf("no test breaks %s", rule.ID)
+		}
+	}
+	if tried == 0 {
+		t.Error("there is no such rule")
+	}
+}
+
 // TestManyMistakes: one file breaks most rules, in its first document, in later
 // ones and in a List, and each line says which. Every one of them is found, at
 // its line, and nothing else.
@@ -163,42 +212,77 @@ func TestManyMistakes(t *testing.T) {
 	}
 }
 
-// TestRulesReadme: the rules in the README.md of the schema are those of the
-// catalogue, with the fixtures as examples. UPDATE=1 writes them.
-func TestRulesReadme(t *testing.T) {
+// TestRulesPages: docs/rules has a page for each group of the catalogue, with the
+// fixtures as examples, a list of all rules, and nothing else. UPDATE=1 writes them.
+func TestRulesPages(t *testing.T) {
 	inRepository(t)
-	const file, mark = "schema/README.md", "<!-- rules: TestRulesReadme writes what follows -->\n"
-	text := read(t, file)
-	head, _, ok := strings.Cut(text, mark)
-	if !ok {
-		t.Fatalf("%s has no line %s", file, mark)
-	}
-	var b strings.Builder
-	b.WriteString(head + mark)
-	group := ""
+	const dir = "docs/rules"
+	pages := make(map[string]*strings.Builder)
+	var index strings.Builder
+	index.WriteString(rulesHead)
 	for _, r := range report.Rules() {
-		if r.Group != group {
-			group = r.Group
-			fmt.Fprintf(&b, "\n## %s\n\n| rule | severity | needs | |\n|---|---|---|---|\n", group)
-			for _, r := range report.Rules() {
-				if r.Group == group {
-					fmt.Fprintf(&b, "| [%s](#%s) | %s | %s | %s |\n", r.ID, r.ID, r.Severity, r.Needs, r.Title)
+		page := pages[r.Page()]
+		if page == nil {
+			page = new(strings.Builder)
+			pages[r.Page()] = page
+			fmt.Fprintf(page, "# Rules: %s\n\n[All rules](README.md)\n\n", r.Group)
+			fmt.Fprintf(&index, "\n## [%s](%s)\n\n", r.Group, r.Page())
+			for _, w := range []struct {
+				to   *strings.Builder
+				page string
+			}{{page, ""}, {&index, r.Page()}} {
+				fmt.Fprint(w.to, "| rule | severity | needs | |\n|---|---|---|---|\n")
+				for _, other := range report.Rules() {
+					if other.Group == r.Group {
+						fmt.Fprintf(w.to, "| [%s](%s#%s) | %s | %s | %s |\n", other.ID, w.page, other.ID, other.Severity, other.Needs, other.Title)
+					}
 				}
 			}
 		}
-		b.WriteString(section(t, r))
+		page.WriteString(section(t, r))
 	}
-	if got := b.String(); got != text {
-		if os.Getenv("UPDATE") == "" {
-			t.Fatalf("%s is not of the catalogue and the fixtures; UPDATE=1 writes it", file)
+	pages["README.md"] = &index
+	for name, page := range pages {
+		file, text := path.Join(dir, name), page.String()
+		if os.Getenv("UPDATE") != "" {
+			if err := errors.Join(os.MkdirAll(dir, 0o755), os.WriteFile(file, []byte(text), 0o644)); err != nil {
+				t.Fatal(err)
+			}
 		}
-		if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
-			t.Fatal(err)
+		if got, err := os.ReadFile(file); err != nil || string(got) != text {
+			t.Errorf("%s is not of the catalogue and the fixtures; UPDATE=1 writes it", file)
+		}
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		if pages[e.Name()] == nil {
+			t.Errorf("%s/%s is of no group", dir, e.Name())
 		}
 	}
 }
 
-// section is what README.md says of a rule.
+// rulesHead stands above the lists of rules.
+const rulesHead = `# The rules
+
+These are what validate, generate and the kustomize functions look for. ` + "`clusterpair rules RULE`" + ` prints the section of a rule.
+
+Each finding has one of three severities. An error makes a run fail with exit code 1. A warning does so only under ` + "`--strict`" + `, an info never. A finding can be
+milder or graver than its rule if more is known: ` + "`mode-on-single-fabric`" + ` is only a warning as long as nobody says which Stork it is. ` + "`--skip RULE` and `--only RULE`" + ` choose
+among the rules. [Waivers](../validate.md#waivers) accept single findings. [Rules of your own](../validate.md#rules-of-your-own) are written in CUE.
+
+| a rule needs | what finds it |
+|---|---|
+| the committed file | ` + "`clusterpair validate PATH`" + `, without a key |
+| the plaintext | ` + "`clusterpair validate --decrypt PATH`" + ` where a key is at hand, in memory only; ` + "`--plaintext`" + ` for files in clear; ` + "`generate`" + ` before it encrypts. Some of it shows without a key, too, by an annotation or by what SOPS leaves in clear |
+| the other files of the run | ` + "`clusterpair validate .`" + ` |
+| the input of generate | ` + "`clusterpair generate`, `encrypt`, `decrypt`" + ` and the kustomize functions |
+| live clusters | ` + "`clusterpair status`, `preflight`, `import`, `credential`" + ` |
+`
+
+// section is what the page of its group says of a rule.
 func section(t *testing.T, r report.Rule) string {
 	t.Helper()
 	waivable := "cannot be waived"
@@ -206,7 +290,7 @@ func section(t *testing.T, r report.Rule) string {
 		waivable = "can be waived: " + r.Waivable
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "\n### %s\n\n%s: %s. Needs %s; %s.\n\n%s\n\n", r.ID, r.Severity, r.Title, r.Needs, waivable, r.Consequence)
+	fmt.Fprintf(&b, "\n## %s\n\n%s: %s. Needs %s; %s.\n\n%s\n\n", r.ID, r.Severity, r.Title, r.Needs, waivable, r.Consequence)
 	if r.Needs < report.Input {
 		shown := "fixtures/invalid/" + r.ID + ".out"
 		example(t, &b, fixtureOf(t, "fixtures/invalid/"+r.ID), read(t, shown))
@@ -380,27 +464,25 @@ func findingsOf(t *testing.T, args []string) []shownFinding {
 	return slices.DeleteFunc(r.Findings, func(f shownFinding) bool { return f.Waived != "" })
 }
 
-// TestExplanations: what rules RULE prints is the section of README.md, bare of
-// the marks of Markdown.
+// TestExplanations: what rules RULE prints is the section of the page, bare of the
+// marks of Markdown, and the link to it.
 func TestExplanations(t *testing.T) {
 	bare := func(text string) string {
 		return strings.Join(strings.Fields(strings.NewReplacer("#", "", "```yaml", "", "```cue", "", "```console", "", "`", "", ".", "").Replace(text)), " ")
 	}
-	sections := make(map[string]string)
-	for _, section := range regexp.MustCompile(`(?m)^##+ `).Split(schema.Readme(), -1) {
-		id, _, _ := strings.Cut(section, "\n")
-		sections[id] = section
-	}
 	for _, r := range report.Rules() {
-		if sections[r.ID] == "" && os.Getenv("UPDATE") != "" {
-			continue // it has just been written; this binary has the README.md of before
+		_, section, found := strings.Cut(docs.Rules(r.Page()), "\n## "+r.ID+"\n")
+		if !found && os.Getenv("UPDATE") != "" {
+			continue // it has just been written; this binary has the page of before
 		}
+		section, _, _ = strings.Cut(section, "\n## ")
 		var stdout, stderr bytes.Buffer
 		if code := run(t.Context(), []string{"rules", r.ID}, strings.NewReader(""), &stdout, &stderr); code != exitFine || stderr.Len() > 0 {
 			t.Errorf("rules %s: exit code %d, %s", r.ID, code, &stderr)
 		}
-		if got, want := bare(stdout.String()), bare(sections[r.ID]); got != want {
-			t.Errorf("rules %s prints\n%s\nREADME.md has\n%s", r.ID, got, want)
+		want := r.ID + " " + section + " https://clusterpair.dev/clusterpair/docs/rules/" + r.Page() + "#" + r.ID
+		if got, want := bare(stdout.String()), bare(want); got != want {
+			t.Errorf("rules %s prints\n%s\nthe page has\n%s", r.ID, got, want)
 		}
 	}
 }

@@ -28,7 +28,7 @@ func newSchemaCommand() *cobra.Command {
                Stork version. Stork creates one that accepts everything, and
                leaves one that is there as it is
 
-DEFINITION is one of ` + strings.Join(definitionNames(), ", ") + `.
+DEFINITION is one of ` + strings.Join(schema.DefinitionNames(), ", ") + `.
 ClusterPair is in clear, Encrypted by SOPS; WithMode is for Stork 2.9 to 23.10,
 WithoutMode for all others.`,
 		Example: `  clusterpair schema -o cue > schema.cue
@@ -41,13 +41,13 @@ WithoutMode for all others.`,
 
   clusterpair schema -o crd ClusterPairWithoutMode | kubectl apply --server-side -f -`,
 		Args:      cobra.MaximumNArgs(1),
-		ValidArgs: definitionNames(),
+		ValidArgs: schema.DefinitionNames(),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			def := ""
 			if len(args) > 0 {
 				def = "#" + strings.TrimPrefix(args[0], "#")
 				if !slices.Contains(schema.Definitions(), def) {
-					return usageError(withHint(fmt.Errorf("there is no definition %q", args[0]), "one of %s", strings.Join(definitionNames(), ", ")))
+					return usageError(withHint(fmt.Errorf("there is no definition %q", args[0]), "one of %s", strings.Join(schema.DefinitionNames(), ", ")))
 				}
 			}
 			var text []byte
@@ -67,22 +67,11 @@ WithoutMode for all others.`,
 			default:
 				return usageError(withHint(fmt.Errorf("no output %q", format), "-o cue, -o jsonschema or -o crd"))
 			}
-			if _, err := cmd.OutOrStdout().Write(text); err != nil {
-				return failed(err)
-			}
-			return nil
+			_, err := cmd.OutOrStdout().Write(text)
+			return err
 		},
 	}
 	cmd.Flags().StringVarP(&format, "output", "o", "", "cue, jsonschema or crd")
+	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"cue", "jsonschema", "crd"}, cobra.ShellCompDirectiveNoFileComp)) // the flag exists
 	return cmd
-}
-
-// definitionNames are the definitions without their #, which a shell would
-// take for a comment.
-func definitionNames() []string {
-	var names []string
-	for _, def := range schema.Definitions() {
-		names = append(names, strings.TrimPrefix(def, "#"))
-	}
-	return names
 }

@@ -11,6 +11,9 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"clusterpair.dev/internal/manifest"
+	"clusterpair.dev/internal/plant"
+	"clusterpair.dev/internal/seal"
 	"clusterpair.dev/internal/sopsfile"
 )
 
@@ -44,8 +47,8 @@ func TestSecretFixtures(t *testing.T) {
 		}
 		t.Run(system, func(t *testing.T) {
 			t.Setenv("SOPS_AGE_KEY_FILE", key)
-			secret := parseOne(t, fixture)
-			name := child(child(secret, "metadata"), "name").Value
+			secret := plant.Parse(t, fixture)
+			name := manifest.Field(secret, "metadata", "name").Value
 			config := `apiVersion: clusterpair.dev/v1alpha1
 kind: ClusterPairGenerator
 metadata: {name: fixtures}
@@ -69,7 +72,7 @@ spec:
 					t.Errorf("%s gives another pair:\n%s\nwant\n%s", way, plain, want)
 				}
 			}
-			list, err := yaml.Marshal(map[string]any{"apiVersion": "v1", "kind": "List", "items": []any{decoded(t, fixture)}})
+			list, err := yaml.Marshal(map[string]any{"apiVersion": "v1", "kind": "List", "items": []any{plant.Decoded(t, fixture)}})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -83,15 +86,15 @@ spec:
 
 			t.Chdir(t.TempDir())
 			input, err := json.Marshal(map[string]any{"apiVersion": "config.kubernetes.io/v1", "kind": "ResourceList",
-				"items": []any{decoded(t, fixture)}, "functionConfig": decoded(t, []byte(strings.Replace(config, "  files: [secret.yaml]\n", "", 1)))})
+				"items": []any{plant.Decoded(t, fixture)}, "functionConfig": plant.Decoded(t, []byte(strings.Replace(config, "  files: [secret.yaml]\n", "", 1)))})
 			if err != nil {
 				t.Fatal(err)
 			}
 			var stdout, stderr bytes.Buffer
-			if code := run(context.Background(), nil, bytes.NewReader(input), &stdout, &stderr); code != exitFine {
+			if code := run(context.Background(), []string{}, bytes.NewReader(input), &stdout, &stderr); code != exitFine {
 				t.Fatalf("exit %d: %s", code, &stderr)
 			}
-			items := child(parseOne(t, stdout.Bytes()), "items")
+			items := manifest.Field(plant.Parse(t, stdout.Bytes()), "items")
 			if len(items.Content) != 1 {
 				t.Fatalf("%d items, want the pair alone", len(items.Content))
 			}
@@ -99,7 +102,7 @@ spec:
 			if err != nil {
 				t.Fatal(err)
 			}
-			plain, err := decrypt(t.Context(), document, "stream")
+			plain, err := seal.Decrypt(t.Context(), document, "stream")
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -124,14 +127,14 @@ func renderOne(t *testing.T, config, secret string, encrypted bool) string {
 		if code := run(context.Background(), args, nil, &stdout, &stderr); code != exitFine {
 			t.Fatalf("encrypt: exit %d: %s", code, &stderr)
 		}
-		if data := read(t, "secret.yaml"); !strings.Contains(data, "ENC[") || !sopsfile.IsEncrypted(parseOne(t, []byte(data))) {
+		if data := read(t, "secret.yaml"); !strings.Contains(data, "ENC[") || !sopsfile.IsEncrypted(plant.Parse(t, []byte(data))) {
 			t.Fatal("the Secret is not encrypted")
 		}
 	}
 	if code := run(context.Background(), []string{"generate"}, nil, &stdout, &stderr); code != exitFine {
 		t.Fatalf("generate: exit %d: %s", code, &stderr)
 	}
-	plain, err := decrypt(t.Context(), []byte(read(t, "rendered/mig/pair.yaml")), "pair.yaml")
+	plain, err := seal.Decrypt(t.Context(), []byte(read(t, "rendered/mig/pair.yaml")), "pair.yaml")
 	if err != nil {
 		t.Fatal(err)
 	}

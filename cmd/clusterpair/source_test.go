@@ -14,7 +14,7 @@ import (
 // their slash-separated names: what a clone or a release of it holds.
 func moduleFiles() (map[string][]byte, error) {
 	cmd := exec.Command("git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--",
-		".pre-commit-hooks.yaml", "LICENSE", "go.mod", "go.sum", "cmd", "examples", "generator", "internal", "schema")
+		".pre-commit-hooks.yaml", "LICENSE", "go.mod", "go.sum", "cmd", "docs", "examples", "generator", "internal", "schema")
 	cmd.Dir = "../.."
 	out, err := cmd.Output()
 	if err != nil {

@@ -2,6 +2,8 @@ package main
 
 import (
 	"github.com/spf13/cobra"
+
+	"clusterpair.dev/internal/mask"
 )
 
 func newTextconvCommand() *cobra.Command {
@@ -30,8 +32,8 @@ FILE may be -.`,
 			if err != nil {
 				return err
 			}
-			if _, err := cmd.OutOrStdout().Write(mask(text)); err != nil {
-				return failed(err)
+			if _, err := cmd.OutOrStdout().Write(mask.Text(text)); err != nil {
+				return err
 			}
 			return nil
 		},

@@ -1,34 +1,62 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
+	"maps"
 	"runtime"
 	"runtime/debug"
+	"slices"
 
 	"github.com/spf13/cobra"
 )
 
 func newVersionCommand() *cobra.Command {
-	return &cobra.Command{
+	var format string
+	cmd := &cobra.Command{
 		Use:   "version",
 		Short: "Print the version and those of the libraries that decide about formats",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			info, ok := debug.ReadBuildInfo()
 			if !ok {
-				return failed(fmt.Errorf("the binary has no build information"))
+				return fmt.Errorf("the binary has no build information")
 			}
-			out := cmd.OutOrStdout()
-			fmt.Fprintf(out, "clusterpair %s %s %s/%s\n", info.Main.Version, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+			if format != "text" && format != "json" {
+				return usageError(withHint(fmt.Errorf("there is no format %q", format), "-o text|json"))
+			}
+			known := struct {
+				Version   string            `json:"version"`
+				Go        string            `json:"go"`
+				Platform  string            `json:"platform"`
+				Libraries map[string]string `json:"libraries"`
+			}{info.Main.Version, runtime.Version(), runtime.GOOS + "/" + runtime.GOARCH, make(map[string]string)}
 			for _, dep := range info.Deps {
 				switch dep.Path {
 				case "sigs.k8s.io/kustomize/api", "github.com/getsops/sops/v3", "cuelang.org/go", "k8s.io/client-go", "filippo.io/age":
-					fmt.Fprintf(out, "  %s %s\n", dep.Path, dep.Version)
+					known.Libraries[dep.Path] = dep.Version
 				}
+			}
+			text := fmt.Appendf(nil, "clusterpair %s %s %s\n", known.Version, known.Go, known.Platform)
+			for _, path := range slices.Sorted(maps.Keys(known.Libraries)) {
+				text = fmt.Appendf(text, "  %s %s\n", path, known.Libraries[path])
+			}
+			if format == "json" {
+				var err error
+				if text, err = json.MarshalIndent(known, "", "  "); err != nil {
+					return err
+				}
+				text = append(text, '\n')
+			}
+			if _, err := cmd.OutOrStdout().Write(text); err != nil {
+				return err
 			}
 			return nil
 		},
 	}
+	cmd.Flags().StringVarP(&format, "output", "o", "text", "format: text, json")
+	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"text", "json"}, cobra.ShellCompDirectiveNoFileComp)) // the flag exists
+	return cmd
 }
 
 // version is that of clusterpair itself.

@@ -13,6 +13,8 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"net/url"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -26,7 +28,11 @@ import (
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd/api"
 	"k8s.io/klog/v2"
+
+	"clusterpair.dev/internal/launch"
+	"clusterpair.dev/internal/report"
 )
 
 // Client talks to one cluster. It is safe for concurrent use.
@@ -50,8 +56,15 @@ func New(config *rest.Config) (*Client, error) {
 	config.GroupVersion = &schema.GroupVersion{}
 	config.QPS = -1 // the server's own fairness is limit enough
 	config.WarningHandlerWithContext = rest.NoWarnings{}
+	if config.ExecProvider != nil { // client-go starts it with the environment of this process
+		config.ExecProvider = config.ExecProvider.DeepCopy()
+		for _, name := range launch.Blank(os.Environ()) {
+			config.ExecProvider.Env = append(config.ExecProvider.Env, api.ExecEnvVar{Name: name})
+		}
+	}
 	c := &Client{config: config, longest: maxAnswer}
 	c.keep(config.BearerToken, config.Password)
+	c.keep(urlSecrets(config.Host)...)
 	config.Wrap(func(next http.RoundTripper) http.RoundTripper { return guard{c, next} })
 	var err error
 	if c.rest, err = rest.UnversionedRESTClientFor(config); err != nil {
@@ -72,8 +85,28 @@ func New(config *rest.Config) (*Client, error) {
 // with their headers if somebody asks for them.
 var silence = sync.OnceFunc(func() { klog.SetSlogLogger(slog.New(slog.DiscardHandler)) })
 
-// Server is the URL of the cluster.
-func (c *Client) Server() string { return c.config.Host }
+// Server is the URL of the cluster, as messages show it: without what in it may
+// be a credential.
+func (c *Client) Server() string { return report.URL(c.config.Host) }
+
+// urlSecrets are the parts of a URL that no message may hold, as they stand there
+// and as they are decoded.
+func urlSecrets(raw string) []string {
+	u, err := url.Parse(raw)
+	if err != nil {
+		return nil
+	}
+	secrets := []string{u.RawQuery}
+	for _, values := range u.Query() {
+		secrets = append(secrets, values...)
+	}
+	if password, ok := u.User.Password(); ok {
+		secrets = append(secrets, password, url.QueryEscape(password), url.PathEscape(password))
+	} else if u.User != nil {
+		secrets = append(secrets, u.User.Username()) // a token alone
+	}
+	return slices.DeleteFunc(secrets, func(s string) bool { return len(s) < 4 }) // a word of any message
+}
 
 // Verified tells whether the cluster proves who it is: a credential that came
 // over a connection that anybody may have answered is not to be trusted.
@@ -213,7 +246,7 @@ func (c *Client) pages(ctx context.Context, resource schema.GroupVersionResource
 			Items    []json.RawMessage `json:"items"`
 		}
 		if json.Unmarshal(body, &page) != nil {
-			return "", fmt.Errorf("%s answers GET %s with something that is no list", c.config.Host, path)
+			return "", fmt.Errorf("%s answers GET %s with something that is no list", c.Server(), path)
 		}
 		for _, item := range page.Items {
 			if err := visit(item); err != nil {

@@ -186,7 +186,7 @@ func (c *Client) Bindings(ctx context.Context, a Account) ([]Object, error) {
 				Subjects []struct{ Kind, Name, Namespace string }
 			}
 			if json.Unmarshal(item, &b) != nil {
-				return fmt.Errorf("%s answers with a %s that is none", c.config.Host, kind)
+				return fmt.Errorf("%s answers with a %s that is none", c.Server(), kind)
 			}
 			for _, s := range b.Subjects {
 				if s.Kind == "ServiceAccount" && s.Name == a.Name && s.Namespace == a.Namespace {
@@ -239,8 +239,8 @@ type Token struct {
 	Secret string
 }
 
-// annotationAccount names the account whose token lives with a Secret.
-const annotationAccount = "clusterpair.dev/service-account"
+// annotationServiceAccount names the account whose token lives with a Secret.
+const annotationServiceAccount = "clusterpair.dev/service-account"
 
 // NewSecretName is a name for the Secret of a new token.
 func NewSecretName(a Account) string {
@@ -252,7 +252,7 @@ func NewSecretName(a Account) string {
 // as long as the server grants; a lifetime of zero is for ever. On an error there
 // is neither token nor Secret, or the error names the Secret.
 func (c *Client) Mint(ctx context.Context, a Account, secret string, lifetime time.Duration) (t *Token, err error) {
-	metadata := Object{"name": secret, "namespace": a.Namespace, "labels": managed(), "annotations": Object{annotationAccount: a.Name}}
+	metadata := Object{"name": secret, "namespace": a.Namespace, "labels": managed(), "annotations": Object{annotationServiceAccount: a.Name}}
 	o := Object{"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "type": "Opaque"}
 	if lifetime == 0 {
 		o["type"] = "kubernetes.io/service-account-token"
@@ -264,7 +264,7 @@ func (c *Client) Mint(ctx context.Context, a Account, secret string, lifetime ti
 			return
 		}
 		if apierrors.IsNotFound(err) { // or the controller has removed the Secret
-			err = &Error{err: err, message: fmt.Sprintf("there is no ServiceAccount %s on %s", a, c.config.Host),
+			err = &Error{err: err, message: fmt.Sprintf("there is no ServiceAccount %s on %s", a, c.Server()),
 				Hint: "make it: clusterpair credential create --namespace " + a.Namespace + " --name " + a.Name}
 		}
 		if left := c.Unmint(ctx, a, secret); left != nil {
@@ -296,7 +296,7 @@ func (c *Client) Unmint(ctx context.Context, a Account, secret string) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 	defer cancel()
 	if _, err := c.Delete(ctx, "Secret", a.Namespace, secret); err != nil {
-		return &Error{err: err, message: fmt.Sprintf("a token that nobody has is left on %s: %v", c.config.Host, err),
+		return &Error{err: err, message: fmt.Sprintf("a token that nobody has is left on %s: %v", c.Server(), err),
 			Hint: fmt.Sprintf("kubectl --namespace %s delete secret %s", a.Namespace, secret)}
 	}
 	return nil
@@ -325,7 +325,7 @@ func (c *Client) requestToken(ctx context.Context, a Account, secret *unstructur
 	until, _, _ := unstructured.NestedString(answer.Object, "status", "expirationTimestamp")
 	expires, err := time.Parse(time.RFC3339, until)
 	if value == "" || err != nil {
-		return nil, &Error{message: c.config.Host + " answers a request for a token without one"}
+		return nil, &Error{message: c.Server() + " answers a request for a token without one"}
 	}
 	c.keep(value)
 	return &Token{Value: value, Expires: expires}, nil
@@ -405,9 +405,9 @@ func (c *Client) Tokens(ctx context.Context, a Account) ([]TokenSecret, error) {
 			Metadata metav1.ObjectMeta `json:"metadata"` // alone: the data is nobody's business
 		}
 		if json.Unmarshal(item, &secret) != nil {
-			return fmt.Errorf("%s answers with a Secret that is none", c.config.Host)
+			return fmt.Errorf("%s answers with a Secret that is none", c.Server())
 		}
-		if m := &secret.Metadata; m.Annotations[annotationAccount] == a.Name {
+		if m := &secret.Metadata; m.Annotations[annotationServiceAccount] == a.Name {
 			tokens = append(tokens, TokenSecret{m.Name, m.CreationTimestamp.Time})
 		}
 		return nil

@@ -12,9 +12,11 @@ import (
 	"slices"
 	"strings"
 	"syscall"
-	"unicode"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"clusterpair.dev/internal/report"
 )
 
 // Error is what a cluster, or the way to it, had against a request.
@@ -43,29 +45,15 @@ func (c *Client) wrap(err error) error {
 	if err == nil || errors.As(err, &done) || errors.Is(err, context.Canceled) {
 		return err
 	}
-	server := c.config.Host
+	server := c.Server()
 	e := &Error{err: err}
 	var status apierrors.APIStatus
 	var dns *net.DNSError
-	var authority x509.UnknownAuthorityError
-	var hostname x509.HostnameError
-	var certificate x509.CertificateInvalidError
-	var verification *tls.CertificateVerificationError
-	var record tls.RecordHeaderError
 	var remote *net.OpError
 	var network net.Error
 	switch {
 	case errors.As(err, &status):
-		s := status.Status()
-		e.message = c.redact(s.Message)
-		switch {
-		case apierrors.IsUnauthorized(err):
-			e.Rule, e.message, e.Hint = "unauthorized", server+" does not accept the credential (401)", "the token or certificate has ended, was revoked, or belongs to another cluster"
-		case apierrors.IsForbidden(err):
-			e.Rule = "missing-permission"
-		case s.Code == 0:
-			e.message = server + ": " + e.message
-		}
+		c.answered(e, status.Status())
 	case errors.Is(err, errAnswerTooLarge):
 		e.message = fmt.Sprintf("%s: %v", server, errAnswerTooLarge)
 	case strings.Contains(err.Error(), "getting credentials: "): // exec's own words, which quote what the command prints
@@ -74,16 +62,7 @@ func (c *Client) wrap(err error) error {
 		e.message, e.Hint = fmt.Sprintf("%s: %v", server, errRedirected), "give the URL of the API server itself, not that of a console or of a proxy that wants a login"
 	case errors.As(err, &dns):
 		e.Rule, e.message, e.Hint = "unreachable", fmt.Sprintf("the name %s does not resolve", dns.Name), "check the server of the kubeconfig, and the DNS of this machine"
-	case errors.As(err, &hostname):
-		e.Rule, e.message, e.Hint = "tls-mismatch", fmt.Sprintf("the certificate of %s is for other names: %s", server, names(hostname.Certificate)), "set tls-server-name to one of them"
-	case errors.As(err, &authority):
-		e.Rule, e.message, e.Hint = "tls-mismatch", fmt.Sprintf("the certificate of %s is not signed by the CA of the kubeconfig", server), "take certificate-authority-data from the cluster that answers there"
-	case errors.As(err, &certificate) && certificate.Reason == x509.Expired:
-		e.Rule, e.message, e.Hint = "tls-mismatch", fmt.Sprintf("the certificate of %s has expired or is not yet valid", server), "check the clocks, and renew the certificate of the API server"
-	case errors.As(err, &verification):
-		e.Rule, e.message = "tls-mismatch", fmt.Sprintf("the certificate of %s does not verify", server)
-	case errors.As(err, &record):
-		e.Rule, e.message, e.Hint = "tls-mismatch", server+" does not speak TLS", "check the port of the server"
+	case e.aboutTLS(server):
 	case errors.As(err, &remote) && remote.Op == "remote error": // an alert of TLS, in the words of crypto/tls
 		e.Rule, e.message, e.Hint = "unauthorized", fmt.Sprintf("%s refuses the connection: %v", server, remote.Err), "the client certificate has expired, or is signed by a CA that the server does not know"
 	case errors.Is(err, syscall.ECONNREFUSED):
@@ -98,6 +77,49 @@ func (c *Client) wrap(err error) error {
 		e.Rule, e.message = "unreachable", server+": "+c.redact(err.Error())
 	}
 	return e
+}
+
+// answered says what a server answers.
+func (c *Client) answered(e *Error, s metav1.Status) {
+	server := c.Server()
+	e.message = c.redact(s.Message)
+	if strings.TrimSpace(e.message) == "" {
+		e.message = strings.TrimSpace(fmt.Sprintf("%s answers %d %s, and does not say why", server, s.Code, s.Reason))
+	}
+	switch {
+	case apierrors.IsUnauthorized(e.err):
+		e.Rule, e.message, e.Hint = "unauthorized", server+" does not accept the credential (401)", "the token or certificate has ended, was revoked, or belongs to another cluster"
+	case apierrors.IsForbidden(e.err):
+		e.Rule = "missing-permission"
+	case s.Code == 0 && s.Message != "":
+		e.message = server + ": " + e.message
+	}
+}
+
+// aboutTLS says what is wrong with the certificate of a server, if its error is about
+// that.
+func (e *Error) aboutTLS(server string) bool {
+	err := e.err
+	var authority x509.UnknownAuthorityError
+	var hostname x509.HostnameError
+	var certificate x509.CertificateInvalidError
+	var verification *tls.CertificateVerificationError
+	var record tls.RecordHeaderError
+	switch {
+	case errors.As(err, &hostname):
+		e.Rule, e.message, e.Hint = "tls-mismatch", fmt.Sprintf("the certificate of %s is for other names: %s", server, names(hostname.Certificate)), "set tls-server-name to one of them"
+	case errors.As(err, &authority):
+		e.Rule, e.message, e.Hint = "tls-mismatch", fmt.Sprintf("the certificate of %s is not signed by the CA of the kubeconfig", server), "take certificate-authority-data from the cluster that answers there"
+	case errors.As(err, &certificate) && certificate.Reason == x509.Expired:
+		e.Rule, e.message, e.Hint = "tls-mismatch", fmt.Sprintf("the certificate of %s has expired or is not yet valid", server), "check the clocks, and renew the certificate of the API server"
+	case errors.As(err, &verification):
+		e.Rule, e.message = "tls-mismatch", fmt.Sprintf("the certificate of %s does not verify", server)
+	case errors.As(err, &record):
+		e.Rule, e.message, e.Hint = "tls-mismatch", server+" does not speak TLS", "check the port of the server"
+	default:
+		return false
+	}
+	return true
 }
 
 func names(c *x509.Certificate) string {
@@ -115,21 +137,26 @@ func names(c *x509.Certificate) string {
 }
 
 // redact makes a message from outside fit for a terminal and a log: one line of
-// bounded length without what is secret, here or otherwise.
+// bounded length without what is secret, here or otherwise. URLs in it are shown
+// as [report.URL] shows them.
 func (c *Client) redact(s string, secrets ...string) string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	urls := []string{c.config.Host}
+	for _, name := range []string{"HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"} {
+		urls = append(urls, os.Getenv(name)) // net/http quotes one that it cannot read
+	}
+	for _, u := range urls {
+		if u != "" {
+			s = strings.ReplaceAll(s, u, report.URL(u))
+		}
+	}
 	for _, secret := range slices.Concat(c.secrets, secrets) {
 		if secret != "" {
 			s = strings.ReplaceAll(s, secret, "***")
 		}
 	}
-	s = strings.Map(func(r rune) rune {
-		if unicode.IsPrint(r) {
-			return r
-		}
-		return ' '
-	}, s)
+	s = report.Printable(strings.Join(strings.Fields(s), " "))
 	const longest = 300
 	if len(s) > longest {
 		s = strings.ToValidUTF8(s[:longest], "") + "…"

@@ -14,6 +14,8 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	utilnet "k8s.io/apimachinery/pkg/util/net"
+
+	"clusterpair.dev/internal/defect"
 )
 
 // Identity is what tells a cluster from others.
@@ -70,7 +72,7 @@ func (c *Client) askOnce(ctx context.Context, method, path string, body, into an
 
 // strange is about an answer that no API server gives.
 func (c *Client) strange(method, path string) error {
-	return &Error{Rule: "unreachable", message: fmt.Sprintf("%s answers %s %s as no API server does", c.config.Host, method, path),
+	return &Error{Rule: "unreachable", message: fmt.Sprintf("%s answers %s %s as no API server does", c.Server(), method, path),
 		Hint: "give the URL of the API server itself, not that of a login page, or of a load balancer with no cluster behind it"}
 }
 
@@ -335,7 +337,10 @@ func (c *Client) review(ctx context.Context, each []access, namespace string) ([
 		slots <- struct{}{}
 		group.Go(func() {
 			defer func() { <-slots }()
-			allowed[i], errs[i] = c.may(ctx, a, namespace)
+			errs[i] = defect.Safely(a.verb+" "+a.name(), func() (err error) {
+				allowed[i], err = c.may(ctx, a, namespace)
+				return err
+			})
 		})
 	}
 	group.Wait()

@@ -45,9 +45,9 @@ type Pair struct {
 	// Deleting says that the pair waits for Stork to let it go; Gone that it is
 	// no longer there.
 	Deleting, Gone bool
-	// Expires is when the credential ends, by the annotation or by what it says
-	// itself; zero if neither tells.
-	Expires time.Time
+	// End is when the credential ends, by the annotations or by what it says
+	// itself.
+	End kubeconfig.End
 	// Event is the text of the newest warning about the pair: see [Client.Events].
 	Event string
 
@@ -95,21 +95,21 @@ func (c *Client) Pairs(ctx context.Context, s Scope, visit func(Pair, []byte) er
 
 func (c *Client) pairs(ctx context.Context, s Scope, visit func(Pair, []byte) error) (version string, err error) {
 	version, err = c.pages(ctx, clusterPairs, s.Namespace, s.query(), func(item []byte) error {
-		p, err := decodePair(item)
+		p, err := DecodePair(item)
 		if err != nil {
-			return fmt.Errorf("%s answers with a ClusterPair that is no object", c.config.Host)
+			return fmt.Errorf("%s answers with a ClusterPair that is no object", c.Server())
 		}
 		return visit(p, item)
 	})
 	if apierrors.IsNotFound(err) {
-		err = &Error{Rule: "stork-missing", message: c.config.Host + " knows no ClusterPairs: there is no Stork", Hint: "install Stork, or choose the source cluster with --context", err: err}
+		err = &Error{Rule: "stork-missing", message: c.Server() + " knows no ClusterPairs: there is no Stork", Hint: "install Stork, or choose the source cluster with --context", err: err}
 	}
 	return version, err
 }
 
-// decodePair reads a pair as Stork does: with the types of client-go, and each
+// DecodePair reads the JSON of a pair as Stork does: with the types of client-go, and each
 // key exactly as it is spelled.
-func decodePair(item []byte) (Pair, error) {
+func DecodePair(item []byte) (Pair, error) {
 	var object struct {
 		Metadata struct {
 			Namespace         string                      `json:"namespace"`
@@ -159,12 +159,7 @@ func decodePair(item []byte) (Pair, error) {
 			p.Changed = entry.Time.Time
 		}
 	}
-	var err error
-	if p.Expires, err = time.Parse(time.RFC3339, m.Annotations["clusterpair.dev/credential-expires"]); err != nil {
-		if user := activeUser(&spec.Config); user != nil {
-			p.Expires = kubeconfig.Expires(user.ClientCertificateData, user.Token)
-		}
-	}
+	p.End = endOf(m.Annotations, &spec.Config)
 	if p.SchedulerStatus == "Error" || p.StorageStatus == "Error" {
 		p.secrets = []string{spec.Options["token"]}
 		for _, user := range spec.Config.AuthInfos {
@@ -224,6 +219,25 @@ func activeUser(c *clientcmdapi.Config) *clientcmdapi.AuthInfo {
 		return c.AuthInfos[context.AuthInfo]
 	}
 	return nil
+}
+
+// endOf is when the credential of a pair ends, by what it says itself. The
+// annotations are asked only where it is not at hand: an earlier release took the
+// end of the CA for that of a credential which does not tell.
+func endOf(annotations map[string]string, c *clientcmdapi.Config) kubeconfig.End {
+	user := activeUser(c)
+	if user == nil || strings.HasPrefix(user.Token, "ENC[") || strings.HasPrefix(user.Password, "ENC[") {
+		end, _ := kubeconfig.ReadEnd(func(annotation string) string { return annotations[annotation] })
+		return end
+	}
+	d := &kubeconfig.Destination{Token: user.Token, ClientCertificateData: user.ClientCertificateData, Username: user.Username, Password: user.Password}
+	if user.Exec != nil {
+		d.Exec = new(kubeconfig.Exec)
+	}
+	if cluster := c.Clusters[c.Contexts[c.CurrentContext].Cluster]; cluster != nil {
+		d.CAData = cluster.CertificateAuthorityData
+	}
+	return d.End()
 }
 
 // specAfterStatus tells by the API server's own notes whether somebody has
@@ -316,7 +330,7 @@ func (c *Client) follow(ctx context.Context, s Scope, version string, known map[
 		if err != nil {
 			return nil
 		}
-		p, err := decodePair(item)
+		p, err := DecodePair(item)
 		if err != nil {
 			return nil
 		}

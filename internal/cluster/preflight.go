@@ -20,35 +20,10 @@ import (
 	"k8s.io/client-go/rest"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 
+	"clusterpair.dev/internal/defect"
 	"clusterpair.dev/internal/kubeconfig"
-)
-
-// Check is one thing that [Preflight] has looked at.
-type Check struct {
-	// Name is the check's: one of [CheckNames].
-	Name string
-	// Status tells how it went.
-	Status Status
-	// Text says what was found, in one line without any value of the credential.
-	Text string
-	// Details are lines that belong to the text.
-	Details []string
-	// Rule is that of the catalogue that is broken; empty if none is.
-	Rule string
-	// Hint is what to do about it; it may be empty.
-	Hint string
-}
-
-// Status is how a check went.
-type Status string
-
-// The statuses. A check that could not be made because another one failed is
-// Skipped.
-const (
-	OK      Status = "ok"
-	Warning Status = "warning"
-	Failed  Status = "error"
-	Skipped Status = "skipped"
+	"clusterpair.dev/internal/report"
+	"clusterpair.dev/internal/stork"
 )
 
 // checks are the names of the checks in their order, each with what it needs.
@@ -100,13 +75,13 @@ type PreflightOptions struct {
 // Preflight looks at a destination with the destination's own credential, as
 // Stork would. It changes nothing there, returns when ctx ends at the latest,
 // and gives all checks in order.
-func Preflight(ctx context.Context, d *kubeconfig.Destination, o PreflightOptions) []Check {
-	p := &preflight{destination: d, options: o, done: make(map[string]Check)}
+func Preflight(ctx context.Context, d *kubeconfig.Destination, o PreflightOptions) []report.Check {
+	p := &preflight{destination: d, options: o, done: make(map[string]report.Check)}
 	p.expiry(0)
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		p.run(ctx)
+		p.safely("", func() { p.run(ctx) })
 	}()
 	select {
 	case <-ended:
@@ -125,24 +100,27 @@ type preflight struct {
 	client      *Client
 
 	mu   sync.Mutex
-	done map[string]Check
+	done map[string]report.Check
 }
 
-func (p *preflight) set(c Check) {
+func (p *preflight) set(c report.Check) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.done[c.Name] = c
 }
 
 func (p *preflight) ok(name, format string, args ...any) {
-	p.set(Check{Name: name, Status: OK, Text: fmt.Sprintf(format, args...)})
+	p.set(report.Check{Name: name, Status: report.Passed, Text: fmt.Sprintf(format, args...)})
 }
 
 // fail notes an error of a request, with words before it.
 func (p *preflight) fail(name, words string, err error) {
-	c := Check{Name: name, Status: Failed, Text: "interrupted"}
+	c := report.Check{Name: name, Status: report.Failed, Text: "interrupted"}
 	var refused *Error
-	if errors.As(err, &refused) {
+	var failure *defect.Error
+	if errors.As(err, &failure) {
+		c.Text, c.Hint = failure.Error(), failure.Hint()
+	} else if errors.As(err, &refused) {
 		c.Rule, c.Text, c.Hint = cmp.Or(refused.Rule, "unreachable"), words+refused.message, refused.Hint
 	}
 	if errors.Is(err, context.DeadlineExceeded) {
@@ -152,14 +130,14 @@ func (p *preflight) fail(name, words string, err error) {
 }
 
 // all are the checks in order, those that were not made among them.
-func (p *preflight) all() []Check {
+func (p *preflight) all() []report.Check {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	var all []Check
+	var all []report.Check
 	for _, c := range checks {
 		done, ok := p.done[c.name]
 		if !ok {
-			done = Check{Name: c.name, Status: Skipped, Text: "needs " + c.needs}
+			done = report.Check{Name: c.name, Status: report.Skipped, Text: "needs " + c.needs}
 		}
 		all = append(all, done)
 	}
@@ -170,31 +148,34 @@ func (p *preflight) all() []Check {
 // themselves and by the clock of the server where that is known: ahead is how far
 // it goes before this machine's.
 func (p *preflight) expiry(ahead time.Duration) {
-	d := p.destination
-	what, hint := "the credential", "make a new one: clusterpair credential rotate"
-	end := kubeconfig.Expires(d.ClientCertificateData, d.Token)
-	known := !end.IsZero()
-	if first := d.Expires(); !first.IsZero() && (!known || first.Before(end)) {
-		end, what, hint = first, "the CA", "take the new one from the destination, and render the pair again"
+	end := p.destination.End()
+	at, what := end.First()
+	hint := "make a new one: clusterpair credential rotate FILE"
+	if what == "the CA" {
+		hint = "take the new one from the destination, and render the pair again"
 	}
-	if end.IsZero() {
-		p.ok("expiry", "the credential does not say that it ends")
-		return
-	}
-	left := end.Sub(p.options.Now.Add(ahead))
-	text := fmt.Sprintf("%s, %s", end.UTC().Format("2006-01-02 15:04 UTC"), days(left))
+	left := at.Sub(p.options.Now.Add(ahead))
+	text := fmt.Sprintf("%s, %s", at.UTC().Format("2006-01-02 15:04 UTC"), days(left))
 	if ahead.Abs() > time.Minute {
 		text += fmt.Sprintf(" by the clock of the server, which differs from this machine's by %s", ahead.Abs().Round(time.Minute))
 	}
+	said := "the credential does not say that it ends"
+	if why := end.Why(); end.State == kubeconfig.Unknown && why != "" {
+		said = "nothing tells when the credential ends: " + why
+	}
 	switch {
-	case left <= 0:
-		p.set(Check{Name: "expiry", Status: Failed, Text: what + " has ended: " + text, Rule: "credential-expired", Hint: hint})
-	case left < cmp.Or(p.options.Within, 30*24*time.Hour):
-		p.set(Check{Name: "expiry", Status: Warning, Text: what + " ends soon: " + text, Rule: "credential-expiring", Hint: hint})
-	case !known:
-		p.ok("expiry", "the credential does not say that it ends; the CA ends on %s", text)
-	default:
+	case !at.IsZero() && left <= 0:
+		p.set(report.Check{Name: "expiry", Status: report.Failed, Text: what + " has ended: " + text, Rule: "credential-expired", Hint: hint})
+	case !at.IsZero() && left < cmp.Or(p.options.Within, 30*24*time.Hour):
+		p.set(report.Check{Name: "expiry", Status: report.Warned, Text: what + " ends soon: " + text, Rule: "credential-expiring", Hint: hint})
+	case end.Short():
+		p.set(report.Check{Name: "expiry", Status: report.Warned, Text: said, Rule: "credential-end-unknown", Hint: "make one that says it: clusterpair credential create --context DESTINATION -o FILE"})
+	case end.State == kubeconfig.Known:
 		p.ok("expiry", "%s ends on %s", what, text)
+	case !end.CA.IsZero():
+		p.ok("expiry", "%s; the CA ends on %s", said, text)
+	default:
+		p.ok("expiry", "%s", said)
 	}
 }
 
@@ -202,7 +183,7 @@ func (p *preflight) expiry(ahead time.Duration) {
 func days(d time.Duration) string {
 	switch {
 	case d < 0:
-		return days(-d) + " ago"
+		return days(d.Abs()) + " ago" // of the smallest duration there is no -d
 	case d > 10*365*24*time.Hour:
 		return "more than 10 years"
 	case d < time.Hour:
@@ -256,17 +237,36 @@ func (p *preflight) run(ctx context.Context) {
 		return
 	}
 	var rest sync.WaitGroup
-	rest.Go(func() { p.permissions(ctx) })
-	rest.Go(func() { p.stork(ctx) })
-	rest.Go(func() { p.selfPair(ctx) })
+	for name, look := range map[string]func(context.Context){"permissions": p.permissions, "stork": p.stork, "self-pair": p.selfPair} {
+		rest.Go(func() { p.safely(name, func() { look(ctx) }) })
+	}
 	rest.Wait()
+}
+
+// safely calls look, of which a panic is the failure of a check: of the one named, else
+// of the first that is not made yet.
+func (p *preflight) safely(name string, look func()) {
+	err := defect.Safely("", func() error { look(); return nil })
+	var failure *defect.Error
+	if !errors.As(err, &failure) {
+		return
+	}
+	for _, c := range checks {
+		p.mu.Lock()
+		_, done := p.done[c.name]
+		p.mu.Unlock()
+		if name == "" && !done || name == c.name {
+			p.set(report.Check{Name: c.name, Status: report.Failed, Text: failure.Error(), Hint: failure.Hint()})
+			return
+		}
+	}
 }
 
 // connect makes the client, and tells whether there is one.
 func (p *preflight) connect(config *rest.Config) bool {
 	client, err := New(config)
 	if err != nil {
-		p.set(Check{Name: "dns", Status: Failed, Text: "client-go makes no client of the kubeconfig", Rule: "context-broken", Hint: "clusterpair validate tells what is wrong with it"})
+		p.set(report.Check{Name: "dns", Status: report.Failed, Text: "client-go makes no client of the kubeconfig", Rule: "context-broken", Hint: "see what is wrong with it: clusterpair validate FILE"})
 		return false
 	}
 	client.longest = 4 << 20 // of single objects
@@ -280,11 +280,11 @@ func (p *preflight) refusal() bool {
 	d := p.destination
 	switch {
 	case d.InsecureSkipTLSVerify:
-		p.set(Check{Name: "tls", Status: Failed, Text: "insecure-skip-tls-verify: whoever answers there would get the credential, so that it was not sent", Rule: "tls-skipped",
+		p.set(report.Check{Name: "tls", Status: report.Failed, Text: "insecure-skip-tls-verify: whoever answers there would get the credential, so that it was not sent", Rule: "tls-skipped",
 			Hint: "give the CA as certificate-authority-data, and remove insecure-skip-tls-verify"})
 	case d.Exec != nil && !p.options.AllowExec:
-		p.set(Check{Name: "version", Status: Skipped, Text: "needs the credential"})
-		p.set(Check{Name: "authentication", Status: Skipped, Text: "the credential comes from a command, which does not run here unasked", Hint: "if you trust the kubeconfig, let it run: --allow-exec"})
+		p.set(report.Check{Name: "version", Status: report.Skipped, Text: "needs the credential"})
+		p.set(report.Check{Name: "authentication", Status: report.Skipped, Text: "the credential comes from a command, which does not run here unasked", Hint: "if you trust the kubeconfig, let it run: --allow-exec"})
 	default:
 		return false
 	}
@@ -355,7 +355,7 @@ func (p *preflight) tls(state *tls.ConnectionState) {
 		text = fmt.Sprintf("%s, the certificate is for %s and signed by a CA that this machine trusts", tls.VersionName(state.Version), name)
 	}
 	if left < serverCertificateWithin {
-		p.set(Check{Name: "tls", Status: Warning, Text: fmt.Sprintf("%s; it ends soon: %s", text, days(left)), Rule: "server-certificate-expiring", Hint: "renew the certificate of the API server: kubeadm certs renew apiserver"})
+		p.set(report.Check{Name: "tls", Status: report.Warned, Text: fmt.Sprintf("%s; it ends soon: %s", text, days(left)), Rule: "server-certificate-expiring", Hint: "renew the certificate of the API server: kubeadm certs renew apiserver"})
 		return
 	}
 	p.ok("tls", "%s; it ends in %s", text, days(left))
@@ -377,7 +377,7 @@ func (p *preflight) version(version string, err error) bool {
 		here, err := utilversion.ParseGeneric(version)
 		there, err2 := utilversion.ParseGeneric(s.Version)
 		if err == nil && err2 == nil && (here.Major() != there.Major() || max(here.Minor(), there.Minor())-min(here.Minor(), there.Minor()) > 3) {
-			p.set(Check{Name: "version", Status: Warning, Text: fmt.Sprintf("%s, and the source is %s", text, s.Version), Rule: "server-version",
+			p.set(report.Check{Name: "version", Status: report.Warned, Text: fmt.Sprintf("%s, and the source is %s", text, s.Version), Rule: "server-version",
 				Hint: "bring the clusters closer together: one of them may not know an API version that the other stores"})
 			return true
 		}
@@ -390,13 +390,13 @@ func (p *preflight) authentication(me user, err error) bool {
 	switch {
 	case errors.Is(err, errNoReview):
 		p.ok("authentication", "the server takes the credential")
-		p.set(Check{Name: "identity", Status: Skipped, Text: "the server is too old to tell, or does not let the credential ask"})
+		p.set(report.Check{Name: "identity", Status: report.Skipped, Text: "the server is too old to tell, or does not let the credential ask"})
 		return true
 	case err != nil:
 		p.fail("authentication", "", err)
 		return false
 	case me.Username == "system:anonymous":
-		p.set(Check{Name: "authentication", Status: Failed, Text: "the server takes the credential for nobody: system:anonymous", Rule: "unauthorized", Hint: "make a new one: clusterpair credential create"})
+		p.set(report.Check{Name: "authentication", Status: report.Failed, Text: "the server takes the credential for nobody: system:anonymous", Rule: "unauthorized", Hint: "make a new one: clusterpair credential create --context DESTINATION -o FILE"})
 		return false
 	}
 	p.ok("authentication", "the server takes the credential")
@@ -405,7 +405,7 @@ func (p *preflight) authentication(me user, err error) bool {
 		who += ", of " + p.client.redact(strings.Join(me.Groups, ", "))
 	}
 	if slices.Contains(me.Groups, "system:masters") {
-		p.set(Check{Name: "identity", Status: Warning, Text: who, Rule: "too-much-permission", Hint: "nobody can take anything from system:masters, not even by RBAC: use a service account, clusterpair credential create"})
+		p.set(report.Check{Name: "identity", Status: report.Warned, Text: who, Rule: "too-much-permission", Hint: "nobody can take anything from system:masters, not even by RBAC; use a service account: clusterpair credential create --context DESTINATION -o FILE"})
 		return true
 	}
 	p.ok("identity", "%s", who)
@@ -430,7 +430,7 @@ func (p *preflight) permissions(ctx context.Context) {
 	)
 	if err != nil {
 		p.fail("permissions", "", err)
-		p.set(Check{Name: "privileges", Status: Skipped, Text: "needs permissions"})
+		p.set(report.Check{Name: "privileges", Status: report.Skipped, Text: "needs permissions"})
 		return
 	}
 	if here == nil {
@@ -448,8 +448,8 @@ func (p *preflight) permissions(ctx context.Context) {
 	}
 	switch {
 	case everywhere.all():
-		p.set(Check{Name: "privileges", Status: Warning, Text: "the credential may do everything: it is as good as cluster-admin", Rule: "too-much-permission",
-			Hint: "give Stork a service account with the role of a migration: clusterpair credential create --rbac migrate"})
+		p.set(report.Check{Name: "privileges", Status: report.Warned, Text: "the credential may do everything: it is as good as cluster-admin", Rule: "too-much-permission",
+			Hint: "give Stork a service account with the role of a migration: clusterpair credential create --rbac migrate --context DESTINATION -o FILE"})
 	case everywhere.escalates():
 		p.ok("privileges", "no cluster-admin, but it may write roles or webhooks, and so give itself any permission")
 	default:
@@ -465,7 +465,7 @@ func (p *preflight) judge(missing []access, total int, namespace string, onlyHer
 	if namespace != "" {
 		where = " in namespace " + namespace
 	}
-	const hint = "bind a role of a migration: clusterpair credential create --rbac migrate --dry-run=client prints one"
+	const hint = "bind a role of a migration, as this prints it: clusterpair credential create --rbac migrate --dry-run=client"
 	switch {
 	case len(required) > 0:
 		details := lines(required)
@@ -475,10 +475,10 @@ func (p *preflight) judge(missing []access, total int, namespace string, onlyHer
 		for _, line := range lines(optional) {
 			details = append(details, "  "+line)
 		}
-		p.set(Check{Name: "permissions", Status: Failed, Text: fmt.Sprintf("%d of the %d permissions of a migration are missing%s", len(missing), total, where),
+		p.set(report.Check{Name: "permissions", Status: report.Failed, Text: fmt.Sprintf("%d of the %d permissions of a migration are missing%s", len(missing), total, where),
 			Details: details, Rule: "missing-permission", Hint: hint})
 	case len(optional) > 0:
-		p.set(Check{Name: "permissions", Status: Warning, Text: "a migration leaves out what the credential may not write", Details: lines(optional), Rule: "missing-permission",
+		p.set(report.Check{Name: "permissions", Status: report.Warned, Text: "a migration leaves out what the credential may not write", Details: lines(optional), Rule: "missing-permission",
 			Hint: "harmless if the applications have none of these"})
 	case onlyHere:
 		p.ok("permissions", "all that a migration of namespace %s does, and not of others", namespace)
@@ -492,16 +492,21 @@ func (p *preflight) stork(ctx context.Context) {
 	missing, err := p.client.storkMissing(ctx)
 	s := p.options.Source
 	const hint = "install Stork on both clusters, in releases that belong together"
+	var running stork.Version
+	if s != nil {
+		running, _ = stork.Parse(s.StorkVersion)
+	}
+	madeFor, _ := stork.Parse(p.options.StorkVersion)
 	switch {
 	case err != nil:
 		p.fail("stork", "", err)
 	case len(missing) > 0:
-		p.set(Check{Name: "stork", Status: Failed, Text: "the destination does not know Stork's " + strings.Join(missing, ", "), Rule: "stork-missing", Hint: hint})
+		p.set(report.Check{Name: "stork", Status: report.Failed, Text: "the destination does not know Stork's " + strings.Join(missing, ", "), Rule: "stork-missing", Hint: hint})
 	case s != nil && len(s.StorkMissing) > 0:
-		p.set(Check{Name: "stork", Status: Failed, Text: "the source does not know Stork's " + strings.Join(s.StorkMissing, ", "), Rule: "stork-missing", Hint: hint})
-	case s != nil && s.StorkVersion != "" && p.options.StorkVersion != "" && release(s.StorkVersion) != release(p.options.StorkVersion):
-		p.set(Check{Name: "stork", Status: Warning, Text: fmt.Sprintf("the source runs Stork %s, the pair was made for %s", s.StorkVersion, p.options.StorkVersion),
-			Rule: "stork-version", Hint: fmt.Sprintf("set storkVersion: %q and render again: clusterpair generate", release(s.StorkVersion))})
+		p.set(report.Check{Name: "stork", Status: report.Failed, Text: "the source does not know Stork's " + strings.Join(s.StorkMissing, ", "), Rule: "stork-missing", Hint: hint})
+	case s != nil && running.Known() && madeFor.Known() && running != madeFor:
+		p.set(report.Check{Name: "stork", Status: report.Warned, Text: fmt.Sprintf("the source runs Stork %s, the pair was made for %s", s.StorkVersion, p.options.StorkVersion),
+			Rule: "stork-version", Hint: fmt.Sprintf("set storkVersion: %q and render again: clusterpair generate", running.String())})
 	case s != nil && s.StorkVersion != "":
 		p.ok("stork", "source and destination know Stork's resources; the source runs %s", s.StorkVersion)
 	case s != nil:
@@ -511,27 +516,21 @@ func (p *preflight) stork(ctx context.Context) {
 	}
 }
 
-// release is the part of a version that decides what a pair means.
-func release(version string) string {
-	parts := strings.SplitN(strings.TrimPrefix(version, "v"), ".", 3)
-	return strings.Join(parts[:min(len(parts), 2)], ".")
-}
-
 // selfPair tells whether the destination is the source itself.
 func (p *preflight) selfPair(ctx context.Context) {
 	s := p.options.Source
 	if s == nil {
-		p.set(Check{Name: "self-pair", Status: Skipped, Text: "no source cluster was named", Hint: "name it with --context"})
+		p.set(report.Check{Name: "self-pair", Status: report.Skipped, Text: "no source cluster was named", Hint: "name it with --context"})
 		return
 	}
 	uid, err := p.client.UID(ctx)
 	switch {
 	case apierrors.IsForbidden(err):
-		p.set(Check{Name: "self-pair", Status: Skipped, Text: "the credential may not read the namespace kube-system, whose UID tells clusters apart"})
+		p.set(report.Check{Name: "self-pair", Status: report.Skipped, Text: "the credential may not read the namespace kube-system, whose UID tells clusters apart"})
 	case err != nil:
 		p.fail("self-pair", "", err)
 	case uid == s.UID:
-		p.set(Check{Name: "self-pair", Status: Failed, Text: "the destination is the source cluster itself", Rule: "self-pair", Hint: "give the kubeconfig of the other cluster"})
+		p.set(report.Check{Name: "self-pair", Status: report.Failed, Text: "the destination is the source cluster itself", Rule: "self-pair", Hint: "give the kubeconfig of the other cluster"})
 	default:
 		p.ok("self-pair", "source and destination are two clusters")
 	}
@@ -572,10 +571,7 @@ func dialer() func(context.Context, string, string) (net.Conn, error) {
 
 // keepDestination takes what of a destination must not be said.
 func (c *Client) keepDestination(d *kubeconfig.Destination) {
-	if proxy, err := url.Parse(d.ProxyURL); err == nil && proxy.User != nil {
-		password, _ := proxy.User.Password()
-		c.keep(password, url.QueryEscape(password))
-	}
+	c.keep(urlSecrets(d.ProxyURL)...)
 	if d.Exec != nil {
 		for _, v := range d.Exec.Env {
 			if len(v.Value) >= 12 { // no region, and no name of a profile
@@ -590,7 +586,7 @@ func parallel(each ...func() error) error {
 	errs := make([]error, len(each))
 	var group sync.WaitGroup
 	for i, f := range each {
-		group.Go(func() { errs[i] = f() })
+		group.Go(func() { errs[i] = defect.Safely("", f) })
 	}
 	group.Wait()
 	for _, err := range errs {

@@ -30,6 +30,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"clusterpair.dev/internal/kubeconfig"
+	"clusterpair.dev/internal/report"
 )
 
 // planted is a credential that must not be seen in anything that Preflight says.
@@ -143,7 +144,7 @@ func status(code int, reason, message string) http.HandlerFunc {
 
 // look is Preflight, and fails if it says a planted credential or takes much
 // longer than it may.
-func look(t testing.TB, timeout time.Duration, d *kubeconfig.Destination, change ...func(*PreflightOptions)) map[string]Check {
+func look(t testing.TB, timeout time.Duration, d *kubeconfig.Destination, change ...func(*PreflightOptions)) map[string]report.Check {
 	t.Helper()
 	o := PreflightOptions{Now: time.Now()}
 	for _, f := range change {
@@ -156,7 +157,7 @@ func look(t testing.TB, timeout time.Duration, d *kubeconfig.Destination, change
 	if took := time.Since(begin); took > timeout+20*time.Second {
 		t.Errorf("it took %v, with a timeout of %v", took, timeout)
 	}
-	named := make(map[string]Check)
+	named := make(map[string]report.Check)
 	var names []string
 	for _, c := range all {
 		named[c.Name] = c
@@ -165,7 +166,7 @@ func look(t testing.TB, timeout time.Duration, d *kubeconfig.Destination, change
 		if strings.Contains(said, planted) {
 			t.Errorf("a credential is shown: %s", said)
 		}
-		if c.Status == Failed && c.Rule == "" {
+		if c.Status == report.Failed && c.Rule == "" {
 			t.Errorf("an error without a rule: %s", said)
 		}
 		if strings.ContainsFunc(c.Text, func(r rune) bool { return r < ' ' }) {
@@ -179,14 +180,14 @@ func look(t testing.TB, timeout time.Duration, d *kubeconfig.Destination, change
 }
 
 // expect compares the check that went wrong, and that what needs it was skipped.
-func expect(t testing.TB, all map[string]Check, name, rule, text string) {
+func expect(t testing.TB, all map[string]report.Check, name, rule, text string) {
 	t.Helper()
 	c := all[name]
-	if c.Status != Failed || c.Rule != rule || !strings.Contains(c.Text, text) {
+	if c.Status != report.Failed || c.Rule != rule || !strings.Contains(c.Text, text) {
 		t.Errorf("%s: %s %q [%s], want error %q [%s]", name, c.Status, c.Text, c.Rule, text, rule)
 	}
 	for _, d := range checks {
-		if after := all[d.name]; d.needs == name && after.Status != Skipped {
+		if after := all[d.name]; d.needs == name && after.Status != report.Skipped {
 			t.Errorf("%s is %s after %s failed", d.name, after.Status, name)
 		}
 	}
@@ -195,12 +196,36 @@ func expect(t testing.TB, all map[string]Check, name, rule, text string) {
 func TestPreflightHealthy(t *testing.T) {
 	d, _ := start(t, apiServer(nil))
 	for _, c := range look(t, 5*time.Second, d, func(o *PreflightOptions) { o.Source = &Identity{UID: "s-uid", Version: "v1.35.0"} }) {
-		want := OK
+		want := report.Passed
 		if c.Name == "privileges" {
-			want = Warning
+			want = report.Warned
 		}
 		if c.Status != want {
 			t.Errorf("%s: %s %s", c.Name, c.Status, c.Text)
+		}
+	}
+}
+
+// TestPreflightVersions: clusters far apart may store what the other does not know.
+func TestPreflightVersions(t *testing.T) {
+	for _, tt := range []struct {
+		source, destination string
+		far                 bool
+	}{
+		{"v1.35.0", "v1.35.4", false},
+		{"v1.35.0", "v1.32.1", false},
+		{"v1.32.1", "v1.35.0", false},
+		{"v1.35.0", "v1.31.9", true},
+		{"v1.31.9-eks-1a2b3c4", "v1.35.0+k3s1", true},
+		{"v2.1.0", "v1.35.0", true},
+		{"unknown", "v1.35.0", false},
+	} {
+		d, _ := start(t, apiServer(map[string]http.HandlerFunc{"/version": func(w http.ResponseWriter, _ *http.Request) {
+			fmt.Fprintf(w, `{"gitVersion": %q}`, tt.destination)
+		}}))
+		c := look(t, 5*time.Second, d, func(o *PreflightOptions) { o.Source = &Identity{UID: "s-uid", Version: tt.source} })["version"]
+		if far := c.Status == report.Warned && c.Rule == "server-version"; far != tt.far || !far && c.Status != report.Passed {
+			t.Errorf("%s to %s: %s %s [%s]", tt.source, tt.destination, c.Status, c.Text, c.Rule)
 		}
 	}
 }
@@ -337,7 +362,7 @@ func TestPreflightTLS(t *testing.T) {
 		s.TLS.Certificates = []tls.Certificate{ca.server(t, 50*time.Hour, "other.test")}
 	})
 	d.CAData, d.TLSServerName = ca.pem(), "other.test"
-	if c := look(t, 5*time.Second, d)["tls"]; c.Status != Warning || c.Rule != "server-certificate-expiring" || !strings.Contains(c.Text, "for other.test") || !strings.Contains(c.Text, "it ends soon: 2 days") {
+	if c := look(t, 5*time.Second, d)["tls"]; c.Status != report.Warned || c.Rule != "server-certificate-expiring" || !strings.Contains(c.Text, "for other.test") || !strings.Contains(c.Text, "it ends soon: 2 days") {
 		t.Errorf("%+v", c)
 	}
 
@@ -355,7 +380,7 @@ func TestPreflightTLS(t *testing.T) {
 	d.CAData, d.InsecureSkipTLSVerify = nil, true
 	all := look(t, 5*time.Second, d)
 	expect(t, all, "tls", "tls-skipped", "it was not sent")
-	if all["tcp"].Status != OK {
+	if all["tcp"].Status != report.Passed {
 		t.Errorf("%+v", all["tcp"])
 	}
 }
@@ -419,10 +444,10 @@ func TestPreflightProxy(t *testing.T) {
 	defer proxy.Close()
 	d.ProxyURL = strings.Replace(proxy.URL, "://", "://user:"+planted+"@", 1)
 	all := look(t, 5*time.Second, d)
-	if c := all["tcp"]; c.Status != OK || !strings.Contains(c.Text, "proxy") {
+	if c := all["tcp"]; c.Status != report.Passed || !strings.Contains(c.Text, "proxy") {
 		t.Errorf("%+v", c)
 	}
-	if c := all["permissions"]; c.Status != OK {
+	if c := all["permissions"]; c.Status != report.Passed {
 		t.Errorf("%+v", c)
 	}
 	there := d.Server
@@ -458,7 +483,7 @@ func TestPreflightRestart(t *testing.T) {
 	}})
 	d, _ := start(t, handler, func(s *httptest.Server) { s.EnableHTTP2 = false })
 	for _, c := range look(t, 10*time.Second, d) {
-		if c.Status == Failed {
+		if c.Status == report.Failed {
 			t.Errorf("%+v", c)
 		}
 	}
@@ -482,7 +507,7 @@ func TestPreflightIncompleteRules(t *testing.T) {
 		},
 	}))
 	c := look(t, 5*time.Second, d, func(o *PreflightOptions) { o.Namespace = "apps" })["permissions"]
-	if c.Status != Failed || !slices.Equal(c.Details, []string{"get, list, create, update, delete: daemonsets.apps"}) || !strings.Contains(c.Text, "in namespace apps") {
+	if c.Status != report.Failed || !slices.Equal(c.Details, []string{"get, list, create, update, delete: daemonsets.apps"}) || !strings.Contains(c.Text, "in namespace apps") {
 		t.Errorf("%+v", c)
 	}
 	if asked.Load() == 0 {
@@ -503,13 +528,13 @@ func TestPreflightNamespace(t *testing.T) {
 		fmt.Fprintf(w, `{"kind": "SelfSubjectRulesReview", "status": {"resourceRules": [%s]}}`, rules)
 	}}))
 	c := look(t, 5*time.Second, d, func(o *PreflightOptions) { o.Namespace = "apps" })
-	if p := c["permissions"]; p.Status != Warning || len(p.Details) != 2 || !strings.Contains(p.Details[0], "clusterroles") {
+	if p := c["permissions"]; p.Status != report.Warned || len(p.Details) != 2 || !strings.Contains(p.Details[0], "clusterroles") {
 		t.Errorf("%+v", p)
 	}
-	if p := c["privileges"]; p.Status != OK {
+	if p := c["privileges"]; p.Status != report.Passed {
 		t.Errorf("%+v", p)
 	}
-	if p := look(t, 5*time.Second, d)["permissions"]; p.Status != Failed {
+	if p := look(t, 5*time.Second, d)["permissions"]; p.Status != report.Failed {
 		t.Errorf("for all namespaces: %+v", p)
 	}
 }
@@ -537,10 +562,10 @@ func TestPreflightExec(t *testing.T) {
 	if _, err := os.Stat(ran); err == nil {
 		t.Error("the command ran")
 	}
-	if c := all["authentication"]; c.Status != Skipped || !strings.Contains(c.Hint, "--allow-exec") || all["tls"].Status != OK || all["permissions"].Status != Skipped {
+	if c := all["authentication"]; c.Status != report.Skipped || !strings.Contains(c.Hint, "--allow-exec") || all["tls"].Status != report.Passed || all["permissions"].Status != report.Skipped {
 		t.Errorf("%+v", all)
 	}
-	if c := look(t, 5*time.Second, d, allow)["authentication"]; c.Status != OK {
+	if c := look(t, 5*time.Second, d, allow)["authentication"]; c.Status != report.Passed {
 		t.Errorf("%+v", c)
 	}
 	if _, ok := taken.Load("Bearer " + planted); !ok {
@@ -555,7 +580,7 @@ func TestPreflightExec(t *testing.T) {
 	expect(t, look(t, 5*time.Second, d, allow), "version", "unauthorized", "gives no credential")
 	d.Exec = command("hangs", "exec sleep 5")
 	all = look(t, 500*time.Millisecond, d, allow)
-	if c := all["version"]; c.Status == OK {
+	if c := all["version"]; c.Status == report.Passed {
 		t.Errorf("%+v", c)
 	}
 }
@@ -563,9 +588,9 @@ func TestPreflightExec(t *testing.T) {
 func TestPreflightExpiry(t *testing.T) {
 	for _, c := range []struct {
 		ahead  time.Duration
-		status Status
+		status report.Status
 		text   string
-	}{{0, OK, "36"}, {-48 * time.Hour, OK, "differs from this machine's by 48h"}, {400 * 24 * time.Hour, Failed, "has ended"}} {
+	}{{0, report.Passed, "36"}, {-48 * time.Hour, report.Passed, "differs from this machine's by 48h"}, {400 * 24 * time.Hour, report.Failed, "has ended"}} {
 		handler := apiServer(map[string]http.HandlerFunc{"/version": func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Date", time.Now().Add(c.ahead).UTC().Format(http.TimeFormat))
 			io.WriteString(w, `{"gitVersion": "v1.37.2"}`)
@@ -611,7 +636,7 @@ func TestPreflightSideBySide(t *testing.T) {
 	var group sync.WaitGroup
 	for range all {
 		group.Go(func() {
-			if c := look(t, time.Minute, d)["permissions"]; c.Status != OK {
+			if c := look(t, time.Minute, d)["permissions"]; c.Status != report.Passed {
 				t.Errorf("%+v", c)
 			}
 		})
@@ -627,5 +652,25 @@ func TestPreflightInterrupt(t *testing.T) {
 	Preflight(ctx, d, PreflightOptions{Now: time.Now()})
 	if took := time.Since(begin); took > 20*time.Second {
 		t.Errorf("it went on for %v", took)
+	}
+}
+
+// A panic in a check is the failure of that check, says nothing of values, and hides no
+// other.
+func TestPreflightPanics(t *testing.T) {
+	p := &preflight{done: make(map[string]report.Check)}
+	p.ok("dns", "found")
+	p.safely("", func() { panic("s3cret") })
+	p.safely("stork", func() { panic("s3cret") })
+	p.safely("permissions", func() { p.ok("permissions", "all") })
+	p.fail("version", "", parallel(func() error { panic("s3cret") }))
+	failed := make(map[string]bool)
+	for _, c := range p.all() {
+		if failed[c.Name] = c.Status == report.Failed; failed[c.Name] && (!strings.HasPrefix(c.Text, "clusterpair itself fails in ") || c.Hint == "") {
+			t.Errorf("%+v", c)
+		}
+	}
+	if !failed["tcp"] || !failed["stork"] || !failed["version"] || failed["dns"] || failed["permissions"] {
+		t.Errorf("failed: %v", failed)
 	}
 }

@@ -61,7 +61,7 @@ func (c *Client) decodeSecret(item []byte) (*kubeconfig.Secret, error) {
 	m := &object.Metadata
 	// The names become names of files.
 	if err != nil || len(validation.IsDNS1123Label(m.Namespace)) > 0 || len(validation.IsDNS1123Subdomain(m.Name)) > 0 {
-		return nil, fmt.Errorf("%s answers with something that is no Secret", c.config.Host)
+		return nil, fmt.Errorf("%s answers with something that is no Secret", c.Server())
 	}
 	s := &kubeconfig.Secret{
 		Namespace: m.Namespace, Name: m.Name, Type: object.Type,

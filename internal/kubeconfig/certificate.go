@@ -10,9 +10,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/asn1"
-	"encoding/base64"
 	"encoding/hex"
-	"encoding/json"
 	"encoding/pem"
 	"errors"
 	"fmt"
@@ -65,7 +63,8 @@ func (c *checker) checkCABundle(at place) {
 		c.refuse(at, "ca-invalid", "certificate-authority-data holds no CA, but a server's certificate", "take the CA that signed it: kubectl get configmap kube-root-ca.crt -o yaml")
 		return
 	case !end.IsZero():
-		c.ends(at, "the CA", end, "renew the destination's CA, then its kubeconfig")
+		c.ca = end
+		c.ends(at, "the CA", end, "", "renew the destination's CA, then its kubeconfig")
 	case expired:
 		c.refuse(at, "ca-invalid", "the CA has ended on "+date(authority.NotAfter), "renew the destination's CA, then its kubeconfig")
 	case early:
@@ -139,7 +138,8 @@ func (c *checker) checkClientCertificate() {
 	if leaf.NotBefore.After(c.options.Now) {
 		c.report(at, "credential-expired", report.Error, "the client certificate is not valid before "+date(leaf.NotBefore), "check this machine's clock")
 	}
-	c.ends(at, "the client certificate", leaf.NotAfter, "take a fresh kubeconfig; kubeadm certs renew admin.conf makes one")
+	c.client = leaf
+	c.ends(at, "the client certificate", leaf.NotAfter, "", "take a fresh kubeconfig, as on the destination: kubeadm certs renew admin.conf")
 	for _, group := range leaf.Subject.Organization {
 		switch group {
 		case "system:masters":
@@ -266,55 +266,4 @@ func samePublic(a, b crypto.PublicKey) bool {
 func isPrivateKey(text []byte) bool {
 	block, _ := pem.Decode(text)
 	return block != nil && strings.HasSuffix(block.Type, "PRIVATE KEY")
-}
-
-// jwt holds what a token says of its own time; zero is not said.
-type jwt struct{ expires, notBefore, issuedAt time.Time }
-
-// Expires is when a credential ends by what it says itself, be it a client
-// certificate in PEM or a token: zero if neither does.
-func Expires(certificate []byte, token string) time.Time {
-	var end time.Time
-	if certificates, _ := parseCertificates(certificate); len(certificates) > 0 {
-		end = certificates[0].NotAfter
-	}
-	if t, ok := parseJWT(token); ok && !t.expires.IsZero() && (end.IsZero() || t.expires.Before(end)) {
-		end = t.expires
-	}
-	return end
-}
-
-// parseJWT reads a token that is a JSON Web Token, without verifying it: only
-// its issuer could.
-func parseJWT(token string) (jwt, bool) {
-	parts := strings.Split(token, ".")
-	if len(parts) != 3 {
-		return jwt{}, false
-	}
-	var header struct {
-		Algorithm string `json:"alg"`
-	}
-	var claims struct {
-		Expires   *float64 `json:"exp"`
-		NotBefore *float64 `json:"nbf"`
-		IssuedAt  *float64 `json:"iat"`
-	}
-	if !decodePart(parts[0], &header) || header.Algorithm == "" || !decodePart(parts[1], &claims) {
-		return jwt{}, false
-	}
-	return jwt{unix(claims.Expires), unix(claims.NotBefore), unix(claims.IssuedAt)}, true
-}
-
-func decodePart(part string, into any) bool {
-	decoded, err := base64.RawURLEncoding.DecodeString(part)
-	return err == nil && json.Unmarshal(decoded, into) == nil
-}
-
-// unix is a NumericDate, RFC 7519. It stays within the years that RFC 3339
-// can write.
-func unix(seconds *float64) time.Time {
-	if seconds == nil {
-		return time.Time{}
-	}
-	return time.Unix(int64(min(max(*seconds, 0), 253402300799)), 0).UTC()
 }

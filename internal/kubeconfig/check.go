@@ -2,6 +2,7 @@ package kubeconfig
 
 import (
 	"cmp"
+	"crypto/x509"
 	"fmt"
 	"maps"
 	"net/netip"
@@ -30,6 +31,10 @@ type checker struct {
 	// so that nothing is missing, and have no value to judge.
 	broken   map[string]bool
 	findings []report.Finding
+	// client, token and ca are what tells when the credential ends.
+	client *x509.Certificate
+	token  tokenSays
+	ca     time.Time
 }
 
 // finish gives out what the checker has made.
@@ -93,6 +98,8 @@ func (c *checker) check() {
 	c.checkToken()
 	c.checkImpersonation()
 	c.checkExec()
+	end := d.endOf(c.client, c.token, c.ca)
+	d.end = &end
 }
 
 // checkServer judges the server's URL. It quotes no more of it than the host:
@@ -291,32 +298,51 @@ func (c *checker) checkToken() {
 		malformed(`the token begins with the word Bearer, which client-go adds by itself`, "remove the word")
 		return
 	case strings.ContainsFunc(whole, func(r rune) bool { return r <= ' ' || r >= 0x7f }):
-		malformed("the token holds white space or a character that no HTTP header can carry", "kubectl create token SERVICEACCOUNT --duration 720h")
+		malformed("the token holds white space or a character that no HTTP header can carry", hintToken)
 		return
 	case whole != d.Token:
 		malformed("the token ends in a line end: Stork sends it so, and HTTP refuses it", "write it on the line of token:, or below token: |-")
 		return
 	case isRedacted(d.Token):
-		malformed("what kubectl config view prints instead of the token", "kubectl config view --raw prints the token itself")
+		malformed("what kubectl config view prints instead of the token", "take the token itself: kubectl config view --raw")
 		return
 	case err == nil && strings.HasPrefix(string(decoded), "eyJ") && strings.Count(string(decoded), ".") == 2:
-		malformed("the token is still in the base64 of its Secret", "base64 -d it once")
+		malformed("the token is still in the base64 of its Secret", "decode it once, as base64 -d does")
 		return
 	}
-	claims, ok := parseJWT(d.Token)
-	if !ok {
-		return
-	}
-	if start := later(claims.notBefore, claims.issuedAt); start.After(c.options.Now.Add(clockSkew)) {
-		c.report(at, "credential-expired", report.Error, "the token is not valid before "+date(start), "check this machine's clock")
-	}
-	if claims.expires.IsZero() {
-		c.report(at, "credential-unbounded", report.Warning, "the token never ends: whoever takes it has it until its Secret is deleted",
-			"kubectl create token SERVICEACCOUNT --duration 720h, renewed by a job")
-		return
-	}
-	c.ends(at, "the token", claims.expires, "kubectl create token SERVICEACCOUNT --duration 720h")
+	c.token = readToken(d.Token)
+	c.checkTokenEnd(at)
 }
+
+// checkTokenEnd judges when the token ends: by what it says itself, or by what is
+// usual for its kind.
+func (c *checker) checkTokenEnd(at place) {
+	token, kind := c.token, kinds[c.token.kind]
+	if token.start.After(c.options.Now.Add(clockSkew)) {
+		c.report(at, "credential-expired", report.Error, "the token is not valid before "+date(token.start), "check this machine's clock")
+	}
+	switch {
+	case token.kind == EKSToken && token.state == Known:
+		c.ends(at, "the token", token.end, ": it is "+kind.words+", and lives "+lifetime(kind.life), HintLasting)
+	case kind.bound != "":
+		c.report(at, "credential-end-unknown", report.Warning, fmt.Sprintf("the token is bound to a %[1]s (claim kubernetes.io.%[1]s) and ends with it, whatever end it shows", kind.bound), HintLasting)
+		if !token.latest.IsZero() {
+			c.ends(at, "the token", token.latest, " at the latest", HintLasting)
+		}
+	case token.state == Known:
+		c.ends(at, "the token", token.end, "", hintToken)
+	case token.state == Never:
+		c.report(at, "credential-unbounded", report.Warning, "the token never ends: whoever takes it has it until its Secret is deleted",
+			"have a job renew it: kubectl create token SERVICEACCOUNT --duration 720h")
+	case kind.life > 0:
+		c.report(at, "credential-end-unknown", report.Warning, fmt.Sprintf("the token is %s, which lasts %s by default and does not say when it ends", kind.words, lifetime(kind.life)), HintLasting)
+	}
+}
+
+const hintToken = "kubectl create token SERVICEACCOUNT --duration 720h"
+
+// HintLasting is what to do about a credential that does not say when it ends.
+const HintLasting = "make a service account's token, which says when it ends: clusterpair credential create --context DESTINATION -o FILE"
 
 func (c *checker) checkImpersonation() {
 	d := &c.destination
@@ -334,7 +360,7 @@ func (c *checker) checkImpersonation() {
 	sendable("as-uid", d.ImpersonateUID)
 	sendable("as-groups", d.ImpersonateGroups...)
 	sendable("as-user-extra", slices.Concat(slices.Collect(maps.Values(d.ImpersonateUserExtra))...)...)
-	if d.ImpersonateUID != "" && parseRelease(c.options.StorkVersion).before(23, 2) {
+	if d.ImpersonateUID != "" && c.release().HasOldClient() {
 		c.report(c.where("as-uid"), "drifting-field", report.Warning,
 			fmt.Sprintf("%s: Stork %s does not know it, strips it from the cluster and impersonates without", c.spelled("as-uid"), c.options.StorkVersion), "remove "+c.spelled("as-uid"))
 	}
@@ -369,8 +395,8 @@ func (c *checker) checkExec() {
 	if !known {
 		refuse("Stork's image does not have the command of the exec user", "commands there, by bare name: "+strings.Join(execCommands, ", "))
 	}
-	stork := parseRelease(c.options.StorkVersion)
-	early := stork.before(23, 2) // its client-go has neither v1 nor interactive modes
+	release := c.release()
+	early := release.HasOldClient() // its client-go has neither v1 nor interactive modes
 	if v := exec.APIVersion; v != "client.authentication.k8s.io/v1beta1" && (v != "client.authentication.k8s.io/v1" || early) {
 		known := "client.authentication.k8s.io/v1"
 		if early {
@@ -383,7 +409,7 @@ func (c *checker) checkExec() {
 	case exec.InteractiveMode == "Never", exec.InteractiveMode == "IfAvailable", early && c.pair:
 	case exec.InteractiveMode == "Always":
 		refuse(mode+" Always: nobody is there to answer in the Stork pod", mode+": Never")
-	case c.pair && stork != (release{}):
+	case c.pair && release.Known():
 		refuse(fmt.Sprintf("the exec user has no valid %s, as Stork %s spells it, and client-go refuses it", mode, c.options.StorkVersion), mode+": Never")
 	default:
 		refuse("the exec user has no valid "+mode+", and client-go refuses it", mode+": Never")
@@ -394,23 +420,22 @@ func (c *checker) checkExec() {
 			break
 		}
 	}
-	if c.options.Allow["exec-credential"] && stork == (release{}) && !c.pair {
+	if c.options.Allow["exec-credential"] && !release.Known() && !c.pair {
 		refuse("how an exec user is spelled depends on the Stork release", `set storkVersion, such as "24.3"`)
 	}
 }
 
-// ends notes that a part of the destination ends, and reports an end that has
-// come or is near.
-func (c *checker) ends(at place, what string, end time.Time, hint string) {
-	if d := &c.destination; d.expires.IsZero() || end.Before(d.expires) {
-		d.expires = end
+// ends reports an end that has come or is near. more follows the date.
+func (c *checker) ends(at place, what string, end time.Time, more, hint string) {
+	horizon := cmp.Or(c.options.Within, 30*24*time.Hour)
+	if c.token.kind == EKSToken && what == "the token" { // its whole life is near its end
+		horizon = max(horizon, kinds[EKSToken].life)
 	}
-	within := cmp.Or(c.options.Within, 30*24*time.Hour)
 	switch now := c.options.Now; {
 	case !end.After(now):
-		c.report(at, "credential-expired", report.Error, fmt.Sprintf("%s has ended on %s", what, date(end)), hint)
-	case !end.After(now.Add(within)):
-		c.report(at, "credential-expiring", report.Warning, fmt.Sprintf("%s ends on %s", what, date(end)), hint)
+		c.report(at, "credential-expired", report.Error, fmt.Sprintf("%s has ended on %s%s", what, date(end), more), hint)
+	case !end.After(now.Add(horizon)):
+		c.report(at, "credential-expiring", report.Warning, fmt.Sprintf("%s ends on %s%s", what, date(end), more), hint)
 	}
 }
 

@@ -16,16 +16,14 @@
 package kubeconfig
 
 import (
-	"cmp"
-	"fmt"
 	"maps"
 	"slices"
-	"strings"
 	"time"
 
 	"go.yaml.in/yaml/v3"
 
 	"clusterpair.dev/internal/report"
+	"clusterpair.dev/internal/stork"
 )
 
 // Options are what a pair says about its destination.
@@ -72,7 +70,7 @@ type Destination struct {
 	ImpersonateUserExtra                 map[string][]string
 	Exec                                 *Exec
 
-	expires     time.Time
+	end         *End // nil: [Destination.End] works it out
 	caKeyDigest string
 }
 
@@ -126,10 +124,6 @@ func IsKubeconfig(doc *yaml.Node) bool {
 	return field(doc, "clusters") != nil && field(doc, "contexts") != nil && field(doc, "users") != nil
 }
 
-// Expires is when the first of the client certificate, the token and the CA
-// ends. It is zero when none has a known end.
-func (d *Destination) Expires() time.Time { return d.expires }
-
 // CAKeyDigest identifies the destination by its CA: "sha256:" and the SHA-256
 // of the SubjectPublicKeyInfo in hexadecimal, so that a CA renewed with its old
 // key stays the same. Of a bundle the first CA counts, as all tools that write
@@ -140,8 +134,11 @@ func (d *Destination) CAKeyDigest() string { return d.caKeyDigest }
 // private key, or a token of at least 32 characters, which are 128 bits even
 // in hexadecimal.
 func (d *Destination) FullEntropy() bool {
-	return len(d.ClientKeyData) > 0 || len(d.Token) >= 32
+	return len(d.ClientKeyData) > 0 || len(d.Token) >= fullEntropy
 }
+
+// fullEntropy is the length from which on nobody guesses a token.
+const fullEntropy = 32
 
 // Config is the value of a ClusterPair's spec.config, in the spelling that
 // Stork's decoder wants: not quite a kubeconfig's. Its keys are sorted. It
@@ -211,30 +208,14 @@ func (e *Exec) node(storkVersion string) *yaml.Node {
 				scalar("!!str", "value"), scalar("!!str", v.Value)))
 		}
 	}
-	release := parseRelease(storkVersion)
-	if !release.before(23, 2) {
+	release, _ := stork.Parse(storkVersion)
+	if !release.HasOldClient() {
 		n["InteractiveMode"] = textNode(e.InteractiveMode)
 	}
-	if !release.before(24, 4) {
+	if !release.SpellsInteractiveMode() {
 		n["interactiveMode"] = textNode(e.InteractiveMode)
 	}
 	return n.node()
-}
-
-// release is the major and minor number of a Stork release; zero is unknown.
-type release struct{ major, minor int }
-
-func parseRelease(s string) release {
-	var r release
-	if n, _ := fmt.Sscanf(strings.TrimPrefix(s, "v"), "%d.%d", &r.major, &r.minor); n != 2 {
-		return release{}
-	}
-	return r
-}
-
-// before tells whether r is known and earlier than major.minor.
-func (r release) before(major, minor int) bool {
-	return r != release{} && cmp.Or(cmp.Compare(r.major, major), cmp.Compare(r.minor, minor)) < 0
 }
 
 // fields are the keys and values of a mapping; a nil value is left out.

@@ -5,16 +5,20 @@ import (
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/elliptic"
+	"crypto/hmac"
 	"crypto/rand"
 	"crypto/rsa"
+	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/base64"
+	"encoding/hex"
 	"encoding/json"
 	"encoding/pem"
 	"fmt"
 	"math/big"
+	"net/url"
 	"os"
 	"slices"
 	"strings"
@@ -27,7 +31,7 @@ import (
 )
 
 // opaque is a token that says nothing of itself.
-const opaque = "sha256~0pyAAPVk5m3fGbG3zRrGZ0Z5hYtq1Xxx"
+const opaque = "0pyAAPVk5m3fGbG3zRrGZ0Z5hYtq1Xxx-opaque"
 
 // plain is a kubeconfig with a good CA; user is the body of its user.
 func plain(server, user string) string {
@@ -184,6 +188,16 @@ func ruleTests() map[string]ruleTest {
 		"lasting token":         {text: plain(west, "    token: "+token(jwtClaims{"exp": now.Unix() + 86400})+"\n"), options: Options{Within: time.Hour}},
 		"early token":           {text: plain(west, "    token: "+token(jwtClaims{"nbf": now.Unix() + 3600, "exp": now.Unix() + 1e8})+"\n"), want: "error credential-expired"},
 		"early token, iat":      {text: plain(west, "    token: "+token(jwtClaims{"iat": now.Unix() + 3600, "exp": now.Unix() + 1e8})+"\n"), want: "error credential-expired"},
+		"bound to a pod":        {text: plain(west, "    token: "+token(jwtClaims{"exp": now.Unix() + 1e8, "kubernetes.io": jwtClaims{"pod": jwtClaims{"name": "p"}}})+"\n"), want: "warning credential-end-unknown"},
+		"bound to a gone pod":   {text: plain(west, "    token: "+token(jwtClaims{"exp": now.Unix() - 1, "kubernetes.io": jwtClaims{"pod": jwtClaims{"name": "p"}}})+"\n"), want: "error credential-expired, warning credential-end-unknown"},
+		"bound to a node":       {text: plain(west, "    token: "+token(jwtClaims{"exp": now.Unix() + 1e8, "kubernetes.io": jwtClaims{"node": jwtClaims{"name": "n"}}})+"\n"), want: "warning credential-end-unknown"},
+		"bound to a Secret":     {text: plain(west, "    token: "+token(jwtClaims{"exp": now.Unix() + 1e8, "kubernetes.io": jwtClaims{"secret": jwtClaims{"name": "s"}}})+"\n")},
+		"EKS":                   {text: plain(west, "    token: "+eksToken(now)+"\n"), options: Options{Within: time.Minute}, want: "warning credential-expiring"},
+		"EKS of before":         {text: plain(west, "    token: "+eksToken(now.Add(-16*time.Minute))+"\n"), want: "error credential-expired"},
+		"EKS of tomorrow":       {text: plain(west, "    token: "+eksToken(now.Add(24*time.Hour))+"\n"), want: "error credential-expired, warning credential-expiring"},
+		"EKS, no URL":           {text: plain(west, "    token: k8s-aws-v1.!\n"), want: "warning credential-end-unknown"},
+		"OpenShift":             {text: plain(west, "    token: sha256~"+opaque+"\n"), want: "warning credential-end-unknown"},
+		"OpenShift allowed":     {text: plain(west, "    token: sha256~"+opaque+"\n"), options: allowed("credential-end-unknown"), want: "info credential-end-unknown"},
 		"endless exp":           {text: plain(west, "    token: "+token(jwtClaims{"exp": 1e300})+"\n")},
 
 		// client certificates
@@ -412,17 +426,6 @@ func TestServerOverride(t *testing.T) {
 	}
 }
 
-func TestExpires(t *testing.T) {
-	end := now.Add(1000 * time.Hour)
-	d, _ := fromText(plain(west, "    token: "+token(jwtClaims{"exp": end.Unix()})+"\n"), Options{Now: now})
-	if d == nil || !d.Expires().Equal(end) {
-		t.Errorf("token: %v", d)
-	}
-	if d, _ = fromText(plain(west, "    token: "+opaque+"\n"), Options{Now: now}); d == nil || !d.Expires().Equal(authority.certificate.NotAfter) {
-		t.Errorf("CA: %v", d)
-	}
-}
-
 func TestCAKeyDigest(t *testing.T) {
 	digest := func(data string) string {
 		d, findings := fromText(kubeconfig("    server: "+west+"\n    certificate-authority-data: "+data+"\n", "    token: "+opaque+"\n"), Options{Now: now})
@@ -639,9 +642,37 @@ func encode(s string) string { return base64.StdEncoding.EncodeToString([]byte(s
 
 type jwtClaims map[string]any
 
+// token is a JSON Web Token, signed with a throw-away key.
 func token(claims jwtClaims) string {
 	part := func(v any) string { return base64.RawURLEncoding.EncodeToString(must(json.Marshal(v))) }
-	return part(map[string]string{"alg": "RS256", "kid": "test"}) + "." + part(claims) + ".c2lnbmF0dXJl"
+	signed := part(map[string]string{"alg": "ES256", "kid": "test"}) + "." + part(claims)
+	digest := sha256.Sum256([]byte(signed))
+	r, s, err := ecdsa.Sign(rand.Reader, tokenKey, digest[:])
+	signature := make([]byte, 64)
+	must(r, err).FillBytes(signature[:32])
+	s.FillBytes(signature[32:])
+	return signed + "." + base64.RawURLEncoding.EncodeToString(signature)
+}
+
+var tokenKey = must(ecdsa.GenerateKey(elliptic.P256(), rand.Reader))
+
+// eksToken is a token of EKS that was signed at a time, by Signature Version 4 with
+// a throw-away key.
+func eksToken(at time.Time) string {
+	date, stamp := at.UTC().Format("20060102"), at.UTC().Format("20060102T150405Z")
+	scope := date + "/eu-west-1/sts/aws4_request"
+	query := url.Values{"Action": {"GetCallerIdentity"}, "Version": {"2011-06-15"}, "X-Amz-Algorithm": {"AWS4-HMAC-SHA256"},
+		"X-Amz-Credential": {"AKIAEXAMPLE/" + scope}, "X-Amz-Date": {stamp}, "X-Amz-Expires": {"60"}, "X-Amz-SignedHeaders": {"host;x-k8s-aws-id"}}
+	hash := func(s string) string { sum := sha256.Sum256([]byte(s)); return hex.EncodeToString(sum[:]) }
+	request := "GET\n/\n" + query.Encode() + "\nhost:sts.eu-west-1.amazonaws.com\nx-k8s-aws-id:west\n\nhost;x-k8s-aws-id\n" + hash("")
+	key := []byte("AWS4throw-away")
+	for _, part := range []string{date, "eu-west-1", "sts", "aws4_request", "AWS4-HMAC-SHA256\n" + stamp + "\n" + scope + "\n" + hash(request)} {
+		mac := hmac.New(sha256.New, key)
+		mac.Write([]byte(part))
+		key = mac.Sum(nil)
+	}
+	query.Set("X-Amz-Signature", hex.EncodeToString(key))
+	return eksPrefix + base64.RawURLEncoding.EncodeToString([]byte("https://sts.eu-west-1.amazonaws.com/?"+query.Encode()))
 }
 
 func must[T any](v T, err error) T {

@@ -53,7 +53,7 @@ func (c *checker) contextName(root *yaml.Node) (string, bool) {
 	hint := "set destination.context to one of them"
 	switch {
 	case len(names) == 0:
-		c.refuse(c.at(root, "contexts"), "context-broken", "the kubeconfig has no contexts", "")
+		c.refuse(c.at(root, "contexts"), "context-broken", "the kubeconfig has no contexts", "kubectl config set-context NAME --cluster CLUSTER --user USER")
 		return "", false
 	case name == "":
 		c.refuse(at, "context-broken", "the kubeconfig has no current-context; its contexts are "+enumerate(names), hint)
@@ -87,7 +87,7 @@ func (c *checker) referred(root, context *yaml.Node, path, contextName, kind, se
 			at = c.at(context, path+kind)
 		}
 		c.refused(kind)
-		c.refuse(at, "context-broken", fmt.Sprintf("context %q names no %s", contextName, kind), "")
+		c.refuse(at, "context-broken", fmt.Sprintf("context %q names no %s", contextName, kind), fmt.Sprintf("kubectl config set-context %s --%s NAME", report.Typed(contextName), kind))
 		return nil, ""
 	}
 	n, ok := entry(root, section, kind, name)

@@ -7,6 +7,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"clusterpair.dev/internal/report"
+	"clusterpair.dev/internal/stork"
 )
 
 // FromConfig checks the spec.config of a plaintext ClusterPair, which differs
@@ -84,11 +85,11 @@ func didYouMean(name string, among *yaml.Node) string {
 func (c *checker) pairUser(user *yaml.Node) *yaml.Node {
 	out := *user
 	out.Content = slices.Clone(user.Content)
-	stork := parseRelease(c.options.StorkVersion)
+	release := c.release()
 	for i := 0; i+1 < len(out.Content); i += 2 {
 		key := *out.Content[i]
 		switch spelling := pairSpelling[key.Value]; {
-		case key.Value == "interactiveMode" && stork.before(24, 4), key.Value == "InteractiveMode" && stork != (release{}) && !stork.before(24, 4):
+		case key.Value == "interactiveMode" && release.SpellsInteractiveMode(), key.Value == "InteractiveMode" && release.Known() && !release.SpellsInteractiveMode():
 			key.Value = ""
 		case spelling != "":
 			key.Value = spelling
@@ -106,13 +107,19 @@ func (c *checker) pairUser(user *yaml.Node) *yaml.Node {
 // act- before them.
 var impersonation = []string{"as", "as-uid", "as-groups", "as-user-extra"}
 
+// release is that of the Stork that reads the pair, as far as it is known.
+func (c *checker) release() stork.Version {
+	v, _ := stork.Parse(c.options.StorkVersion)
+	return v
+}
+
 // spelled is how a field of a kubeconfig is spelled in what is judged.
 func (c *checker) spelled(field string) string {
-	stork := parseRelease(c.options.StorkVersion)
+	release := c.release()
 	switch {
 	case c.pair && slices.Contains(impersonation, field):
 		return "act-" + field
-	case c.pair && field == "interactiveMode" && stork.before(24, 4):
+	case c.pair && field == "interactiveMode" && release.SpellsInteractiveMode():
 		return "InteractiveMode"
 	}
 	return field

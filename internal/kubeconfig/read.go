@@ -125,7 +125,7 @@ func (c *checker) parse(text []byte) *yaml.Node {
 		at.within = fmt.Sprintf("key %q: ", c.origin.key)
 	}
 	if len(text) > maxSize {
-		c.refuse(at, "yaml", "kubeconfig is larger than 1 MiB", "")
+		c.refuse(at, "yaml", "kubeconfig is larger than 1 MiB", "keep one context: kubectl config view --flatten --minify")
 		return nil
 	}
 	if doc, ok := plainyaml.Parse(text); ok {
@@ -142,13 +142,13 @@ func (c *checker) parse(text []byte) *yaml.Node {
 			if root := content(&next); root != nil {
 				line = root.Line
 			}
-			c.refuse(c.line(line), "yaml", "kubeconfig holds several documents", "keep one; kubectl config view --flatten merges kubeconfigs")
+			c.refuse(c.line(line), "yaml", "kubeconfig holds several documents", "keep one, or merge them: KUBECONFIG=FILE:FILE kubectl config view --raw --flatten")
 			return nil
 		}
 	}
 	if errors.Is(err, io.EOF) {
 		if doc.Kind == 0 {
-			c.refuse(at, "yaml", "kubeconfig is empty", "")
+			c.refuse(at, "yaml", "kubeconfig is empty", hintKubeconfig)
 			return nil
 		}
 		return &doc
@@ -185,6 +185,10 @@ func diagnose(text []byte, err error) (line int, message, hint string) {
 
 var lineNumber = regexp.MustCompile(`^yaml: line ([0-9]+):`)
 
+// hintKubeconfig is for what is no kubeconfig at all, such as the certificate of a TLS
+// Secret.
+const hintKubeconfig = "kubectl config view --flatten --minify prints a kubeconfig; in a Secret it stands under the key value, or under that of destination.secret.key"
+
 // read checks that client-go can read a kubeconfig. It gives back its root,
 // nil if there is nothing to look into.
 func (c *checker) read(doc *yaml.Node) *yaml.Node {
@@ -192,16 +196,24 @@ func (c *checker) read(doc *yaml.Node) *yaml.Node {
 	at := c.at(root, "")
 	switch {
 	case isNull(root):
-		c.refuse(at, "yaml", "kubeconfig is empty", "")
+		c.refuse(at, "yaml", "kubeconfig is empty", hintKubeconfig)
 		return nil
 	case root.Kind == yaml.ScalarNode && strings.HasPrefix(root.Value, encryptedPrefix):
 		c.refuse(at, "still-encrypted", "the kubeconfig is still encrypted by SOPS", hintDecrypt)
 		return nil
 	case root.Kind == yaml.ScalarNode && looksEncoded(root.Value):
-		c.refuse(at, "bad-base64", "the kubeconfig is encoded in base64 twice", "encode it once: kubectl create secret does it by itself")
+		c.refuse(at, "bad-base64", "the kubeconfig is encoded in base64 twice", "encode it once, as kubectl create secret does by itself")
 		return nil
 	case root.Kind != yaml.MappingNode:
-		c.refuse(at, "value-type", "not a kubeconfig: a mapping with clusters, contexts and users belongs here", "")
+		c.refuse(at, "value-type", "not a kubeconfig: a mapping with clusters, contexts and users belongs here", hintKubeconfig)
+		return nil
+	}
+	switch kind := field(root, "kind"); {
+	case kind != nil && kind.Value == "Secret":
+		c.refuse(c.at(kind, "kind"), "value-type", "this is a Secret, not a kubeconfig", "name the file of the kubeconfig that is in it, or list the Secret under spec.files of a config")
+		return nil
+	case (kind == nil || kind.Value != "Config") && !slices.ContainsFunc([]string{"clusters", "contexts", "users", "current-context"}, func(key string) bool { return field(root, key) != nil }):
+		c.refuse(at, "value-type", "not a kubeconfig: it has none of clusters, contexts and users", hintKubeconfig)
 		return nil
 	}
 	r := reader{checker: c}
@@ -225,6 +237,7 @@ type reader struct {
 	path            []string
 	inAlias         bool
 	direct, aliased int
+	aliasedText     int  // bytes of the values in aliases
 	stopped         bool // the rest is not worth reading
 }
 
@@ -242,6 +255,7 @@ func (r *reader) walk(n *yaml.Node, s *shape, depth int) {
 	}
 	if r.inAlias {
 		r.aliased++
+		r.aliasedText += len(n.Value)
 	} else {
 		r.direct++
 	}
@@ -252,7 +266,7 @@ func (r *reader) walk(n *yaml.Node, s *shape, depth int) {
 		r.stopped = true
 		r.refuse(n, "yaml", "kubeconfig is nested too deeply", "")
 		return
-	case r.aliased > 500+10*r.direct:
+	case r.aliased > 500+10*r.direct, r.aliasedText > maxSize:
 		r.stopped = true
 		r.refuse(n, "yaml", "kubeconfig repeats itself through aliases out of all proportion", "write the values out")
 		return
@@ -422,11 +436,11 @@ func judgeData(value string) (message, hint string) {
 	case strings.Contains(value, "-----BEGIN"):
 		return "PEM as it is, where its base64 belongs; one such ClusterPair stops Stork for all", hintBase64
 	case isRedacted(value):
-		return "what kubectl config view prints instead of the data", "kubectl config view --raw prints the data itself"
+		return "what kubectl config view prints instead of the data", "take the data itself: kubectl config view --raw"
 	case err != nil:
 		return "no base64; one such ClusterPair stops Stork for all", hintBase64
 	case looksEncoded(string(decoded)):
-		return "encoded in base64 twice", "base64 -d it once"
+		return "encoded in base64 twice", "decode it once, as base64 -d does"
 	}
 	return "", ""
 }
@@ -511,7 +525,7 @@ const (
 	messageEncrypted = "the value is still encrypted by SOPS"
 
 	hintBase64  = "base64 -w0 FILE"
-	hintDecrypt = "give the file to clusterpair as SOPS wrote it, whole and with a key at hand, or run sops decrypt first"
+	hintDecrypt = "give the file to clusterpair as SOPS wrote it, whole and with a key at hand, or decrypt what it was taken from: sops decrypt FILE"
 )
 
 // at is the place of a node.

@@ -57,7 +57,7 @@ func (c *checker) secretValues(s *Secret, part string, values *yaml.Node) {
 		return
 	}
 	if values.Kind != yaml.MappingNode {
-		c.refuse(c.at(values, part), "value-type", part+" of a Secret is a mapping", "")
+		c.refuse(c.at(values, part), "value-type", part+" of a Secret is a mapping", "keys and values, as in  value: …")
 		return
 	}
 	seen := make(map[string]bool, len(values.Content)/2)
@@ -174,7 +174,7 @@ func (c *checker) fromSecret(s *Secret) {
 	case len(keys) == 1:
 		c.fromValue(s, keys[0])
 	case len(keys) == 0:
-		wrongKey(fmt.Sprintf("Secret %s is empty", s.Name), "")
+		wrongKey(fmt.Sprintf("Secret %s is empty", s.Name), hintKubeconfig)
 	default:
 		wrongKey(fmt.Sprintf("Secret %s has none of the keys that hold a kubeconfig; it has %s", s.Name, enumerate(keys)),
 			"name the key with destination.secret.key")
@@ -316,6 +316,8 @@ type argoConfig struct {
 	} `json:"execProviderConfig"`
 }
 
+const hintArgo = `stringData: {name: west, server: "https://HOST:6443", config: '{"bearerToken": "…", "tlsClientConfig": {"caData": "…"}}'}`
+
 func isArgo(s *Secret) bool { return s.Labels["argocd.argoproj.io/secret-type"] == "cluster" }
 
 // fromArgo assembles a kubeconfig from an Argo CD cluster Secret, with the
@@ -327,7 +329,7 @@ func (c *checker) fromArgo(s *Secret) {
 	switch err := json.Unmarshal(value.Bytes, &config); {
 	case len(value.Bytes) == 0:
 		at.position = s.Position
-		c.refuse(at, "secret-key", fmt.Sprintf("Argo CD cluster Secret %s has no config", s.Name), "")
+		c.refuse(at, "secret-key", fmt.Sprintf("Argo CD cluster Secret %s has no config", s.Name), hintArgo)
 		return
 	case bytes.HasPrefix(value.Bytes, []byte(encryptedPrefix)):
 		c.refuse(at, "still-encrypted", "the value is still encrypted by SOPS", hintDecrypt)
@@ -338,7 +340,7 @@ func (c *checker) fromArgo(s *Secret) {
 			line = 1 + bytes.Count(value.Bytes[:min(int(syntax.Offset), len(value.Bytes))], []byte("\n"))
 		}
 		c.origin = origin{position: value.Position, key: "config"}
-		c.refuse(c.line(line), "yaml", "not the JSON of an Argo CD cluster's config", "")
+		c.refuse(c.line(line), "yaml", "not the JSON of an Argo CD cluster's config", hintArgo)
 		return
 	}
 	c.name(cmp.Or(string(s.Data["name"].Bytes), s.Name))

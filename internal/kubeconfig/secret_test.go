@@ -29,7 +29,7 @@ var fixtures = map[string]struct {
 }{
 	"acm-import": {
 		options: Options{Allow: map[string]bool{"ca-missing": true}},
-		server:  "https://api.west.example.com:6443", credential: "token", context: "auto-import-secret", rules: []string{"ca-missing"}},
+		server:  "https://api.west.example.com:6443", credential: "token", context: "auto-import-secret", rules: []string{"ca-missing", "credential-end-unknown"}},
 	"argocd":             {server: west, credential: "token", context: "west", rules: []string{"credential-unbounded"}},
 	"argocd-certificate": {server: west, credential: "certificate", context: "west", rules: []string{"server-proxied"}},
 	"argocd-eks": {
@@ -146,6 +146,9 @@ func TestSecretKey(t *testing.T) {
 		"several documents":            {secret: stringData("value", kc(west)+"---\n"+kc(west)), want: "several documents"},
 		"twice encoded":                {secret: stringData("value", base64.StdEncoding.EncodeToString([]byte(kc(west)))), want: "twice"},
 		"no kubeconfig":                {secret: stringData("value", "[1, 2]"), want: "not a kubeconfig"},
+		"of a registry":                {secret: stringData(".dockerconfigjson", `{"auths": {"r.example.com": {"auth": "YQ=="}}}`), want: "it has none of clusters, contexts and users"},
+		"of a program":                 {secret: stringData("config.yaml", "listen: 1"), want: "it has none of clusters, contexts and users"},
+		"a kubeconfig with nothing":    {secret: stringData("value", "{kind: Config}"), want: "has no contexts"},
 		"still encrypted":              {secret: stringData("value", "ENC[AES256_GCM,data:xyz,type:str]"), want: "still encrypted"},
 		"no base64":                    {secret: "data: {value: '%%%'}\n", want: "data.value is no base64"},
 		"no text":                      {secret: "stringData: {value: 5}\n", want: "stringData.value is no text"},
@@ -312,4 +315,41 @@ func values(keys ...string) map[string]Value {
 		m[key] = Value{Bytes: []byte("x")}
 	}
 	return m
+}
+
+// What holds no kubeconfig gets told what to do.
+func TestNoKubeconfigHints(t *testing.T) {
+	for name, text := range map[string]string{
+		"a certificate":    "stringData: {tls.crt: '-----BEGIN CERTIFICATE-----'}",
+		"an empty value":   "stringData: {value: ''}",
+		"a comment":        "stringData: {value: '# nothing'}",
+		"an empty Secret":  "",
+		"other keys":       "stringData: {a: b, c: d}",
+		"a list":           "stringData: [a]",
+		"no contexts":      "stringData: {value: '{clusters: [], users: []}'}",
+		"no cluster":       "stringData: {value: '{clusters: [], users: [], contexts: [{name: a, context: {}}], current-context: a}'}",
+		"too large":        "stringData: {value: '" + strings.Repeat("x", maxSize+1) + "'}",
+		"Argo CD":          "metadata: {name: a, labels: {argocd.argoproj.io/secret-type: cluster}}",
+		"Argo CD, no JSON": "metadata: {name: a, labels: {argocd.argoproj.io/secret-type: cluster}}\nstringData: {config: '{'}",
+	} {
+		if !strings.HasPrefix(text, "metadata") {
+			text = "metadata: {name: a}\n" + text
+		}
+		var doc yaml.Node
+		if err := yaml.Unmarshal([]byte("apiVersion: v1\nkind: Secret\n"+text+"\n"), &doc); err != nil {
+			t.Fatal(err)
+		}
+		s, findings := ParseSecret(&doc, "a.yaml")
+		if s != nil && len(findings) == 0 {
+			_, findings = FromSecret(s, Options{Now: now})
+		}
+		if len(findings) == 0 {
+			t.Errorf("%s: nothing is found", name)
+		}
+		for _, f := range findings {
+			if f.Hint == "" {
+				t.Errorf("%s: no hint with: %v", name, f)
+			}
+		}
+	}
 }

@@ -11,7 +11,6 @@ package manifest
 
 import (
 	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -24,14 +23,17 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"clusterpair.dev/internal/plainjson"
 	"clusterpair.dev/internal/plainyaml"
 	"clusterpair.dev/internal/report"
 )
 
-// Limits of one YAML document. Kubernetes stores no object beyond 1.5 MiB.
+// Limits of one YAML document. Kubernetes stores no object beyond 1.5 MiB. What is
+// nested deeper than any object would make every path in it as long as the document.
 const (
 	maxDocument = 2 << 20
 	maxNodes    = 200_000
+	maxDepth    = 500
 )
 
 // Parse reads the documents of a file. A key that stands twice, a merge key, a
@@ -209,16 +211,19 @@ func parseDocument(chunk []byte, e expander) (*yaml.Node, error) {
 	decoder := yaml.NewDecoder(bytes.NewReader(chunk))
 	var root yaml.Node
 	err := decoder.Decode(&root)
-	if err != nil && !errors.Is(err, io.EOF) {
-		if plain := plainSlashes(chunk); plain != nil {
-			decoder = yaml.NewDecoder(bytes.NewReader(plain))
-			err = decoder.Decode(&root)
+	if err != nil && !errors.Is(err, io.EOF) && !marked {
+		text := chunk
+		if rest, marker := bytes.CutPrefix(chunk, []byte("---")); marker {
+			text = append([]byte("   "), rest...)
+		}
+		if doc, ok := plainjson.Parse(text); ok { // kubectl knows more JSON than the YAML library
+			return e.expand(doc)
 		}
 	}
 	if errors.Is(err, io.EOF) {
 		return nil, nil
 	} else if marked && (err != nil || root.Content[0].Kind == yaml.ScalarNode) {
-		return nil, badFile(file, first+markerLine, 1, "a Git conflict marker is left in the file", "resolve the conflict, or remove the file and render it anew: clusterpair generate")
+		return nil, badFile(file, first+markerLine, 1, "a Git conflict marker is left in the file", "resolve the conflict")
 	} else if err != nil {
 		return nil, yamlError(err, file, first)
 	}
@@ -232,7 +237,7 @@ func parseDocument(chunk []byte, e expander) (*yaml.Node, error) {
 		return nil, err
 	}
 	if bytes.IndexByte(chunk, '!') >= 0 {
-		keepTags(bytes.Split(chunk, []byte("\n")), &root)
+		keepTags(chunk, NewOffsets(chunk), &root)
 	}
 	doc, bad := e.expand(&root)
 	if bad != nil {
@@ -242,43 +247,45 @@ func parseDocument(chunk []byte, e expander) (*yaml.Node, error) {
 }
 
 // keepTags gives values the tag ! where it stands alone: the YAML library
-// forgets it, and other readers take such a value for a text.
-func keepTags(lines [][]byte, n *yaml.Node) {
-	if n.Kind != yaml.DocumentNode && 0 < n.Line && n.Line <= len(lines) && loneTag.MatchString(string(from(lines[n.Line-1], n.Column))) {
-		n.Tag, n.Style = "!", n.Style|yaml.TaggedStyle
+// forgets it, and other readers take such a value for a text. at are the offsets
+// of chunk.
+func keepTags(chunk []byte, at *Offsets, n *yaml.Node) {
+	if n.Kind != yaml.DocumentNode && n.Style&yaml.TaggedStyle == 0 { // of a tag with a name it knows
+		if start, ok := at.At(n.Line, n.Column); ok && hasLoneTag(chunk[start:]) {
+			n.Tag, n.Style = "!", n.Style|yaml.TaggedStyle
+		}
 	}
 	for _, child := range n.Content {
-		keepTags(lines, child)
+		keepTags(chunk, at, child)
 	}
 }
 
-// from is what stands in a line from a column on, which counts runes.
-func from(line []byte, column int) []byte {
-	for ; column > 1 && len(line) > 0; column-- {
-		_, size := utf8.DecodeRune(line)
-		line = line[size:]
-	}
-	return line
-}
-
-var loneTag = regexp.MustCompile(`^(&\S+\s+)?!([\s,\[\]{}]|$)`)
-
-// plainSlashes is a document of JSON with each \/ written as /: the YAML library
-// does not know it, and kubectl does. It is nil for all others.
-func plainSlashes(chunk []byte) []byte {
-	if text := bytes.TrimLeft(chunk, "- \t\r\n"); !bytes.HasPrefix(text, []byte("{")) || !bytes.Contains(text, []byte(`\/`)) || !json.Valid(text) {
-		return nil
-	}
-	plain := make([]byte, 0, len(chunk))
-	for i := 0; i < len(chunk); i++ {
-		if chunk[i] == '\\' && i+1 < len(chunk) {
-			if i++; chunk[i] != '/' {
-				plain = append(plain, '\\')
+// hasLoneTag tells whether a value begins with the tag !, maybe behind an anchor.
+func hasLoneTag(value []byte) bool {
+	if len(value) > 0 && value[0] == '&' {
+		value = value[nextOf(value, " \t"):]
+		for len(value) > 0 && (value[0] == ' ' || value[0] == '\t' || value[0] == '#' || startsLine(value)) {
+			if value[0] == '#' {
+				value = value[nextOf(value, ""):]
+				continue
 			}
+			_, size := utf8.DecodeRune(value)
+			value = value[size:]
 		}
-		plain = append(plain, chunk[i])
 	}
-	return plain
+	if len(value) == 0 || value[0] != '!' {
+		return false
+	}
+	value = value[1:]
+	return len(value) == 0 || strings.IndexByte(" \t,[]{}", value[0]) >= 0 || startsLine(value)
+}
+
+// nextOf is where the next of some characters or line breaks stands, or the end.
+func nextOf(text []byte, characters string) int {
+	if i := bytes.IndexAny(text, characters+"\n\r\u0085\u2028\u2029"); i >= 0 {
+		return i
+	}
+	return len(text)
 }
 
 // expander replaces aliases by what they stand for, moves positions to those
@@ -286,6 +293,8 @@ func plainSlashes(chunk []byte) []byte {
 type expander struct {
 	file          string
 	first, budget int
+	depth         int          // of the value being expanded
+	text          int          // bytes of values and comments so far, those of aliases counted again
 	strict        bool         // whether to look at keys
 	bare          bool         // whether comments may be left out
 	inside        []*yaml.Node // the anchors being expanded
@@ -294,6 +303,9 @@ type expander struct {
 func (e *expander) expand(n *yaml.Node) (*yaml.Node, error) {
 	if e.budget--; e.budget < 0 {
 		return nil, badFile(e.file, e.first+n.Line, n.Column, fmt.Sprintf("the document has more than %d values once its aliases are expanded", maxNodes), "write it without anchors")
+	}
+	if e.text += len(n.Value) + len(n.HeadComment) + len(n.LineComment) + len(n.FootComment); e.text > maxDocument && len(e.inside) > 0 {
+		return nil, badFile(e.file, e.first+n.Line, n.Column, fmt.Sprintf("the document is larger than %d MiB once its aliases are expanded; Kubernetes stores no such object", maxDocument>>20), "write it without anchors")
 	}
 	if n.Kind == yaml.AliasNode {
 		for _, anchor := range e.inside {
@@ -310,6 +322,9 @@ func (e *expander) expand(n *yaml.Node) (*yaml.Node, error) {
 		return value, err
 	}
 	line := e.first + n.Line
+	if e.depth == maxDepth && len(n.Content) > 0 {
+		return nil, badFile(e.file, line, n.Column, fmt.Sprintf("the document is nested deeper than %d levels", maxDepth), "")
+	}
 	if n.Kind == yaml.MappingNode && e.strict {
 		var seen map[string]bool
 		if len(n.Content) > 2 {
@@ -330,6 +345,7 @@ func (e *expander) expand(n *yaml.Node) (*yaml.Node, error) {
 			}
 		}
 	}
+	e.depth++
 	for i, child := range n.Content {
 		value, err := e.expand(child)
 		if err != nil {
@@ -337,6 +353,7 @@ func (e *expander) expand(n *yaml.Node) (*yaml.Node, error) {
 		}
 		n.Content[i] = value
 	}
+	e.depth--
 	n.Line, n.Anchor = line, ""
 	return n, nil
 }
@@ -419,4 +436,25 @@ func Text(n *yaml.Node, keys ...string) string {
 		return v.Value
 	}
 	return ""
+}
+
+// ForgetPositions clears the lines and columns of a tree: those of a document that was
+// made up, or came through a stream, mean nothing to the user.
+func ForgetPositions(n *yaml.Node) {
+	n.Line, n.Column = 0, 0
+	for _, child := range n.Content {
+		ForgetPositions(child)
+	}
+}
+
+// EachItem visits a document, or the items of a List.
+func EachItem(doc *yaml.Node, visit func(*yaml.Node)) {
+	items := Field(doc, "items")
+	if !strings.HasSuffix(Text(doc, "kind"), "List") || items == nil {
+		visit(doc)
+		return
+	}
+	for _, item := range items.Content {
+		visit(item)
+	}
 }

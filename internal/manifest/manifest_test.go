@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -84,6 +85,9 @@ func TestScanFindsEachDocument(t *testing.T) {
 			[]string{"f.yaml:1:8: error: the alias stands inside the value that it repeats [yaml]", "3:1 {c:3}"}},
 		"too large": {"a: " + strings.Repeat("x", maxDocument) + "\n---\nc: 3\n",
 			[]string{"f.yaml:1: error: the document is larger than 2 MiB; Kubernetes stores no such object [yaml]", "3:1 {c:3}"}},
+		"too deep": {"a: " + strings.Repeat("[", 600) + strings.Repeat("]", 600) + "\n---\nc: 3\n",
+			[]string{"f.yaml:1:502: error: the document is nested deeper than 500 levels [yaml]", "3:1 {c:3}"}},
+		"deep":  {"a: " + strings.Repeat("[", 400) + strings.Repeat("]", 400) + "\n", []string{"1:1 {a:" + strings.Repeat("[", 400) + strings.Repeat("]", 400) + "}"}},
 		"a NUL": {"a: \x00\n---\nc: 3\n", []string{"f.yaml:1: error: not valid YAML: control characters are not allowed [yaml]", "3:1 {c:3}"}},
 	} {
 		if got := scanned(c.text); strings.Join(got, "\n") != strings.Join(c.want, "\n") {
@@ -104,6 +108,35 @@ g:
 
 // TestAliasStandsWhereItIsUsed looks for the place of a value that an alias
 // brings.
+// TestAliasesAreMeasured: a small document that aliases make a large one is
+// refused before it is large, and one that repeats little is not.
+func TestAliasesAreMeasured(t *testing.T) {
+	repeated := func(anchor string, times int) []byte {
+		return []byte("a: " + anchor + "\nb:\n" + strings.Repeat("- *x\n", times))
+	}
+	comments := "&x\n" + strings.Repeat("  # note\n", 10_000) + "  c: d"
+	for name, c := range map[string]struct {
+		text []byte
+		want string
+	}{
+		"long text":    {repeated("&x "+strings.Repeat("z", 100_000), 2000), "is larger than 2 MiB once its aliases are expanded"},
+		"long comment": {repeated(comments, 2000), "is larger than 2 MiB once its aliases are expanded"},
+		"long key":     {repeated("&x {"+strings.Repeat("z", 1000)+": 1}", 20_000), "is larger than 2 MiB once its aliases are expanded"},
+		"short text":   {repeated("&x z", 2000), ""},
+	} {
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		_, err := Parse(c.text, "f.yaml")
+		runtime.ReadMemStats(&after)
+		if got := fmt.Sprint(err); c.want == "" && err != nil || !strings.Contains(got, c.want) {
+			t.Errorf("%s: %v", name, err)
+		}
+		if used := after.TotalAlloc - before.TotalAlloc; used > 32<<20 {
+			t.Errorf("%s: %d MiB were allocated", name, used>>20)
+		}
+	}
+}
+
 func TestAliasStandsWhereItIsUsed(t *testing.T) {
 	docs, err := Values([]byte("note: &n {k: v}\nserver:\n  url: *n\n"), "f.yaml")
 	if err != nil {
@@ -115,6 +148,61 @@ func TestAliasStandsWhereItIsUsed(t *testing.T) {
 	}
 	if k := Field(url, "k"); k.Line != 1 {
 		t.Errorf("the inside of the anchor stands in line %d, want 1", k.Line)
+	}
+}
+
+// TestLoneTag looks for the tag ! on its own, which the YAML library forgets, and
+// for tags that only begin like it.
+func TestLoneTag(t *testing.T) {
+	for text, want := range map[string]string{
+		"a: ! 5":            "!",
+		"a: !\n  5":         "!",
+		"a: &x ! 5":         "!",
+		"a: &x # why\n ! 5": "!",
+		"a: ! &x 5":         "!",
+		"é: [x, ! 5]":       "!!seq",
+		"a: !x 5":           "!x",
+		"a: !, 5":           "!,",
+		"a: !!str 5":        "!!str",
+		"a: 5":              "!!int",
+		"a: '! 5'":          "!!str",
+		"b: é\ra: ! 5":      "!",
+		"b: é\u0085a: ! 5":  "!",
+	} {
+		docs, err := Values([]byte(text), "f.yaml")
+		if err != nil {
+			t.Errorf("%q: %v", text, err)
+			continue
+		}
+		value := docs[0].Content[len(docs[0].Content)-1]
+		if value.Tag != want {
+			t.Errorf("%q: the tag is %s, want %s", text, value.Tag, want)
+		}
+		if want == "!!seq" && value.Content[1].Tag != "!" {
+			t.Errorf("%q: the tag of the item is %s, want !", text, value.Content[1].Tag)
+		}
+	}
+}
+
+// TestOffsets counts characters and line breaks as the YAML library does.
+func TestOffsets(t *testing.T) {
+	const text = "a: é x\r\nb\rc\u0085d\u2028éf"
+	o := NewOffsets([]byte(text))
+	for _, c := range []struct {
+		line, column int
+		rest         string
+	}{
+		{1, 1, text}, {1, 6, "x\r\nb\rc\u0085d\u2028éf"}, {1, 4, "é x\r\nb\rc\u0085d\u2028éf"}, {2, 1, "b\rc\u0085d\u2028éf"},
+		{3, 1, "c\u0085d\u2028éf"}, {4, 1, "d\u2028éf"}, {5, 2, "f"}, {5, 3, ""}, {2, 2, "\rc\u0085d\u2028éf"},
+	} {
+		if at, ok := o.At(c.line, c.column); !ok || text[at:] != c.rest {
+			t.Errorf("%d:%d is at %d, %v; want %q", c.line, c.column, at, ok, c.rest)
+		}
+	}
+	for _, place := range [][2]int{{0, 1}, {1, 0}, {5, 4}, {6, 1}} {
+		if at, ok := o.At(place[0], place[1]); ok {
+			t.Errorf("%v is at %d, and is outside of the text", place, at)
+		}
 	}
 }
 
@@ -177,14 +265,19 @@ func FuzzScan(f *testing.F) {
 	})
 }
 
-// same fails unless two values are equal but for aliases.
+// same fails unless two values are equal but for aliases, and for the tag ! alone,
+// which the library forgets.
 func same(t *testing.T, got, want *yaml.Node) {
 	t.Helper()
 	line, column := want.Line, want.Column
 	if want.Kind == yaml.AliasNode {
 		want = want.Alias
 	}
-	if got.Kind != want.Kind || got.Tag != want.Tag || got.Value != want.Value || len(got.Content) != len(want.Content) {
+	tag := want.Tag
+	if got.Tag == "!" && want.Style&yaml.TaggedStyle == 0 {
+		tag = "!"
+	}
+	if got.Kind != want.Kind || got.Tag != tag || got.Value != want.Value || len(got.Content) != len(want.Content) {
 		t.Fatalf("%v %q %q with %d values in place of %v %q %q with %d", got.Kind, got.Tag, got.Value, len(got.Content), want.Kind, want.Tag, want.Value, len(want.Content))
 	}
 	if got.Line != line || got.Column != column {

@@ -1,6 +1,9 @@
 package report
 
 import (
+	"bufio"
+	"fmt"
+	"io"
 	"slices"
 	"strings"
 )
@@ -27,6 +30,31 @@ type Rule struct {
 	// where a breach stops Stork, hands a credential to somebody, or can never
 	// work: such a rule cannot be waived.
 	Waivable string
+
+	// Undecodable says that a breach keeps Stork from decoding the object.
+	Undecodable bool
+	// Whole says that only a whole object can break the rule. What a patch lacks
+	// stands in the object that it changes.
+	Whole bool
+	// Seal says that a breach makes ciphertext reach a cluster, or nothing at all.
+	Seal bool
+	// OwnCheck says that doctor has a check for this rule. The other rules of validate
+	// share one.
+	OwnCheck bool
+	// Verdict is the word of status for a pair in the cluster that breaks the rule; it
+	// may be empty.
+	Verdict string
+}
+
+// Page is the file of docs/rules in which the rule's group is explained, such as
+// mode-and-storage-options.md.
+func (r Rule) Page() string {
+	return strings.ToLower(strings.ReplaceAll(r.Group, " ", "-")) + ".md"
+}
+
+// URL leads to the rule on the page of its group.
+func (r Rule) URL() string {
+	return "https://clusterpair.dev/clusterpair/docs/rules/" + r.Page() + "#" + r.ID
 }
 
 // Needs is what a rule has to see.
@@ -64,6 +92,12 @@ func RuleOf(id string) (Rule, bool) {
 	return catalogue[i], true
 }
 
+// Catalogued is the rule that the finding breaks; the zero Rule if it names none.
+func (f Finding) Catalogued() Rule {
+	r, _ := RuleOf(f.Rule)
+	return r
+}
+
 // Waivable tells whether a user may waive a rule, with a reason.
 func Waivable(id string) bool {
 	r, ok := RuleOf(id)
@@ -77,6 +111,24 @@ func Plain(text string) string {
 		text = command
 	}
 	return strings.ReplaceAll(text, "`", "")
+}
+
+// ListRules writes a line for each rule, in groups: its id, severity, what it needs,
+// and its title.
+func ListRules(w io.Writer) error {
+	b := bufio.NewWriter(w)
+	group := ""
+	for _, r := range catalogue {
+		if r.Group != group {
+			if group != "" {
+				fmt.Fprintln(b)
+			}
+			group = r.Group
+			fmt.Fprintln(b, group)
+		}
+		fmt.Fprintf(b, "  %-26s  %-7s  %-22s  %s\n", r.ID, r.Severity, strings.TrimPrefix(r.Needs.String(), "the "), r.Title)
+	}
+	return b.Flush()
 }
 
 // RuleIDs are the ids of all rules, in the order of the catalogue.
@@ -102,15 +154,15 @@ const (
 
 // catalogue are the rules by group.
 var catalogue = []Rule{
-	{ID: "pair-kind", Severity: Error, Needs: Clear, Group: groupShape,
+	{ID: "pair-kind", Severity: Error, Needs: Clear, Group: groupShape, Whole: true, Seal: true,
 		Title:       "apiVersion or kind is not that of a ClusterPair",
 		Consequence: "Stork does not see the object, or the API server refuses it. Nothing is paired.",
 		Fix:         "Write `apiVersion: stork.libopenstorage.org/v1alpha1` and `kind: ClusterPair`."},
-	{ID: "pair-name", Severity: Error, Needs: Clear, Group: groupShape,
+	{ID: "pair-name", Severity: Error, Needs: Clear, Group: groupShape, Whole: true,
 		Title:       "the name is no RFC 1123 subdomain, or ends in a kustomize name hash",
 		Consequence: "The API server refuses a name that is no RFC 1123 subdomain. A name hash of kustomize changes with the content, and then no Migration finds its pair.",
 		Fix:         "Use lower-case letters, digits, '-' and '.', at most 253, the same name as in `spec.clusterPair` of the Migrations. Do not ask kustomize for a hash (`kustomize.config.k8s.io/needs-hash`)."},
-	{ID: "pair-namespace", Severity: Error, Needs: Clear, Group: groupShape,
+	{ID: "pair-namespace", Severity: Error, Needs: Clear, Group: groupShape, Whole: true,
 		Title:       "the namespace is missing or no RFC 1123 label",
 		Consequence: "A Migration finds a ClusterPair only in its own namespace. Without one, the pair lands in whatever namespace the one who applies it has.",
 		Fix:         "Set `metadata.namespace` to the namespace of the Migrations that use the pair: lower-case letters, digits and '-', at most 63."},
@@ -119,7 +171,7 @@ var catalogue = []Rule{
 		Consequence: "Stork ignores the field and drops it at its next update, so what it should do never happens and GitOps sees a difference for ever.",
 		Fix:         "Correct the name to the one that the hint gives, or remove the field.",
 		Waivable:    "works without the field"},
-	{ID: "required-field", Severity: Error, Needs: Clear, Group: groupShape,
+	{ID: "required-field", Severity: Error, Needs: Clear, Group: groupShape, Whole: true,
 		Title:       "a field is missing without which nothing works",
 		Consequence: "Stork cannot build a client from the kubeconfig. The status of the pair stays empty for ever, without an event.",
 		Fix:         "Add the field: `spec.config` needs clusters, contexts, users and `current-context`. `clusterpair generate` writes them all."},
@@ -127,7 +179,7 @@ var catalogue = []Rule{
 		Title:       "a key stands twice in one mapping",
 		Consequence: "Readers of YAML disagree: some take the last value, some refuse the file. What a reviewer reads need not be what Stork gets.",
 		Fix:         "Remove one of the two. Look for what a merge left behind."},
-	{ID: "yaml", Severity: Error, Needs: Clear, Group: groupShape,
+	{ID: "yaml", Severity: Error, Needs: Clear, Group: groupShape, OwnCheck: true,
 		Title:       "the file cannot be read as YAML, or is too large",
 		Consequence: "The file cannot be applied, and nothing in it can be judged.",
 		Fix:         "Correct the line that the message names; look for conflict markers (`<<<<<<<`) and tabs. Files over 2 MiB are no manifests: split them."},
@@ -140,19 +192,19 @@ var catalogue = []Rule{
 		Title:       "a label, annotation, finalizer, owner or other metadata that the API server refuses",
 		Consequence: "The API server refuses the object, at the first sync or at the next one: nothing is paired, or what has changed never arrives.",
 		Fix:         "Give labels, annotations and finalizers names, and labels values, of at most 63 letters, digits, dashes, underscores and dots; a name may have a domain and a slash in front, and all annotations together at most 256 KiB. An owner has `apiVersion`, `kind`, `name` and `uid`. Remove `uid`, `resourceVersion` and `managedFields` from the pair itself."},
-	{ID: "config-list-form", Severity: Error, Needs: Clear, Group: groupShape,
+	{ID: "config-list-form", Severity: Error, Needs: Clear, Group: groupShape, Undecodable: true,
 		Title:       "clusters, contexts or users are lists, as in a kubeconfig file",
 		Consequence: "Stork cannot decode the object. One such object stalls all ClusterPairs of the cluster, and Stork ends two minutes after its next start.",
 		Fix:         "Write clusters, contexts and users as maps by name: `clusters: {NAME: {server: ...}}`. `clusterpair generate` converts a kubeconfig."},
-	{ID: "config-not-object", Severity: Error, Needs: Clear, Group: groupShape,
+	{ID: "config-not-object", Severity: Error, Needs: Clear, Group: groupShape, Undecodable: true,
 		Title:       "spec.config is a text or a reference",
 		Consequence: "Stork reads the kubeconfig itself from `spec.config` and follows no reference to a Secret. With a reference the status stays empty for ever; a text stops Stork for all ClusterPairs.",
 		Fix:         "Let `clusterpair generate` read the Secret and put the kubeconfig here."},
-	{ID: "null-entry", Severity: Error, Needs: Clear, Group: groupShape,
+	{ID: "null-entry", Severity: Error, Needs: Clear, Group: groupShape, Undecodable: true,
 		Title:       "a cluster, context or user is null",
 		Consequence: "A null cluster, context or user that is in use ends the Stork process, again at each start.",
 		Fix:         "Remove the entry, or give it a value."},
-	{ID: "extensions-present", Severity: Error, Needs: Clear, Group: groupShape,
+	{ID: "extensions-present", Severity: Error, Needs: Clear, Group: groupShape, Undecodable: true,
 		Title:       "extensions are not empty",
 		Consequence: "client-go cannot decode any extension. One such object stalls all ClusterPairs of the cluster, and Stork ends two minutes after its next start. minikube and GKE write `extensions`, and `storkctl generate` passes them on.",
 		Fix:         "Remove every `extensions` from `spec.config`. `clusterpair generate` leaves them out."},
@@ -165,11 +217,11 @@ var catalogue = []Rule{
 		Consequence: "Stork adds and drops these fields when it updates the object, so GitOps tools may see a difference for ever. None of them does anything.",
 		Fix:         "Remove the field. `clusterpair generate` does not write it.",
 		Waivable:    "works without the field"},
-	{ID: "value-type", Severity: Error, Needs: Clear, Group: groupShape,
+	{ID: "value-type", Severity: Error, Needs: Clear, Group: groupShape, Undecodable: true,
 		Title:       "a number or bool stands where a string belongs, or the other way round",
 		Consequence: "Stork cannot decode the object: a number among the options, such as `port: 9001`, or a text where a bool belongs, stalls all ClusterPairs of the cluster. Without quotes y, n, on and off are bools.",
 		Fix:         "Quote strings: `port: \"9001\"`, `name: \"on\"`. Write bools as true or false, without quotes."},
-	{ID: "bad-base64", Severity: Error, Needs: Plaintext, Group: groupShape,
+	{ID: "bad-base64", Severity: Error, Needs: Plaintext, Group: groupShape, Undecodable: true,
 		Title:       "certificate or key data is not base64",
 		Consequence: "Stork cannot decode the object. One such object stalls all ClusterPairs of the cluster, and Stork ends two minutes after its next start.",
 		Fix:         "Encode the PEM text once, on one line: `base64 -w0 FILE`. `kubectl config view --raw --flatten` prints data so."},
@@ -181,17 +233,17 @@ var catalogue = []Rule{
 		Title:       "mode is none that Portworx knows",
 		Consequence: "Portworx silently takes `Default` for a mode that it does not know.",
 		Fix:         "Write `DisasterRecovery`, `OneTimeMigration` or `Default` exactly so, or remove mode on a pair over one fabric."},
-	{ID: "mode-on-single-fabric", Severity: Error, Needs: Clear, Group: groupOptions,
+	{ID: "mode-on-single-fabric", Severity: Error, Needs: Clear, Group: groupOptions, Whole: true,
 		Title:       "a mode on a pair over one fabric",
 		Consequence: "Before 2.9 Stork tries to pair storage and fails. From 23.11 it takes the pair for an asynchronous one: schedules wait for volumes for ever, and from 24.2 a failover does not fence the cluster domain, so that both clusters may write.",
 		Fix:         "Write `options: {}`, as `storkctl create clusterpair --mode sync-dr` does. Set `storkVersion`, or `--stork-version`, if it is 2.9 to 23.10: there a mode does no harm.",
 		Waivable:    "works with Stork 2.9 to 23.10"},
-	{ID: "storage-options-left", Severity: Error, Needs: Clear, Group: groupOptions,
+	{ID: "storage-options-left", Severity: Error, Needs: Clear, Group: groupOptions, Whole: true,
 		Title:       "a storage option on a pair over one fabric",
 		Consequence: "Without a token Stork pairs no storage, yet from 23.11 any option makes the pair an asynchronous one: schedules wait for volumes for ever, and from 24.2 a failover does not fence the cluster domain, so that both clusters may write.",
 		Fix:         "Write `options: {}` for a pair over one fabric. For two fabrics give ip, port and token together.",
 		Waivable:    "pairs, and is taken for an asynchronous pair on failover"},
-	{ID: "storage-options-incomplete", Severity: Error, Needs: Clear, Group: groupOptions,
+	{ID: "storage-options-incomplete", Severity: Error, Needs: Clear, Group: groupOptions, Whole: true,
 		Title:       "storage options without ip or token, or with an impossible port",
 		Consequence: "With a token and no ip, or with a port that cannot be, storage pairing ends in Error. With an ip and no token Stork does not even try.",
 		Fix:         "Give ip, token (`pxctl cluster token show` on the destination) and a port from 1 to 65535, all as strings. Remove all of them for a pair over one fabric."},
@@ -199,15 +251,15 @@ var catalogue = []Rule{
 		Title:       "Rancher project mappings are malformed, or not inverse in the two directions",
 		Consequence: "Migrated namespaces land in a wrong Rancher project, or in none. If the two directions are not inverse, a failback does not bring them home.",
 		Fix:         "Map PROJECT to PROJECT, or CLUSTER:PROJECT to CLUSTER:PROJECT, and in the other direction each one back."},
-	{ID: "plaintext-credential", Severity: Error, Needs: Clear, Group: groupSOPS,
+	{ID: "plaintext-credential", Severity: Error, Needs: Clear, Group: groupSOPS, Whole: true, OwnCheck: true,
 		Title:       "a credential stands in a file in clear",
 		Consequence: "Whoever reads the repository, a clone or a backup of it has the credential. A later commit does not take it back.",
 		Fix:         "Run `clusterpair encrypt -i FILE` before you commit. If it was ever pushed, revoke the credential on the destination and make a new one."},
-	{ID: "leaf-not-encrypted", Severity: Error, Needs: Clear, Group: groupSOPS,
+	{ID: "leaf-not-encrypted", Severity: Error, Needs: Clear, Group: groupSOPS, Seal: true,
 		Title:       "a value that SOPS should have encrypted is in clear",
 		Consequence: "Whoever can write to Git can put a server of their own here without any key: Flux does not check the MAC, and Stork sends the credential there.",
 		Fix:         "Restore the file from Git history, or render it anew: `clusterpair generate`."},
-	{ID: "encryption-scope", Severity: Error, Needs: Clear, Group: groupSOPS,
+	{ID: "encryption-scope", Severity: Error, Needs: Clear, Group: groupSOPS, Seal: true,
 		Title:       "the sops section encrypts other values than the creation rule says",
 		Consequence: "What the selector leaves out stands in clear, or reaches Stork as ciphertext, which stops it. Whoever can write to Git can narrow the selector without a key.",
 		Fix:         "Restore the sops section from Git history, or render the pair anew: `clusterpair generate`. The selector belongs into the creation rule: `encrypted_regex: ^(config|token)$`."},
@@ -215,7 +267,7 @@ var catalogue = []Rule{
 		Title:       "what reviewers need to read is encrypted",
 		Consequence: "Nobody can review which pair changes. The API server does not know an encrypted kind, and patches of kustomize pass by without effect.",
 		Fix:         "Encrypt with `encrypted_regex: ^(config|token)$` in `.sops.yaml`, then run `clusterpair encrypt -i FILE` on the plaintext."},
-	{ID: "ambiguous-path", Severity: Error, Needs: Clear, Group: groupSOPS,
+	{ID: "ambiguous-path", Severity: Error, Needs: Clear, Group: groupSOPS, Seal: true,
 		Title:       "a key holds a colon or ends in _unencrypted",
 		Consequence: "SOPS binds a value to its path joined by colons, so with a colon in a name (an EKS ARN has some) values can be moved to another path. A name that ends in `_unencrypted` stays in clear by default.",
 		Fix:         "Render the pair with `clusterpair generate`, which renames clusters, contexts and users."},
@@ -228,12 +280,22 @@ var catalogue = []Rule{
 		Consequence: "Nothing says for whom the file is to be encrypted, so that neither generate nor a reviewer can tell whether its recipients are right.",
 		Fix:         "Add a rule to `creation_rules` in `.sops.yaml` whose `path_regex` matches the file.",
 		Waivable:    "decrypts; nothing says for whom it should be encrypted"},
+	{ID: "reader-of-another-cluster", Severity: Error, Needs: Run, Group: groupSOPS,
+		Title:       "another source cluster can decrypt the pair",
+		Consequence: "Who has that cluster has the credential of the destination of this pair, too. Recipients that all source clusters have in common, as of CI and of recovery, are no breach, nor is one key for several clusters.",
+		Fix:         "Take the recipient out of the creation rule, run `clusterpair generate`, which makes a new data key, and renew the credential: it could have been read.",
+		Waivable:    "works; two clusters hold its credential"},
+	{ID: "shadowed-rule", Severity: Error, Needs: Run, Group: groupSOPS,
+		Title:       "an earlier creation rule takes the files of a later one",
+		Consequence: "SOPS takes the first rule whose `path_regex` matches: `^clusters/c00` takes in `clusters/c003`, whatever a later rule says. The files are encrypted for the wrong recipients, who can read them.",
+		Fix:         "Put the more specific rule first, or end `path_regex` with `/`. Then run `clusterpair generate`, and renew what the others could read.",
+		Waivable:    "decrypts, for those whom the earlier rule names"},
 	{ID: "single-recipient", Severity: Warning, Needs: Clear, Group: groupSOPS,
 		Title:       "there are fewer than two recipients",
 		Consequence: "If that one key is lost, so is the pair, in the middle of a disaster perhaps.",
 		Fix:         "Add a second recipient whose key is kept offline to `.sops.yaml`, then run `sops updatekeys FILE`.",
 		Waivable:    "decrypts as long as the only key is not lost"},
-	{ID: "mac-missing", Severity: Error, Needs: Clear, Group: groupSOPS,
+	{ID: "mac-missing", Severity: Error, Needs: Clear, Group: groupSOPS, Seal: true,
 		Title:       "the sops section has no MAC",
 		Consequence: "Flux does not take the file for encrypted and applies the ciphertext, which stalls all ClusterPairs of the cluster. sops refuses it.",
 		Fix:         "Restore the file from Git history, or render it anew: `clusterpair generate`."},
@@ -250,25 +312,25 @@ var catalogue = []Rule{
 		Consequence: "kustomize build sorts keys and may change metadata. Either breaks the MAC, so that sops and Argo CD plugins refuse the result.",
 		Fix:         "Render the pair with `clusterpair generate`, or set `mac_only_encrypted: true` in the creation rule, sort keys alphabetically and encrypt again.",
 		Waivable:    "decrypts until kustomize or a reformatter touches the file"},
-	{ID: "one-document", Severity: Error, Needs: Clear, Group: groupSOPS,
+	{ID: "one-document", Severity: Error, Needs: Clear, Group: groupSOPS, Seal: true,
 		Title:       "several documents stand in an encrypted file",
 		Consequence: "sops decrypts a file with the sops section of its first document, and fails. kustomize takes a List apart and loses its sops section: ciphertext reaches Stork and stalls all ClusterPairs.",
 		Fix:         "Give each ClusterPair a file of its own.",
 		Waivable:    "works with Flux, which reads a sops section in each document"},
 	{ID: "rotation-due", Severity: Warning, Needs: Clear, Group: groupSOPS,
-		Title:       "the file was last encrypted longer ago than --max-age",
+		Title:       "the file was last encrypted longer ago than --max-age, or in the future",
 		Consequence: "Everybody who could ever read the file may still have its data key and the credential.",
 		Fix:         "`sops rotate -i FILE` makes a new data key. Renew the credential on the destination and render the pair anew: `clusterpair generate`.",
 		Waivable:    "works with the old data key"},
-	{ID: "sops-malformed", Severity: Error, Needs: Clear, Group: groupSOPS,
+	{ID: "sops-malformed", Severity: Error, Needs: Clear, Group: groupSOPS, Seal: true,
 		Title:       "the file is no SOPS file, or damaged",
 		Consequence: "Nobody can decrypt the file. Flux either fails or applies the ciphertext, which stalls all ClusterPairs of the cluster.",
 		Fix:         "Restore the file from Git history, or render it anew: `clusterpair generate`."},
-	{ID: "context-broken", Severity: Error, Needs: Plaintext, Group: groupKubeconfig,
+	{ID: "context-broken", Severity: Error, Needs: Plaintext, Group: groupKubeconfig, Whole: true,
 		Title:       "the context, or its cluster or user, is missing",
 		Consequence: "Stork cannot build a client, and the status of the pair stays empty for ever, without an event. With a missing user it goes without credentials, calls the pair Ready and fails at the first migration.",
 		Fix:         "Set `current-context` to a context whose cluster and user are there: `kubectl config get-contexts` lists them. `destination.context` picks another one."},
-	{ID: "server-invalid", Severity: Error, Needs: Plaintext, Group: groupKubeconfig,
+	{ID: "server-invalid", Severity: Error, Needs: Plaintext, Group: groupKubeconfig, Whole: true,
 		Title:       "the server is no https URL of a host",
 		Consequence: "Without https client-go sends no credential at all, and what is no URL it refuses. The pair never works.",
 		Fix:         "Write `server: https://HOST:6443`, without user, query or fragment. `destination.server` overrides it."},
@@ -292,7 +354,7 @@ var catalogue = []Rule{
 		Consequence: "Stork gives the credential to whoever answers at the server's address.",
 		Fix:         "Remove `insecure-skip-tls-verify` and add `certificate-authority-data`: `kubectl get configmap kube-root-ca.crt -o jsonpath='{.data.ca\\.crt}' | base64 -w0`.",
 		Waivable:    "works, and hands the credential to whoever answers"},
-	{ID: "ca-missing", Severity: Error, Needs: Plaintext, Group: groupKubeconfig,
+	{ID: "ca-missing", Severity: Error, Needs: Plaintext, Group: groupKubeconfig, Whole: true,
 		Title:       "there is no CA",
 		Consequence: "Stork trusts only the public CAs of its image. A cluster's own CA is not among them, so that the pair ends in Error.",
 		Fix:         "Add `certificate-authority-data`: `kubectl get configmap kube-root-ca.crt -o jsonpath='{.data.ca\\.crt}' | base64 -w0`.",
@@ -314,7 +376,7 @@ var catalogue = []Rule{
 		Title:       "the credential comes from an auth provider",
 		Consequence: "An auth provider keeps its tokens in a kubeconfig file, and Stork has none: where client-go still knows the provider, the pair works until the token ends. Where it does not, the status of the pair stays empty for ever.",
 		Fix:         "Use the token of a service account: `kubectl create token SERVICEACCOUNT --duration 720h`."},
-	{ID: "no-credential", Severity: Error, Needs: Plaintext, Group: groupKubeconfig,
+	{ID: "no-credential", Severity: Error, Needs: Plaintext, Group: groupKubeconfig, Whole: true,
 		Title:       "the user has no credential",
 		Consequence: "Stork calls the pair Ready, because anyone may ask for the version, and fails at the first migration.",
 		Fix:         "Make a service account on the destination and use its token: `kubectl create token SERVICEACCOUNT --duration 720h`.",
@@ -328,20 +390,25 @@ var catalogue = []Rule{
 		Consequence: "No API server since 1.19 accepts passwords: Stork calls the pair Ready all the same, because anyone may ask for the version, and fails at the first migration.",
 		Fix:         "Use the token of a service account: `kubectl create token SERVICEACCOUNT --duration 720h`.",
 		Waivable:    "works with a proxy that takes passwords; no API server since 1.19 does"},
-	{ID: "certificate-invalid", Severity: Error, Needs: Plaintext, Group: groupKubeconfig,
+	{ID: "certificate-invalid", Severity: Error, Needs: Plaintext, Group: groupKubeconfig, Whole: true,
 		Title:       "the client certificate cannot be used",
 		Consequence: "client-go refuses the kubeconfig, or the API server refuses the certificate. The pair never works.",
 		Fix:         "Take certificate and key from one kubeconfig, the key unencrypted and the certificate for clientAuth. Check it: `openssl x509 -in client.crt -noout -text`."},
-	{ID: "credential-expired", Severity: Error, Needs: Plaintext, Group: groupKubeconfig,
+	{ID: "credential-expired", Severity: Error, Needs: Plaintext, Group: groupKubeconfig, Verdict: "Expired",
 		Title:       "the credential has ended, or has not begun",
 		Consequence: "The API server refuses the credential. A new pair ends in Error; an old one stays Ready, and the next migration or failover fails.",
 		Fix:         "Renew it on the destination (`kubectl create token SERVICEACCOUNT --duration 720h`) and render the pair anew: `clusterpair generate`. If it has not begun, check the clock.",
 		Waivable:    "works again when the credential has been renewed in place, or a clock put right"},
-	{ID: "credential-expiring", Severity: Warning, Needs: Plaintext, Group: groupKubeconfig,
+	{ID: "credential-expiring", Severity: Warning, Needs: Plaintext, Group: groupKubeconfig, Verdict: "Expiring",
 		Title:       "the credential ends soon",
 		Consequence: "After that date migrations and failover fail, while Stork still calls the pair Ready.",
 		Fix:         "Renew it on the destination (`kubectl create token SERVICEACCOUNT --duration 720h`) and render the pair anew: `clusterpair generate`.",
 		Waivable:    "works until then"},
+	{ID: "credential-end-unknown", Severity: Warning, Needs: Plaintext, Group: groupKubeconfig,
+		Title:       "the credential ends soon, and nothing tells when",
+		Consequence: "A login token lives hours or days by its issuer's default, and one that is bound to a pod ends with the pod. Then migrations and failover fail, while Stork still calls the pair Ready; `clusterpair expiring` cannot tell before.",
+		Fix:         "Use the token of a service account that says when it ends: `clusterpair credential create --context DESTINATION -o FILE`, or `kubectl create token SERVICEACCOUNT --duration 720h`.",
+		Waivable:    "works until the credential ends, or for good where the issuer's default was changed"},
 	{ID: "credential-unbounded", Severity: Warning, Needs: Plaintext, Group: groupKubeconfig,
 		Title:       "the credential never ends, or cannot be revoked",
 		Consequence: "Whoever gets hold of it once has the destination for as long as it lives: a certificate of `system:masters` passes every access check and cannot be revoked.",
@@ -356,7 +423,7 @@ var catalogue = []Rule{
 		Consequence: "Clients and servers have begun to refuse such keys and signatures: an update of either side can end the pair.",
 		Fix:         "Issue the certificate with 2048 bits of RSA or more, or with ECDSA, signed with SHA-256.",
 		Waivable:    "works as long as the server accepts the key"},
-	{ID: "still-encrypted", Severity: Error, Needs: Plaintext, Group: groupKubeconfig,
+	{ID: "still-encrypted", Severity: Error, Needs: Plaintext, Group: groupKubeconfig, Verdict: "Encrypted",
 		Title:       "a value is still encrypted by SOPS",
 		Consequence: "Stork cannot decode ciphertext in certificate data, which stalls all ClusterPairs of the cluster. A token of ciphertext decodes silently and never works.",
 		Fix:         "Run `sops decrypt FILE` first, or leave decrypting to Flux (`spec.decryption`) or to a ClusterPairDecryptor."},
@@ -385,6 +452,16 @@ var catalogue = []Rule{
 		Consequence: "It cannot be revoked for one source cluster without cutting off the others, and the audit log of the destination does not tell them apart.",
 		Fix:         "Make a service account on the destination for each source cluster.",
 		Waivable:    "works; one leak opens the destination to all of them"},
+	{ID: "orphan-pair", Severity: Warning, Needs: Run, Group: groupPairs,
+		Title:       "no config renders the pair any more",
+		Consequence: "A config was removed or renamed, or its output has moved. Nothing renews the credential of the pair that it has left, nothing removes it, and whoever has a key of it still reads the credential.",
+		Fix:         "Remove the file (`rm FILE`) if no cluster uses it, and end its credential. Otherwise bring the config back, or render the pair with another one.",
+		Waivable:    "works until its credential ends"},
+	{ID: "not-rendered", Severity: Warning, Needs: Run, Group: groupPairs,
+		Title:       "a config lists pairs, and none of them is there",
+		Consequence: "Nobody has run `clusterpair generate`, or its output is a link or a file, which is not followed. There is nothing to apply, and a check that is green has checked nothing.",
+		Fix:         "Render the pairs and commit them: `clusterpair generate`.",
+		Waivable:    "nothing is applied until they are rendered"},
 	{ID: "migration-reference", Severity: Error, Needs: Run, Group: groupPairs,
 		Title:       "a migration names a ClusterPair that is not there",
 		Consequence: "A Migration finds a ClusterPair only in its own namespace, and an `adminClusterPair` in the admin namespace (`kube-system` unless set). Otherwise it fails at its start. kustomize, with `namePrefix`, renames a ClusterPair and not what names it.",
@@ -398,21 +475,21 @@ var catalogue = []Rule{
 		Title:       "a migration lists namespaces other than its own",
 		Consequence: "Outside the admin namespace Stork refuses a Migration that lists other namespaces than its own.",
 		Fix:         "List its own namespace only, or move the Migration to the admin namespace (`kube-system` unless set)."},
-	{ID: "schedule-policy", Severity: Error, Needs: Run, Group: groupPairs,
+	{ID: "schedule-policy", Severity: Error, Needs: Run, Group: groupPairs, Whole: true,
 		Title:       "a schedule policy is unknown or has no policy",
 		Consequence: "A MigrationSchedule without a policy that Stork can read never runs, and nothing is copied until somebody looks.",
 		Fix:         "Name a SchedulePolicy that is there, or a built-in one such as `default-migration-policy`. A SchedulePolicy has `policy:` at the top, and no `spec:`.",
 		Waivable:    "works when the policy comes from elsewhere"},
-	{ID: "flux-decryption", Severity: Error, Needs: Run, Group: groupGitOps,
+	{ID: "flux-decryption", Severity: Error, Needs: Run, Group: groupGitOps, OwnCheck: true,
 		Title:       "Flux applies encrypted pairs as they are",
 		Consequence: "Flux reports Ready and applies the ciphertext with its sops section. That stalls all ClusterPairs of the cluster, and Stork ends two minutes after its next start.",
 		Fix:         "Add to the Kustomization: `spec: {decryption: {provider: sops, secretRef: {name: sops-age}}}`.",
 		Waivable:    "works when a patch adds spec.decryption"},
-	{ID: "flux-function", Severity: Error, Needs: Run, Group: groupGitOps,
+	{ID: "flux-function", Severity: Error, Needs: Run, Group: groupGitOps, OwnCheck: true,
 		Title:       "Flux builds a kustomization with a function",
 		Consequence: "Flux has functions turned off: the Kustomization ends in BuildFailed, and what changes in the folder is not applied any more.",
 		Fix:         "Commit what `clusterpair generate` renders, and let `spec.path` name its folder. Flux decrypts it by itself."},
-	{ID: "flux-health", Severity: Warning, Needs: Run, Group: groupGitOps,
+	{ID: "flux-health", Severity: Warning, Needs: Run, Group: groupGitOps, OwnCheck: true,
 		Title:       "Flux does not look at the status of the pairs",
 		Consequence: "Flux takes a ClusterPair for healthy as soon as it is applied, also one whose status is Error or stays empty.",
 		Fix:         "Set `spec.wait: true` and `healthCheckExprs` for kind ClusterPair with current: `status.schedulerStatus == 'Ready' && status.storageStatus in ['NotProvided', 'Ready']`.",
@@ -422,7 +499,7 @@ var catalogue = []Rule{
 		Consequence: "The ClusterPairs stay in clear in the cache of the repo-server. They are no Secrets, so Argo CD does not mask them in its user interface.",
 		Fix:         "Keep the cache and the view of these applications to those who may have the credential, or let Flux decrypt inside the source cluster.",
 		Waivable:    "works; the repo-server keeps the plaintext in its cache"},
-	{ID: "argo-decryption", Severity: Error, Needs: Run, Group: groupGitOps,
+	{ID: "argo-decryption", Severity: Error, Needs: Run, Group: groupGitOps, OwnCheck: true,
 		Title:       "Argo CD applies encrypted pairs as they are",
 		Consequence: "Argo CD has no decryption of its own and applies the ciphertext with its sops section. That stalls all ClusterPairs of the cluster, and Stork ends two minutes after its next start.",
 		Fix:         "List the files under `spec.files` of a ClusterPairDecryptor among the generators of a kustomization, and take them out of its resources.",
@@ -461,23 +538,31 @@ var catalogue = []Rule{
 		Title:       "a file stands where a pair would be written",
 		Consequence: "clusterpair does not overwrite a file that it has not made: it may be somebody's only copy.",
 		Fix:         "Move the file away, or write to another place with `--output` or `spec.output`."},
+	{ID: "bulk-removal", Severity: Error, Needs: Input, Group: groupInput,
+		Title:       "a run would remove many pairs at once",
+		Consequence: "A typo in a label or a name makes a config list fewer pairs, and what is removed from Git is removed from the cluster, with the failover that needs it. Nothing is written.",
+		Fix:         "Look for what was changed by mistake. If the pairs are to go, say how many: `clusterpair generate --remove N`."},
 	{ID: "encrypted-already", Severity: Error, Needs: Input, Group: groupInput,
 		Title:       "a file to encrypt is encrypted already",
 		Consequence: "A second encryption would bury the first: nobody decrypts twice. Nothing is written.",
 		Fix:         "`sops updatekeys FILE` changes recipients, `sops rotate -i FILE` the data key. To encrypt it anew, decrypt it first: `clusterpair decrypt FILE`."},
+	{ID: "file-format", Severity: Error, Needs: Input, Group: groupInput,
+		Title:       "sops could not read an encrypted file of this name",
+		Consequence: "sops takes the format from the end of the name: .yaml and .yml, .json, .env and .ini; all else it encrypts as a whole. What does not fit its name `sops decrypt`, `sops updatekeys` and KSOPS cannot read, and a whole that holds an object nobody can apply.",
+		Fix:         "Give the file another name, as the hint says."},
 	{ID: "not-encrypted", Severity: Error, Needs: Input, Group: groupInput,
 		Title:       "a file to decrypt is not encrypted",
 		Consequence: "There is nothing to decrypt, and perhaps a credential has been in clear all the time.",
 		Fix:         "Run `clusterpair encrypt -i FILE`, and renew the credential if the file was ever pushed."},
-	{ID: "unreachable", Severity: Error, Needs: Live, Group: groupLive,
+	{ID: "unreachable", Severity: Error, Needs: Live, Group: groupLive, Verdict: "Unreachable",
 		Title:       "the API server of the destination does not answer",
 		Consequence: "Stork sets the pair to `Error`, and every migration over it fails. If it was `Ready` before, it stays `Ready`: Stork does not look again.",
 		Fix:         "Follow the message: the name, the route, the port, then the server. Stork reaches the destination from its own network, so try from there, too."},
-	{ID: "tls-mismatch", Severity: Error, Needs: Live, Group: groupLive,
+	{ID: "tls-mismatch", Severity: Error, Needs: Live, Group: groupLive, Verdict: "Unreachable",
 		Title:       "the certificate of the API server is not the one that the kubeconfig expects",
 		Consequence: "Stork refuses the connection, or somebody else answers in place of the destination.",
 		Fix:         "Take `certificate-authority-data` from the cluster that is meant, or set `destination.tlsServerName` to a name in its certificate. Never skip the verification."},
-	{ID: "unauthorized", Severity: Error, Needs: Live, Group: groupLive,
+	{ID: "unauthorized", Severity: Error, Needs: Live, Group: groupLive, Verdict: "Refused",
 		Title:       "the destination does not accept the credential",
 		Consequence: "Migrations fail with 401. The pair may go on saying `Ready`, as anybody may ask for the version of a cluster.",
 		Fix:         "Make a new credential and render the pair again: `clusterpair credential rotate`."},
@@ -497,7 +582,7 @@ var catalogue = []Rule{
 		Title:       "the Stork of the cluster is not the one that the pair was made for",
 		Consequence: "What the options of the pair mean changes with the release: an old mode may be ignored, or stop the fencing on failover.",
 		Fix:         "Set `spec.storkVersion` of the config to the release that runs, and render again."},
-	{ID: "pair-missing", Severity: Error, Needs: Live, Group: groupLive,
+	{ID: "pair-missing", Severity: Error, Needs: Live, Group: groupLive, Verdict: "Missing",
 		Title:       "the pair is not in the cluster",
 		Consequence: "Nothing is paired, and each Migration that names the pair fails.",
 		Fix:         "Look why Flux or Argo CD does not apply the file that the message names; or correct the name, the namespace or the context that you asked for."},
@@ -509,15 +594,15 @@ var catalogue = []Rule{
 		Title:       "the two clusters are more than three Kubernetes releases apart",
 		Consequence: "Stork sends objects in the API versions of the source. A destination that does not serve them refuses them.",
 		Fix:         "Bring the releases closer together before a failover needs them."},
-	{ID: "pair-not-ready", Severity: Error, Needs: Live, Group: groupLive,
+	{ID: "pair-not-ready", Severity: Error, Needs: Live, Group: groupLive, Verdict: "NotReady",
 		Title:       "Stork says that the pair does not work",
 		Consequence: "No migration runs over it.",
 		Fix:         "Read the event that the message quotes, then ask the destination itself: `clusterpair preflight -n NAMESPACE NAME`."},
-	{ID: "pair-stuck", Severity: Error, Needs: Live, Group: groupLive,
+	{ID: "pair-stuck", Severity: Error, Needs: Live, Group: groupLive, Verdict: "Stuck",
 		Title:       "Stork says nothing about the pair",
 		Consequence: "Either its kubeconfig cannot be used, which Stork only logs, or a pair that Stork cannot decode stalls all pairs of the cluster, and Stork exits at its next start.",
 		Fix:         "Remove or mend the pair that the message names. If it names none, check this one: `clusterpair preflight -n NAMESPACE NAME`."},
-	{ID: "pair-stale", Severity: Warning, Needs: Live, Group: groupLive,
+	{ID: "pair-stale", Severity: Warning, Needs: Live, Group: groupLive, Verdict: "Stale",
 		Title:       "Ready is older than the credential",
 		Consequence: "Stork has not looked since the pair was changed: `Ready` says nothing about the new credential.",
 		Fix:         "Let Stork look again: `clusterpair status --recheck -n NAMESPACE NAME`."},

@@ -29,6 +29,9 @@ func TestCatalogue(t *testing.T) {
 		if r.Title == "" || r.Group == "" || strings.HasSuffix(r.Title, ".") || strings.Contains(r.Title, "`") {
 			t.Errorf("%s: title %q in group %q", r.ID, r.Title, r.Group)
 		}
+		if r.Undecodable && (r.Severity != report.Error || r.Waivable != "") {
+			t.Errorf("%s: it stops Stork, and is no error or can be waived", r.ID)
+		}
 		for what, text := range map[string]string{"consequence": r.Consequence, "fix": r.Fix} {
 			if n := strings.Count(text, ". ") + 1; !strings.HasSuffix(text, ".") || n > 3 {
 				t.Errorf("%s: the %s is not one to three sentences: %q", r.ID, what, text)

@@ -17,7 +17,7 @@ func writeGitHub(w *bufio.Writer, r *Report) {
 			properties = append(properties, name+"="+githubProperty.Replace(value))
 		}
 		if e.Position.File != "" {
-			property("file", jsonName(cleanName(e.Position.File)))
+			property("file", FileName(cleanName(e.Position.File)))
 		}
 		if e.Position.Line > 0 {
 			property("line", fmt.Sprint(e.Position.Line))

@@ -3,7 +3,6 @@ package report
 import (
 	"bufio"
 	"bytes"
-	"encoding/json"
 )
 
 // jsonFinding is a finding in JSON. All fields are always there: an empty text
@@ -67,11 +66,9 @@ func (l *jsonList) end() {
 // jsonText is v in JSON on one line. Every v here is made of strings, numbers
 // and lists, which always can be encoded.
 func jsonText(v any) string {
-	var b bytes.Buffer
-	encoder := json.NewEncoder(&b)
-	encoder.SetEscapeHTML(false)
-	if err := encoder.Encode(v); err != nil {
+	text, err := JSON(v, "")
+	if err != nil {
 		panic(err)
 	}
-	return string(bytes.TrimSuffix(b.Bytes(), []byte("\n")))
+	return string(bytes.TrimSuffix(text, []byte("\n")))
 }

@@ -20,7 +20,7 @@ func writeJUnit(w *bufio.Writer, r *Report) {
 	w.WriteString(xml.Header)
 	fmt.Fprintf(w, `<testsuites name="clusterpair" tests="%d" failures="%d" errors="0">`+"\n", total, failures)
 	for file, findings := range r.byFile() {
-		suite := quoteName(file)
+		suite := FileName(file)
 		if file == "" {
 			suite = "clusterpair"
 		}

@@ -1,8 +1,10 @@
-// Package report holds what clusterpair has to say about its input: findings.
+// Package report holds what clusterpair has to say about its input.
 //
 // A [Finding] names a rule, a place and a message; a package that checks
 // something returns findings, and a command prints them with [WriteText], or
-// with [Write] in one of the [Formats] that continuous integration reads.
+// with [Write] in one of the [Formats] that continuous integration reads. A
+// package that looks whether something works returns a [Check] for each thing that it
+// looks at, good ones too; a [CheckWriter] prints them.
 // What a rule is about stands in one catalogue, [Rules].
 // Findings never carry a value of a credential: they name the file, the
 // line and the field instead.
@@ -51,7 +53,7 @@ type Position struct {
 // character that does not print is quoted as Go does, so that a position stays
 // on its line.
 func (p Position) String() string {
-	file := quoteName(p.File)
+	file := FileName(p.File)
 	switch {
 	case p.Line == 0:
 		return file
@@ -74,7 +76,9 @@ type Finding struct {
 	Path string
 	// Message says what is wrong, in lower case and without a value of a credential.
 	Message string
-	// Hint is what to do or type next; it may be empty.
+	// Hint is what to do or type next; it may be empty. A command in it is all of
+	// it, or its end behind a colon and a space, and can be typed as it stands:
+	// [Command] finds it. A word of it in capital letters is for the user to choose.
 	Hint string
 	// Object is what the finding is about, as in "ClusterPair fleet/west"; it
 	// may be empty. With Rule, file and Path it makes the fingerprint.
@@ -141,14 +145,23 @@ func HasErrors(fs []Finding) bool {
 // got, or "" when none is close: at most one edit for every three letters,
 // case aside.
 func Nearest(got string, names []string) string {
+	if len(got) > longestName {
+		return ""
+	}
 	best, bestDistance := "", len(got)/3+2
 	for _, name := range names {
+		if len(name)-len(got) >= bestDistance || len(got)-len(name) >= bestDistance {
+			continue // as many letters are too many or missing
+		}
 		if d := distance(strings.ToLower(got), strings.ToLower(name)); d < bestDistance {
 			best, bestDistance = name, d
 		}
 	}
 	return best
 }
+
+// longestName is more than any name has; what is longer is no slip of one.
+const longestName = 253
 
 // distance is the optimal string alignment distance: insertions, deletions,
 // substitutions and swaps of neighbours.

@@ -25,6 +25,9 @@ type Report struct {
 	Files []string
 	// Pairs is the number of ClusterPairs that were checked.
 	Pairs int
+	// Policy is the number of documents that each definition of the policy was held
+	// against; nil if there is no policy.
+	Policy map[string]int
 	// Unread is the number of files that could not be judged; the summary tells it.
 	Unread int
 	// Version is that of clusterpair.
@@ -98,7 +101,7 @@ func (r *Report) entries() iter.Seq[entry] {
 		for _, f := range r.Findings {
 			e := entry{Finding: f, fingerprint: fingerprint(f, seen)}
 			for _, text := range []*string{&e.Rule, &e.Object, &e.Path, &e.Message, &e.Hint, &e.Waived} {
-				*text = printable(*text)
+				*text = Printable(*text)
 			}
 			if !yield(e) {
 				return
@@ -158,12 +161,14 @@ type summary struct {
 	Warnings int `json:"warnings"`
 	Infos    int `json:"infos"`
 	Waived   int `json:"waived"` // not counted as error, warning or info
+	// Judged is Report.Policy.
+	Judged map[string]int `json:"policy,omitempty"`
 
 	unread int
 }
 
 func (r *Report) summary() summary {
-	s := summary{Pairs: r.Pairs, unread: r.Unread}
+	s := summary{Pairs: r.Pairs, Judged: r.Policy, unread: r.Unread}
 	for _, f := range r.Findings {
 		switch {
 		case f.Waived != "":
@@ -244,6 +249,13 @@ func (s summary) String() string {
 	if s.unread > 0 {
 		waived += fmt.Sprintf("; %s could not be judged", count(s.unread, "file"))
 	}
+	if len(s.Judged) > 0 {
+		var judged []string
+		for _, definition := range slices.Sorted(maps.Keys(s.Judged)) {
+			judged = append(judged, fmt.Sprintf("%s of %s", definition, count(s.Judged[definition], "document")))
+		}
+		waived += "; the policy judged " + strings.Join(judged, ", ")
+	}
 	switch {
 	case len(found) == 0 && s.unread > 0:
 		return "nothing found: " + pairs + " in " + files + waived
@@ -265,45 +277,10 @@ func cleanName(file string) string {
 	return filepath.ToSlash(filepath.Clean(file))
 }
 
-// quoteName is a file's name, quoted as Go does where it would not print.
-func quoteName(file string) string {
-	if printable(file) != file {
-		return strconv.Quote(file)
-	}
-	return file
-}
-
 // jsonName is a file's name for JSON, which has no room for other than UTF-8.
 func jsonName(file string) string {
 	if utf8.ValidString(file) {
 		return file
 	}
 	return strconv.Quote(file)
-}
-
-// printable is s with every character that does not print escaped as Go does:
-// a message from somebody's file neither breaks a line nor drives a terminal.
-func printable(s string) string {
-	prints := true
-	for i, c := range s {
-		if !strconv.IsPrint(c) || c == utf8.RuneError && !strings.HasPrefix(s[i:], "\uFFFD") {
-			prints = false
-			break
-		}
-	}
-	if prints {
-		return s
-	}
-	var b strings.Builder
-	for len(s) > 0 {
-		c, size := utf8.DecodeRuneInString(s)
-		if c == '"' || c == '\\' {
-			b.WriteRune(c)
-		} else {
-			quoted := strconv.Quote(s[:size])
-			b.WriteString(quoted[1 : len(quoted)-1])
-		}
-		s = s[size:]
-	}
-	return b.String()
 }

@@ -14,7 +14,6 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -296,7 +295,7 @@ func FuzzWrite(f *testing.F) {
 // the same message: the one of the finding, as Go escapes what does not print.
 func checkFormats(t *testing.T, r *report.Report) {
 	one := r.Findings[0]
-	message, hint, rule, path := printable(one.Message), printable(one.Hint), printable(one.Rule), printable(one.Path)
+	message, hint, rule, path := report.Printable(one.Message), report.Printable(one.Hint), report.Printable(one.Rule), report.Printable(one.Path)
 	oneLine := message
 	if hint != "" {
 		oneLine += " (hint: " + hint + ")"
@@ -320,10 +319,8 @@ func checkFormats(t *testing.T, r *report.Report) {
 		t.Errorf("text: no %q in %q", message, lines[0])
 	}
 	full := strings.Join(lines[:perFinding], "\n")
-	for _, line := range lines {
-		if line != printable(line) {
-			t.Errorf("text: %q", line)
-		}
+	for _, format := range report.Formats() {
+		checkLines(t, format, write(t, format, r), format == "github")
 	}
 
 	var document struct {
@@ -336,7 +333,7 @@ func checkFormats(t *testing.T, r *report.Report) {
 	if len(document.Findings) != 2 || document.Findings[0].Fingerprint == document.Findings[1].Fingerprint {
 		t.Fatalf("json: %+v", document)
 	}
-	if f := document.Findings[0]; f.Message != message || f.Hint != hint || f.Rule != rule || f.Path != path || f.Object != printable(one.Object) || f.Line != one.Position.Line ||
+	if f := document.Findings[0]; f.Message != message || f.Hint != hint || f.Rule != rule || f.Path != path || f.Object != report.Printable(one.Object) || f.Line != one.Position.Line ||
 		utf8.ValidString(one.Position.File) && f.File != one.Position.File {
 		t.Errorf("json: %+v of %+v", f, one)
 	}
@@ -405,7 +402,7 @@ func checkFormats(t *testing.T, r *report.Report) {
 	if data != full || properties["title"] != "clusterpair "+name {
 		t.Errorf("github: %q, %q of %+v", properties, data, one)
 	}
-	if one.Position.File != "" && utf8.ValidString(one.Position.File) && properties["file"] != filepath.Clean(one.Position.File) {
+	if one.Position.File != "" && properties["file"] != report.FileName(filepath.Clean(one.Position.File)) {
 		t.Errorf("github: %q of %+v", properties, one)
 	}
 
@@ -454,20 +451,6 @@ func readCommand(t *testing.T, line string) (map[string]string, string) {
 func isFile(uri, file string) bool {
 	u, err := url.Parse(uri)
 	return err == nil && u.RawQuery == "" && u.Fragment == "" && filepath.Clean(u.Path) == filepath.Clean(file)
-}
-
-func printable(s string) string {
-	var b strings.Builder
-	for len(s) > 0 {
-		c, size := utf8.DecodeRuneInString(s)
-		if strconv.IsPrint(c) && (c != utf8.RuneError || size > 1) {
-			b.WriteString(s[:size])
-		} else {
-			b.WriteString(strings.Trim(strconv.Quote(s[:size]), `"`))
-		}
-		s = s[size:]
-	}
-	return b.String()
 }
 
 // TestManyFindings writes 10,000 findings without holding the document: what a

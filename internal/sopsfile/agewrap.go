@@ -7,6 +7,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"strings"
+	"sync"
 
 	"filippo.io/age"
 	"filippo.io/age/armor"
@@ -95,3 +96,12 @@ func (r *x25519Recipient) encrypt(plain []byte) (string, error) {
 	}
 	return b.String(), nil
 }
+
+// Nobody is an age recipient whose key has been thrown away.
+var Nobody = sync.OnceValue(func() string {
+	identity, err := age.GenerateX25519Identity()
+	if err != nil {
+		return "" // which is no recipient
+	}
+	return identity.Recipient().String()
+})

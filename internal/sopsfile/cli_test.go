@@ -122,6 +122,7 @@ func TestSopsCommand(t *testing.T) {
 		t.Fatal(err)
 	}
 	r := newRun(t)
+	r.clock.real() // sops dates what it writes
 	r.policy = policy()
 	first, _ := r.encrypt(pairText, nil)
 	file := write(t, dir, "pair.yaml", first)
@@ -305,6 +306,7 @@ func TestPGP(t *testing.T) {
 	fp, _, _ = strings.Cut(strings.TrimLeft(fp, ":"), ":")
 
 	r := newRun(t)
+	r.clock.real() // sops dates what it writes
 	if r.policy, err = (sopsfile.Recipients{PGP: []string{fp}}).Policy(); err != nil {
 		t.Fatal(err)
 	}

@@ -377,9 +377,9 @@ func (n *node) sort() {
 	if n.kind == mapping {
 		slices.SortStableFunc(n.children, func(a, b node) int {
 			switch {
-			case keyLess(a.key, b.key):
+			case KeyLess(a.key, b.key):
 				return -1
-			case keyLess(b.key, a.key):
+			case KeyLess(b.key, a.key):
 				return 1
 			}
 			return 0
@@ -387,9 +387,9 @@ func (n *node) sort() {
 	}
 }
 
-// keyLess is the order of keys in what kustomize prints: letters after all
+// KeyLess is the order of keys in what kustomize prints: letters after all
 // else, and digits by the number they write.
-func keyLess(a, b string) bool {
+func KeyLess(a, b string) bool {
 	i := 0
 	for i < len(a) && i < len(b) && a[i] == b[i] && a[i] < utf8.RuneSelf {
 		i++

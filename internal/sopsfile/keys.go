@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -14,6 +15,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"filippo.io/age/plugin"
 	"github.com/getsops/sops/v3/age"
 	"github.com/getsops/sops/v3/azkv"
 	"github.com/getsops/sops/v3/gcpkms"
@@ -134,9 +136,9 @@ func (k *key) master() (keys.MasterKey, error) {
 // keyring wraps and unwraps data keys. It parses the age identities at hand
 // once, and tries first the recipient that fitted last.
 type keyring struct {
-	mu         sync.Mutex // an identity with a passphrase is no thing for two at a time
+	mu         sync.Mutex // one at a time asks for the passphrase of an identity
 	identities map[string]*age.MasterKey
-	lucky      atomic.Pointer[string]
+	fitted     atomic.Pointer[string]
 	azure      sync.Map // the version of an Azure key named without one
 }
 
@@ -160,6 +162,11 @@ func (r *keyring) wrap(ctx context.Context, k *key, part []byte, now time.Time) 
 			m = *k.parsed
 		}
 		if err := m.Encrypt(part); err != nil {
+			if name, _, err := plugin.ParseRecipient(k.name[0]); err == nil {
+				if _, err := exec.LookPath("age-plugin-" + name); err != nil {
+					return nil, fmt.Errorf("encrypt the data key for %s: age-plugin-%s is not in the PATH, which age needs for this recipient", k, name)
+				}
+			}
 			return nil, fmt.Errorf("encrypt the data key for %s: not a usable age recipient", k)
 		}
 		w.wrapped = m.EncryptedKey
@@ -278,10 +285,10 @@ func (r *keyring) unwrapBy(ctx context.Context, m *metadata, local bool) (dataKe
 // order is that of sops, age before PGP before everything that costs a call
 // over the network, with the recipient first that fitted last.
 func (r *keyring) order(group []key) []*key {
-	lucky := r.lucky.Load()
+	fitted := r.fitted.Load()
 	rank := func(k *key) int {
 		switch {
-		case k.typ == "age" && lucky != nil && k.name[0] == *lucky:
+		case k.typ == "age" && fitted != nil && k.name[0] == *fitted:
 			return 0
 		case k.typ == "age":
 			return 1
@@ -340,8 +347,8 @@ func (r *keyring) unwrapAge(k *key) ([]byte, error) {
 	if err != nil {
 		return nil, errOtherIdentity
 	}
-	if last := r.lucky.Load(); last == nil || *last != k.name[0] {
-		r.lucky.Store(&k.name[0])
+	if last := r.fitted.Load(); last == nil || *last != k.name[0] {
+		r.fitted.Store(&k.name[0])
 	}
 	return part, nil
 }
@@ -369,12 +376,17 @@ func (r *keyring) load(recipient string) *age.MasterKey {
 	return m
 }
 
-// searched tells where age identities were looked for, and what stood there.
+// searched tells where age identities were looked for, whose stand there, and, if
+// none do, where there could be one.
 func (r *keyring) searched(m *metadata) []string {
 	if !slices.ContainsFunc(m.groups, func(g []key) bool {
 		return slices.ContainsFunc(g, func(k key) bool { return k.typ == "age" })
 	}) {
 		return nil
+	}
+	wrong, whose := make(map[string]error), make(map[string]string) // by variable or path
+	for _, s := range KeySources() {
+		wrong[s.Name], whose[s.Name] = s.Err, holderOf(s.Recipients)
 	}
 	var found, empty []string
 	for _, env := range []string{
@@ -386,12 +398,18 @@ func (r *keyring) searched(m *metadata) []string {
 		case !ok:
 			empty = append(empty, env)
 		case strings.HasSuffix(env, "_FILE"):
-			if _, err := os.Stat(v); err != nil {
+			if v == "" {
+				v = "which is empty"
+			} else if _, err := os.Stat(v); err != nil {
 				v += ", which cannot be read"
+			} else if err := wrong[env]; err != nil {
+				v += ", which gives no key: " + err.Error()
 			}
-			found = append(found, fmt.Sprintf("%s (%s)", env, v))
+			found = append(found, fmt.Sprintf("%s (%s%s)", env, v, whose[env]))
+		case wrong[env] != nil:
+			found = append(found, fmt.Sprintf("%s (which gives no key: %v)", env, wrong[env]))
 		default:
-			found = append(found, env)
+			found = append(found, env+whose[env])
 		}
 	}
 	var files []string
@@ -403,7 +421,7 @@ func (r *keyring) searched(m *metadata) []string {
 	}
 	for _, file := range files {
 		if _, err := os.Stat(file); err == nil {
-			found = append(found, file)
+			found = append(found, file+whose[file])
 		} else {
 			empty = append(empty, file)
 		}
@@ -412,7 +430,24 @@ func (r *keyring) searched(m *metadata) []string {
 	if len(found) > 0 {
 		said = append(said, "looked in "+strings.Join(found, ", "))
 	}
+	if slices.ContainsFunc(slices.Collect(maps.Values(whose)), func(s string) bool { return s != "" }) {
+		return said
+	}
 	return append(said, "nothing in "+strings.Join(empty, ", "))
+}
+
+// holderOf says whose private keys a place holds.
+func holderOf(recipients []string) string {
+	const most = 3
+	switch n := len(recipients); {
+	case n == 0:
+		return ""
+	case n == 1:
+		return ", the key of " + recipients[0]
+	case n > most:
+		return fmt.Sprintf(", the keys of %s and %d more", strings.Join(recipients[:most], ", "), n-most)
+	}
+	return ", the keys of " + strings.Join(recipients, ", ")
 }
 
 // cause is the first line of what a key service or gpg says. They are asked

@@ -92,6 +92,7 @@ func TestKeyServices(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := newRun(t)
+			r.clock.real() // sops dates what it writes
 			rules := "creation_rules:\n- encrypted_regex: ^(config|token)$\n  key_groups:\n  - " + keys + "\n"
 			parsed, err := sopsfile.ParseRules([]byte(rules), "/x/.sops.yaml")
 			if err != nil {
@@ -219,10 +220,35 @@ func TestNoKey(t *testing.T) {
 	if err == nil || strings.Contains(strings.ToLower(err.Error()), "planted") {
 		t.Errorf("error %v", err)
 	}
-	for _, want := range []string{"looked in SOPS_AGE_KEY, SOPS_AGE_KEY_FILE (/does/not/exist, which cannot be read), SOPS_AGE_KEY_CMD"} {
+	for _, want := range []string{"looked in SOPS_AGE_KEY (which gives no key: line 1 is no age identity as sops reads it, which then takes none of the others), SOPS_AGE_KEY_FILE (/does/not/exist, which cannot be read), SOPS_AGE_KEY_CMD"} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("%q lacks %q", err, want)
 		}
+	}
+}
+
+// TestOtherKey tells whose the keys are that do not fit.
+func TestOtherKey(t *testing.T) {
+	enc, _ := newRun(t, identity(t)).encrypt(pairText, nil)
+	other := identity(t)
+	key := os.Getenv("SOPS_AGE_KEY")
+	os.Unsetenv("SOPS_AGE_KEY")
+	file := filepath.Join(t.TempDir(), "keys.txt")
+	if err := os.WriteFile(file, []byte(key+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct{ name, value, want string }{
+		{"SOPS_AGE_KEY_FILE", file, "; looked in SOPS_AGE_KEY_FILE (" + file + ", the key of " + other + ")"},
+		{"SOPS_AGE_KEY", key, "; looked in SOPS_AGE_KEY, the key of " + other},
+		{"SOPS_AGE_KEY_FILE", "", "; looked in SOPS_AGE_KEY_FILE (which is empty); nothing in "},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Setenv(tt.name, tt.value)
+			_, err := sopsfile.New(nil).Decrypt(t.Context(), enc, "pair.yaml")
+			if err == nil || !strings.Contains(err.Error(), tt.want) || strings.Contains(err.Error(), key) {
+				t.Errorf("%v lacks %q", err, tt.want)
+			}
+		})
 	}
 }
 

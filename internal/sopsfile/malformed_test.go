@@ -54,6 +54,7 @@ func TestMalformed(t *testing.T) {
 		"later":          {replace("lastmodified: \"2026", "lastmodified: \"2027"), "", sopsfile.ErrMAC},
 		"data key":       {replace("-----BEGIN AGE ENCRYPTED FILE-----", "-----BEGIN planted-----"), "no age identity at hand fits", nil},
 		"alias bomb":     {bomb, "f.yaml:1: aliases expand to more than 200000 nodes", nil},
+		"alias text":     {"a: &a " + strings.Repeat("z", 100_000) + "\nb: [" + strings.Repeat("*a,", 2000) + "]\nsops: {}\n", "f.yaml:1: aliases expand to more than 2 MiB", nil},
 		"alias cycle":    {"a: &a [*a]\nsops: {}\n", "f.yaml:1: aliases expand to more than 200000 nodes", nil},
 	} {
 		_, err := r.safe.Decrypt(t.Context(), []byte(test.text), "f.yaml")

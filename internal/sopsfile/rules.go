@@ -6,6 +6,8 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"regexp/syntax"
+	"slices"
 	"strings"
 
 	"github.com/getsops/sops/v3/age"
@@ -31,6 +33,9 @@ type Policy struct {
 	// Indent is stores.yaml.indent: 0 writes as kustomize does, which is two
 	// spaces and sequences flush with their key, other values as sops does.
 	Indent int
+	// JSONIndent and BinaryIndent are stores.json.indent and
+	// stores.json_binary.indent, the spaces of a level; nil and -1 are one tab.
+	JSONIndent, BinaryIndent *int
 	// Source is where the policy was found, as in .sops.yaml:4.
 	Source string
 
@@ -236,13 +241,14 @@ func FindRules(dir, config string) (path, ignored string) {
 type Rules struct {
 	path   string
 	dir    string // absolute
-	indent int
+	stores rulesStores
 	rules  []rule
 }
 
 // rule is a creation rule, evaluated. Errors wait until the rule is asked
 // for: sops does not mind a broken one below the one that matches.
 type rule struct {
+	line      int
 	pattern   string
 	regex     *regexp.Regexp // nil: matches every file
 	regexErr  error
@@ -261,9 +267,9 @@ func ParseRules(data []byte, path string) (*Rules, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
-	r := &Rules{path: path, dir: dir, indent: config.Stores.YAML.Indent}
-	if r.indent < 0 || r.indent > 9 {
-		return nil, &MalformedError{File: path, Field: "stores.yaml.indent", Problem: fmt.Sprintf("is %d, not 0 to 9", r.indent)}
+	r := &Rules{path: path, dir: dir, stores: config.Stores}
+	if n := r.stores.YAML.Indent; n < 0 || n > 9 {
+		return nil, &MalformedError{File: path, Field: "stores.yaml.indent", Problem: fmt.Sprintf("is %d, not 0 to 9", n)}
 	}
 	for i := range config.CreationRules {
 		n := &config.CreationRules[i]
@@ -271,7 +277,9 @@ func ParseRules(data []byte, path string) (*Rules, error) {
 		if err := n.Decode(&c); err != nil {
 			return nil, malformedRules(path, err)
 		}
-		r.rules = append(r.rules, c.rule(fmt.Sprintf("%s:%d", path, n.Line), r.indent))
+		rule := c.rule(fmt.Sprintf("%s:%d", path, n.Line), &r.stores)
+		rule.line = n.Line
+		r.rules = append(r.rules, rule)
 	}
 	return r, nil
 }
@@ -299,6 +307,145 @@ func (r *Rules) Policy(file string) (*Policy, error) {
 	return nil, none
 }
 
+// Shadow is a creation rule that matches no file, as an earlier one matches all of
+// them: sops takes the first.
+type Shadow struct {
+	// Line is that of the rule, ByLine that of the one before it.
+	Line, ByLine int
+	// Pattern and ByPattern are their path_regex; that before may have none.
+	Pattern, ByPattern string
+	// Extra are the recipients of the one before that the rule does not name.
+	Extra []string
+
+	rule, by *rule
+}
+
+// Path is that of the .sops.yaml.
+func (r *Rules) Path() string { return r.path }
+
+// Takes tells whether the files of the rule, such as one by its absolute path, go to
+// the rule before it.
+func (r *Rules) Takes(s Shadow, file string) bool {
+	relative := strings.TrimPrefix(file, r.dir+string(filepath.Separator))
+	for i := range r.rules {
+		if c := &r.rules[i]; c.regexErr != nil || c.regex == nil || c.regex.MatchString(relative) {
+			return c == s.by && s.rule.regex.MatchString(relative)
+		}
+	}
+	return false
+}
+
+// Shadowed are the rules that never apply, though they would let fewer read a file than
+// the one that does.
+func (r *Rules) Shadowed() []Shadow {
+	var found []Shadow
+	for j := range r.rules {
+		for i := range r.rules[:j] {
+			by, rule := &r.rules[i], &r.rules[j]
+			if by.regexErr != nil || rule.regexErr != nil || rule.regex == nil || by.policy == nil || rule.policy == nil || !covers(by, rule) {
+				continue
+			}
+			var extra []string
+			mine := slices.Concat(rule.policy.Recipients()...)
+			for _, name := range slices.Concat(by.policy.Recipients()...) {
+				if !slices.Contains(mine, name) && !slices.Contains(extra, name) {
+					extra = append(extra, name)
+				}
+			}
+			if len(extra) > 0 && by.pattern != rule.pattern {
+				found = append(found, Shadow{Line: rule.line, ByLine: by.line, Pattern: rule.pattern, ByPattern: by.pattern, Extra: extra, rule: rule, by: by})
+			}
+			break // the first takes all
+		}
+	}
+	return found
+}
+
+// covers tells whether one rule matches whatever another does. It tries texts of all
+// forms that the other takes.
+func covers(by, rule *rule) bool {
+	if by.regex == nil {
+		return true
+	}
+	tree, err := syntax.Parse(rule.pattern, syntax.Perl)
+	if err != nil {
+		return false
+	}
+	texts := samples(tree.Simplify())
+	tried := 0
+	for _, text := range texts {
+		for _, before := range []string{"", "zz/9"} {
+			for _, after := range []string{"", "q", "/x-1/y_2.yaml"} {
+				if text := before + text + after; rule.regex.MatchString(text) {
+					if tried++; !by.regex.MatchString(text) {
+						return false
+					}
+				}
+			}
+		}
+	}
+	return tried > 0
+}
+
+// samples are texts that a regular expression matches, of each of its forms some.
+func samples(re *syntax.Regexp) []string {
+	const most = 200
+	join := func(heads, tails []string) []string {
+		var all []string
+		for _, head := range heads {
+			for _, tail := range tails {
+				if all = append(all, head+tail); len(all) == most {
+					return all
+				}
+			}
+		}
+		return all
+	}
+	switch re.Op {
+	case syntax.OpLiteral:
+		return []string{string(re.Rune)}
+	case syntax.OpCharClass:
+		if len(re.Rune) == 0 {
+			return nil
+		}
+		all := []string{string(re.Rune[0]), string(re.Rune[len(re.Rune)-1])}
+		for _, r := range []rune{'7', 'k', 'Q', '-'} {
+			for i := 0; i+1 < len(re.Rune); i += 2 {
+				if re.Rune[i] <= r && r <= re.Rune[i+1] {
+					all = append(all, string(r))
+				}
+			}
+		}
+		return all
+	case syntax.OpAnyChar, syntax.OpAnyCharNotNL:
+		return []string{"k", "/", "7"}
+	case syntax.OpCapture:
+		return samples(re.Sub[0])
+	case syntax.OpStar, syntax.OpQuest:
+		one := samples(re.Sub[0])
+		if re.Op == syntax.OpQuest {
+			return append([]string{""}, one...)
+		}
+		return append(append([]string{""}, one...), strings.Join(one, ""))
+	case syntax.OpPlus:
+		one := samples(re.Sub[0])
+		return append(one, strings.Join(one, ""))
+	case syntax.OpConcat:
+		all := []string{""}
+		for _, sub := range re.Sub {
+			all = join(all, samples(sub))
+		}
+		return all
+	case syntax.OpAlternate:
+		var all []string
+		for _, sub := range re.Sub {
+			all = append(all, samples(sub)...)
+		}
+		return all[:min(len(all), most)]
+	}
+	return []string{""} // an assertion
+}
+
 // rulesFile is a .sops.yaml. It has every field that sops reads, used here or
 // not, so that the same files are in error.
 type rulesFile struct {
@@ -316,17 +463,22 @@ type rulesFile struct {
 		RecreationRule   creationRule `yaml:"recreation_rule"`
 		OmitExtensions   bool         `yaml:"omit_extensions"`
 	} `yaml:"destination_rules"`
-	Stores struct {
-		Dotenv     struct{}    `yaml:"dotenv"`
-		INI        struct{}    `yaml:"ini"`
-		JSONBinary storeIndent `yaml:"json_binary"`
-		JSON       storeIndent `yaml:"json"`
-		YAML       storeIndent `yaml:"yaml"`
-	} `yaml:"stores"`
+	Stores rulesStores `yaml:"stores"`
 }
 
-type storeIndent struct {
-	Indent int `yaml:"indent"`
+// rulesStores says how files of each format are written.
+type rulesStores struct {
+	Dotenv     struct{}  `yaml:"dotenv"`
+	INI        struct{}  `yaml:"ini"`
+	JSONBinary jsonStore `yaml:"json_binary"`
+	JSON       jsonStore `yaml:"json"`
+	YAML       struct {
+		Indent int `yaml:"indent"`
+	} `yaml:"yaml"`
+}
+
+type jsonStore struct {
+	Indent *int `yaml:"indent"` // 0 is not the default
 }
 
 // creationRule is one entry of creation_rules.
@@ -404,7 +556,7 @@ func (l *stringList) UnmarshalYAML(n *yaml.Node) error {
 	return nil
 }
 
-func (c *creationRule) rule(source string, indent int) rule {
+func (c *creationRule) rule(source string, stores *rulesStores) rule {
 	r := rule{pattern: c.PathRegex}
 	if c.PathRegex != "" {
 		if r.regex, r.regexErr = regexp.Compile(c.PathRegex); r.regexErr != nil {
@@ -413,7 +565,8 @@ func (c *creationRule) rule(source string, indent int) rule {
 	}
 	p := &Policy{
 		Selector: c.Selector, MACOnlyEncrypted: c.MACOnlyEncrypted,
-		ShamirThreshold: c.ShamirThreshold, Indent: indent, Source: source,
+		ShamirThreshold: c.ShamirThreshold, Source: source,
+		Indent: stores.YAML.Indent, JSONIndent: stores.JSON.Indent, BinaryIndent: stores.JSONBinary.Indent,
 	}
 	if err := c.fill(p); err != nil {
 		r.policyErr = fmt.Errorf("%s: %w", source, err)

@@ -97,6 +97,8 @@ var rulesCorpus = map[string]string{
 	"destination broken":   "destination_rules: 1\ncreation_rules:\n- age: " + age1 + "\n",
 	"threshold text":       "creation_rules:\n- shamir_threshold: x\n  age: " + age1 + "\n",
 	"stores":               "stores:\n  yaml:\n    indent: 2\n  json:\n    indent: 4\ncreation_rules:\n- age: " + age1 + "\n",
+	"stores of JSON":       "stores: {json: {indent: 0}, json_binary: {indent: 3}}\ncreation_rules:\n- age: " + age1 + "\n",
+	"stores by default":    "stores: {json: {indent: -1}, json_binary: {}}\ncreation_rules:\n- age: " + age1 + "\n",
 	"stores text":          "stores:\n  yaml:\n    indent: two\ncreation_rules:\n- age: " + age1 + "\n",
 	"bom":                  "\uFEFFcreation_rules:\n- age: " + age1 + "\n",
 	"crlf":                 "creation_rules:\r\n- age: " + age1 + "\r\n",
@@ -153,6 +155,14 @@ func sameRules(dir, text, file string, stricter bool) string {
 	stores, err := config.LoadStoresConfig(path)
 	if err != nil || stores.YAML.Indent != p.Indent {
 		return fmt.Sprintf("indent %d, sops %d", p.Indent, stores.YAML.Indent)
+	}
+	for _, json := range []struct {
+		ours *int
+		sops int
+	}{{p.JSONIndent, stores.JSON.Indent}, {p.BinaryIndent, stores.JSONBinary.Indent}} {
+		if ours := json.ours; ours == nil && json.sops != -1 || ours != nil && *ours != json.sops {
+			return fmt.Sprintf("indent of JSON %v, sops %d", ours, json.sops)
+		}
 	}
 	return ""
 }

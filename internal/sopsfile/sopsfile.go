@@ -1,4 +1,4 @@
-// Package sopsfile encrypts, decrypts and re-encrypts YAML files in the
+// Package sopsfile encrypts, decrypts and re-encrypts YAML and JSON files in the
 // format of SOPS, and reads the creation rules of .sops.yaml.
 //
 // Make a [Safe] with [New], get a [Policy] from [Rules] or [Recipients], and
@@ -20,6 +20,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha512"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"hash"
@@ -47,6 +48,11 @@ func New(now func() time.Time) *Safe {
 	return &Safe{now: now}
 }
 
+// Ahead is how far the clock of one who encrypts may go before that of others. A
+// file of a later date was changed by somebody without a key, or by a clock that
+// is wrong: Encrypt dates it anew.
+const Ahead = time.Hour
+
 // EncryptOptions are what the caller knows about a document.
 type EncryptOptions struct {
 	// File names the document in errors.
@@ -56,6 +62,8 @@ type EncryptOptions struct {
 	// takes the previous file for unchanged if its clear values are, and
 	// asks no key service.
 	Sealed bool
+	// Format is how the file is written; the zero Format is YAML.
+	Format Format
 }
 
 // Change says what Encrypt has done to the previous file.
@@ -105,7 +113,18 @@ func (s *Safe) Encrypt(ctx context.Context, plain []*yaml.Node, prev []byte, pol
 	if err != nil {
 		return nil, Change{}, err
 	}
-	if kustomizeStyle(docs, policy.Indent) {
+	level, err := policy.level(opts.Format)
+	if err != nil {
+		return nil, Change{}, err
+	}
+	w := writer{safe: s, docs: docs, meta: meta, match: match, file: file, indent: policy.Indent, format: opts.Format, level: level}
+	switch {
+	case opts.Format != YAML:
+		if len(docs) > 1 {
+			return nil, Change{}, &MalformedError{File: file, Line: docs[1].line, Problem: "a JSON file holds one document"}
+		}
+		docs[0].dropComments()
+	case kustomizeStyle(docs, policy.Indent):
 		for i := range docs {
 			docs[i].sort()
 		}
@@ -115,10 +134,13 @@ func (s *Safe) Encrypt(ctx context.Context, plain []*yaml.Node, prev []byte, pol
 			return nil, Change{}, err
 		}
 	}
-	w := writer{safe: s, docs: docs, meta: meta, match: match, file: file, indent: policy.Indent}
 	if prev == nil {
 		out, err := w.fresh(ctx)
 		return out, Change{Kind: Created}, err
+	}
+	if opts.Format != YAML && !json.Valid(prev) {
+		out, err := w.fresh(ctx)
+		return out, Change{Kind: Rekeyed, Reason: "the previous file is no JSON"}, err
 	}
 	return w.renew(ctx, prev, opts.Sealed)
 }
@@ -367,6 +389,8 @@ type writer struct {
 	match  *matcher
 	file   string
 	indent int
+	format Format
+	level  string // of JSON
 }
 
 // fresh encrypts everything with a new data key.
@@ -419,13 +443,14 @@ func (w *writer) write(dataKey []byte, now time.Time, kept ciphertexts) ([]byte,
 	}
 	w.meta.modified = now.Truncate(time.Second)
 	w.meta.mac = s.seal([]byte(macText(mac)), typeString, w.meta.macPath())
+	sorted := w.format == YAML && kustomizeStyle(w.docs, w.indent)
 	for i := range w.docs {
 		d := &w.docs[i]
 		section := w.meta.node()
 		at := len(d.children)
-		if kustomizeStyle(w.docs, w.indent) {
+		if sorted {
 			at, _ = slices.BinarySearchFunc(d.children, sopsKey, func(n node, key string) int {
-				if keyLess(n.key, key) {
+				if KeyLess(n.key, key) {
 					return -1
 				}
 				return 1
@@ -433,11 +458,18 @@ func (w *writer) write(dataKey []byte, now time.Time, kept ciphertexts) ([]byte,
 		}
 		d.children = slices.Insert(d.children, at, section)
 	}
-	out, err := marshal(w.docs, w.indent)
+	out, err := w.marshal()
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", w.file, err)
 	}
 	return out, nil
+}
+
+func (w *writer) marshal() ([]byte, error) {
+	if w.format != YAML {
+		return marshalJSON(&w.docs[0], w.level)
+	}
+	return marshal(w.docs, w.indent)
 }
 
 // renew encrypts with regard to the previous file.
@@ -449,6 +481,9 @@ func (w *writer) renew(ctx context.Context, prev []byte, sealed bool) ([]byte, C
 	reason, rekey := w.compareMetadata(f.meta)
 	if f.meta.mac == "" {
 		reason, rekey = "the previous file has no MAC", true
+	}
+	if reason == "" && f.meta.modified.After(w.safe.now().Add(Ahead)) {
+		reason = "the previous file is dated in the future"
 	}
 	if rekey {
 		out, err := w.fresh(ctx)

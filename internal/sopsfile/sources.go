@@ -3,9 +3,11 @@ package sopsfile
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	filippo "filippo.io/age"
 	"github.com/getsops/sops/v3/age"
@@ -79,17 +81,59 @@ func keyFile(name, path string) KeySource {
 	return s
 }
 
-// parse takes the recipients of age keys. What the age package says of a key
-// that it cannot read may quote it.
+// parse takes the recipients of age keys. One line that is no identity to sops, such
+// as one with white space in front, makes sops take none of them. What the age package
+// says of a key that it cannot read may quote it.
+// https://github.com/getsops/sops/blob/v3.13.3/age/keysource.go, parseIdentities
 func (s *KeySource) parse(text []byte) {
-	if len(bytes.TrimSpace(text)) == 0 {
+	switch {
+	case len(bytes.TrimSpace(text)) == 0:
 		s.Err = errors.New("is empty")
 		return
+	case bytes.HasPrefix(text, []byte("age-encryption")), bytes.HasPrefix(text, []byte("-----BEGIN AGE")):
+		return // behind a passphrase
 	}
+	number := 0
 	for line := range bytes.Lines(text) {
-		identity, err := filippo.ParseX25519Identity(string(bytes.TrimSpace(line)))
-		if err == nil {
-			s.Recipients = append(s.Recipients, identity.Recipient().String())
+		number++
+		line = bytes.TrimSuffix(bytes.TrimSuffix(line, []byte("\n")), []byte("\r"))
+		if len(line) == 0 || line[0] == '#' {
+			continue
 		}
+		words := []string{string(line)}
+		if s.Name == age.SopsAgeKeyEnv {
+			words = strings.Fields(string(line))
+		}
+		for _, word := range words {
+			recipient, err := recipientOf(word)
+			if err != nil {
+				s.Recipients = nil
+				s.Err = fmt.Errorf("line %d is no age identity as sops reads it, which then takes none of the others", number)
+				return
+			}
+			if recipient != "" {
+				s.Recipients = append(s.Recipients, recipient)
+			}
+		}
+	}
+}
+
+// recipientOf is the public half of an identity, empty for that of a plugin.
+func recipientOf(identity string) (string, error) {
+	switch {
+	case strings.HasPrefix(identity, "AGE-PLUGIN-"):
+		return "", nil
+	case strings.HasPrefix(identity, "AGE-SECRET-KEY-PQ-1"):
+		i, err := filippo.ParseHybridIdentity(identity)
+		if err != nil {
+			return "", err
+		}
+		return i.Recipient().String(), nil
+	default:
+		i, err := filippo.ParseX25519Identity(identity)
+		if err != nil {
+			return "", err
+		}
+		return i.Recipient().String(), nil
 	}
 }

@@ -41,7 +41,7 @@ func TestKeySources(t *testing.T) {
 	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(file, []byte(key("demo")+key("west")+"AGE-SECRET-KEY-1NONSENSE\n"), 0o640); err != nil {
+	if err := os.WriteFile(file, []byte(key("demo")+key("west")), 0o640); err != nil {
 		t.Fatal(err)
 	}
 	pipe := filepath.Join(home, "pipe")
@@ -90,5 +90,48 @@ func TestOpener(t *testing.T) {
 	t.Setenv("SOPS_AGE_KEY_FILE", "../../fixtures/keys/west.agekey")
 	if by, err := sopsfile.New(time.Now).Opener(t.Context(), data, "west.yaml"); err == nil || !strings.HasPrefix(err.Error(), "west.yaml: no private key at hand; encrypted for "+demoRecipient) {
 		t.Errorf("got %q, %v", by, err)
+	}
+}
+
+// TestOddKeyFile: sops takes no key of a file in which one line is none to it, and
+// reads several on a line in the variable alone.
+func TestOddKeyFile(t *testing.T) {
+	t.Setenv("XDG_CONFIG_HOME", t.TempDir())
+	for _, name := range []string{"SOPS_AGE_KEY_CMD", "SOPS_AGE_SSH_PRIVATE_KEY_FILE", "SOPS_AGE_SSH_PRIVATE_KEY_CMD"} {
+		t.Setenv(name, "")
+	}
+	data, err := os.ReadFile("../../fixtures/keys/demo.agekey")
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.Split(strings.TrimSpace(string(data)), "\n")
+	key := lines[len(lines)-1]
+	file := filepath.Join(t.TempDir(), "key")
+	for name, c := range map[string]struct {
+		file, variable bool
+		text           string
+	}{
+		"as age-keygen writes it": {true, true, string(data)},
+		"with CRLF":               {true, true, "# a key\r\n" + key + "\r\n"},
+		"of a plugin, too":        {true, true, key + "\nAGE-PLUGIN-YUBIKEY-1QQQQ\n"},
+		"white space in front":    {false, true, "  " + key + "\n"},
+		"two on a line":           {false, true, key + " " + key + "\n"},
+		"another line":            {false, false, key + "\nnote\n"},
+		"nonsense":                {false, false, key + "\nAGE-SECRET-KEY-1NONSENSE\n"},
+	} {
+		if err := os.WriteFile(file, []byte(c.text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		t.Setenv("SOPS_AGE_KEY_FILE", file)
+		t.Setenv("SOPS_AGE_KEY", c.text)
+		for _, s := range sopsfile.KeySources() {
+			want := map[string]bool{"SOPS_AGE_KEY": c.variable, "SOPS_AGE_KEY_FILE": c.file}[s.Name]
+			if got := slices.Contains(s.Recipients, demoRecipient); got != want || (s.Err == nil) != want {
+				t.Errorf("%s: %s gives a key: %v, %v, want %v", name, s.Name, got, s.Err, want)
+			}
+			if s.Err != nil && strings.Contains(s.Err.Error(), "AGE-SECRET") {
+				t.Errorf("%s: the error holds the key", name)
+			}
+		}
 	}
 }

@@ -12,6 +12,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"clusterpair.dev/internal/plainjson"
 	"clusterpair.dev/internal/plainyaml"
 )
 
@@ -42,12 +43,20 @@ type node struct {
 	children []node
 }
 
-// expanded bounds what aliases may make of a document, in nodes.
-const expanded = 200_000
+// Bounds of what aliases may make of a document, in nodes and in bytes. They
+// hold while aliases are expanded, so that a small file takes little memory.
+const (
+	expanded     = 200_000
+	expandedText = 2 << 20
+)
 
-// readDocuments parses a YAML stream. Errors name the line and quote nothing.
+// readDocuments parses a YAML stream, or JSON. Errors name the line and quote nothing.
 func readDocuments(data []byte, file string) ([]node, error) {
 	if doc, ok := plainyaml.Parse(data); ok {
+		n, err := newTree(doc, file)
+		return []node{n}, err
+	}
+	if doc, ok := plainjson.Parse(data); ok {
 		n, err := newTree(doc, file)
 		return []node{n}, err
 	}
@@ -86,6 +95,7 @@ type builder struct {
 	file    string
 	aliases int // depth of aliases we are in
 	nodes   int // made inside aliases
+	text    int // bytes of the values and comments made inside aliases
 }
 
 func (b *builder) document(n *yaml.Node, root *node) error {
@@ -184,6 +194,9 @@ func (b *builder) node(n *yaml.Node, placed bool) (node, error) {
 		if b.nodes++; b.nodes > expanded {
 			return node{}, b.fail(n, "aliases expand to more than "+strconv.Itoa(expanded)+" nodes")
 		}
+		if b.text += len(n.Value) + len(n.HeadComment) + len(n.LineComment) + len(n.FootComment); b.text > expandedText {
+			return node{}, b.fail(n, "aliases expand to more than "+strconv.Itoa(expandedText>>20)+" MiB")
+		}
 	}
 	made := node{line: n.Line, column: n.Column}
 	var err error
@@ -212,6 +225,9 @@ func (b *builder) value(n *yaml.Node) (any, error) {
 	}
 	var v any
 	if err := n.Decode(&v); err != nil {
+		if f, err := strconv.ParseFloat(n.Value, 64); err == nil && n.Tag == "!!float" { // an integer of JSON beyond 64 bits
+			return f, nil
+		}
 		return nil, b.fail(n, "the value does not fit its tag")
 	}
 	switch v.(type) {

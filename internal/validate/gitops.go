@@ -310,8 +310,8 @@ func (j *judgement) copies(r *repository) {
 			sealed[p.path] = true
 		}
 	}
-	for _, path := range r.secrets {
-		sealed[path] = true
+	for _, secret := range r.secrets {
+		sealed[secret.path] = true
 	}
 	for i := range r.kustomizations {
 		for _, file := range r.kustomizations[i].files {
@@ -335,7 +335,7 @@ func (j *judgement) syncs(r *repository) {
 		for _, dir := range slices.Sorted(maps.Keys(seen)) {
 			for _, f := range functions[dir] {
 				j.add(s.at, s.object, "flux-function", fmt.Sprintf("Flux builds %s, whose kustomization runs %s %s, and Flux runs no functions: the build fails", dir, f.Kind, f.Name),
-					"commit what clusterpair generate renders, and name its folder as spec.path")
+					"commit the rendered pairs, and name their folder as spec.path")
 			}
 		}
 		if encrypted := slices.DeleteFunc(slices.Clone(pairs), func(p *pair) bool { return !p.encrypted }); len(encrypted) > 0 && !s.decrypts && !r.patched(s, byDir, func(k *kustomization) bool { return k.decryptsFlux }) {

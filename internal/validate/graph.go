@@ -1,6 +1,7 @@
 package validate
 
 import (
+	"cmp"
 	"maps"
 	"path"
 	"slices"
@@ -73,6 +74,9 @@ type Committed struct {
 type config struct {
 	path string
 	Function
+	output string          // relative to the kustomization
+	writes bool            // it names its output: its pairs are to be files
+	listed map[string]bool // NAMESPACE/NAME; nil with a selector
 }
 
 func isConfig(n *yaml.Node) bool {
@@ -84,6 +88,15 @@ func isConfig(n *yaml.Node) bool {
 // https://kubectl.docs.kubernetes.io/guides/extending_kustomize/exec_krm_functions/
 func configOf(n *yaml.Node, file string, at report.Position) config {
 	c := config{path: file, Function: Function{Kind: noted(n, "kind"), Name: noted(n, "metadata", "name"), At: at, Dir: path.Dir(file)}}
+	if c.Kind == generator.GeneratorKind {
+		c.writes = noted(n, "spec", "output") != ""
+		if c.output = cmp.Or(noted(n, "spec", "output"), "rendered"); manifest.Field(n, "spec", "selector") == nil {
+			c.listed = make(map[string]bool)
+			for id := range generator.Listed(n) {
+				c.listed[strings.Clone(id)] = true
+			}
+		}
+	}
 	for _, name := range []string{"config.kubernetes.io/function", "config.k8s.io/function"} {
 		var runs struct {
 			Exec struct {

@@ -7,11 +7,14 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unique"
 
 	"go.yaml.in/yaml/v3"
 
 	"clusterpair.dev/generator"
+	"clusterpair.dev/internal/holders"
 	"clusterpair.dev/internal/kubeconfig"
+	"clusterpair.dev/internal/leak"
 	"clusterpair.dev/internal/manifest"
 	"clusterpair.dev/internal/report"
 	"clusterpair.dev/internal/sopsfile"
@@ -19,22 +22,42 @@ import (
 )
 
 // looksLikePair tells whether a document is, or was meant to be, a ClusterPair:
-// also one whose kind is misspelled or encrypted.
+// also one whose kind is misspelled, encrypted or missing. Objects of other
+// kinds have a spec.config with users in it, too, as that of Grafana: so what
+// says nothing of Stork has to have the shape of a kubeconfig there.
 func looksLikePair(n *yaml.Node) bool {
 	kind, apiVersion := manifest.Text(n, "kind"), manifest.Text(n, "apiVersion")
 	if kind == "ClusterPair" {
 		return true
 	}
-	if strings.HasPrefix(apiVersion, "stork.libopenstorage.org/") && report.Nearest(kind, []string{"ClusterPair"}) != "" {
+	ours := strings.HasPrefix(apiVersion, "stork.libopenstorage.org/")
+	if ours && report.Nearest(kind, []string{"ClusterPair"}) != "" {
 		return true
 	}
 	config := manifest.Field(n, "spec", "config")
-	for _, part := range []string{"clusters", "contexts", "users", "current-context"} {
-		if manifest.Field(config, part) != nil {
-			return true
+	if config == nil {
+		return false
+	}
+	return (ours || kind == "" || isBinary(manifest.Field(n, "kind")) || manifest.Field(n, "sops") != nil) && kubeconfigParts(config) >= 2
+}
+
+// isBinary tells whether a value is base64 to YAML, so that some readers see
+// another text.
+func isBinary(n *yaml.Node) bool { return n != nil && n.ShortTag() == "!!binary" }
+
+// kubeconfigParts is how many of the sections of a kubeconfig a mapping has, in
+// the form of a list or by name.
+func kubeconfigParts(config *yaml.Node) int {
+	parts := 0
+	for _, name := range []string{"clusters", "contexts", "users"} {
+		if part := manifest.Field(config, name); part != nil && (part.Kind != yaml.ScalarNode || part.Value == "" || strings.HasPrefix(part.Value, "ENC[")) {
+			parts++
 		}
 	}
-	return false
+	if current := manifest.Field(config, "current-context"); current != nil && current.Kind == yaml.ScalarNode {
+		parts++
+	}
+	return parts
 }
 
 // pair judges a ClusterPair.
@@ -49,6 +72,9 @@ func (f *fileRun) pair(n *yaml.Node) {
 	}
 	annotations := manifest.Field(n, "metadata", "annotations")
 	p.destination, p.destinationAt = noted(annotations, generator.AnnotationCA), spotOf(manifest.Field(annotations, generator.AnnotationCA))
+	if by := manifest.Field(annotations, generator.AnnotationGeneratedBy); by != nil {
+		p.by, p.byAt = unique.Make(strings.Clone(by.Value)), spotOf(by)
+	}
 	both := manifest.Field(annotations, generator.AnnotationBidirectional)
 	p.bidirectional, p.bidirectionalAt = both != nil && both.Value == "true", spotOf(both)
 	options := manifest.Field(n, "spec", "options")
@@ -70,35 +96,42 @@ func (f *fileRun) pair(n *yaml.Node) {
 		f.add(local, "metadata.annotations", "metadata-invalid", report.Error, "kustomize leaves out what has this annotation and says nothing: the ClusterPair reaches no cluster, and is deleted where it is", "remove the annotation config.kubernetes.io/local-config")
 	}
 	origin := f.origin(n, annotations)
+	f.renderedBy(annotations, origin)
+	f.ruled = origin.Policy != nil
+	p.rendered, p.ruled = origin.Rendered, f.ruled
+	f.identified(annotations)
 	o := schema.Options{StorkVersion: origin.StorkVersion}
 	switch {
 	case p.encrypted && f.options.Plaintext:
-		f.add(manifest.Field(n, "sops"), "sops", "still-encrypted", report.Error, "the file is encrypted, and was said to be in clear", "clusterpair decrypt "+f.typed()+" | clusterpair validate --plaintext -")
+		f.add(manifest.Field(n, "sops"), "sops", "still-encrypted", report.Error, "the file is encrypted, and was said to be in clear", "leave out --plaintext: clusterpair validate --decrypt "+f.argument())
 	case p.encrypted:
 		f.findings = append(f.findings, f.shape("#Encrypted", n, o)...)
 		f.policy("#Encrypted", n)
-		f.inClear(n)
-		f.sealed(n, origin.Policy)
+		f.leaks(n)
+		p.readers, p.readersAt = readersOf(n, f.sealed(n, origin.Policy))
 		if plain := f.decrypted(n); plain != nil {
 			p.leadsTo(f.plainPair(plain, annotations, o, first))
 		} else {
+			f.policy("#ClusterPair", n)
 			f.visible(n)
 			f.ends(annotations)
 		}
 	case hasCiphertext(manifest.Field(n, "spec")) && !f.options.Plaintext:
 		f.add(n, "", "sops-malformed", report.Error, "values are encrypted and the sops section is gone: nobody can decrypt them, and as they are they stop Stork",
-			"restore the file from Git history, or render it anew: clusterpair generate")
+			f.restored())
 		for _, finding := range f.shape("#Encrypted", n, o) {
 			if finding.Rule != "plaintext-credential" { // for lack of the section
 				f.findings = append(f.findings, finding)
 			}
 		}
-		f.inClear(n)
+		f.leaks(n)
 	default:
-		if !f.options.Plaintext {
+		if f.holdsCredential(n) {
+			f.inTheClear = n
 			f.add(kindOf(n), "", "plaintext-credential", report.Error, "a ClusterPair in clear: whoever reads the repository has the destination's credential",
-				"clusterpair encrypt -i "+f.typed()+", and renew the credential if this was ever pushed")
+				"")
 		}
+		f.leaks(n)
 		p.leadsTo(f.plainPair(n, annotations, o, first))
 	}
 	f.allowed(first, annotations)
@@ -108,6 +141,16 @@ func (f *fileRun) pair(n *yaml.Node) {
 		}
 	}
 	f.noted.pairs = append(f.noted.pairs, p)
+}
+
+// holdsCredential tells whether a pair in clear has the destination's
+// credential. A skeleton, to which an encrypted patch adds it, has none.
+func (f *fileRun) holdsCredential(n *yaml.Node) bool {
+	holds := false
+	if !f.options.Plaintext {
+		leak.Document(n, nil, 1, func(l leak.Leak) { holds = holds || len(l.Path) > 0 && l.Path[0] == "spec" })
+	}
+	return holds
 }
 
 // sizeOf finds annotations that are larger than the API server takes, all
@@ -122,6 +165,29 @@ func (f *fileRun) sizeOf(annotations *yaml.Node) {
 	}
 	if size > 256<<10 {
 		f.add(annotations, "metadata.annotations", "metadata-invalid", report.Error, "the API server refuses annotations of more than 256 KiB together", "move them into a ConfigMap")
+	}
+}
+
+// identified judges the id of a credential by its form.
+func (f *fileRun) identified(annotations *yaml.Node) {
+	if id := manifest.Field(annotations, generator.AnnotationCredentialID); id != nil && !kubeconfig.IsCredentialID(id.Value) {
+		f.add(id, "metadata.annotations", "value-type", report.Error, generator.AnnotationCredentialID+" is none that clusterpair writes: it does not tell which credential this is", f.anew(""))
+	}
+}
+
+// identifiedSecret judges the id of the credential in a Secret: it is to name the
+// token that the other annotations of clusterpair credential create name.
+func (f *fileRun) identifiedSecret(n *yaml.Node) {
+	if f.aside {
+		return
+	}
+	annotations := manifest.Field(n, "metadata", "annotations")
+	f.identified(annotations)
+	id := manifest.Field(annotations, generator.AnnotationCredentialID)
+	namespace, _, _ := strings.Cut(manifest.Text(annotations, holders.AnnotationAccount), "/")
+	if token := manifest.Text(annotations, holders.AnnotationTokenSecret); id != nil && token != "" && strings.HasPrefix(id.Value, "secret:") && id.Value != kubeconfig.TokenSecretID(namespace, token) {
+		f.add(id, "metadata.annotations", "annotation-drift", report.Error, generator.AnnotationCredentialID+" and "+holders.AnnotationTokenSecret+" name two tokens: clusterpair credential revoke would end one that is in use",
+			"find out who changed it: git log -p "+f.typed()+"; a new one sets both: clusterpair credential rotate "+f.typed())
 	}
 }
 
@@ -159,7 +225,7 @@ func (f *fileRun) origin(n, annotations *yaml.Node) Origin {
 
 // shape judges a pair by a definition of the schema.
 func (f *fileRun) shape(definition string, n *yaml.Node, o schema.Options) []report.Finding {
-	found := schema.Validate(definition, n, f.file.Name, o)
+	found := f.rendered(definition, schema.Validate(definition, n, f.file.Name, o))
 	if slices.ContainsFunc(found, func(g report.Finding) bool { return g.Rule == "config-not-object" }) {
 		// What stands in place of a kubeconfig has nothing that a kubeconfig has.
 		found = slices.DeleteFunc(found, func(g report.Finding) bool {
@@ -222,7 +288,7 @@ func (f *fileRun) stillEncrypted(n *yaml.Node) map[report.Position]bool {
 			return
 		}
 		if n.Kind == yaml.ScalarNode && hasCiphertext(n) {
-			f.add(n, "spec", "still-encrypted", report.Error, "a value is still encrypted by SOPS, and Stork would take the ciphertext for it", "sops decrypt what it was taken from, then encrypt the pair")
+			f.add(n, "spec", "still-encrypted", report.Error, "a value is still encrypted by SOPS, and Stork would take the ciphertext for it", "decrypt what it was taken from, and put the value itself here")
 			if at == nil {
 				at = make(map[report.Position]bool)
 			}
@@ -248,17 +314,26 @@ func sameBreach(a, b report.Finding) bool {
 // that are in clear: an address to which Portworx would send the storage token.
 // For these the digest vouches.
 func (f *fileRun) annotated(n, annotations *yaml.Node, d *kubeconfig.Destination) {
-	const hint = "find out who changed it: git log -p FILE; then render it anew: clusterpair generate"
-	expected := map[string]string{generator.AnnotationCA: d.CAKeyDigest()}
-	if end := d.Expires(); !end.IsZero() {
-		expected[generator.AnnotationExpires] = end.UTC().Format(time.RFC3339)
-	}
+	hint := f.anew("find out who changed it, then ")
+	end := d.End()
+	expected := end.Annotations()
+	expected[generator.AnnotationCA] = d.CAKeyDigest()
 	by := manifest.Field(annotations, generator.AnnotationGeneratedBy)
-	for _, key := range []string{generator.AnnotationCA, generator.AnnotationExpires} {
+	// A pair that was rendered before there was such an annotation has none.
+	if at := manifest.Field(annotations, generator.AnnotationCredentialID); at != nil && at.Value != d.CredentialID() {
+		f.add(at, "metadata.annotations", "annotation-drift", report.Error, generator.AnnotationCredentialID+" is not that of the credential: clusterpair credential revoke would end one that is in use", hint)
+	}
+	// Earlier releases knew neither of these two.
+	earlier := manifest.Field(annotations, generator.AnnotationKind) == nil && manifest.Field(annotations, generator.AnnotationCAExpires) == nil
+	for _, key := range []string{generator.AnnotationCA, generator.AnnotationExpires, generator.AnnotationKind, generator.AnnotationCAExpires} {
 		switch at := manifest.Field(annotations, key); {
-		case at != nil && at.Value != expected[key]:
+		case at != nil && at.Value == expected[key]:
+		case at != nil && key == generator.AnnotationExpires && earlier && wroteEarlier(at.Value, end):
+			f.add(at, "metadata.annotations", "annotation-drift", report.Warning, key+" is not the end of the credential: an earlier release wrote that of the CA, or of a token that ends with its pod", f.anew(""))
+		case at != nil:
 			f.add(at, "metadata.annotations", "annotation-drift", report.Error, key+" is not what the kubeconfig says: those who judge the pair without a key are misled", hint)
-		case at == nil && by != nil && expected[key] != "":
+		case by == nil || expected[key] == "" || earlier && !neededEarlier(key, end):
+		default:
 			f.add(by, "metadata.annotations", "annotation-drift", report.Error, key+" is missing from a rendered pair: those who judge it without a key learn nothing", hint)
 		}
 	}
@@ -273,21 +348,45 @@ func (f *fileRun) annotated(n, annotations *yaml.Node, d *kubeconfig.Destination
 	}
 }
 
-// ends judges the end of a credential that is not at hand by its annotation.
+// wroteEarlier tells whether earlier releases took a time for the end of a
+// credential that does not tell its own: that of the CA, or of a token that ends
+// with its pod.
+func wroteEarlier(value string, end kubeconfig.End) bool {
+	at, err := time.Parse(time.RFC3339, value)
+	return err == nil && (end.State != kubeconfig.Known || end.Kind == kubeconfig.EKSToken) && (at.Equal(end.CA) || at.Equal(end.Latest))
+}
+
+// neededEarlier tells whether earlier releases wrote an annotation, too.
+func neededEarlier(key string, end kubeconfig.End) bool {
+	at, _ := end.First()
+	return key == generator.AnnotationCA || key == generator.AnnotationExpires && !at.IsZero()
+}
+
+// ends judges the end of a credential that is not at hand by its annotations.
 func (f *fileRun) ends(annotations *yaml.Node) {
-	at := manifest.Field(annotations, generator.AnnotationExpires)
-	if at == nil {
-		return
+	end, err := kubeconfig.ReadEnd(func(annotation string) string { return manifest.Text(annotations, annotation) })
+	add := func(annotation, rule string, severity report.Severity, message, hint string) {
+		f.add(manifest.Field(annotations, annotation), "metadata.annotations", rule, severity, message, hint)
 	}
-	end, err := time.Parse(time.RFC3339, at.Value)
-	const hint = "renew it on the destination and render the pair anew: clusterpair generate"
+	var bad *kubeconfig.AnnotationError
+	if errors.As(err, &bad) {
+		add(bad.Annotation, "value-type", report.Error, bad.Error(), f.restored())
+	}
+	hint := f.anew("renew it on the destination, then ")
+	annotation := generator.AnnotationExpires
+	at, what := end.First()
+	if end.State != kubeconfig.Known {
+		annotation = generator.AnnotationCAExpires
+	}
 	switch {
-	case err != nil:
-		f.add(at, "metadata.annotations", "value-type", report.Error, generator.AnnotationExpires+" is no time as RFC 3339 has it", "render the pair anew: clusterpair generate")
-	case !end.After(f.options.Now):
-		f.add(at, "metadata.annotations", "credential-expired", report.Error, "the credential has ended on "+end.UTC().Format(time.RFC3339), hint)
-	case !end.After(f.options.Now.Add(f.options.within())):
-		f.add(at, "metadata.annotations", "credential-expiring", report.Warning, "the credential ends on "+end.UTC().Format(time.RFC3339), hint)
+	case at.IsZero():
+	case !at.After(f.options.Now):
+		add(annotation, "credential-expired", report.Error, what+" has ended on "+at.UTC().Format(time.RFC3339), hint)
+	case !at.After(f.options.Now.Add(f.options.within())):
+		add(annotation, "credential-expiring", report.Warning, what+" ends on "+at.UTC().Format(time.RFC3339), hint)
+	}
+	if end.Short() {
+		add(generator.AnnotationKind, "credential-end-unknown", report.Warning, "nothing tells when the credential ends: "+end.Why(), kubeconfig.HintLasting)
 	}
 }
 

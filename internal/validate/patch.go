@@ -151,7 +151,7 @@ func isOrBelow(pointer, place string) bool {
 }
 
 func (f *fileRun) breachOf(at *yaml.Node, place string) report.Finding {
-	const hint = "change it at its source: clusterpair generate; patch metadata and options only"
+	const hint = "change it at its source, the config that renders the pair; patch metadata and options only"
 	if place == "/sops" {
 		return f.finding(at, "sops", "encryption-scope", report.Error, "the patch changes what SOPS says about a ClusterPair: without a key anybody could move values out of the encryption with it", hint)
 	}
@@ -347,7 +347,7 @@ func (f *fileRun) notePatch(doc *yaml.Node) {
 func sealedBreach(at report.Position) report.Finding {
 	return report.Finding{Rule: "leaf-not-encrypted", Severity: report.Error, Position: at, Path: "spec",
 		Message: "the patch of an encrypted ClusterPair is encrypted itself, which takes no key: where Argo CD decrypts, anybody could send the credential elsewhere with it, and Flux fails",
-		Hint:    "change the pair at its source: clusterpair generate"}
+		Hint:    "change the pair at its source, the config that renders it"}
 }
 
 // overSealed tells whether a patch is among those of an encrypted pair.
@@ -370,30 +370,12 @@ func (r *repository) overSealed(patch string, byDir map[string]*kustomization) b
 	return false
 }
 
-// leftOut are the rules that a patch may break, because what it does not have
-// stands in the object that it changes.
-var leftOut = []string{"required-field", "pair-kind", "pair-name", "pair-namespace", "plaintext-credential", "server-invalid", "ca-missing", "context-broken",
-	"no-credential", "certificate-invalid", "storage-options-incomplete", "storage-options-left", "mode-on-single-fabric", "schedule-policy"}
-
 // judgePatches takes out what has been found only because a patch is no whole
 // object, and puts in what is wrong with it as a patch of a ClusterPair.
 func (v *Validator) judgePatches() {
 	r := &v.repo
 	byDir := r.byDir()
-	whole := make(map[string]bool)
-	patches := make(map[string]bool) // and whether they name a target that may be a pair
-	for i := range r.kustomizations {
-		for _, resource := range r.kustomizations[i].resources {
-			whole[resource] = true
-		}
-		for _, p := range r.kustomizations[i].patches {
-			patches[p.path] = patches[p.path] || p.pairs
-		}
-	}
-	for _, p := range r.patchFiles {
-		patches[p.path] = patches[p.path] || p.pairs
-	}
-	maps.DeleteFunc(patches, func(file string, _ bool) bool { return whole[file] })
+	patches := r.patches()
 	if len(patches) == 0 {
 		return
 	}
@@ -411,7 +393,37 @@ func (v *Validator) judgePatches() {
 		}
 	}
 	r.mayPatch = slices.DeleteFunc(r.mayPatch, func(m mayPatch) bool { return m.sealed && !r.overSealed(m.path, byDir) })
+	v.takeOut(isPatch)
+	for _, m := range r.mayPatch {
+		if isPatch(m.path) && (m.pair || patches[m.path]) {
+			v.putIn(m)
+		}
+	}
+}
 
+// patches are the files that are patches and nothing else, and whether each names a
+// target that may be a pair.
+func (r *repository) patches() map[string]bool {
+	whole, patches := make(map[string]bool), make(map[string]bool)
+	for i := range r.kustomizations {
+		for _, resource := range r.kustomizations[i].resources {
+			whole[resource] = true
+		}
+		for _, p := range r.kustomizations[i].patches {
+			patches[p.path] = patches[p.path] || p.pairs
+		}
+	}
+	for _, p := range r.patchFiles {
+		patches[p.path] = patches[p.path] || p.pairs
+	}
+	maps.DeleteFunc(patches, func(file string, _ bool) bool { return whole[file] })
+	return patches
+}
+
+// takeOut takes patches out of the objects, and what a whole object alone can break out
+// of their findings.
+func (v *Validator) takeOut(isPatch func(file string) bool) {
+	r := &v.repo
 	r.migrations = slices.DeleteFunc(r.migrations, func(m migration) bool { return isPatch(m.path) })
 	r.pairs = slices.DeleteFunc(r.pairs, func(p pair) bool {
 		if isPatch(p.path) && !p.aside {
@@ -426,22 +438,21 @@ func (v *Validator) judgePatches() {
 		}
 	}
 	v.findings = slices.DeleteFunc(v.findings, func(f report.Finding) bool {
-		return fragments[f.Position.File] && slices.Contains(leftOut, f.Rule)
+		return fragments[f.Position.File] && f.Catalogued().Whole
 	})
-	for _, m := range r.mayPatch {
-		if !isPatch(m.path) || !m.pair && !patches[m.path] {
-			continue
-		}
-		same := func(f report.Finding) bool { return f.Position.File == m.finding.Position.File }
-		if m.finding.Path == "sops" {
-			// What lacks a whole section lacks most of it, too.
-			v.findings = slices.DeleteFunc(v.findings, func(f report.Finding) bool {
-				return same(f) && (strings.HasPrefix(f.Path, "sops") || f.Rule == "no-creation-rule")
-			})
-		}
-		if !slices.ContainsFunc(v.findings, func(f report.Finding) bool { return same(f) && sameBreach(f, m.finding) }) {
-			v.findings = append(v.findings, m.finding)
-		}
+}
+
+// putIn adds what is wrong with a patch of a ClusterPair, unless it has been found.
+func (v *Validator) putIn(m mayPatch) {
+	same := func(f report.Finding) bool { return f.Position.File == m.finding.Position.File }
+	if m.finding.Path == "sops" {
+		// What lacks a whole section lacks most of it, too.
+		v.findings = slices.DeleteFunc(v.findings, func(f report.Finding) bool {
+			return same(f) && (strings.HasPrefix(f.Path, "sops") || f.Rule == "no-creation-rule")
+		})
+	}
+	if !slices.ContainsFunc(v.findings, func(f report.Finding) bool { return same(f) && sameBreach(f, m.finding) }) {
+		v.findings = append(v.findings, m.finding)
 	}
 }
 

@@ -1,154 +1,150 @@
 package validate
 
 import (
-	"bytes"
+	"cmp"
 	"crypto/sha256"
-	"encoding/base64"
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
-	"sync"
 
 	"go.yaml.in/yaml/v3"
 
 	"clusterpair.dev/internal/kubeconfig"
+	"clusterpair.dev/internal/leak"
 	"clusterpair.dev/internal/manifest"
 	"clusterpair.dev/internal/report"
 	"clusterpair.dev/internal/sopsfile"
 )
 
-const hintEncrypt = "clusterpair encrypt -i %s, and renew the credential if this was ever pushed"
+// hintElsewhere is for what is neither a Secret nor a kubeconfig.
+const hintElsewhere = "keep it out of Git, and renew it if this was ever pushed"
 
-// secret judges a Secret: whether it hands out a credential.
-func (f *fileRun) secret(n *yaml.Node) {
-	if sopsfile.IsEncrypted(n) {
-		f.noted.secrets = append(f.noted.secrets, f.file.Path)
-	}
+// leaks finds the credentials in clear in an object, whatever it is.
+func (f *fileRun) leaks(n *yaml.Node) {
 	if f.options.Plaintext || f.aside {
 		return
 	}
-	for _, part := range []string{"data", "stringData"} {
-		values := manifest.Field(n, part)
-		if values == nil || values.Kind != yaml.MappingNode {
-			continue
+	encrypted := sopsfile.IsEncrypted(n)
+	leak.Document(n, f.doc.Text, f.doc.Line, func(l leak.Leak) {
+		if f.inTheClear == n && len(l.Path) > 0 && l.Path[0] == "spec" {
+			return // the pair has been found to be in clear
 		}
-		for i := 0; i+1 < len(values.Content); i += 2 {
-			key, value := values.Content[i], values.Content[i+1]
-			text := value.Value
-			if part == "data" {
-				if decoded, err := base64.StdEncoding.DecodeString(text); err == nil {
-					text = string(decoded)
-				}
-			}
-			if what := credentialIn(key.Value, text); what != "" {
-				f.add(value, part, "plaintext-credential", report.Error, fmt.Sprintf("%s in clear under %s of a Secret", what, quote(key.Value)), fmt.Sprintf(hintEncrypt, f.typed()))
-			}
-		}
-	}
+		f.leak(l, encrypted)
+	})
 }
 
-// inClear finds the credentials in clear of a pair that is otherwise encrypted:
-// whatever else is wrong with them, who reads the repository has them.
-func (f *fileRun) inClear(n *yaml.Node) {
-	if f.options.Plaintext {
+// leak notes a credential in clear. encrypted says that it stands in what is
+// otherwise encrypted.
+func (f *fileRun) leak(l leak.Leak, encrypted bool) {
+	finding := f.finding(nil, strings.Join(l.Path, "."), "plaintext-credential", report.Error, l.What+" in clear", hintElsewhere)
+	finding.Position.Line, finding.Position.Column = l.Line, l.Column
+	switch at := len(l.Path) - 1; {
+	case at >= 0 && leak.CopiedBy(l.Path[at]) != "":
+		finding.Message = fmt.Sprintf("%s in clear in the annotation %s: a copy of the object that %s has left", cmp.Or(l.In, l.What), l.Path[at], leak.CopiedBy(l.Path[at]))
+		finding.Hint = "" // read gives it
+		if encrypted {
+			finding.Hint = "renew the credential if this was ever pushed, and take the annotation away: " + f.sops("unset") + ` '["metadata"]["annotations"]["` + l.Path[at] + `"]'`
+		}
+	case encrypted:
+		finding.Message, finding.Hint = finding.Path+" is in clear: whoever reads the repository has it", f.anew("renew the credential if this was ever pushed; restore the file from Git history, or ")
+		if l.Secret {
+			finding.Message = fmt.Sprintf("%s in clear under %s of an encrypted Secret: whoever reads the repository has it", cmp.Or(l.In, l.What), quote(l.Path[at]))
+		}
+	case l.Secret:
+		finding.Path = l.Path[at-1]
+		finding.Message = fmt.Sprintf("%s in clear under %s of a Secret", cmp.Or(l.In, l.What), quote(l.Path[at]))
+		finding.Hint = "" // read gives it
+	case l.In == "a kubeconfig" && at >= 0 && l.Path[0] == "users":
+		finding.Path, finding.Hint = "users", "" // read gives it
+	}
+	f.findings = append(f.findings, finding)
+}
+
+// inClearOnce leaves one finding for each place with a credential in clear: no second
+// one, and none that the same place is not encrypted.
+func (f *fileRun) inClearOnce() {
+	type place struct {
+		at   report.Position
+		path string
+	}
+	placeOf := func(g *report.Finding) place {
+		p := place{at: g.Position}
+		if f.object != nil {
+			p.path = g.Path // there are no lines
+		}
+		return p
+	}
+	inClear := make(map[place]bool) // whether its finding has come by
+	for i := range f.findings {
+		if g := &f.findings[i]; g.Rule == "plaintext-credential" {
+			inClear[placeOf(g)] = false
+		}
+	}
+	if len(inClear) == 0 {
 		return
 	}
-	judge := func(field string, value *yaml.Node) {
-		if value == nil || value.Kind != yaml.ScalarNode || isPlaceholder(value.Value) || strings.HasPrefix(value.Value, "ENC[") {
-			return
+	f.findings = slices.DeleteFunc(f.findings, func(g report.Finding) bool {
+		p := placeOf(&g)
+		seen, is := inClear[p]
+		if is && g.Rule == "plaintext-credential" {
+			inClear[p] = true
+			return seen
 		}
-		finding := f.finding(value, field, "plaintext-credential", report.Error, field+" is in clear: whoever reads the repository has it", "take the file back to what was encrypted last, and renew the credential if this was ever pushed")
-		f.findings = append(slices.DeleteFunc(f.findings, func(g report.Finding) bool {
-			return g.Rule == "leaf-not-encrypted" && g.Position == finding.Position
-		}), finding)
+		return is && g.Rule == "leaf-not-encrypted"
+	})
+}
+
+// secret judges the values of an encrypted Secret that are in clear: sops
+// refuses such a file, and Flux applies what anybody could have written into it.
+func (f *fileRun) secret(n *yaml.Node) {
+	if !sopsfile.IsEncrypted(n) {
+		return
 	}
-	each(manifest.Field(n, "spec", "config", "users"), func(name string, user *yaml.Node) {
-		for _, key := range credentialFields {
-			judge("spec.config.users."+name+"."+key, has(user, key))
+	m, err := sopsfile.ReadMetadata(n, f.file.Name)
+	if err != nil {
+		m = nil // sops says so
+	}
+	readers, _ := readersOf(n, m)
+	f.noted.secrets = append(f.noted.secrets, sealedSecret{f.file.Path, readers})
+	if f.options.Plaintext || f.aside || m == nil {
+		return
+	}
+	_ = m.Selector.Uncovered(n, func(leaf *yaml.Node, path []string, selected bool) { // a selector that is none selects nothing
+		if selected && len(path) == 2 && (path[0] == "data" || path[0] == "stringData") {
+			f.add(leaf, path[0], "leaf-not-encrypted", report.Error, fmt.Sprintf("%s of an encrypted Secret is in clear although the sops section selects it: somebody has put it there without a key, and sops refuses the file", quote(path[1])),
+				"restore the file from Git history, or encrypt it again from its source")
 		}
 	})
-	judge("spec.options.token", has(manifest.Field(n, "spec", "options"), "token"))
-}
-
-// credentialFields are those of a user that nobody else may know.
-var credentialFields = []string{"client-key-data", "token", "password"}
-
-// kubeconfig judges a plain kubeconfig.
-func (f *fileRun) kubeconfig(n *yaml.Node) {
-	users := manifest.Field(n, "users")
-	if f.options.Plaintext || users == nil {
-		return
-	}
-	for _, entry := range users.Content {
-		user := manifest.Field(entry, "user")
-		for _, key := range credentialFields {
-			if value := has(user, key); value != nil && !isPlaceholder(value.Value) && !strings.HasPrefix(value.Value, "ENC[") {
-				f.add(value, "users", "plaintext-credential", report.Error, key+" of a kubeconfig in clear", fmt.Sprintf(hintEncrypt, f.typed()))
-			}
-		}
-	}
 }
 
 // text looks for credentials in what is no YAML document: a script that writes
 // a kubeconfig, a page with an example that was not made up.
 func (f *fileRun) text(d manifest.Document) {
-	if f.options.Plaintext || bytes.IndexByte(d.Text, 0) >= 0 {
+	if !f.options.Plaintext && !f.aside {
+		leak.Text(d.Text, d.Line, func(l leak.Leak) { f.leak(l, false) })
+	}
+}
+
+// comments looks for credentials in the comments of a document.
+func (f *fileRun) comments(d manifest.Document) {
+	if f.options.Plaintext || f.aside {
 		return
 	}
-	line := d.Line
-	for l := range bytes.Lines(d.Text) {
-		if m := credentialLine().FindSubmatchIndex(l); m != nil {
-			at := &yaml.Node{Line: line, Column: m[0] + 1}
-			f.add(at, "", "plaintext-credential", report.Error, "a credential in clear", "keep it out of Git: render it with clusterpair generate, and renew it if this was ever pushed")
+	var known map[int]bool // the lines with one
+	leak.Comments(d.Text, d.Line, func(l leak.Leak) {
+		if known == nil {
+			known = make(map[int]bool)
+			for _, g := range f.findings {
+				if g.Rule == "plaintext-credential" {
+					known[g.Position.Line] = true
+				}
+			}
 		}
-		line++
-	}
-}
-
-// credentialLine finds what no made-up example has: encoded keys, tokens of
-// service accounts, age identities, and the first line of a private key.
-var credentialLine = sync.OnceValue(func() *regexp.Regexp {
-	return regexp.MustCompile(`^\s*-----BEGIN ([A-Z]+ )*PRIVATE KEY-----\s*$|client-key-data:\s*["']?[A-Za-z0-9+/]{40}|token:\s*["']?eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}\.|AGE-SECRET-KEY-1[A-Z0-9]{58}`)
-})
-
-// credentialIn says what credential a value of a Secret is, if any.
-func credentialIn(key, value string) string {
-	if value == "" || strings.HasPrefix(value, "ENC[") || isPlaceholder(strings.TrimSpace(value)) {
-		return ""
-	}
-	switch {
-	case strings.Contains(value, "PRIVATE KEY-----"):
-		return "a private key"
-	case strings.Contains(value, "AGE-SECRET-KEY-1"):
-		return "an age identity"
-	case strings.Contains(value, "client-key-data:") || strings.Contains(value, "users:") && (strings.Contains(value, "token:") || strings.Contains(value, "password:")):
-		if strings.HasPrefix(strings.TrimLeft(value, " \t\r\n"), "{{") {
-			return ""
+		if !known[l.Line] {
+			known[l.Line] = true
+			f.leak(l, false)
 		}
-		return "a kubeconfig"
-	case jwt().MatchString(value):
-		return "a token"
-	case strings.Contains(value, `"bearerToken"`) || strings.Contains(value, `"keyData"`):
-		return "a credential of Argo CD"
-	}
-	switch strings.ToLower(key) {
-	case "token", "bearertoken", "password", "client-key-data", "kubeconfig":
-		return "a credential"
-	}
-	return ""
-}
-
-var jwt = sync.OnceValue(func() *regexp.Regexp {
-	return regexp.MustCompile(`^\s*eyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*\s*$`)
-})
-
-// isPlaceholder tells whether a value is to be filled in by somebody else.
-func isPlaceholder(s string) bool {
-	return strings.HasPrefix(s, "<") && strings.HasSuffix(s, ">") ||
-		strings.HasPrefix(s, "${") && strings.HasSuffix(s, "}") ||
-		strings.HasPrefix(s, "{{") && strings.HasSuffix(s, "}}") ||
-		s == "REDACTED" || s == "DATA+OMITTED" || s == "REPLACE_ME" || s == "CHANGEME"
+	})
 }
 
 // credentialDigest tells equal credentials from others, for as long as the

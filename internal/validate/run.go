@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unique"
 
 	"go.yaml.in/yaml/v3"
 
@@ -30,7 +31,8 @@ type repository struct {
 	configs        []config
 	open           bool // an object makes Flux or Argo CD apply what the files do not tell
 	mayPatch       []mayPatch
-	secrets        []string    // paths of encrypted Secrets
+	secrets        []sealedSecret
+	rules          []rulesFile
 	patchFiles     []patchFile // of transformers that stand in files of their own
 }
 
@@ -50,7 +52,15 @@ func (r *repository) merge(o repository) {
 	r.open = r.open || o.open
 	r.mayPatch = append(r.mayPatch, o.mayPatch...)
 	r.secrets = append(r.secrets, o.secrets...)
+	r.rules = append(r.rules, o.rules...)
 	r.patchFiles = append(r.patchFiles, o.patchFiles...)
+}
+
+// sealedSecret is an encrypted Secret: its path, and the recipients, each of which can
+// decrypt it.
+type sealedSecret struct {
+	path    string
+	readers unique.Handle[string]
 }
 
 // pair is what other manifests must know of a ClusterPair.
@@ -62,10 +72,16 @@ type pair struct {
 	encrypted       bool
 	aside           bool // it is not to be judged
 	built           bool // it stands in no file
+	rendered        bool // its config is there, as is known
+	ruled           bool // a creation rule matches its file
 	twoFabrics      bool
 	bidirectional   bool
-	destination     string // the digest of the destination's CA
-	credential      string // a digest, where it is known
+	destination     string                // the digest of the destination's CA
+	credential      string                // a digest, where it is known
+	by              unique.Handle[string] // the config that says to have rendered it
+	readers         unique.Handle[string] // the recipients, each of which can decrypt it
+	readersAt       spot
+	byAt            spot // of the annotation
 	projects        map[string]string
 	bidirectionalAt spot // of the annotation
 	destinationAt   spot // of the annotation
@@ -260,6 +276,9 @@ func (r *repository) judge(o *Options, files []string) []report.Finding {
 	j.directions(r, sources, o)
 	j.credentials(r, sources)
 	j.migrations(r, o)
+	j.orphans(r, o)
+	j.readers(r, sources)
+	j.shadowed(r)
 	j.syncs(r)
 	return j.findings
 }
@@ -406,92 +425,6 @@ func (j *judgement) credentials(r *repository, sources [][]string) {
 			first[p.credential] = i
 		} else if !sameSource(sources[k], sources[i]) {
 			j.pair(p, p.at, "shared-credential", fmt.Sprintf("the credential is that of the pair in %s, on another source cluster", r.pairs[k].at), "make a service account for each source cluster, so that one can be revoked without the others")
-		}
-	}
-}
-
-var builtInPolicies = []string{"default-migration-policy", "default-interval-policy", "default-daily-policy", "default-weekly-policy", "default-monthly-policy"}
-
-// migrations judges those that use the pairs. Without any pair in the run
-// nothing is known about which there are.
-func (j *judgement) migrations(r *repository, o *Options) {
-	if len(r.migrations) == 0 {
-		return
-	}
-	all, built := make(map[string][]*pair), make(map[string][]*pair)
-	for i := range r.pairs {
-		p := &r.pairs[i]
-		for _, id := range []string{p.id(), "/" + p.name} { // the latter for what a kustomization gives its namespace
-			if all[id] = append(all[id], p); p.built {
-				built[id] = append(built[id], p)
-			}
-		}
-	}
-	admins := slices.Compact(slices.Sorted(slices.Values(r.admins)))
-	if len(admins) == 0 {
-		admins = []string{"kube-system"}
-	}
-	if !o.Partial {
-		j.renamed(r, admins)
-	}
-	for i := range r.migrations {
-		m := &r.migrations[i]
-		object := fmt.Sprintf("%s %s/%s", m.kind, m.namespace, m.name)
-		pairs := all
-		if m.built && len(built) > 0 {
-			pairs = built // what kustomize has renamed goes by its old name in the files
-		}
-		// ids are the names to choose from, without a namespace where there is none.
-		ids := func(namespace string) (ids []string) {
-			for i := range r.pairs {
-				switch p := &r.pairs[i]; {
-				case pairs[p.id()] == nil:
-				case namespace == "":
-					ids = append(ids, p.name)
-				default:
-					ids = append(ids, p.id())
-				}
-			}
-			return ids
-		}
-		missing := func(ref reference, what string, namespaces ...string) {
-			if ref.name == "" || o.Partial || len(pairs) == 0 || slices.ContainsFunc(namespaces, func(ns string) bool { return pairs[ns+"/"+ref.name] != nil }) {
-				return
-			}
-			if r.names(m, ref.name, func(name string) bool { return all["/"+name] != nil }) {
-				return
-			}
-			namespace := strings.Join(namespaces, " or ")
-			where, hint := ", which the namespace "+namespace+" does not have", "name a ClusterPair of the namespace "+namespace
-			if namespace == "" {
-				where, hint = ", which is not here", "name one that is"
-			}
-			if near := report.Nearest(strings.TrimPrefix(namespaces[0]+"/"+ref.name, "/"), ids(namespaces[0])); near != "" {
-				hint = fmt.Sprintf("there is ClusterPair %s", near)
-			}
-			j.add(ref.at, object, "migration-reference", fmt.Sprintf("%s names ClusterPair %s%s", what, quote(ref.name), where), hint)
-		}
-		missing(m.pair, "clusterPair", m.namespace)
-		missing(m.adminPair, "adminClusterPair", admins...)
-		if m.pair.name == "" && m.adminPair.name == "" {
-			j.add(m.at, object, "migration-reference", fmt.Sprintf("the %s names no ClusterPair", m.kind), "clusterPair: NAME")
-		}
-		used := pairs[m.namespace+"/"+m.pair.name]
-		if judged := slices.DeleteFunc(slices.Clone(used), func(p *pair) bool { return p.aside }); len(judged) > 0 {
-			used = judged
-		}
-		if m.volumes && len(used) > 0 && !slices.ContainsFunc(used, func(p *pair) bool { return p.twoFabrics }) {
-			j.add(m.volumesAt, object, "migration-volumes", fmt.Sprintf("%s would move volumes over ClusterPair %s, which shares one Portworx: it waits for a storage status that never comes", m.kind, quote(m.pair.name)), "includeVolumes: false")
-		}
-		if m.namespace != "" && !slices.Contains(admins, m.namespace) {
-			for _, ns := range m.namespaces {
-				if ns.name != m.namespace {
-					j.add(ns.at, object, "migration-namespace", fmt.Sprintf("namespace %s: outside the admin namespace %s a %s moves its own namespace alone", quote(ns.name), admins[0], m.kind), "move the "+m.kind+" to "+admins[0]+", or name "+m.namespace+" only")
-				}
-			}
-		}
-		if ref := m.policy; ref.name != "" && !o.Partial && !slices.Contains(builtInPolicies, ref.name) && !r.policies["/"+ref.name] && !r.policies[m.namespace+"/"+ref.name] {
-			j.add(ref.at, object, "schedule-policy", fmt.Sprintf("there is no SchedulePolicy %s here, and Stork has none built in", quote(ref.name)), "built in: "+strings.Join(builtInPolicies, ", "))
 		}
 	}
 }

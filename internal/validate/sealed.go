@@ -16,14 +16,14 @@ import (
 	"clusterpair.dev/internal/sopsfile"
 )
 
-// sealed judges what SOPS says in clear of an encrypted ClusterPair. policy is
-// what its creation rule says; it may be nil.
-func (f *fileRun) sealed(n *yaml.Node, policy *sopsfile.Policy) {
+// sealed judges what SOPS says in clear of an encrypted ClusterPair, and gives it,
+// nil if it is malformed. policy is what its creation rule says; it may be nil.
+func (f *fileRun) sealed(n *yaml.Node, policy *sopsfile.Policy) *sopsfile.Metadata {
 	sops := manifest.Field(n, "sops")
 	if mac := manifest.Field(sops, "mac"); mac != nil && mac.ShortTag() == "!!null" {
 		// To the schema null is a value of the wrong type, to Flux it is none.
 		f.findings = slices.DeleteFunc(f.findings, func(g report.Finding) bool { return g.Position == f.position(mac) })
-		f.add(mac, "sops.mac", "mac-missing", report.Error, "mac is null: changes by those who have no key go unnoticed", "take the file back to what was encrypted last, or encrypt it again from its source")
+		f.add(mac, "sops.mac", "mac-missing", report.Error, "mac is null: changes by those who have no key go unnoticed", f.restored())
 	}
 	// A selector by comments, as the schema has said.
 	f.misselected = slices.ContainsFunc(f.findings, func(g report.Finding) bool { return g.Rule == "encryption-scope" })
@@ -31,21 +31,27 @@ func (f *fileRun) sealed(n *yaml.Node, policy *sopsfile.Policy) {
 	var malformed *sopsfile.MalformedError
 	switch {
 	case errors.As(err, &malformed):
-		finding := f.finding(sops, "sops", "sops-malformed", report.Error, malformed.Problem, "restore the sops section from Git history")
+		finding := f.finding(sops, "sops", "sops-malformed", report.Error, malformed.Problem, f.replaced())
 		if !slices.ContainsFunc(f.findings, func(g report.Finding) bool { return strings.HasPrefix(g.Path, "sops") && g.Severity == report.Error }) {
 			f.findings = append(f.findings, finding)
 		}
-		return
+		return nil
 	case err != nil:
-		return // IsEncrypted has said otherwise
+		return nil // IsEncrypted has said otherwise
 	}
 	f.scope(n, sops, m, policy)
 	f.recipients(sops, m, policy)
 	f.fragile(n, sops, m)
-	if age := f.options.Now.Sub(m.LastModified); f.options.MaxAge > 0 && age > f.options.MaxAge {
-		f.add(field(sops, "lastmodified"), "sops.lastmodified", "rotation-due", report.Warning,
-			fmt.Sprintf("last encrypted on %s, longer ago than the maximum age", m.LastModified.UTC().Format(time.RFC3339)), "sops rotate -i "+f.typed()+", and renew the credential")
+	due := func(message, hint string) {
+		f.add(field(sops, "lastmodified"), "sops.lastmodified", "rotation-due", report.Warning, fmt.Sprintf(message, m.LastModified.UTC().Format(time.RFC3339)), hint)
 	}
+	switch age := f.options.Now.Sub(m.LastModified); {
+	case age < -sopsfile.Ahead && !f.options.Now.IsZero():
+		due("last encrypted on %s, which has not come: nothing tells how old the data key is, and the MAC does not verify if somebody has changed the date", f.restored())
+	case f.options.MaxAge > 0 && age > f.options.MaxAge:
+		due("last encrypted on %s, longer ago than the maximum age", f.rekeyed())
+	}
+	return m
 }
 
 // scope judges which values are encrypted. Who can write to the repository and
@@ -69,7 +75,7 @@ func (f *fileRun) scope(n, sops *yaml.Node, m *sopsfile.Metadata, policy *sopsfi
 		default:
 			where := strings.Join(path, ".")
 			finding := f.finding(leaf, where, "leaf-not-encrypted", report.Error, where+" is in clear although the sops section selects it: somebody has put it there without a key, and sops refuses the file",
-				"restore the file from Git history, or render it anew: clusterpair generate")
+				f.restored())
 			if said == nil {
 				said = make(map[report.Position]bool)
 				for _, g := range f.findings {
@@ -81,7 +87,7 @@ func (f *fileRun) scope(n, sops *yaml.Node, m *sopsfile.Metadata, policy *sopsfi
 			}
 		}
 	})
-	const restore = "restore the sops section from Git history, or render the pair anew: clusterpair generate"
+	restore := f.restored()
 	switch {
 	case err != nil || f.misselected: // the schema has said so
 	case out > 0:
@@ -94,7 +100,7 @@ func (f *fileRun) scope(n, sops *yaml.Node, m *sopsfile.Metadata, policy *sopsfi
 			fmt.Sprintf("%s takes in %s that %s in clear (line %d), as reviewers need it: sops refuses the file", name, count(in, "value"), isAre(in), first.Line), restore)
 	case policy != nil && m.Selector != policy.Selector:
 		f.add(at, "sops."+name, "encryption-scope", report.Error, fmt.Sprintf("the file selects other values for encryption than the creation rule %s", policy.Source),
-			"render it anew: clusterpair generate")
+			f.reencrypted("", m))
 	}
 }
 
@@ -116,19 +122,17 @@ func selectorNode(sops *yaml.Node) (*yaml.Node, string) {
 
 // recipients judges for whom the file is encrypted.
 func (f *fileRun) recipients(sops *yaml.Node, m *sopsfile.Metadata, policy *sopsfile.Policy) {
-	at := sops
-	for _, name := range []string{"age", "pgp", "kms", "gcp_kms", "hckms", "azure_kv", "hc_vault", "key_groups"} {
-		if n := manifest.Field(sops, name); n != nil && len(n.Content) > 0 {
-			at = n
-			break
-		}
-	}
+	at := recipientsNode(sops)
 	var all []string
 	for _, group := range m.Recipients {
 		all = append(all, group...)
 	}
 	if len(all) == 1 {
-		f.add(at, "sops", "single-recipient", report.Warning, "one recipient: with its key the pair is lost", "add a second one that is kept offline to .sops.yaml, then: sops updatekeys "+f.typed())
+		second := "add a second one that is kept offline to .sops.yaml, then "
+		if !f.ruled {
+			second = "choose a second RECIPIENT that is kept offline, then "
+		}
+		f.add(at, "sops", "single-recipient", report.Warning, "one recipient: with its key the pair is lost", f.reencrypted(second, m, "RECIPIENT"))
 	}
 	if policy == nil {
 		return
@@ -138,6 +142,8 @@ func (f *fileRun) recipients(sops *yaml.Node, m *sopsfile.Metadata, policy *sops
 	for _, group := range expected {
 		due = append(due, group...)
 	}
+	held := anyVersion(m.Recipients, due)
+	all = slices.Concat(held...)
 	missing, extra := without(due, all), without(all, due)
 	var differ []string
 	if len(missing) > 0 {
@@ -148,20 +154,48 @@ func (f *fileRun) recipients(sops *yaml.Node, m *sopsfile.Metadata, policy *sops
 	}
 	switch {
 	case len(differ) > 0:
-	case !slices.EqualFunc(sortedGroups(m.Recipients), sortedGroups(expected), slices.Equal),
+	case !slices.EqualFunc(sortedGroups(held), sortedGroups(expected), slices.Equal),
 		len(expected) > 1 && cmp.Or(m.ShamirThreshold, len(expected)) != cmp.Or(policy.ShamirThreshold, len(expected)):
 		differ = []string{"in other key groups"}
 	default:
 		return
 	}
-	hint := "sops updatekeys " + f.typed()
+	hint := f.reencrypted("", m)
 	if len(extra) > 0 {
 		if n := scalar(at, extra[0]); n != nil {
 			at = n
 		}
-		hint = "clusterpair generate makes a new data key; renew the credential if the recipient was not meant to read it"
+		hint = f.reencrypted("renew the credential if the recipient was not meant to read it, and ", m)
 	}
 	f.add(at, "sops", "recipients-drift", report.Error, fmt.Sprintf("encrypted %s, other than %s says", strings.Join(differ, ", "), policy.Source), hint)
+}
+
+// anyVersion are the recipients of a file with the names that rules give them: a
+// rule may name a key of Azure without its version, and sops writes the version of
+// the day into the file.
+// https://github.com/getsops/sops/blob/v3.13.3/azkv/keysource.go
+func anyVersion(recipients [][]string, ruled []string) [][]string {
+	held := make([][]string, len(recipients))
+	for i, group := range recipients {
+		held[i] = slices.Clone(group)
+		for j, name := range group {
+			key := name[:strings.LastIndexByte(name, '/')+1]
+			if strings.HasPrefix(name, "https://") && strings.Contains(key, "/keys/") && !slices.Contains(ruled, name) && slices.Contains(ruled, key) {
+				held[i][j] = key
+			}
+		}
+	}
+	return held
+}
+
+// recipientsNode is where the first recipients of a file stand.
+func recipientsNode(sops *yaml.Node) *yaml.Node {
+	for _, name := range []string{"age", "pgp", "kms", "gcp_kms", "hckms", "azure_kv", "hc_vault", "key_groups"} {
+		if n := manifest.Field(sops, name); n != nil && len(n.Content) > 0 {
+			return n
+		}
+	}
+	return sops
 }
 
 // scalar is the value below n with a text; nil if there is none.
@@ -200,23 +234,26 @@ func sortedGroups(groups [][]string) [][]string {
 // fragile tells whether kustomize build would break the MAC: it sorts keys and
 // changes metadata.
 func (f *fileRun) fragile(n, sops *yaml.Node, m *sopsfile.Metadata) {
-	const hint = "render it anew: clusterpair generate; or set mac_only_encrypted: true in the creation rule"
 	if !m.MACOnlyEncrypted {
-		f.add(field(sops, "mac"), "sops.mac", "mac-fragile", report.Warning, "the MAC covers values in clear: a namespace, prefix or label of a kustomization breaks it", hint)
+		first := ""
+		if f.ruled {
+			first = "leave mac_only_encrypted out of the creation rule, or set it to true, then "
+		}
+		f.add(field(sops, "mac"), "sops.mac", "mac-fragile", report.Warning, "the MAC covers values in clear: a namespace, prefix or label of a kustomization breaks it", f.reencrypted(first, m))
 		return
 	}
 	if key := unsorted(manifest.Field(n, "spec")); key != nil {
-		f.add(key, "spec", "mac-fragile", report.Warning, "keys are not in alphabetical order: kustomize build sorts them, which breaks the MAC", "render it anew: clusterpair generate")
+		f.add(key, "spec", "mac-fragile", report.Warning, "keys are not in alphabetical order: kustomize build sorts them, which breaks the MAC", f.anew(""))
 	}
 }
 
-// unsorted is the first key below n that stands behind a greater one, where
-// both hold ciphertext: kustomize sorts keys as bytes.
+// unsorted is the first key below n that stands behind a greater one, where both
+// hold ciphertext: kustomize build sorts keys in the order of its YAML library.
 func unsorted(n *yaml.Node) *yaml.Node {
 	if n == nil {
 		return nil
 	}
-	last := ""
+	var last *yaml.Node
 	for i := 0; i < len(n.Content); i++ {
 		child := n.Content[i]
 		if n.Kind == yaml.MappingNode {
@@ -224,10 +261,10 @@ func unsorted(n *yaml.Node) *yaml.Node {
 				continue
 			}
 			if value := n.Content[i+1]; hasCiphertext(value) {
-				if child.Value < last {
+				if last != nil && sopsfile.KeyLess(child.Value, last.Value) {
 					return child
 				}
-				last = child.Value
+				last = child
 				child = value
 			} else {
 				continue
@@ -312,13 +349,13 @@ func (f *fileRun) undecrypted(n *yaml.Node, err error) {
 	case errors.Is(err, sopsfile.ErrMAC):
 		if !scope && !found(0, "mac-missing") {
 			f.add(field(sops, "mac"), "sops.mac", "mac-mismatch", report.Error, sopsfile.ErrMAC.Error(),
-				"restore the file from Git history, or render it anew: move it away and run clusterpair generate")
+				f.replaced())
 		}
 	case errors.As(err, &malformed):
 		if scope || found(malformed.Line, "duplicate-key", "leaf-not-encrypted", "plaintext-credential", "metadata-encrypted", "sops-malformed", "value-type") {
 			return
 		}
-		finding := f.finding(n, malformed.Field, "sops-malformed", report.Error, malformed.Problem, "restore the file from Git history")
+		finding := f.finding(n, malformed.Field, "sops-malformed", report.Error, malformed.Problem, f.replaced())
 		if malformed.Field != "" {
 			finding.Message = malformed.Field + ": " + finding.Message
 		}

@@ -1,3 +1,5 @@
+//go:build peers
+
 package validate_test
 
 import (

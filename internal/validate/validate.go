@@ -16,7 +16,6 @@ import (
 	"cmp"
 	"context"
 	"path"
-	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -25,7 +24,9 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"clusterpair.dev/generator"
+	"clusterpair.dev/internal/defect"
 	"clusterpair.dev/internal/kubeconfig"
+	"clusterpair.dev/internal/leak"
 	"clusterpair.dev/internal/manifest"
 	"clusterpair.dev/internal/report"
 	"clusterpair.dev/internal/sopsfile"
@@ -45,17 +46,30 @@ type Options struct {
 	// Partial says that there are more manifests than those of the run, so that
 	// what is missing here may stand there.
 	Partial bool
+	// Orphans says that what is not among the files, with those that Note takes in, is
+	// not in the repository: a pair whose config is not there has none.
+	Orphans bool
 	// Skip are the rules to leave out; if Only has any, all others are.
 	Skip, Only []string
 	// Now is the time by which credentials are judged.
 	Now time.Time
 	// Origin says what a pair should have been made by. May be nil.
 	Origin func(path, config string) (Origin, error)
+	// Encrypt is the hint for a file in clear: the command that encrypts it, or what
+	// to do first. May be nil.
+	Encrypt func(ctx context.Context, name string, data []byte) string
+	// WorkTree is what the work tree has of a file in the Git index, for the hints
+	// of a run over the index; its error wraps [fs.ErrNotExist] if that is nothing.
+	// May be nil.
+	WorkTree func(File) ([]byte, error)
 	// Decrypt decrypts a file, its MAC verified; nil leaves files encrypted.
 	// Its errors are those of [sopsfile.Safe.Decrypt].
 	Decrypt func(ctx context.Context, data []byte, file string) ([]*yaml.Node, error)
 	// Policy judges a document by the organisation's own constraints. May be nil.
 	Policy func(definition string, doc *yaml.Node, file string) []report.Finding
+	// LeftOut tells by its path whether a file is to be passed over. It is asked
+	// of those alone in which there is something to judge. May be nil.
+	LeftOut func(path string) bool
 }
 
 // Origin is what the repository says about a pair: the config that has rendered
@@ -63,6 +77,11 @@ type Options struct {
 type Origin struct {
 	// StorkVersion is that of the config; empty is unknown.
 	StorkVersion string
+	// Render is the command that renders the pair, as a shell takes it; empty if
+	// there is no such config.
+	Render string
+	// Rendered says that the config is there, and renders the pair into the file.
+	Rendered bool
 	// Policy is how the file is to be encrypted; nil if nothing says.
 	Policy *sopsfile.Policy
 }
@@ -78,6 +97,9 @@ type File struct {
 	// Any says that the file was picked by its place, not by its name: it may
 	// be no manifest at all.
 	Any bool
+	// Credentials says that credentials in clear are all that is looked for. The
+	// file counts as checked if it has one.
+	Credentials bool
 }
 
 // Validator judges the files of one run. Its methods may be called by several
@@ -90,13 +112,14 @@ type Validator struct {
 	waivers  map[string][]waiver // by file
 	repo     repository
 	files    []string
-	paths    []string // of files
-	pairs    int      // in files
+	paths    []string       // of files
+	pairs    int            // in files
+	byPolicy map[string]int // by definition
 }
 
 // New returns a Validator for one run.
 func New(o Options) *Validator {
-	return &Validator{options: o, waivers: make(map[string][]waiver)}
+	return &Validator{options: o, waivers: make(map[string][]waiver), byPolicy: make(map[string]int)}
 }
 
 // Checked are the names of the files that there was something to judge in, and
@@ -105,6 +128,13 @@ func (v *Validator) Checked() (files []string, pairs int) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	return v.files, v.pairs
+}
+
+// Judged is how many documents Options.Policy was asked about by a definition.
+func (v *Validator) Judged(definition string) int {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.byPolicy[definition]
 }
 
 // Found is how many findings there are so far.
@@ -117,13 +147,13 @@ func (v *Validator) Found() int {
 // File judges a file on its own, and notes what the others must know of it. An
 // error means that the file could not be judged: its key service failed.
 func (v *Validator) File(ctx context.Context, file File) error {
-	return v.read(&fileRun{Validator: v, ctx: ctx, file: file})
+	return (&fileRun{Validator: v, ctx: ctx, file: file}).read()
 }
 
 // Note takes in what the files to judge must know of another one, which is not
 // to be judged itself.
 func (v *Validator) Note(file File) {
-	_ = v.read(&fileRun{Validator: v, ctx: context.Background(), file: file, aside: true}) // nothing of it is judged
+	_ = (&fileRun{Validator: v, ctx: context.Background(), file: file, aside: true}).read() // nothing of it is judged
 }
 
 // Refers tells whether the files so far refer to objects that may stand in
@@ -132,7 +162,12 @@ func (v *Validator) Refers() bool {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	r := &v.repo
-	return len(r.migrations)+len(r.fluxes)+len(r.apps) > 0 || slices.ContainsFunc(r.pairs, func(p pair) bool { return p.bidirectional })
+	return len(r.migrations)+len(r.fluxes)+len(r.apps) > 0 || v.options.Orphans && r.mayHaveOrphans() || slices.ContainsFunc(r.pairs, func(p pair) bool { return p.bidirectional })
+}
+
+// LooksForCredentials tells whether credentials in clear are among what is looked for.
+func (v *Validator) LooksForCredentials() bool {
+	return !v.options.Plaintext && v.counts("plaintext-credential")
 }
 
 // Resources are the paths that the kustomizations so far take in: of files, of
@@ -157,14 +192,18 @@ func (v *Validator) Resources() []string {
 }
 
 // read takes a file in.
-func (v *Validator) read(f *fileRun) error {
+func (f *fileRun) read() error {
 	file := &f.file
-	if !concerns(file) {
+	if f.sopsRules(); len(f.noted.rules) == 0 && !concerns(file) {
+		return nil
+	}
+	if f.options.LeftOut != nil && f.options.LeftOut(file.Path) {
 		return nil
 	}
 	documents, encrypted, line := 0, false, 0
 	var second *yaml.Node
 	manifest.Scan(file.Data, file.Name, func(d manifest.Document, broken *report.Finding) {
+		f.doc = manifest.Document{Text: d.Text, Line: d.Line}
 		if d.Line != line { // what is broken may stand behind a document
 			documents++
 		}
@@ -179,12 +218,24 @@ func (v *Validator) read(f *fileRun) error {
 			f.text(d) // almost any text is YAML
 		}
 		encrypted = encrypted || sopsfile.IsEncrypted(d.Node) && looksLikePair(d.Node)
-		f.document(d.Node)
+		f.guarded(d.Node, func() {
+			f.document(d.Node)
+			f.comments(d)
+		})
 	})
 	if encrypted && documents > 1 {
 		f.add(second, "", "one-document", report.Error, "another document in the file of an encrypted ClusterPair: sops decrypts it with the sops section of the first alone", "give each ClusterPair a file of its own")
 	}
+	f.inClearHints(documents)
 	return f.finish()
+}
+
+// guarded judges a document. One that the program cannot bear hides no other.
+func (f *fileRun) guarded(n *yaml.Node, judge func()) {
+	var failure error
+	defer func() { f.err = cmp.Or(f.err, failure) }()
+	defer defect.Recover(&failure, f.position(n).String())
+	judge()
 }
 
 // Object judges an object that stands in no file, such as a result of
@@ -198,22 +249,15 @@ func (v *Validator) Object(ctx context.Context, from string, n *yaml.Node) error
 	if from != "" {
 		name = from + ": " + name
 	}
-	forgetPositions(n)
+	manifest.ForgetPositions(n)
 	f := &fileRun{Validator: v, ctx: ctx, file: File{Name: name, Path: name}, object: n}
-	f.document(n)
+	f.guarded(n, func() { f.document(n) })
+	f.inClearHints(1)
 	return f.finish()
 }
 
-func forgetPositions(n *yaml.Node) {
-	n.Line, n.Column = 0, 0
-	for _, child := range n.Content {
-		forgetPositions(child)
-	}
-}
-
 // concerns tells whether there is anything in a file to judge. Most files of a
-// repository are somebody else's, so that it looks at bytes first. An escape or
-// !!binary could hide a word, so that what has one is parsed, too.
+// repository are somebody else's, so that it looks at bytes first.
 func concerns(f *File) bool {
 	if bytes.HasPrefix(f.Data, []byte("\xff\xfe")) || bytes.HasPrefix(f.Data, []byte("\xfe\xff")) {
 		return true
@@ -221,22 +265,7 @@ func concerns(f *File) bool {
 	if isKustomization(f.Path) {
 		return true
 	}
-	for _, word := range words {
-		if bytes.Contains(f.Data, word) {
-			return true
-		}
-	}
-	return false
-}
-
-var words = [][]byte{
-	[]byte("ClusterPair"), []byte("stork.libopenstorage.org"), []byte("Secret"), []byte("clusterpair.dev/"),
-	[]byte("current-context"), []byte("kustomize.toolkit.fluxcd.io"), []byte("argoproj.io"), []byte("stork-controller-config"),
-	[]byte("client-key-data"), []byte("insert_storage_options"), []byte("PRIVATE KEY"), []byte("AGE-SECRET-KEY-"), []byte("eyJ"),
-	[]byte("spec/config"), []byte("spec/options"), []byte("sops"), []byte("encrypted_regex"), []byte("fieldPaths"), []byte("builtin"),
-	[]byte(" config:"), []byte("{config:"), []byte(",config:"), []byte("\"config\""), []byte("'config'"), []byte("? config"),
-	[]byte(" options:"), []byte("{options:"), []byte(",options:"), []byte("\"options\""), []byte("'options'"), []byte("? options"),
-	[]byte(`\x`), []byte(`\u`), []byte(`\U`), []byte("\\\n"), []byte("\\\r"), []byte("binary"),
+	return interesting().in(f.Data) || bytes.Contains(f.Data, []byte("eyJ")) || isEscaped(f.Data) || leak.HasUserinfo(f.Data)
 }
 
 func isKustomization(name string) bool {
@@ -259,8 +288,12 @@ type fileRun struct {
 	aside    bool       // it is not to be judged
 	// misselected says that the sops section selects other values than are encrypted.
 	misselected bool
-	tried       bool         // whether decrypting was
-	plain       []*yaml.Node // what it gave
+	doc         manifest.Document // at hand, without its Node
+	inTheClear  *yaml.Node        // the pair that has been found to be so
+	render      string            // the command that renders the pair at hand; empty if none does
+	ruled       bool              // a creation rule matches the pair at hand
+	tried       bool              // whether decrypting was
+	plain       []*yaml.Node      // what it gave
 }
 
 // add notes a finding at a value. object names what it is in; it may be empty.
@@ -279,23 +312,6 @@ func (f *fileRun) position(n *yaml.Node) report.Position {
 	return report.Position{File: f.file.Name, Line: n.Line, Column: n.Column}
 }
 
-// typed is the file's name as a shell takes it, for hints.
-func (f *fileRun) typed() string {
-	name := f.file.Name
-	switch {
-	case f.object != nil || name == "-":
-		return "FILE"
-	case strings.HasPrefix(name, "-"):
-		name = "./" + name
-	}
-	if plainName.MatchString(name) {
-		return name
-	}
-	return "'" + strings.ReplaceAll(name, "'", `'\''`) + "'"
-}
-
-var plainName = regexp.MustCompile(`^[\w\p{L}./@%+=:,-]+$`)
-
 // finish hands over what the file has given.
 func (f *fileRun) finish() error {
 	v := f.Validator
@@ -305,6 +321,14 @@ func (f *fileRun) finish() error {
 		v.repo.merge(f.noted)
 		return nil
 	}
+	if f.file.Credentials {
+		f.findings = slices.DeleteFunc(f.findings, func(g report.Finding) bool { return g.Rule != "plaintext-credential" })
+		if len(f.findings) == 0 {
+			return nil // what else it is does not matter
+		}
+		f.noted = repository{}
+	}
+	f.staged()
 	waivers := findWaivers(f.file)
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -322,30 +346,25 @@ func (f *fileRun) finish() error {
 func (f *fileRun) document(n *yaml.Node) {
 	apiVersion, kind := manifest.Text(n, "apiVersion"), manifest.Text(n, "kind")
 	group, _, _ := strings.Cut(apiVersion, "/")
+	f.render = ""
 	f.disguised(n)
+	switch list := kind != "ClusterPair" && isList(n); {
+	case list:
+		f.leaks(withoutItems(n)) // those of the items are found with them
+	case !looksLikePair(n): // those of pairs are found with them
+		defer f.leaks(n)
+	}
 	switch {
 	case kind != "ClusterPair" && isList(n):
-		items := manifest.Field(n, "items")
-		for _, item := range items.Content {
-			f.document(item)
-		}
-		sealed := func(item *yaml.Node) bool { return looksLikePair(item) && sopsfile.IsEncrypted(item) }
-		switch {
-		case sopsfile.IsEncrypted(n) && slices.ContainsFunc(items.Content, looksLikePair):
-			f.add(n, "", "one-document", report.Error, "ClusterPairs in an encrypted List: kustomize takes the List apart and loses its sops section, so that ciphertext reaches Stork",
-				"give each ClusterPair a file of its own")
-		case slices.ContainsFunc(items.Content, sealed):
-			f.add(n, "", "one-document", report.Error, "an encrypted ClusterPair in a List: sops finds no sops section at the top of the file, so that it neither decrypts it nor verifies its MAC",
-				"give each ClusterPair a file of its own")
-		}
+		f.list(n)
 	case looksLikePair(n):
 		f.pair(n)
 	case n.Kind == yaml.SequenceNode:
 		f.notePatch(n)
 	case kind == "Secret" && apiVersion == "v1":
+		f.identifiedSecret(n)
 		f.secret(n)
-	case kubeconfig.IsKubeconfig(n):
-		f.kubeconfig(n)
+	case kubeconfig.IsKubeconfig(n): // it is judged with what it goes into
 	case group == "stork.libopenstorage.org":
 		f.stork(n, kind)
 	case group == "clusterpair.dev":
@@ -367,10 +386,39 @@ func (f *fileRun) document(n *yaml.Node) {
 	}
 }
 
+// list judges the items of a List, and whether they may stand in it.
+func (f *fileRun) list(n *yaml.Node) {
+	items := manifest.Field(n, "items")
+	for _, item := range items.Content {
+		f.document(item)
+	}
+	sealed := func(item *yaml.Node) bool { return looksLikePair(item) && sopsfile.IsEncrypted(item) }
+	switch {
+	case sopsfile.IsEncrypted(n) && slices.ContainsFunc(items.Content, looksLikePair):
+		f.add(n, "", "one-document", report.Error, "ClusterPairs in an encrypted List: kustomize takes the List apart and loses its sops section, so that ciphertext reaches Stork",
+			"give each ClusterPair a file of its own")
+	case slices.ContainsFunc(items.Content, sealed):
+		f.add(n, "", "one-document", report.Error, "an encrypted ClusterPair in a List: sops finds no sops section at the top of the file, so that it neither decrypts it nor verifies its MAC",
+			"give each ClusterPair a file of its own")
+	}
+}
+
 // isList tells whether a document is a list of objects. kubectl takes any that
 // has items for one, kustomize those whose kind says so.
 func isList(n *yaml.Node) bool {
 	return slices.ContainsFunc(items(n, "items"), func(item *yaml.Node) bool { return manifest.Field(item, "kind") != nil || looksLikePair(item) })
+}
+
+// withoutItems is a list without its items.
+func withoutItems(list *yaml.Node) *yaml.Node {
+	rest := *list
+	rest.Content = nil
+	for i := 0; i+1 < len(list.Content); i += 2 {
+		if list.Content[i].Value != "items" {
+			rest.Content = append(rest.Content, list.Content[i], list.Content[i+1])
+		}
+	}
+	return &rest
 }
 
 // broken is a document that cannot be read. That of somebody else, such as a
@@ -381,6 +429,7 @@ func (f *fileRun) broken(d manifest.Document, finding report.Finding) {
 		ours = ours || bytes.Contains(d.Text, []byte(word)) && (!f.file.Any || startsAsManifest(d.Text))
 	}
 	if ours {
+		finding.Hint = f.unreadable(d.Text, finding.Hint)
 		f.findings = append(f.findings, finding)
 	}
 	f.text(d)
@@ -415,6 +464,9 @@ func (f *fileRun) config(n *yaml.Node, kind string) {
 
 func (f *fileRun) policy(definition string, n *yaml.Node) {
 	if f.options.Policy != nil {
+		f.mu.Lock()
+		f.byPolicy[definition]++
+		f.mu.Unlock()
 		f.findings = append(f.findings, f.options.Policy(definition, n, f.file.Name)...)
 	}
 }

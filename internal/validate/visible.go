@@ -28,7 +28,7 @@ func (f *fileRun) visible(n *yaml.Node) {
 		if user := manifest.Field(context, "user"); has(context, "user") != nil {
 			f.names(user, path+".user", "user", manifest.Field(config, "users"))
 		} else {
-			f.add(context, path, "context-broken", report.Error, "the context names no user: Stork connects as nobody, which it calls Ready", "render the pair anew: clusterpair generate")
+			f.add(context, path, "context-broken", report.Error, "the context names no user: Stork connects as nobody, which it calls Ready", f.restored())
 		}
 	})
 	each(manifest.Field(config, "clusters"), func(name string, cluster *yaml.Node) {
@@ -71,7 +71,7 @@ func (f *fileRun) visibleCluster(path string, cluster *yaml.Node, digest string)
 			"insecure-skip-tls-verify hands the credential to whoever answers at the server's address", "give the CA in the destination's kubeconfig, and render the pair anew")
 	case ca == nil && digest != "":
 		f.add(cluster, path, "annotation-drift", report.Error, "no certificate-authority-data, although "+generator.AnnotationCA+" tells of one: somebody has taken the CA away, so that Stork would trust the public CAs of its image",
-			"restore the file from Git history, or render it anew: clusterpair generate")
+			f.restored())
 	case ca == nil:
 		f.add(cluster, path, "ca-missing", report.Error, "no certificate-authority-data: Stork would trust only the public CAs of its image", "give the CA in the destination's kubeconfig, and render the pair anew")
 	}
@@ -93,7 +93,7 @@ func (f *fileRun) visibleUser(path string, user *yaml.Node) {
 		f.add(user, path, "no-credential", report.Error, "the user has no credential; Stork would call the pair Ready, because anyone may ask for the version, and fail at the first migration", hint)
 	}
 	if (certificate == nil) != (key == nil) && has(user, "client-certificate") == nil && has(user, "client-key") == nil {
-		f.add(user, path, "certificate-invalid", report.Error, "a client certificate without its key, or a key without its certificate, which client-go refuses", "render the pair anew: clusterpair generate")
+		f.add(user, path, "certificate-invalid", report.Error, "a client certificate without its key, or a key without its certificate, which client-go refuses", f.restored())
 	}
 	if basic != nil {
 		f.add(basic, path, "basic-auth", report.Error, "a user name with a password, which no API server has accepted since 1.19", hint)
@@ -125,7 +125,7 @@ func (f *fileRun) names(n *yaml.Node, path, what string, among *yaml.Node) {
 		}
 	}
 	f.add(n, path, "context-broken", report.Error, fmt.Sprintf("no %s has a name of the length of this one: a name or a value was changed without a key", what),
-		"restore the file from Git history, or render it anew: clusterpair generate")
+		f.restored())
 }
 
 // sealedLength is the length of the plaintext of a text: SOPS adds nothing to
@@ -164,7 +164,7 @@ func (f *fileRun) lengths(n *yaml.Node, path string) {
 		value := manifest.Field(n, t.field)
 		if length, ok := sealedLength(value); ok && length < t.least && (length > 0 || t.field == "server") {
 			f.add(value, path+"."+t.field, t.rule, report.Error, "the value is "+t.message+": it was moved here, or changed, without a key",
-				"restore the file from Git history, or render it anew: clusterpair generate")
+				f.restored())
 		}
 	}
 }

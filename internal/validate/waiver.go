@@ -2,7 +2,9 @@ package validate
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
+	"slices"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -54,11 +56,12 @@ func findWaivers(f File) []waiver {
 				w.from, w.to = number, number
 				waivers = append(waivers, w)
 			}
+			from, to := number, number
+			if !inDocument && len(pending) > 0 {
+				from, to = start, documentEnd(lines, number)
+			}
 			for _, w := range pending {
-				w.from, w.to = number, number
-				if !inDocument {
-					w.from, w.to = start, documentEnd(lines, number)
-				}
+				w.from, w.to = from, to
 				waivers = append(waivers, w)
 			}
 			pending, inDocument = nil, true
@@ -95,19 +98,32 @@ func documentEnd(lines []string, number int) int {
 
 // applyWaivers waives findings and judges the waivers.
 func (v *Validator) applyWaivers() {
+	type breach struct{ file, rule string }
+	all := make(map[breach][]int) // the findings, in the order of their lines
+	for i, g := range v.findings {
+		if of := (breach{g.Position.File, g.Rule}); len(v.waivers[of.file]) > 0 {
+			all[of] = append(all[of], i)
+		}
+	}
+	for _, found := range all {
+		slices.SortStableFunc(found, func(i, j int) int { return cmp.Compare(v.findings[i].Position.Line, v.findings[j].Position.Line) })
+	}
 	for file, waivers := range v.waivers {
 		for i := range waivers {
 			w := &waivers[i]
 			if w.reason == "" || !report.Waivable(w.rule) {
 				continue
 			}
-			for j := range v.findings {
+			found := all[breach{file, w.rule}]
+			first, _ := slices.BinarySearchFunc(found, w.from, func(i, line int) int { return cmp.Compare(v.findings[i].Position.Line, line) })
+			for _, j := range found[first:] {
 				g := &v.findings[j]
-				switch {
-				case g.Position.File != file || g.Rule != w.rule || g.Position.Line < w.from || g.Position.Line > w.to:
-				case g.Firm:
+				if g.Position.Line > w.to {
+					break
+				}
+				if g.Firm {
 					w.firm = g.Position.String()
-				default:
+				} else {
 					g.Waived, w.used = w.reason, true
 				}
 			}
@@ -158,7 +174,7 @@ func (f *fileRun) refuseWaiver(at *yaml.Node, rule string) {
 }
 
 func unknownRule(rule string) (message, hint string) {
-	message, hint = fmt.Sprintf("there is no rule %s", quote(rule)), "clusterpair rules lists them"
+	message, hint = fmt.Sprintf("there is no rule %s", quote(rule)), "as findings show it in brackets"
 	if near := report.Nearest(rule, report.RuleIDs()); near != "" {
 		hint = fmt.Sprintf("did you mean %s?", near)
 	}
@@ -171,5 +187,5 @@ func notWaived(rule, at string) (message, hint string) {
 }
 
 func unwaivable(rule string) (message, hint string) {
-	return fmt.Sprintf("%s cannot be waived: its breach stops Stork, hands out the credential or can never work", rule), "clusterpair rules " + rule
+	return fmt.Sprintf("%s cannot be waived: its breach stops Stork, hands out the credential or can never work", rule), "remove the waiver, and mend what it was for"
 }

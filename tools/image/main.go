@@ -98,7 +98,11 @@ func run(dir, out string, w io.Writer) error {
 		if err := os.WriteFile(filepath.Join(dest, "clusterpair-"+arch.name+".cdx.json"), sbom, 0o644); err != nil {
 			return err
 		}
-		img, err := b.image(binary, sbom, filepath.Join(dir, "LICENSE"))
+		pages, err := b.manPages(dir, filepath.Join(scratch, "man-"+arch.name))
+		if err != nil {
+			return err
+		}
+		img, err := b.image(binary, sbom, filepath.Join(dir, "LICENSE"), pages)
 		if err != nil {
 			return err
 		}
@@ -178,9 +182,36 @@ func (b *built) setting(key string) string {
 // not committed says so: dirty.
 func (b *built) tag() string { return strings.ReplaceAll(b.info.Main.Version, "+", "-") }
 
-// image lays out the image: the binary, the CAs that clouds and public API
-// servers are signed by, and the names of users.
-func (b *built) image(binary string, sbom []byte, license string) (v1.Image, error) {
+// manPages are the man pages of the commands, of the time of the commit. They are
+// written into the directory scratch first. clusterpair install finds them in the image.
+func (b *built) manPages(dir, scratch string) ([]file, error) {
+	scratch, err := filepath.Abs(scratch)
+	if err != nil {
+		return nil, err
+	}
+	cmd := exec.Command("go", "test", "-C", dir, "-count=1", "-run=^TestMan$", "./cmd/clusterpair")
+	cmd.Env = append(os.Environ(), "MAN="+scratch, fmt.Sprintf("SOURCE_DATE_EPOCH=%d", b.time.Unix()), "TZ=UTC", "CGO_ENABLED=0", "GOFLAGS=-mod=readonly", "GOWORK=off", "GOEXPERIMENT=", "GOFIPS140=off")
+	if text, err := cmd.CombinedOutput(); err != nil {
+		return nil, fmt.Errorf("make the man pages: %w\n%s", err, text)
+	}
+	entries, err := os.ReadDir(scratch)
+	if err != nil {
+		return nil, err
+	}
+	var pages []file
+	for _, e := range entries {
+		text, err := os.ReadFile(filepath.Join(scratch, e.Name()))
+		if err != nil {
+			return nil, err
+		}
+		pages = append(pages, file{"usr/local/share/man/man1/" + e.Name(), 0o644, text})
+	}
+	return pages, nil
+}
+
+// image lays out the image: the binary and its man pages, the CAs that clouds and public
+// API servers are signed by, and the names of users.
+func (b *built) image(binary string, sbom []byte, license string, pages []file) (v1.Image, error) {
 	program, err := os.ReadFile(binary)
 	if err != nil {
 		return nil, err
@@ -189,7 +220,7 @@ func (b *built) image(binary string, sbom []byte, license string) (v1.Image, err
 	if err != nil {
 		return nil, err
 	}
-	layer, err := b.layer([]file{
+	layer, err := b.layer(append(pages, []file{
 		{"etc/passwd", 0o644, []byte("root:x:0:0::/:\nnobody:x:65534:65534::/:\nclusterpair:x:65532:65532::/:\n")}, // kustomize runs functions as nobody
 		{"etc/group", 0o644, []byte("root:x:0:\nnobody:x:65534:\nclusterpair:x:65532:\n")},
 		{"etc/ssl/certs/ca-certificates.crt", 0o644, authorities()},
@@ -198,7 +229,7 @@ func (b *built) image(binary string, sbom []byte, license string) (v1.Image, err
 		{"usr/share/licenses/clusterpair/LICENSE", 0o644, text},
 		{"usr/share/sbom/clusterpair.cdx.json", 0o644, sbom},
 		{"work/", 0o755, nil},
-	})
+	}...))
 	if err != nil {
 		return nil, err
 	}

@@ -1,0 +1,23 @@
+// Package docs holds the pages of the documentation that the command prints.
+package docs
+
+import (
+	"embed"
+	_ "embed"
+)
+
+//go:embed rules/*.md
+var rules embed.FS
+
+//go:embed exit-codes.md
+var exitCodes string
+
+// Rules is a page of the folder rules: a group of rules, each in a section whose
+// heading is its id. It is empty if there is no such page.
+func Rules(page string) string {
+	text, _ := rules.ReadFile("rules/" + page)
+	return string(text)
+}
+
+// ExitCodes is the page about the exit codes.
+func ExitCodes() string { return exitCodes }

@@ -1,0 +1,193 @@
+package gitfiles
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"fmt"
+	"hash/maphash"
+	"io"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+
+	"clusterpair.dev/internal/launch"
+)
+
+// Tracked are the files that Git has in its index below some directories and whose
+// names are wanted, without links and submodules: what a push publishes.
+func (r Repository) Tracked(ctx context.Context, dirs []string, wanted func(name string) bool) ([]File, error) {
+	args := []string{"-C", r.Root, "ls-files", "--stage", "--full-name", "-z", "--"}
+	for _, dir := range dirs {
+		args = append(args, ":(literal,top)"+strings.TrimSuffix(r.Path(dir), "."))
+	}
+	cmd := launch.Command(ctx, "git", args...)
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	stdout, err := cmd.StdoutPipe()
+	if err == nil {
+		err = cmd.Start()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("git: %w", err)
+	}
+	var files []File
+	var last string
+	// 100644 BLOB 0 TAB path NUL, up to three times for what is to be merged
+	for in := bufio.NewReaderSize(stdout, 64<<10); ; {
+		entry, err := in.ReadSlice(0)
+		if err != nil {
+			_, _ = io.Copy(io.Discard, in) // git says whether that was the end
+			break
+		}
+		head, rel, _ := bytes.Cut(entry[:len(entry)-1], []byte("\t"))
+		if bytes.HasPrefix(head, []byte("100")) && wanted(string(rel[bytes.LastIndexByte(rel, '/')+1:])) && string(rel) != last {
+			last = string(rel)
+			files = append(files, File{Name: r.Shown(last), Path: last, Rest: true})
+		}
+	}
+	if err := cmd.Wait(); err != nil {
+		if reason, _, _ := strings.Cut(strings.TrimSpace(stderr.String()), "\n"); reason != "" {
+			return nil, fmt.Errorf("git: %s", strings.TrimPrefix(reason, "fatal: "))
+		}
+		return nil, fmt.Errorf("git: %w", err)
+	}
+	return files, nil
+}
+
+// isSource tells by its name whether a file is the source of a program, a picture
+// or an archive. Nobody keeps a kubeconfig under such a name, and a repository
+// may have a hundred thousand of them.
+func isSource(name string) bool {
+	return slices.Contains(sourceExtensions, strings.ToLower(path.Ext(name)))
+}
+
+var sourceExtensions = []string{
+	".go", ".java", ".kt", ".scala", ".c", ".h", ".cc", ".cpp", ".hpp", ".cs", ".rs", ".swift", ".m", ".js", ".mjs", ".jsx", ".ts", ".tsx", ".vue",
+	".css", ".scss", ".html", ".svg", ".png", ".jpg", ".jpeg", ".gif", ".ico", ".webp", ".pdf", ".woff", ".woff2", ".ttf",
+	".zip", ".gz", ".tgz", ".xz", ".zst", ".jar", ".class", ".so", ".wasm",
+}
+
+// LeftOut tells by their paths which files below directories Git leaves out. What
+// is named is not left out, nor is anything below a directory that Git leaves out
+// itself: the user means it.
+func (r Repository) LeftOut(ctx context.Context, named func(path string) bool, dirs []string) func(path string) bool {
+	l := &ignored{ctx: ctx, root: r.Root}
+	l.known = sync.OnceValue(l.index)
+	meant := sync.OnceValue(func() []string {
+		var meant []string
+		for _, dir := range dirs {
+			if p := r.Path(dir); p != "." && l.has(p) {
+				meant = append(meant, p+"/")
+			}
+		}
+		return meant
+	})
+	return func(p string) bool {
+		return !named(p) && l.has(p) && !slices.ContainsFunc(meant(), func(dir string) bool { return strings.HasPrefix(p, dir) })
+	}
+}
+
+// ignored tells which files Git leaves out, by its .gitignore files and the like.
+// A file that Git knows is not left out. For the others it asks git about each, and
+// starts it with the first question.
+type ignored struct {
+	ctx  context.Context
+	root string
+	// known is whether Git has a manifest in its index. Git lists the whole index in
+	// the time in which it answers some hundred questions.
+	known func() map[uint64]bool
+	mu    sync.Mutex
+	stdin io.WriteCloser
+	out   *bufio.Reader
+	// failures are how often git has ended with a question, as it does for a path
+	// beyond a symbolic link or in a submodule.
+	failures int
+}
+
+// has tells whether Git leaves a file out, by its path from the root.
+func (l *ignored) has(rel string) bool {
+	if !filepath.IsLocal(rel) || strings.ContainsRune(rel, 0) {
+		return false
+	}
+	if l.known()[maphash.String(hashSeed, rel)] {
+		return false
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	const patience = 10
+	if l.failures > patience {
+		return false
+	}
+	pattern, err := l.ask(rel)
+	if err != nil {
+		l.failures++
+		l.stdin = nil
+		return false
+	}
+	return pattern != "" && !strings.HasPrefix(pattern, "!")
+}
+
+// index are the hashes of the paths of manifests in the index of Git; none if it does
+// not list them. Of a hundred thousand, hashes take a tenth of the memory of paths. A
+// file that has the hash of another one is judged, and so never missed.
+func (l *ignored) index() map[uint64]bool {
+	cmd := launch.Command(l.ctx, "git", "-C", l.root, "ls-files", "-z")
+	stdout, err := cmd.StdoutPipe()
+	if err != nil || cmd.Start() != nil {
+		return nil
+	}
+	known := make(map[uint64]bool)
+	in := bufio.NewReaderSize(stdout, 64<<10)
+	for {
+		entry, err := in.ReadSlice(0)
+		if err != nil {
+			_, _ = io.Copy(io.Discard, in) // it ends in any case
+			break
+		}
+		rel := entry[:len(entry)-1]
+		if IsManifest(string(rel[bytes.LastIndexByte(rel, '/')+1:])) {
+			known[maphash.Bytes(hashSeed, rel)] = true
+		}
+	}
+	if cmd.Wait() != nil {
+		return nil
+	}
+	return known
+}
+
+var hashSeed = maphash.MakeSeed()
+
+// ask is the pattern that decides about a path; empty if none does.
+func (l *ignored) ask(rel string) (string, error) {
+	if l.stdin == nil {
+		cmd := launch.Command(l.ctx, "git", "-C", l.root, "check-ignore", "-z", "--stdin", "--verbose", "--non-matching")
+		stdin, err := cmd.StdinPipe()
+		if err != nil {
+			return "", err
+		}
+		stdout, err := cmd.StdoutPipe()
+		if err != nil {
+			return "", err
+		}
+		if err := cmd.Start(); err != nil {
+			return "", err
+		}
+		go func() { _ = cmd.Wait() }() // it ends with its standard input, or with ctx
+		l.stdin, l.out = stdin, bufio.NewReader(stdout)
+	}
+	if _, err := io.WriteString(l.stdin, rel+"\x00"); err != nil {
+		return "", err
+	}
+	var fields [4]string // source, line, pattern, path
+	for i := range fields {
+		field, err := l.out.ReadString(0)
+		if err != nil {
+			return "", err
+		}
+		fields[i] = strings.TrimSuffix(field, "\x00")
+	}
+	return fields[2], nil
+}

@@ -1,0 +1,190 @@
+package gitfiles_test
+
+import (
+	"context"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"clusterpair.dev/internal/gitfiles"
+	"clusterpair.dev/internal/report"
+)
+
+// inRepository changes to a new Git repository with files by their names, all of
+// them committed but for those whose names begin with "new".
+func inRepository(t *testing.T, files map[string]string) gitfiles.Repository {
+	t.Helper()
+	t.Chdir(t.TempDir())
+	write(t, files)
+	git(t, "init", "-q")
+	git(t, "add", "-f", "-A", "--", ".", ":!new*")
+	git(t, "-c", "user.name=a", "-c", "user.email=a@example.com", "commit", "-q", "-m", "first")
+	r, err := gitfiles.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func write(t *testing.T, files map[string]string) {
+	t.Helper()
+	for name, content := range files {
+		err := os.MkdirAll(filepath.Dir(name), 0o755)
+		if err == nil {
+			err = os.WriteFile(name, []byte(content), 0o644)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func git(t *testing.T, args ...string) {
+	t.Helper()
+	if out, err := exec.Command("git", args...).CombinedOutput(); err != nil {
+		t.Fatalf("git %q: %v\n%s", args, err, out)
+	}
+}
+
+// names are the names of the files of a list, sorted, each with what it holds.
+func names(t *testing.T, source gitfiles.Source, list func(context.Context, func(gitfiles.File)) error) string {
+	t.Helper()
+	var all []string
+	err := list(t.Context(), func(f gitfiles.File) {
+		data, err := source.Read(t.Context(), f, nil)
+		if err != nil {
+			t.Error(err)
+		}
+		all = append(all, filepath.ToSlash(f.Name)+"="+string(data))
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	slices.Sort(all)
+	return strings.Join(all, " ")
+}
+
+// TestArguments: which files of a work tree the arguments mean.
+func TestArguments(t *testing.T) {
+	r := inRepository(t, map[string]string{"a.yaml": "1", "b/c.yml": "2", "b/d.txt": "3", "b/e/f.json": "4", "kubeconfig": "5", "b/..data/g.yaml": "6"})
+	if err := os.Symlink("b", "link"); err != nil {
+		t.Fatal(err)
+	}
+	for args, want := range map[string]string{
+		".":              "a.yaml=1 b/c.yml=2 b/e/f.json=4 kubeconfig=5",
+		"b":              "b/c.yml=2 b/e/f.json=4",
+		"link":           "link/c.yml=2 link/e/f.json=4",
+		"b/d.txt":        "b/d.txt=3",
+		"**/*.yml":       "b/c.yml=2",
+		"b/**":           "b/..data/g.yaml=6 b/c.yml=2 b/d.txt=3 b/e/f.json=4",
+		"*.yaml b/c.yml": "a.yaml=1 b/c.yml=2",
+		"b b/c.yml":      "b/c.yml=2 b/e/f.json=4",
+		"-":              "-=from standard input",
+	} {
+		source := &gitfiles.WorkTree{Repository: r, Stdin: func() ([]byte, error) { return []byte("from standard input"), nil }}
+		list, err := source.List(t.Context(), strings.Fields(args))
+		if err != nil {
+			t.Errorf("%s: %v", args, err)
+			continue
+		}
+		if got := names(t, source, list.Each); got != want {
+			t.Errorf("%s:\n got %s\nwant %s", args, got, want)
+		}
+	}
+	for args, wrong := range map[string]bool{"none.yaml": false, "*.none": false, "[": true, "a[.yaml": true} {
+		_, err := (&gitfiles.WorkTree{Repository: r}).List(t.Context(), []string{args})
+		var usage *report.UsageError
+		if err == nil || errors.As(err, &usage) != wrong {
+			t.Errorf("%s: %v", args, err)
+		}
+	}
+}
+
+// TestIndex: the index has what is staged, whatever the work tree has since.
+func TestIndex(t *testing.T) {
+	r := inRepository(t, map[string]string{"a.yaml": "committed", "b.yaml": "committed", "c.txt": "committed"})
+	write(t, map[string]string{"a.yaml": "staged", "c.txt": "staged", "d.yaml": "never staged"})
+	git(t, "add", "a.yaml", "c.txt")
+	write(t, map[string]string{"a.yaml": "later"})
+	if err := os.Symlink("a.yaml", "link.yaml"); err != nil {
+		t.Fatal(err)
+	}
+	git(t, "add", "link.yaml")
+
+	for args, want := range map[string][2]string{
+		"":       {"a.yaml=staged c.txt=staged", "b.yaml=committed"},
+		"b.yaml": {"b.yaml=committed", "a.yaml=staged"},
+	} {
+		index := &gitfiles.Index{Repository: r}
+		list, err := index.List(t.Context(), strings.Fields(args))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := [2]string{names(t, index, list.Each), names(t, index, list.Around)}; got != want {
+			t.Errorf("%q: got %q, want %q", args, got, want)
+		}
+		index.Close()
+	}
+	if _, err := (&gitfiles.Index{Repository: r}).List(t.Context(), []string{"d.yaml"}); err == nil {
+		t.Error("a file that is not in the index is listed")
+	}
+
+	head := &gitfiles.Index{Repository: r}
+	defer head.Close()
+	if got, want := names(t, head, head.Other("HEAD")), "a.yaml=committed"; got != want {
+		t.Errorf("other in HEAD: got %q, want %q", got, want)
+	}
+	if got := names(t, head, head.Other("no-such-branch")); got != "" {
+		t.Errorf("other in a commit that is not there: %q", got)
+	}
+}
+
+// TestLeftOut: Git leaves out what it ignores, but nothing that it knows or that the
+// user has named.
+func TestLeftOut(t *testing.T) {
+	r := inRepository(t, map[string]string{".gitignore": "new*\nknown/\n", "known/a.yaml": "1", "new.yaml": "2", "newer/b.yaml": "3", "other.yaml": "4"})
+	source := &gitfiles.WorkTree{Repository: r}
+	for args, want := range map[string]string{".": "new.yaml newer/b.yaml", ". new.yaml": "newer/b.yaml", "newer": "new.yaml"} {
+		list, err := source.List(t.Context(), strings.Fields(args))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, path := range []string{"known/a.yaml", "new.yaml", "newer/b.yaml", "other.yaml", "../beyond.yaml", "nowhere/c.yaml"} {
+			if list.LeftOut(path) {
+				got = append(got, path)
+			}
+		}
+		if strings.Join(got, " ") != want {
+			t.Errorf("%s: left out are %q, want %q", args, got, want)
+		}
+	}
+}
+
+// TestRest: files under names that tell nothing are handed out apart, those of
+// programs and pictures never.
+func TestRest(t *testing.T) {
+	r := inRepository(t, map[string]string{"a.yaml": "1", "admin.conf": "2", "main.go": "3", "logo.PNG": "4", "b/notes": "5", "new.conf": "6"})
+	source := &gitfiles.WorkTree{Repository: r}
+	list, err := source.List(t.Context(), []string{"."})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := names(t, source, func(ctx context.Context, visit func(gitfiles.File)) error {
+		files, err := list.Rest(ctx)
+		for _, f := range files {
+			if !f.Whatever() {
+				t.Errorf("%s: its name tells what it is", f.Name)
+			}
+			visit(f)
+		}
+		return err
+	})
+	if want := "admin.conf=2 b/notes=5"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}

@@ -1,0 +1,198 @@
+package gitfiles
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os/exec"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+
+	"clusterpair.dev/internal/launch"
+	"clusterpair.dev/internal/report"
+	"clusterpair.dev/internal/worktree"
+)
+
+// Index are files as the next commit will have them.
+type Index struct {
+	Repository
+
+	mu     sync.Mutex
+	stdin  io.WriteCloser // of git cat-file
+	stdout *bufio.Reader
+}
+
+func (g *Index) git(ctx context.Context, args ...string) ([]byte, error) {
+	// Whatever the user has configured, all paths are from the root.
+	out, err := launch.Command(ctx, "git", slices.Concat([]string{"-c", "diff.relative=false"}, args)...).Output()
+	var exit *exec.ExitError
+	switch {
+	case errors.As(err, &exit):
+		reason, _, _ := strings.Cut(strings.TrimSpace(string(exit.Stderr)), "\n")
+		return nil, report.WithHint(fmt.Errorf("git %s: %s", args[0], strings.TrimPrefix(reason, "fatal: ")), "--staged reads the index of the Git repository around the working directory")
+	case err != nil:
+		return nil, fmt.Errorf("git: %w", err)
+	}
+	return out, nil
+}
+
+// List implements [Source]. Without arguments it is what is staged.
+func (g *Index) List(ctx context.Context, args []string) (*List, error) {
+	var files []File
+	add := func(mode, blob, rel string) {
+		if strings.HasPrefix(mode, "100") { // no link, no submodule
+			files = append(files, File{Name: g.Shown(rel), Path: rel, Any: true, blob: blob})
+		}
+	}
+	if len(args) == 0 {
+		if _, err := g.git(ctx, "rev-parse", "--show-toplevel"); err != nil {
+			return nil, err // outside of a repository git diff is another command
+		}
+		out, err := g.git(ctx, "diff", "--cached", "--raw", "--no-relative", "--no-abbrev", "--no-renames", "--diff-filter=d", "-z")
+		if err != nil {
+			return nil, err
+		}
+		// :100644 100644 OLD NEW M NUL path NUL
+		fields := strings.Split(string(out), "\x00")
+		for i := 0; i+1 < len(fields); i += 2 {
+			if head := strings.Fields(fields[i]); len(head) == 5 {
+				add(head[1], head[3], fields[i+1])
+			}
+		}
+	} else if err := g.tracked(ctx, add, slices.Concat([]string{"--error-unmatch", "--"}, args)...); err != nil {
+		return nil, err
+	}
+	if err := g.start(ctx); err != nil {
+		return nil, err
+	}
+	given := files
+	hand := func(files []File, visit func(File)) {
+		for _, f := range files {
+			visit(f)
+		}
+	}
+	return &List{
+		Partial: true,
+		Each: func(_ context.Context, visit func(File)) error {
+			hand(given, visit)
+			return nil
+		},
+		Around: func(ctx context.Context, visit func(File)) error {
+			known := make(map[string]bool, len(given))
+			for _, f := range given {
+				known[f.Path] = true
+			}
+			files = nil
+			err := g.tracked(ctx, add, "--", ":/")
+			hand(slices.DeleteFunc(files, func(f File) bool { return known[f.Path] || !IsManifest(path.Base(f.Path)) }), visit)
+			return err
+		},
+	}, nil
+}
+
+// tracked adds files of the index, as the arguments of git ls-files say.
+func (g *Index) tracked(ctx context.Context, add func(mode, blob, path string), args ...string) error {
+	out, err := g.git(ctx, slices.Concat([]string{"ls-files", "--stage", "--full-name", "-z"}, args)...)
+	if err != nil {
+		return err
+	}
+	// 100644 BLOB 0 TAB path NUL
+	for entry := range strings.SplitSeq(string(out), "\x00") {
+		head, rel, _ := strings.Cut(entry, "\t")
+		if fields := strings.Fields(head); len(fields) == 3 {
+			add(fields[0], fields[1], rel)
+		}
+	}
+	return nil
+}
+
+// start starts the process that gives out the blobs.
+func (g *Index) start(ctx context.Context) error {
+	cmd := launch.Command(ctx, "git", "-C", g.Root, "cat-file", "--batch")
+	var err error
+	if g.stdin, err = cmd.StdinPipe(); err != nil {
+		return err
+	}
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		return err
+	}
+	g.stdout = bufio.NewReader(stdout)
+	if err := cmd.Start(); err != nil {
+		return fmt.Errorf("git: %w", err)
+	}
+	return nil
+}
+
+// Close ends the process of Git that gives out the files, if there is one.
+func (g *Index) Close() {
+	if g.stdin != nil {
+		g.stdin.Close()
+	}
+}
+
+// Read implements [Source].
+func (g *Index) Read(_ context.Context, file File, buffer []byte) ([]byte, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if _, err := fmt.Fprintln(g.stdin, file.blob); err != nil {
+		return nil, fmt.Errorf("read %s from the index: %w", file.Name, err)
+	}
+	head, err := g.stdout.ReadString('\n') // BLOB blob SIZE
+	fields := strings.Fields(head)
+	if err != nil || len(fields) != 3 {
+		return nil, fmt.Errorf("read %s from the index: git cat-file ended", file.Name)
+	}
+	size, err := strconv.ParseInt(fields[2], 10, 64)
+	if err != nil {
+		return nil, fmt.Errorf("read %s from the index: git cat-file answers what it should not", file.Name)
+	}
+	if size > worktree.MaxFile {
+		blob := io.LimitReader(g.stdout, size+1)
+		err := tooLarge(blob, false)
+		if _, skipped := io.Copy(io.Discard, blob); err == nil {
+			err = skipped
+		}
+		if err != nil {
+			err = fmt.Errorf("read %s from the index: %w", file.Name, err)
+		}
+		return nil, err
+	}
+	buffer = slices.Grow(buffer, int(size)+1)[:size+1] // a line feed follows
+	if _, err := io.ReadFull(g.stdout, buffer); err != nil {
+		return nil, fmt.Errorf("read %s from the index: %w", file.Name, err)
+	}
+	return bytes.TrimSuffix(buffer, []byte("\n")), nil
+}
+
+// Other hands out the files of a commit that are not so in the work tree; none if
+// there is no such commit.
+func (g *Index) Other(commit string) func(context.Context, func(File)) error {
+	return func(ctx context.Context, visit func(File)) error {
+		if _, ok := worktree.Top(g.Root); !ok {
+			return nil
+		}
+		if _, err := g.git(ctx, "-C", g.Root, "rev-parse", "-q", "--verify", commit+"^{commit}"); err != nil {
+			return nil
+		}
+		out, err := g.git(ctx, "-C", g.Root, "diff", "--name-only", "--no-renames", "--diff-filter=a", "-z", commit, "--")
+		if err != nil {
+			return err
+		}
+		if err := g.start(ctx); err != nil {
+			return err
+		}
+		for rel := range strings.SplitSeq(strings.TrimSuffix(string(out), "\x00"), "\x00") {
+			if IsManifest(path.Base(rel)) && !strings.Contains(rel, "\n") {
+				visit(File{Name: g.Shown(rel), Path: rel, Any: true, blob: commit + ":" + rel})
+			}
+		}
+		return nil
+	}
+}

@@ -1,0 +1,127 @@
+package holders
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+
+	"go.yaml.in/yaml/v3"
+
+	"clusterpair.dev/generator"
+	"clusterpair.dev/internal/gitfiles"
+	"clusterpair.dev/internal/manifest"
+	"clusterpair.dev/internal/report"
+	"clusterpair.dev/internal/sopsfile"
+)
+
+// commits are where to look: first in the work tree.
+var commits = []string{"", "HEAD", "@{upstream}"}
+
+// Find finds what holds credentials in the work tree of a repository, and
+// what does in HEAD and in the upstream branch, from which clusters are synced,
+// where that is another file.
+func Find(ctx context.Context, repo gitfiles.Repository) ([]Holder, error) {
+	var mu sync.Mutex
+	var all []Holder
+	var broken []report.Finding
+	safe := sopsfile.New(nil)
+	visit := func(commit string) func(context.Context, gitfiles.File, []byte) error {
+		return func(ctx context.Context, file gitfiles.File, data []byte) error {
+			if !bytes.Contains(data, []byte(generator.ClusterPairKind)) && !bytes.Contains(data, []byte(generator.AnnotationCredentialID)) &&
+				!bytes.Contains(data, []byte(AnnotationTokenSecret)) {
+				return nil
+			}
+			var found []Holder
+			var bad *report.Finding
+			manifest.Scan(data, file.Name, func(d manifest.Document, unread *report.Finding) {
+				if unread != nil {
+					if bytes.Contains(d.Text, []byte("kind: "+generator.ClusterPairKind)) {
+						bad = unread
+					}
+					return
+				}
+				manifest.EachItem(d.Node, func(doc *yaml.Node) {
+					h, ok := Of(doc)
+					if !ok {
+						return
+					}
+					h.File, h.Commit = file.Name, commit
+					if h.IDs == nil && !sopsfile.IsEncrypted(d.Node) {
+						h.IDs = Plain(doc)
+					}
+					found = append(found, h)
+				})
+			})
+			if i := slices.IndexFunc(found, func(h Holder) bool { return h.IDs == nil }); i >= 0 && len(found) == 1 {
+				if docs, err := safe.Decrypt(ctx, data, file.Name); err == nil && len(docs) == 1 {
+					found[i].IDs = Plain(manifest.Contents(docs)[0])
+				}
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			if all = append(all, found...); bad != nil && commit == "" {
+				broken = append(broken, *bad)
+			}
+			return nil
+		}
+	}
+	work := &gitfiles.WorkTree{Repository: repo}
+	unread, err := gitfiles.Each(ctx, work, func(ctx context.Context, hand func(gitfiles.File)) error {
+		return work.Walk(ctx, repo.Shown("."), gitfiles.IsManifest, hand)
+	}, visit(""))
+	for _, commit := range commits[1:] {
+		if err != nil || len(unread) > 0 {
+			break
+		}
+		g := &gitfiles.Index{Repository: repo}
+		unread, err = gitfiles.Each(ctx, g, g.Other(commit), visit(commit))
+		g.Close()
+	}
+	switch {
+	case err != nil:
+		return nil, err
+	case len(unread) > 0:
+		return nil, report.Errors(unread)
+	case len(broken) > 0:
+		report.Sort(broken)
+		return nil, report.WithHint(fmt.Errorf("%s: what it holds is not known, as it cannot be read: %s", broken[0].Position, broken[0].Message), "clusterpair validate %s", report.Typed(broken[0].Position.File))
+	}
+	slices.SortFunc(all, func(a, b Holder) int {
+		return cmp.Or(slices.Index(commits, a.Commit)-slices.Index(commits, b.Commit), strings.Compare(a.File, b.File), strings.Compare(a.Object, b.Object))
+	})
+	return all, nil
+}
+
+// Each visits the documents of files that are ClusterPairs or say when a credential
+// ends, on all cores. paths are what a user has named of the source. What a document
+// holds is the visitor's only while it runs. A document that cannot be read is left
+// out: it is for validate to judge.
+func Each(ctx context.Context, source gitfiles.Source, paths []string, visit func(file string, doc *yaml.Node)) error {
+	files, err := source.List(ctx, paths)
+	if err != nil {
+		return err
+	}
+	unread, err := gitfiles.Each(ctx, source, files.Each, func(_ context.Context, file gitfiles.File, data []byte) error {
+		if !bytes.Contains(data, []byte(generator.ClusterPairKind)) && !bytes.Contains(data, []byte(generator.AnnotationExpires)) {
+			return nil
+		}
+		manifest.Scan(data, file.Name, func(d manifest.Document, broken *report.Finding) {
+			if broken == nil {
+				manifest.EachItem(d.Node, func(doc *yaml.Node) {
+					if manifest.Text(doc, "kind") == generator.ClusterPairKind || manifest.Text(doc, "metadata", "annotations", generator.AnnotationExpires) != "" {
+						visit(file.Name, doc)
+					}
+				})
+			}
+		})
+		return nil
+	})
+	if err == nil && len(unread) > 0 {
+		err = report.Errors(unread)
+	}
+	return err
+}

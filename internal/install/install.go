@@ -1,0 +1,95 @@
+// Package install copies the program that runs into a directory: see [Copy].
+package install
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"clusterpair.dev/internal/report"
+	"clusterpair.dev/internal/worktree"
+)
+
+// Copy copies the program that runs to DIR/clusterpair, which everybody may read and
+// execute. One that is there, even one that runs, is replaced at once and as a whole.
+// Man pages that stand beside the program go to DIR/man/man1. recovered is what runs had
+// left in the directory that were killed while they wrote. An error names the path, and
+// has a hint.
+func Copy(ctx context.Context, dir string) (recovered []worktree.Recovered, err error) {
+	path := filepath.Join(dir, "clusterpair")
+	defer func() {
+		if err == nil {
+			return
+		}
+		hint := "it has to be a directory that you may write to: ls -ld " + report.Typed(dir)
+		_, missing := os.Stat(dir)
+		switch info, there := os.Lstat(path); {
+		case errors.Is(missing, fs.ErrNotExist):
+			hint = "mkdir -p " + report.Typed(dir)
+		case there == nil && info.IsDir():
+			hint = fmt.Sprintf("mv %s %[1]s.before", report.Typed(path))
+		case errors.Is(err, syscall.ENOSPC):
+			hint = "df -h " + report.Typed(dir)
+		}
+		err = report.WithHint(errors.New("install "+path+": "+strings.TrimPrefix(worktree.Cause(err).Error(), "write "+path+": ")), "%s", hint)
+	}()
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	from, err := os.Open(self)
+	if err != nil {
+		return nil, err
+	}
+	defer from.Close()
+	if info, err := os.Stat(dir); err != nil {
+		return nil, err
+	} else if !info.IsDir() {
+		return nil, syscall.ENOTDIR
+	}
+	if recovered, err = worktree.Recover(ctx, dir); err != nil {
+		return recovered, err
+	}
+	if err := worktree.WriteFrom(path, from, 0o755); err != nil {
+		return recovered, err
+	}
+	if err := os.Chmod(path, 0o755); err != nil { // of one that was there, too
+		return recovered, err
+	}
+	return recovered, pages(self, filepath.Join(dir, "man", "man1"))
+}
+
+// pages copies the man pages of the binary self into a directory, which is made
+// if there are any.
+func pages(self, dir string) error {
+	if resolved, err := filepath.EvalSymlinks(self); err == nil {
+		self = resolved
+	}
+	var all []string
+	for _, beside := range []string{"man", "../share/man"} {
+		found, err := filepath.Glob(filepath.Join(filepath.Dir(self), beside, "man1", "clusterpair*.1"))
+		if err != nil {
+			return err
+		}
+		all = append(all, found...)
+	}
+	for _, page := range all {
+		text, err := os.ReadFile(page)
+		if err != nil {
+			return err
+		}
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			return err
+		}
+		if err := worktree.WriteFrom(filepath.Join(dir, filepath.Base(page)), bytes.NewReader(text), 0o644); err != nil {
+			return err
+		}
+	}
+	return nil
+}

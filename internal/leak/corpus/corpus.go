@@ -1,0 +1,292 @@
+// Package corpus makes files that hold a credential of a cluster, each kind in
+// each place where people keep one, and the same files without: what a search for
+// leaks has to find, and what it must not call one.
+//
+// All credentials are drawn anew by [Files]. None is written down anywhere.
+package corpus
+
+import (
+	"bytes"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"encoding/pem"
+	"fmt"
+	"math/big"
+	"strings"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// File is a file of the corpus.
+type File struct {
+	// Path has the place, the shape and the state in it.
+	Path string
+	// Place is where the credential stands: "Secret, data", "Markdown".
+	Place string
+	// Shape is its kind: "PEM key", "JWT".
+	Shape string
+	// State is Clear, or says what stands in the place of the credential.
+	State string
+	Data  []byte
+	// Format is that of sops: yaml, json, dotenv or binary.
+	Format string
+}
+
+// Clear is the state of a file with a credential. All others have none.
+const Clear = "in clear"
+
+// states are what stands in the place of a credential, %s being the name of
+// the field.
+var states = []struct{ name, value string }{
+	{Clear, ""},
+	{"1Password", "op://fleet/west/%s"},
+	{"vals", "ref+vault://secret/data/west#/%s"},
+	{"Vault of Argo CD", "<path:secret/data/west#%s>"},
+	{"${X}", "${WEST_TOKEN}"},
+	{"$(X)", "$(WEST_TOKEN)"},
+	{"$X", "$WEST_TOKEN"},
+	{"template", "{{ .Values.west.%s }}"},
+	{"bank-vaults", "vault:secret/data/west#%s"},
+	{"REDACTED", "REDACTED"},
+	{"placeholder", "<%s>"},
+	{"to be changed", "changeme"},
+	{"a sentence", "the %s of the cluster in the west"},
+	{"empty", ""},
+	{"null", "\x00"},
+}
+
+// credential is one of its kind, as the fields that people write.
+type credential struct {
+	shape string
+	// secrets are the fields that are secret, and of them the first is what
+	// stands alone in a line.
+	secrets []field
+	// public are the fields beside them.
+	public []field
+	// object is the whole thing that the fields make, nil if they stand alone.
+	object func(value func(field) any) map[string]any
+}
+
+type field struct{ name, value string }
+
+// Files are the files of a corpus with a number of each kind, in a fixed order.
+func Files(each int) []File {
+	var files []File
+	for i := range each {
+		for _, c := range credentials(i) {
+			for _, p := range places {
+				for _, s := range states {
+					if s.name != Clear && i > 0 {
+						continue // what is no credential does not vary
+					}
+					value := func(f field) any { return f.value }
+					if s.name != Clear {
+						value = func(f field) any {
+							switch {
+							case s.value == "\x00":
+								return nil
+							case strings.Contains(s.value, "%s"):
+								return fmt.Sprintf(s.value, f.name)
+							}
+							return s.value
+						}
+					}
+					for form, render := range p.forms {
+						data := render(c, value)
+						if data == nil {
+							continue
+						}
+						name := fmt.Sprintf("%s/%s/%s-%d-%d%s", slug(s.name), slug(p.name), slug(c.shape), form, i, p.extension)
+						if p.extension == "/" {
+							name = strings.TrimSuffix(name, "/")
+						}
+						files = append(files, File{Path: name, Place: p.name, Shape: c.shape, State: s.name, Data: data, Format: p.format})
+					}
+				}
+			}
+		}
+	}
+	return append(files, harmless()...)
+}
+
+func slug(s string) string {
+	var b strings.Builder
+	for _, r := range strings.ToLower(s) {
+		switch {
+		case 'a' <= r && r <= 'z', '0' <= r && r <= '9':
+			b.WriteRune(r)
+		case !strings.HasSuffix(b.String(), "-"):
+			b.WriteByte('-')
+		}
+	}
+	return strings.Trim(b.String(), "-")
+}
+
+// credentials draws one of each shape. i chooses among their spellings.
+func credentials(i int) []credential {
+	key := privateKey(i)
+	cert := certificate()
+	encodedKey, encodedCert := base64.StdEncoding.EncodeToString(key), base64.StdEncoding.EncodeToString(cert)
+	ca := field{"certificate-authority-data", base64.StdEncoding.EncodeToString(certificate())}
+	token := func(shape, value string) credential {
+		f := field{"token", value}
+		return credential{shape: shape, secrets: []field{f}, public: []field{ca}, object: func(v func(field) any) map[string]any {
+			return kubeconfig(ca, map[string]any{"token": v(f)})
+		}}
+	}
+	keyData, password := field{"client-key-data", encodedKey}, field{"password", password()}
+	storage := field{"token", hexes(64)}
+	bearer, argoKey := field{"bearerToken", opaque(i)}, field{"keyData", encodedKey}
+	secret := field{"AWS_SECRET_ACCESS_KEY", base64.StdEncoding.EncodeToString(random(30))}
+	argo := func(f field, rest map[string]any) func(func(field) any) map[string]any {
+		return func(v func(field) any) map[string]any {
+			tls := map[string]any{"insecure": false, "caData": ca.value}
+			for k, value := range rest {
+				tls[k] = value
+			}
+			config := map[string]any{"tlsClientConfig": tls}
+			if f.name == "keyData" {
+				tls[f.name] = v(f)
+			} else {
+				config[f.name] = v(f)
+			}
+			return config
+		}
+	}
+	return []credential{
+		{shape: "PEM key", secrets: []field{{"tls.key", string(key)}}, public: []field{{"tls.crt", string(cert)}}},
+		{shape: "certificate and key", secrets: []field{keyData}, public: []field{{"client-certificate-data", encodedCert}}, object: func(v func(field) any) map[string]any {
+			return kubeconfig(ca, map[string]any{"client-certificate-data": encodedCert, "client-key-data": v(keyData)})
+		}},
+		token("JWT", jwt()),
+		token("opaque token", opaque(i)),
+		token("EKS token", "k8s-aws-v1."+base64.RawURLEncoding.EncodeToString([]byte("https://sts.eu-central-1.amazonaws.com/?Action=GetCallerIdentity&Version=2011-06-15&X-Amz-Signature="+hexes(32)))),
+		{shape: "basic auth", secrets: []field{password}, public: []field{{"username", "admin"}}, object: func(v func(field) any) map[string]any {
+			return kubeconfig(ca, map[string]any{"username": "admin", "password": v(password)})
+		}},
+		{shape: "storage token", secrets: []field{storage}, public: []field{{"ip", "192.0.2.7"}, {"port", "9001"}}, object: func(v func(field) any) map[string]any {
+			return map[string]any{"apiVersion": "stork.libopenstorage.org/v1alpha1", "kind": "ClusterPair", "metadata": map[string]any{"name": "west", "namespace": "dr"},
+				"spec": map[string]any{"options": map[string]any{"ip": "192.0.2.7", "port": "9001", "token": v(storage)}, "config": map[string]any{"current-context": "west"}}}
+		}},
+		{shape: "age identity", secrets: []field{{"age.agekey", "AGE-SECRET-KEY-1" + bech32(58)}}},
+		{shape: "secret of an exec plugin", secrets: []field{secret}, public: []field{{"AWS_ACCESS_KEY_ID", "AKIA" + letters(16, "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567")}}, object: func(v func(field) any) map[string]any {
+			return kubeconfig(ca, map[string]any{"exec": map[string]any{"apiVersion": "client.authentication.k8s.io/v1", "command": "aws", "args": []any{"eks", "get-token", "--cluster-name", "west"},
+				"env": []any{map[string]any{"name": secret.name, "value": v(secret)}}}})
+		}},
+		{shape: "Argo CD token", secrets: []field{bearer}, object: argo(bearer, nil)},
+		{shape: "Argo CD key", secrets: []field{argoKey}, object: argo(argoKey, map[string]any{"certData": encodedCert})},
+	}
+}
+
+func kubeconfig(ca field, user map[string]any) map[string]any {
+	return map[string]any{
+		"apiVersion": "v1", "kind": "Config", "current-context": "stork@west",
+		"clusters": []any{map[string]any{"name": "west", "cluster": map[string]any{"server": "https://west.example.com:6443", ca.name: ca.value}}},
+		"contexts": []any{map[string]any{"name": "stork@west", "context": map[string]any{"cluster": "west", "user": "stork"}}},
+		"users":    []any{map[string]any{"name": "stork", "user": user}},
+	}
+}
+
+func random(n int) []byte {
+	b := make([]byte, n)
+	rand.Read(b)
+	return b
+}
+
+func hexes(n int) string { return hex.EncodeToString(random(n)) }
+
+func letters(n int, alphabet string) string {
+	b := random(n)
+	for i := range b {
+		b[i] = alphabet[int(b[i])%len(alphabet)]
+	}
+	return string(b)
+}
+
+const alnum = "abcdefghijklmnopqrstuvwxyz0123456789"
+
+func bech32(n int) string { return letters(n, "QPZRY9X8GF2TVDW0S3JN54KHCE6MUA7L") }
+
+// opaque is a token of OpenShift, Rancher, Google, a k3s or kubeadm cluster, or
+// of a script.
+func opaque(i int) string {
+	switch i % 6 {
+	case 0:
+		return "sha256~" + base64.RawURLEncoding.EncodeToString(random(32))
+	case 1:
+		return "kubeconfig-u-" + letters(5, alnum) + ":" + letters(54, "bcdfghjklmnpqrstvwxz2456789")
+	case 2:
+		return "ya29.c." + base64.RawURLEncoding.EncodeToString(random(90))
+	case 3:
+		return hexes(16)
+	case 4:
+		return base64.StdEncoding.EncodeToString(random(33))
+	default:
+		return letters(32, alnum+"ABCDEFGHIJKLMNOPQRSTUVWXYZ")
+	}
+}
+
+func password() string {
+	return letters(10, alnum+"ABCDEFGHIJKLMNOPQRSTUVWXYZ") + letters(2, "!+*") + letters(2, "0123456789") + letters(1, alnum)
+}
+
+func jwt() string {
+	part := func(s string) string { return base64.RawURLEncoding.EncodeToString([]byte(s)) }
+	return part(`{"alg":"RS256","kid":"`+hexes(8)+`"}`) + "." + part(`{"iss":"https://kubernetes.default.svc","sub":"system:serviceaccount:kube-system:stork-dr","jti":"`+hexes(8)+`"}`) + "." + base64.RawURLEncoding.EncodeToString(random(256))
+}
+
+func privateKey(i int) []byte {
+	var kind string
+	var der []byte
+	switch i % 3 {
+	case 0:
+		key, _ := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+		kind = "EC PRIVATE KEY"
+		der, _ = x509.MarshalECPrivateKey(key)
+	case 1:
+		key, _ := rsa.GenerateKey(rand.Reader, 2048)
+		kind, der = "RSA PRIVATE KEY", x509.MarshalPKCS1PrivateKey(key)
+	default:
+		_, key, _ := ed25519.GenerateKey(rand.Reader)
+		kind = "PRIVATE KEY"
+		der, _ = x509.MarshalPKCS8PrivateKey(key)
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der})
+}
+
+func certificate() []byte {
+	public, key, _ := ed25519.GenerateKey(rand.Reader)
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "kubernetes"}, NotBefore: time.Now(), NotAfter: time.Now().AddDate(10, 0, 0), IsCA: true, BasicConstraintsValid: true}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, public, key)
+	if err != nil {
+		panic(err)
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
+}
+
+func asYAML(v any) []byte {
+	var b bytes.Buffer
+	encoder := yaml.NewEncoder(&b)
+	encoder.SetIndent(2)
+	if err := encoder.Encode(v); err != nil {
+		panic(err)
+	}
+	return b.Bytes()
+}
+
+func asJSON(v any) []byte {
+	data, err := json.Marshal(v)
+	if err != nil {
+		panic(err)
+	}
+	return data
+}

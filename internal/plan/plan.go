@@ -1,0 +1,76 @@
+// Package plan says what a run of generate is going to do to the rendered pairs, and
+// refuses one that removes more of them than somebody has asked for: a pair that is
+// removed from Git is removed from its cluster, with the failover that needs it.
+package plan
+
+import (
+	"fmt"
+	"strings"
+
+	"clusterpair.dev/internal/report"
+)
+
+// Config is what becomes of the pairs of one function config.
+type Config struct {
+	Name string
+	// Position is where the config stands.
+	Position                    report.Position
+	Created, Changed, Unchanged int
+	// Removed are the files of the pairs that the config no longer lists.
+	Removed []string
+}
+
+// String is the plan on one line, as in "east: +1 ~0 -2, 5 unchanged".
+func (c Config) String() string {
+	return fmt.Sprintf("%s: +%d ~%d -%d, %d unchanged", c.Name, c.Created, c.Changed, len(c.Removed), c.Unchanged)
+}
+
+// Changes tells whether any file is going to change.
+func (c Config) Changes() bool { return c.Created+c.Changed+len(c.Removed) > 0 }
+
+// Limit is how many pairs a run may remove that nobody has asked to remove more:
+// one in ten of those that were rendered before, and at least one.
+func (c Config) Limit() int { return max(1, (c.Changed+c.Unchanged+len(c.Removed))/10) }
+
+// Excess finds the configs that lose more pairs than their limits. Is allowed not
+// negative, the run may remove so many in place of the limits. command is what the
+// user types to remove them all the same.
+func Excess(configs []Config, allowed int, command string) []report.Finding {
+	all := 0
+	for _, c := range configs {
+		all += len(c.Removed)
+	}
+	var findings []report.Finding
+	for _, c := range configs {
+		removed, limit := len(c.Removed), c.Limit()
+		may := fmt.Sprintf("a run removes %s without being asked", pairs(limit))
+		over := removed > limit
+		if allowed >= 0 {
+			may, over = fmt.Sprintf("--remove %d allows fewer", allowed), removed > 0 && all > allowed
+		}
+		if !over {
+			continue
+		}
+		before := c.Changed + c.Unchanged + removed
+		findings = append(findings, report.Finding{Rule: "bulk-removal", Severity: report.Error, Position: c.Position, Object: "ClusterPairGenerator " + c.Name,
+			Message: fmt.Sprintf("%d of %s of config %s would be removed, and %s: %s", removed, pairs(before), c.Name, may, few(c.Removed)),
+			Hint:    fmt.Sprintf("look for a label, a name or a file that was changed by mistake; if they are to go: %s --remove %d", command, all)})
+	}
+	return findings
+}
+
+func pairs(n int) string {
+	if n == 1 {
+		return "1 pair"
+	}
+	return fmt.Sprintf("%d pairs", n)
+}
+
+// few are the first names of a list.
+func few(names []string) string {
+	const most = 3
+	if len(names) <= most {
+		return strings.Join(names, ", ")
+	}
+	return fmt.Sprintf("%s and %d more", strings.Join(names[:most], ", "), len(names)-most)
+}

@@ -1,0 +1,138 @@
+// Package readers finds source clusters that can decrypt the ClusterPairs of another
+// one, by nothing but the recipients of the files.
+//
+// A pair is decrypted on its source cluster, so that among the recipients of all of a
+// source's pairs there is its own reader. Recipients that many sources have in common,
+// as those of CI or of recovery, are nobody's own, and a key that several clusters
+// share is theirs by intention.
+package readers
+
+import (
+	"slices"
+	"strings"
+)
+
+// Source is a source cluster, with the recipients of each of its pairs; equal lists
+// need not be repeated.
+type Source struct {
+	Pairs [][]string
+}
+
+// Breach is a source that can decrypt a pair of another one.
+type Breach struct {
+	// Source has the pair, whose recipients are Source.Pairs[Pair]; Other reads it.
+	Source, Pair, Other int
+	// Recipients are those through which Other reads.
+	Recipients []string
+	// Certain says that Recipients is the one that is Other's own; else Other has none
+	// that is more its own than the others.
+	Certain bool
+}
+
+// Find finds the breaches. Pairs of a source that has no reader of its own apart from
+// Other's are none: the two share a key.
+func Find(sources []Source) []Breach {
+	common := make([][]string, len(sources)) // to all pairs of a source
+	counts := make(map[string]int)           // in how many sources a recipient is common
+	type place struct{ source, pair int }
+	places := make(map[string][]place)
+	for i, s := range sources {
+		for k, recipients := range s.Pairs {
+			for _, r := range recipients {
+				places[r] = append(places[r], place{i, k})
+			}
+			if k == 0 {
+				common[i] = slices.Clone(recipients)
+			} else {
+				common[i] = slices.DeleteFunc(common[i], func(r string) bool { return !slices.Contains(recipients, r) })
+			}
+		}
+		for _, r := range common[i] {
+			counts[r]++
+		}
+	}
+	own := make([][]string, len(sources))
+	for i := range sources {
+		own[i] = rarest(common[i], counts)
+	}
+	var breaches []Breach
+	for other := range sources {
+		through, certain := own[other], len(own[other]) == 1
+		if !certain {
+			through = common[other]
+		}
+		if len(through) == 0 {
+			continue
+		}
+		for _, at := range places[slices.MinFunc(through, func(a, b string) int { return len(places[a]) - len(places[b]) })] {
+			recipients := sources[at.source].Pairs[at.pair]
+			has := func(r string) bool { return !slices.Contains(recipients, r) }
+			foreign := func(r string) bool { return !slices.Contains(common[other], r) }
+			if at.source == other || slices.ContainsFunc(through, has) || !slices.ContainsFunc(own[at.source], foreign) {
+				continue
+			}
+			breaches = append(breaches, Breach{Source: at.source, Pair: at.pair, Other: other, Recipients: through, Certain: certain})
+		}
+	}
+	return breaches
+}
+
+// Group are sources whose pairs have Recipients in common, several.
+type Group struct {
+	Sources    []int
+	Recipients []string
+}
+
+// Together finds sources with the same recipients of which several are not among
+// render, the keys of those who render, CI and recovery: one key that clusters share is
+// an intention, but several may be one of each cluster. apart tells whether two sources
+// are two clusters. The sources of a group are all apart from its first. Without render
+// nothing is known.
+func Together(sources []Source, render []string, apart func(a, b int) bool) []Group {
+	if len(render) == 0 {
+		return nil
+	}
+	byKeys := make(map[string][]int)
+	var order []string
+	for i, s := range sources {
+		var keys []string
+		for k, recipients := range s.Pairs {
+			if k == 0 {
+				keys = slices.Clone(recipients)
+			}
+			keys = slices.DeleteFunc(keys, func(r string) bool { return !slices.Contains(recipients, r) || slices.Contains(render, r) })
+		}
+		if len(keys) < 2 {
+			continue
+		}
+		slices.Sort(keys)
+		key := strings.Join(keys, "\n")
+		if byKeys[key] == nil {
+			order = append(order, key)
+		}
+		byKeys[key] = append(byKeys[key], i)
+	}
+	var groups []Group
+	for _, key := range order {
+		first := byKeys[key][0]
+		others := slices.DeleteFunc(slices.Clone(byKeys[key][1:]), func(i int) bool { return !apart(first, i) })
+		if len(others) > 0 {
+			groups = append(groups, Group{append([]int{first}, others...), strings.Split(key, "\n")})
+		}
+	}
+	return groups
+}
+
+// rarest are the recipients that are common to the fewest sources.
+func rarest(recipients []string, counts map[string]int) []string {
+	var all []string
+	for _, r := range recipients {
+		switch {
+		case len(all) == 0 || counts[r] < counts[all[0]]:
+			all = []string{r}
+		case counts[r] == counts[all[0]]:
+			all = append(all, r)
+		}
+	}
+	return all
+}

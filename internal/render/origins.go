@@ -1,0 +1,202 @@
+package render
+
+import (
+	"cmp"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+
+	"clusterpair.dev/generator"
+	"clusterpair.dev/internal/gitfiles"
+	"clusterpair.dev/internal/kustomize"
+	"clusterpair.dev/internal/manifest"
+	"clusterpair.dev/internal/orphan"
+	"clusterpair.dev/internal/report"
+	"clusterpair.dev/internal/seal"
+	"clusterpair.dev/internal/sopsfile"
+	"clusterpair.dev/internal/validate"
+	"clusterpair.dev/internal/worktree"
+)
+
+// Origins finds what pairs should have been made by: the function config that
+// an annotation names, and the creation rule of their file.
+type Origins struct {
+	gitfiles.Repository
+
+	mu      sync.Mutex
+	rules   map[string]*foundRules            // by directory
+	configs map[string]map[string]configFacts // by directory and name
+}
+
+type foundRules struct {
+	*sopsfile.Rules
+	path, shown string
+	err         error
+}
+
+// configFacts are what a config says about its pairs.
+type configFacts struct {
+	storkVersion string
+	dir          string // of the kustomization that lists it
+	inline       *sopsfile.Policy
+	renders      orphan.Config // with an absolute output
+}
+
+func NewOrigins(r gitfiles.Repository) *Origins {
+	return &Origins{Repository: r, rules: make(map[string]*foundRules), configs: make(map[string]map[string]configFacts)}
+}
+
+// Of is the origin of the pair in a file, whose path is from the root of the
+// repository, and which names the config that rendered it.
+func (o *Origins) Of(path, config string) (validate.Origin, error) {
+	file := filepath.FromSlash(path)
+	if !filepath.IsAbs(file) {
+		file = filepath.Join(o.Root, file)
+	}
+	var origin validate.Origin
+	if config != "" {
+		facts := o.config(filepath.Dir(file), config)
+		origin.StorkVersion = facts.storkVersion
+		if facts.dir != "" {
+			origin.Render = o.render(facts.dir)
+		}
+		namespace, name := filepath.Split(file)
+		origin.Rendered = facts.renders.Output != "" && facts.renders.Renders(filepath.ToSlash(file), filepath.Base(namespace)+"/"+strings.TrimSuffix(name, filepath.Ext(name)))
+		if facts.inline != nil {
+			origin.Policy = facts.inline
+			return origin, nil
+		}
+	}
+	rules := o.rulesFor(filepath.Dir(file))
+	if rules.Rules == nil {
+		return origin, rules.broken(rules.err)
+	}
+	p, err := rules.Policy(file)
+	var none *sopsfile.NoRuleError
+	if errors.As(err, &none) {
+		none.Rules = rules.shown
+		return origin, report.Finding{Rule: "no-creation-rule", Severity: report.Error, Message: none.Error(), Hint: none.Hint()}
+	}
+	if err != nil {
+		return origin, rules.broken(err)
+	}
+	origin.Policy = seal.ForPair(p)
+	origin.Policy.Source = strings.Replace(origin.Policy.Source, rules.path, rules.shown, 1)
+	return origin, nil
+}
+
+// render is the command that renders the configs of a directory.
+func (o *Origins) render(dir string) string {
+	if dir == o.Cwd {
+		return "clusterpair generate"
+	}
+	if rel, err := filepath.Rel(o.Cwd, dir); err == nil {
+		dir = rel
+	}
+	return "clusterpair generate -f " + report.Typed(dir)
+}
+
+// broken is an error about creation rules that cannot be used.
+func (r *foundRules) broken(err error) error {
+	if err == nil {
+		return nil
+	}
+	return report.WithHint(errors.New(strings.Replace(err.Error(), r.path, r.shown, 1)), "correct the creation rule, as sops reads it, too; the recipient of a key is what this prints: age-keygen -y KEYFILE")
+}
+
+// rulesFor are the creation rules that sops would use for a file in dir.
+func (o *Origins) rulesFor(dir string) *foundRules {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if r := o.rules[dir]; r != nil {
+		return r
+	}
+	r := new(foundRules)
+	r.path, _ = sopsfile.FindRules(dir, os.Getenv("SOPS_CONFIG"))
+	if r.path != "" {
+		r.shown = r.path
+		if rel, err := filepath.Rel(o.Cwd, r.path); err == nil {
+			r.shown = rel
+		}
+		for _, known := range o.rules {
+			if known.path == r.path {
+				r = known
+			}
+		}
+		if r.Rules == nil && r.err == nil {
+			r.Rules, r.err = seal.FindRules(dir)
+		}
+	}
+	o.rules[dir] = r
+	return r
+}
+
+// config looks for a config by its name in the directories above that of a
+// rendered file, which is OUTPUT/NAMESPACE: the nearest counts.
+func (o *Origins) config(dir, name string) configFacts {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for {
+		parent := filepath.Dir(dir)
+		if parent == dir || dir == o.Root {
+			return configFacts{}
+		}
+		dir = parent
+		configs, known := o.configs[dir]
+		if !known {
+			configs = readConfigs(dir)
+			o.configs[dir] = configs
+		}
+		if facts, ok := configs[name]; ok {
+			return facts
+		}
+	}
+}
+
+// readConfigs are the facts of the generator configs in a directory. What is
+// wrong with one of them is said where its own file is judged.
+func readConfigs(dir string) map[string]configFacts {
+	facts := make(map[string]configFacts)
+	t, err := worktree.Open(dir)
+	if err != nil {
+		return facts
+	}
+	defer t.Close()
+	found, err := kustomize.Listed(t)
+	if err != nil {
+		return facts
+	}
+	for _, f := range found {
+		if f.Kind != generator.GeneratorKind {
+			continue
+		}
+		c, _ := generator.ParseConfig(f.Doc, f.File)
+		if c == nil {
+			continue
+		}
+		known := configFacts{storkVersion: c.Spec.StorkVersion, dir: dir}
+		if inline, err := inlinePolicy(c); err == nil && inline != nil {
+			known.inline = seal.ForPair(inline)
+		}
+		known.renders, _ = orphanConfig(f, gitfiles.Repository{Cwd: "/", Root: "/"})
+		known.renders.Output = filepath.ToSlash(t.Abs(c.Spec.Output))
+		facts[f.Name] = known
+	}
+	return facts
+}
+
+// orphanConfig is what a config says of the files that it renders.
+func orphanConfig(f kustomize.Config, repo gitfiles.Repository) (orphan.Config, bool) {
+	if f.Kind != generator.GeneratorKind {
+		return orphan.Config{}, false
+	}
+	spec := manifest.Field(f.Doc, "spec")
+	c := orphan.Config{Name: f.Name, File: f.File, Position: report.Position{File: f.File, Line: f.Doc.Line, Column: f.Doc.Column},
+		Output: repo.Path(f.Tree.Show(cmp.Or(manifest.Text(spec, "output"), "rendered")))}
+	if manifest.Field(spec, "selector") == nil {
+		c.Pairs = generator.Listed(f.Doc)
+	}
+	return c, true
+}

@@ -1,0 +1,200 @@
+package render
+
+import (
+	"bytes"
+	"context"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"clusterpair.dev/generator"
+	"clusterpair.dev/internal/gitfiles"
+	"clusterpair.dev/internal/kustomize"
+	"clusterpair.dev/internal/orphan"
+	"clusterpair.dev/internal/plan"
+	"clusterpair.dev/internal/report"
+	"clusterpair.dev/internal/sopsfile"
+	"clusterpair.dev/internal/validate"
+	"clusterpair.dev/internal/worktree"
+)
+
+// Plans are what is going to happen to the pairs of each config.
+func (r *Run) Plans() []plan.Config {
+	plans := make([]plan.Config, len(r.outputs))
+	for i, o := range r.outputs {
+		p := plan.Config{Name: o.config.Metadata.Name, Position: o.config.Position, Unchanged: o.stage.Unchanged()}
+		for _, change := range o.stage.Changes() {
+			switch change.Verb {
+			case worktree.Created:
+				p.Created++
+			case worktree.Changed:
+				p.Changed++
+			default:
+				p.Removed = append(p.Removed, o.stage.Show(change.Path))
+			}
+		}
+		plans[i] = p
+	}
+	return plans
+}
+
+// Judge refuses to remove what nobody can have meant to, and tells of pairs that no
+// config renders. It reads the whole repository around paths, which is where the
+// configs were looked for. remove is how many pairs may be removed, negative for the
+// limit of each config.
+func (r *Run) Judge(ctx context.Context, paths []string, remove int) ([]report.Finding, error) {
+	plans := r.Plans()
+	findings := plan.Excess(plans, remove, "clusterpair generate -f "+strings.Join(report.TypedAll(paths), " -f "))
+	for i := range findings {
+		if r.options.Dry {
+			findings[i].Severity = report.Warning // nothing is removed
+		}
+	}
+	all, err := renderers(ctx, paths)
+	if err != nil {
+		return nil, err
+	}
+	for i, o := range r.outputs {
+		if len(plans[i].Removed) == 0 {
+			continue
+		}
+		c, w := o.config, o.stage
+		findings = append(findings, hollow(w.Tree, o.inputs)...)
+		for _, other := range all.configs {
+			if other.Name == c.Metadata.Name && !samePlace(other.Position, c.Position) && other.Output == all.repo.Path(w.Show("")) {
+				findings = append(findings, orphan.Twin(other.Name, w.Show(""), c.Position, other.Position))
+			}
+		}
+	}
+	return append(findings, all.orphans(r.Outputs())...), nil
+}
+
+// samePlace tells whether two positions, of files by names that may differ, are one.
+func samePlace(a, b report.Position) bool {
+	return a.Line == b.Line && a.Column == b.Column && (a.File == b.File || worktree.SameFile(a.File, b.File))
+}
+
+// hollow finds inputs that hold nothing, and may have held a Secret: those of a
+// checkout that has failed, or of Git LFS. The pairs of such a Secret are not to be
+// removed.
+func hollow(t *worktree.Tree, inputs []string) []report.Finding {
+	var findings []report.Finding
+	for _, name := range inputs {
+		data, err := t.ReadFile(t.Hide(name))
+		if err != nil {
+			continue // the run has read it
+		}
+		f := report.Finding{Rule: "secret-missing", Severity: report.Error, Position: report.Position{File: name},
+			Hint: "restore the file: git checkout -- " + report.Typed(name) + "; or, if it is to go: git rm -f " + report.Typed(name)}
+		switch data = bytes.TrimSpace(data); {
+		case len(data) == 0:
+			f.Message = "the file is empty, and pairs are to be removed: it may be their Secret that is missing"
+		case bytes.HasPrefix(data, []byte("version https://git-lfs.github.com/spec/")):
+			f.Message, f.Hint = "the file is a pointer of Git LFS, and pairs are to be removed: it may be their Secret that is missing", "git lfs pull"
+		default:
+			continue
+		}
+		findings = append(findings, f)
+	}
+	return findings
+}
+
+// shadowedRules refuses to render for the recipients of a creation rule that takes the
+// pairs from a later one, which would let fewer read them.
+func shadowedRules(s *Sealer, w *worktree.Stage) []report.Finding {
+	if s.rules == nil {
+		return nil
+	}
+	var findings []report.Finding
+	for _, shadow := range s.rules.Shadowed() {
+		takes := func(path string) bool { return s.rules.Takes(shadow, w.Tree.Abs(filepath.Join(w.Output, path))) }
+		if i := slices.IndexFunc(w.Paths(), takes); i >= 0 {
+			file := s.rules.Path()
+			if repo, err := gitfiles.Open(); err == nil {
+				file = repo.Shown(repo.Path(file))
+			}
+			f := validate.ShadowedRule(file, shadow)
+			f.Message += ", such as " + w.Show(w.Paths()[i])
+			findings = append(findings, f)
+		}
+	}
+	return findings
+}
+
+// rendering are the configs of a repository, and the pairs that tell which config has
+// rendered them.
+type rendering struct {
+	repo    gitfiles.Repository
+	configs []orphan.Config
+	pairs   []orphan.Pair
+}
+
+// renderers reads them. It parses no pair: what it needs stands on lines of its own
+// in every style of writing.
+func renderers(ctx context.Context, paths []string) (*rendering, error) {
+	repo, err := gitfiles.Open(paths...)
+	if err != nil {
+		return nil, err
+	}
+	r := &rendering{repo: repo}
+	for _, path := range kustomize.Below(repo.Shown("."), -1) {
+		path = repo.Shown(repo.Path(path)) // not by way of the top
+		found, _ := kustomize.Find(path)   // validate says what is wrong with it
+		for _, f := range found {
+			if c, ok := orphanConfig(f, repo); ok {
+				r.configs = append(r.configs, c)
+			}
+		}
+		kustomize.Close(found)
+	}
+	mark := []byte(" " + generator.AnnotationGeneratedBy + ": ")
+	work := &gitfiles.WorkTree{Repository: repo}
+	var buffer []byte
+	err = work.Walk(ctx, repo.Shown("."), gitfiles.IsManifest, func(file gitfiles.File) {
+		var unread error
+		if buffer, unread = work.Read(ctx, file, buffer[:0]); unread != nil || !isRendered(buffer) {
+			return
+		}
+		_, rest, ok := bytes.Cut(buffer, mark)
+		if !ok {
+			return
+		}
+		name, _, _ := bytes.Cut(rest, []byte("\n"))
+		line := bytes.Count(buffer[:len(buffer)-len(rest)], []byte("\n")) + 1
+		dir, base := filepath.Split(file.Path)
+		r.pairs = append(r.pairs, orphan.Pair{Config: strings.Trim(string(bytes.TrimSpace(name)), `"'`), Path: file.Path, Position: report.Position{File: file.Name, Line: line},
+			ID: filepath.Base(dir) + "/" + strings.TrimSuffix(base, filepath.Ext(base))})
+	})
+	return r, err
+}
+
+// orphans are the pairs that no config renders, but for those of which the run takes
+// care. It looks where the .sops.yaml of one of its outputs counts: what lies
+// elsewhere, such as examples and fixtures, has nothing to do with the run.
+func (r *rendering) orphans(runs []*worktree.Stage) []report.Finding {
+	ours := make(map[string]bool)
+	var dirs []string
+	for _, w := range runs {
+		dirs = append(dirs, r.ruled(w.Tree.Abs(w.Output)))
+		for _, path := range w.Paths() {
+			ours[r.repo.Path(w.Show(path))] = true
+		}
+		for _, change := range w.Changes() {
+			ours[r.repo.Path(w.Show(change.Path))] = true
+		}
+	}
+	return orphan.Find(r.configs, slices.DeleteFunc(r.pairs, func(p orphan.Pair) bool {
+		return ours[p.Path] || !slices.ContainsFunc(dirs, func(dir string) bool { return dir == "." || strings.HasPrefix(p.Path, dir+"/") })
+	}))
+}
+
+// ruled is the directory for which the creation rules of an output are written, the
+// whole repository if they are none of its own.
+func (r *rendering) ruled(output string) string {
+	rules, _ := sopsfile.FindRules(output, os.Getenv("SOPS_CONFIG"))
+	if rel, err := filepath.Rel(r.repo.Root, filepath.Dir(rules)); rules != "" && err == nil && filepath.IsLocal(rel) {
+		return filepath.ToSlash(rel)
+	}
+	return "."
+}

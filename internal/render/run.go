@@ -1,0 +1,216 @@
+// Package render renders configs into encrypted files.
+//
+// [Begin] starts a run over the configs that package kustomize has found: Render
+// renders all of them before the first file is written, Plans and Judge tell what is
+// about to happen, Commit writes all files or none. A [One] is a pair without a
+// config, an [Environment] a run of the kustomize function. [NewOrigins] goes the
+// other way, from a rendered file to what it was made by. What has not changed keeps
+// its bytes, and no error holds a value.
+package render
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+
+	"clusterpair.dev/generator"
+	"clusterpair.dev/internal/kustomize"
+	"clusterpair.dev/internal/orphan"
+	"clusterpair.dev/internal/report"
+	"clusterpair.dev/internal/sopsfile"
+	"clusterpair.dev/internal/worktree"
+)
+
+// Options say how a [Run] goes on. The zero Options write what is rendered.
+type Options struct {
+	// Dry runs write nothing.
+	Dry bool
+	// Instead are documents in clear that are about to be written into files, by the
+	// paths of these: only the pairs of these files are rendered, and none is removed.
+	Instead map[string]*yaml.Node
+	// Each is told of each pair that was rendered, and of each that is to be removed:
+	// what the file holds, and what it is going to hold, nil for nothing. It is called
+	// from several goroutines, and may be nil.
+	Each func(file string, before, after []byte)
+	// Progress is told of a config before its pairs are rendered. It gives what is
+	// called for each pair, from several goroutines, and at the end. It may be nil.
+	Progress func(config string) (pair, end func())
+}
+
+// Run renders configs. The caller closes it.
+type Run struct {
+	options  Options
+	tx       *worktree.Transaction
+	outputs  []*output
+	findings []report.Finding // about the configs themselves
+}
+
+// output is what a run renders of one config.
+type output struct {
+	config    *generator.Config
+	generated []string // the Secrets that its kustomization makes
+	stage     *worktree.Stage
+	inputs    []string // the files that it takes Secrets from
+}
+
+// Begin starts a run. What is wrong with the configs Render tells. Their trees stay
+// open until the run is closed.
+func Begin(configs []kustomize.Config, options Options) *Run {
+	r := &Run{options: options, tx: worktree.Begin(options.Dry)}
+	named := make(map[string]report.Position)
+	for _, found := range configs {
+		c, bad := generator.ParseConfig(found.Doc, found.File)
+		r.findings = append(r.findings, bad...)
+		if c == nil {
+			continue
+		}
+		c.Spec.Files = append(c.Spec.Files, found.Resources...)
+		w := r.tx.Stage(found.Tree, c.Spec.Output)
+		name := c.Metadata.Name + " " + w.Show("")
+		if first, twice := named[name]; twice {
+			r.findings = append(r.findings, orphan.Twin(c.Metadata.Name, w.Show(""), c.Position, first))
+		}
+		named[name] = c.Position
+		r.outputs = append(r.outputs, &output{config: c, generated: found.Generated, stage: w})
+	}
+	return r
+}
+
+// Close removes what was rendered and not written.
+func (r *Run) Close() { r.tx.Close() }
+
+// Recover puts right what runs have left that were killed, as [worktree.Stage.Recover]
+// does. It comes before Render.
+func (r *Run) Recover(ctx context.Context) ([]worktree.Recovered, error) {
+	var all []worktree.Recovered
+	for _, o := range r.outputs {
+		recovered, err := o.stage.Recover(ctx)
+		if all = append(all, recovered...); err != nil {
+			return all, err
+		}
+	}
+	return all, nil
+}
+
+// Render renders the pairs of all configs, and finds those that earlier runs have
+// rendered and this run has not. Nothing is written. The findings are good after an
+// error, too.
+func (r *Run) Render(ctx context.Context) ([]report.Finding, error) {
+	safe := sopsfile.New(nil)
+	findings := r.findings
+	rendered := make(map[string]report.Position)
+	for _, o := range r.outputs {
+		more, err := r.config(ctx, safe, o)
+		findings = append(findings, more...)
+		for _, path := range o.stage.Paths() {
+			path = o.stage.Show(path)
+			if first, twice := rendered[path]; twice {
+				findings = append(findings, report.Finding{Rule: "duplicate-pair", Severity: report.Error, Position: o.config.Position,
+					Message: fmt.Sprintf("%s is rendered by this config and by the one at %s", path, first),
+					Hint:    "give one of the two pairs another name or namespace, or one of the configs another output"})
+			}
+			rendered[path] = o.config.Position
+		}
+		var f report.Finding
+		if errors.As(err, &f) {
+			findings = append(findings, f)
+		} else if err != nil {
+			return findings, err
+		}
+	}
+	if r.options.Instead != nil || report.HasErrors(findings) {
+		return findings, nil
+	}
+	return findings, r.prune(rendered)
+}
+
+// prune finds the pairs that no config lists any more.
+func (r *Run) prune(rendered map[string]report.Position) error {
+	kept := make(map[string]bool, len(rendered))
+	for path := range rendered {
+		kept[path] = true
+	}
+	for _, o := range r.outputs {
+		err := o.stage.Prune(renderedBy(o.config.Metadata.Name), kept, func(path string, data []byte) {
+			if r.options.Each != nil {
+				r.options.Each(o.stage.Show(path), data, nil)
+			}
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// config renders one config.
+func (r *Run) config(ctx context.Context, safe *sopsfile.Safe, o *output) ([]report.Finding, error) {
+	secrets, err := OpenSecrets(o.stage.Tree, safe, o.config, nil)
+	if err != nil {
+		return nil, err
+	}
+	o.inputs = secrets.Files()
+	var only []string
+	if r.options.Instead != nil {
+		only = secrets.replace(r.options.Instead)
+	}
+	sealer, err := NewSealer(o.stage.Tree, safe, o.config)
+	if err != nil {
+		return nil, err
+	}
+	pair := func() {}
+	if r.options.Progress != nil {
+		var end func()
+		pair, end = r.options.Progress(o.config.Metadata.Name)
+		defer end()
+	}
+	findings, err := generator.Generate(ctx, o.config, generator.Inputs{
+		Secrets: secrets, Encrypter: sealer, Now: time.Now(), Generated: o.generated, Only: only,
+	}, func(result generator.Result) error {
+		pair()
+		path := PairFile("", result.Namespace, result.Name)
+		if r.options.Each != nil {
+			r.options.Each(o.stage.Show(path), result.Previous, result.Document)
+		}
+		return o.stage.Add(path, result.Previous, result.Document)
+	})
+	return append(findings, shadowedRules(sealer, o.stage)...), err
+}
+
+// File is a file that is written together with pairs.
+type File struct {
+	Tree          *worktree.Tree // of its directory; it stays open
+	Name          string
+	Before, After []byte // what it holds, and what it is going to hold
+}
+
+// Stage makes the file part of a transaction.
+func (f File) Stage(tx *worktree.Transaction) error {
+	return tx.Stage(f.Tree, ".").Add(f.Name, f.Before, f.After)
+}
+
+// Add takes in files that the run writes besides the pairs.
+func (r *Run) Add(files ...File) error {
+	for _, f := range files {
+		if err := f.Stage(r.tx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Commit writes all files, or none.
+func (r *Run) Commit(ctx context.Context) error { return r.tx.Commit(ctx) }
+
+// Outputs are the files that were rendered, by config. Files that were added are not
+// among them.
+func (r *Run) Outputs() []*worktree.Stage {
+	stages := make([]*worktree.Stage, len(r.outputs))
+	for i, o := range r.outputs {
+		stages[i] = o.stage
+	}
+	return stages
+}

@@ -1,0 +1,178 @@
+package render
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+
+	"go.yaml.in/yaml/v3"
+
+	"clusterpair.dev/generator"
+	"clusterpair.dev/internal/manifest"
+	"clusterpair.dev/internal/report"
+	"clusterpair.dev/internal/seal"
+	"clusterpair.dev/internal/sopsfile"
+	"clusterpair.dev/internal/worktree"
+)
+
+// PairFile is where a pair is rendered, relative to the kustomization.
+func PairFile(output, namespace, name string) string {
+	return filepath.Join(output, namespace, name+".yaml")
+}
+
+// Sealer is the [generator.Encrypter] of a config: it finds earlier renderings
+// below the output directory, and who may read a pair in the config or in the
+// creation rules of .sops.yaml.
+type Sealer struct {
+	tree   *worktree.Tree
+	safe   *sopsfile.Safe
+	output string
+	name   string // of the config
+	inline *sopsfile.Policy
+	rules  *sopsfile.Rules
+}
+
+// NewSealer reads the recipients of a config. Without inline ones it needs the
+// creation rules of a .sops.yaml at or above the output directory.
+func NewSealer(t *worktree.Tree, safe *sopsfile.Safe, c *generator.Config) (*Sealer, error) {
+	s := &Sealer{tree: t, safe: safe, output: c.Spec.Output, name: c.Metadata.Name}
+	if _, err := t.Inside(s.output); err != nil {
+		return nil, report.Finding{Rule: "config", Severity: report.Error, Position: c.Position, Path: "spec.output", Message: err.Error()}
+	}
+	var err error
+	if s.inline, err = inlinePolicy(c); err != nil || s.inline != nil {
+		return s, err
+	}
+	s.rules, err = seal.FindRules(t.Abs(s.output))
+	return s, err
+}
+
+// inlinePolicy is that of the recipients which a config names itself, nil if it
+// names none.
+func inlinePolicy(c *generator.Config) (*sopsfile.Policy, error) {
+	if c.Spec.Encryption.Kind == 0 {
+		return nil, nil
+	}
+	var p *sopsfile.Policy
+	var r sopsfile.Recipients
+	err := c.Spec.Encryption.Decode(&r)
+	if err == nil {
+		p, err = r.Policy()
+	}
+	if err != nil {
+		return nil, report.Finding{Rule: "config", Severity: report.Error,
+			Position: report.Position{File: c.Position.File, Line: c.Spec.Encryption.Line}, Path: "spec.encryption", Message: err.Error()}
+	}
+	p.Source = "config " + c.Metadata.Name
+	return p, nil
+}
+
+// Policy is how the pair's file is to be encrypted.
+func (s *Sealer) Policy(path string) (*sopsfile.Policy, error) {
+	if s.inline != nil {
+		return s.inline, nil
+	}
+	return seal.RulePolicy(s.rules, s.tree.Abs(path), s.tree.Show(path))
+}
+
+// Previous implements [generator.Encrypter].
+func (s *Sealer) Previous(namespace, name string) ([]byte, error) {
+	path := PairFile(s.output, namespace, name)
+	rel, err := s.tree.Inside(path)
+	if err != nil {
+		return nil, err
+	}
+	data, err := s.tree.Read(rel)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, report.WithHint(fmt.Errorf("read %s: %w", s.tree.Show(path), worktree.Cause(err)), "move it out of the way: clusterpair renders into this file")
+	}
+	if !isRendered(data) && !s.rendered(data) {
+		return nil, report.Finding{Rule: "output-taken", Severity: report.Error, Position: report.Position{File: s.tree.Show(path)},
+			Message: "the file exists and is no encrypted ClusterPair, so that it is not overwritten",
+			Hint:    "move it away, or set spec.output to another directory"}
+	}
+	return data, nil
+}
+
+// rendered tells a pair of the config whose sops section is gone: what it holds
+// can be rendered again, and nothing but that can be done with it.
+func (s *Sealer) rendered(data []byte) bool {
+	return s.name != "" && hasLine(data, "kind: "+generator.ClusterPairKind) && bytes.Contains(data, []byte(" "+generator.AnnotationGeneratedBy+": "+s.name+"\n"))
+}
+
+// isRendered tells an encrypted ClusterPair from any other file by the lines
+// that every style of writing has in clear.
+func isRendered(data []byte) bool {
+	return hasLine(data, "kind: "+generator.ClusterPairKind) && hasLine(data, "sops:")
+}
+
+// renderedBy tells the pairs that a config of this name has rendered from any
+// other file. Without a name there are none.
+func renderedBy(config string) func(data []byte) bool {
+	mark := []byte(" " + generator.AnnotationGeneratedBy + ": " + config + "\n")
+	return func(data []byte) bool {
+		return config != "" && isRendered(data) && bytes.Contains(data, mark)
+	}
+}
+
+// hasLine finds a top-level line.
+func hasLine(data []byte, line string) bool {
+	i := bytes.Index(data, []byte("\n"+line))
+	for i >= 0 {
+		end := i + 1 + len(line)
+		if end == len(data) || data[end] == '\n' || data[end] == '\r' {
+			return true
+		}
+		next := bytes.Index(data[end:], []byte("\n"+line))
+		if next < 0 {
+			break
+		}
+		i = end + next
+	}
+	return bytes.HasPrefix(data, []byte(line+"\n"))
+}
+
+// Encrypt implements [generator.Encrypter].
+func (s *Sealer) Encrypt(ctx context.Context, namespace, name string, plain *yaml.Node, previous []byte, sealed bool) ([]byte, []report.Finding, error) {
+	path := PairFile(s.output, namespace, name)
+	policy, err := s.Policy(path)
+	if err != nil {
+		return nil, nil, err
+	}
+	if !hasLine(previous, "sops:") {
+		previous = nil
+	}
+	document, findings, err := seal.EncryptPair(ctx, s.safe, plain, previous, policy, sopsfile.EncryptOptions{Sealed: sealed, File: s.tree.Show(path)})
+	var f report.Finding
+	if errors.As(err, &f) && previous != nil && (f.Rule == "sops-malformed" || f.Rule == "yaml") {
+		f.Hint = "restore the file from Git history, or give the same command again after this one: rm " + report.Typed(s.tree.Show(path))
+		err = f
+	}
+	return document, findings, err
+}
+
+// Plain is the [generator.Encrypter] of --plaintext.
+type Plain struct{ format sopsfile.Format }
+
+func (Plain) Previous(string, string) ([]byte, error) { return nil, nil }
+
+func (w Plain) Encrypt(_ context.Context, _, _ string, plain *yaml.Node, _ []byte, _ bool) (document []byte, _ []report.Finding, err error) {
+	if w.format == sopsfile.JSON {
+		document, err = sopsfile.MarshalJSON(plain)
+	} else {
+		document, err = sopsfile.Marshal([]*yaml.Node{plain}, 0)
+	}
+	return document, nil, err
+}
+
+// isRenderedJSON is isRendered for JSON.
+func isRenderedJSON(data []byte) bool {
+	docs, err := manifest.Values(data, "")
+	return err == nil && len(docs) == 1 && sopsfile.IsJSON(data) && sopsfile.IsEncrypted(docs[0]) && manifest.Text(docs[0], "kind") == generator.ClusterPairKind
+}

@@ -1,0 +1,131 @@
+package render
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"path/filepath"
+	"slices"
+
+	"go.yaml.in/yaml/v3"
+
+	"clusterpair.dev/generator"
+	"clusterpair.dev/internal/manifest"
+	"clusterpair.dev/internal/report"
+	"clusterpair.dev/internal/seal"
+	"clusterpair.dev/internal/sopsfile"
+	"clusterpair.dev/internal/worktree"
+)
+
+// Secrets is the [generator.SecretSource] of a config: the Secrets that
+// kustomize streamed and the files that the config lists, each decrypted with
+// the keys that SOPS finds.
+type Secrets struct {
+	tree   *worktree.Tree
+	safe   *sopsfile.Safe
+	stream map[string]*yaml.Node
+	names  []string // of the stream, then of the files, as messages show them
+
+	instead map[string]*yaml.Node // what files are about to hold, by their names
+}
+
+// OpenSecrets lists the files of a config. It rewrites destination.file of
+// each pair to the name that Files gives for it.
+func OpenSecrets(t *worktree.Tree, safe *sopsfile.Safe, c *generator.Config, stream map[string]*yaml.Node) (*Secrets, error) {
+	s := &Secrets{tree: t, safe: safe, stream: stream}
+	missing := func(err error, at report.Position, path, hint string) error {
+		var hinted *report.HintedError
+		if errors.As(err, &hinted) {
+			hint = hinted.Hint
+		}
+		return report.Finding{Rule: "secret-missing", Severity: report.Error, Position: at, Path: path, Message: err.Error(), Hint: hint}
+	}
+	see := "paths are relative to the kustomization: see what is there with ls " + t.Shown
+	for i, pattern := range c.Spec.Files {
+		files, err := t.Expand(pattern, filepath.Clean(c.Spec.Output))
+		if err != nil {
+			return nil, missing(err, c.FilePosition(i), "spec.files", see)
+		}
+		for _, f := range files {
+			s.names = append(s.names, t.Show(f))
+		}
+	}
+	for i := range c.Spec.Pairs {
+		p := &c.Spec.Pairs[i]
+		file := p.Destination.File
+		if file == "" {
+			continue
+		}
+		name := t.Show(file)
+		isDir, err := t.IsDir(file)
+		switch {
+		case err != nil:
+			return nil, missing(err, p.Position, "destination.file", see)
+		case isDir:
+			return nil, missing(fmt.Errorf("%s is a directory, not a file", name), p.Position, "destination.file", "name the kubeconfig in it: ls "+name)
+		}
+		p.Destination.File = name
+		s.names = append(s.names, name)
+	}
+	slices.Sort(s.names)
+	s.names = append(slices.Sorted(maps.Keys(stream)), slices.Compact(s.names)...)
+	return s, nil
+}
+
+// Files implements [generator.SecretSource].
+func (s *Secrets) Files() []string { return s.names }
+
+// replace takes documents for what files are about to hold, by paths that need
+// not be those of Files, and gives back which of the Files these are.
+func (s *Secrets) replace(docs map[string]*yaml.Node) []string {
+	s.instead = make(map[string]*yaml.Node)
+	names := []string{}
+	for _, name := range s.names {
+		for path, doc := range docs {
+			if worktree.SameFile(name, path) {
+				s.instead[name], names = doc, append(names, name)
+				break
+			}
+		}
+	}
+	return names
+}
+
+// Documents implements [generator.SecretSource].
+func (s *Secrets) Documents(ctx context.Context, name string) ([]*yaml.Node, error) {
+	if doc, ok := s.stream[name]; ok {
+		if !sopsfile.IsEncrypted(doc) {
+			return []*yaml.Node{doc}, nil
+		}
+		return decryptStreamed(ctx, s.safe, doc, name)
+	}
+	if doc, ok := s.instead[name]; ok {
+		return []*yaml.Node{doc}, nil
+	}
+	data, err := s.tree.ReadFile(s.tree.Hide(name))
+	if err != nil {
+		return nil, err
+	}
+	return seal.Open(ctx, s.safe, data, name)
+}
+
+// decryptStreamed decrypts a Secret that came through kustomize, which has
+// sorted its keys and added annotations of its own. The MAC holds if the file
+// was encrypted with mac_only_encrypted and in sorted order.
+func decryptStreamed(ctx context.Context, safe *sopsfile.Safe, doc *yaml.Node, name string) ([]*yaml.Node, error) {
+	data, err := yaml.Marshal(doc)
+	if err != nil {
+		return nil, fmt.Errorf("%s: the document cannot be written as YAML", name)
+	}
+	docs, err := safe.Decrypt(ctx, data, name)
+	if errors.Is(err, sopsfile.ErrMAC) {
+		return nil, report.Finding{Rule: "mac-mismatch", Severity: report.Error, Position: report.Position{File: name},
+			Message: "the MAC does not verify: kustomize sorts the keys of what it reads, and this Secret was encrypted in another order or with a MAC over its cleartext",
+			Hint:    "list the file under spec.files instead of resources, or encrypt it anew"}
+	}
+	if err != nil {
+		return nil, seal.Explain(err, name)
+	}
+	return manifest.Contents(docs), nil
+}

@@ -1,0 +1,45 @@
+package report
+
+import (
+	"fmt"
+	"strings"
+)
+
+// HintedError is an error that carries what to type next.
+type HintedError struct {
+	Err  error
+	Hint string
+}
+
+func (e *HintedError) Error() string { return e.Err.Error() }
+func (e *HintedError) Unwrap() error { return e.Err }
+
+// WithHint gives an error a hint, formatted as fmt.Sprintf does.
+func WithHint(err error, format string, args ...any) error {
+	return &HintedError{Err: err, Hint: fmt.Sprintf(format, args...)}
+}
+
+// UsageError is wrong use: of a flag, of an argument, or of two that do not go together.
+// It is told apart from what could not be done.
+type UsageError struct{ Err error }
+
+func (e *UsageError) Error() string { return e.Err.Error() }
+
+func (e *UsageError) Unwrap() error { return e.Err }
+
+// Usage makes an error one of wrong use.
+func Usage(err error) error { return &UsageError{err} }
+
+// Errors are several errors, each in a line as if it were alone.
+type Errors []error
+
+// Unwrap gives the errors to [errors.Is] and [errors.As].
+func (e Errors) Unwrap() []error { return e }
+
+func (e Errors) Error() string {
+	texts := make([]string, len(e))
+	for i, err := range e {
+		texts[i] = err.Error()
+	}
+	return strings.Join(texts, "\nclusterpair: ")
+}

@@ -1,0 +1,144 @@
+package validate
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"clusterpair.dev/internal/report"
+)
+
+var builtInPolicies = []string{"default-migration-policy", "default-interval-policy", "default-daily-policy", "default-weekly-policy", "default-monthly-policy"}
+
+// migrations judges those that use the pairs. Without any pair in the run
+// nothing is known about which there are.
+func (j *judgement) migrations(r *repository, o *Options) {
+	if len(r.migrations) == 0 {
+		return
+	}
+	files, built := make(pairIndex), make(pairIndex)
+	for i := range r.pairs {
+		p := &r.pairs[i]
+		files.add(p)
+		if p.built {
+			built.add(p)
+		}
+	}
+	admins := slices.Compact(slices.Sorted(slices.Values(r.admins)))
+	if len(admins) == 0 {
+		admins = []string{"kube-system"}
+	}
+	if !o.Partial {
+		j.renamed(r, admins)
+	}
+	for i := range r.migrations {
+		m := &migrationRun{judgement: j, migration: &r.migrations[i], repository: r, options: o, admins: admins, files: files, pairs: files}
+		if m.built && len(built) > 0 {
+			m.pairs = built // what kustomize has renamed goes by its old name in the files
+		}
+		m.judgeReferences()
+		m.judgeVolumes()
+		m.judgeNamespaces()
+		m.judgePolicy()
+	}
+}
+
+// pairIndex are pairs by namespace and name.
+type pairIndex map[string][]*pair
+
+func (x pairIndex) add(p *pair) {
+	x[p.id()] = append(x[p.id()], p)
+	if p.namespace != "" {
+		x["/"+p.name] = append(x["/"+p.name], p) // for what a kustomization gives its namespace
+	}
+}
+
+// in are the pairs of a name in a namespace, in any if that is empty.
+func (x pairIndex) in(namespace, name string) []*pair { return x[namespace+"/"+name] }
+
+// migrationRun is a migration, or a schedule of some, on its way through its rules.
+type migrationRun struct {
+	*judgement
+	*migration
+	repository *repository
+	options    *Options
+	admins     []string  // the admin namespaces
+	files      pairIndex // of all pairs
+	pairs      pairIndex // of those that it can mean
+}
+
+func (m *migrationRun) object() string { return fmt.Sprintf("%s %s/%s", m.kind, m.namespace, m.name) }
+
+// judgeReferences looks for the pairs that it names.
+func (m *migrationRun) judgeReferences() {
+	m.judgeReference(m.migration.pair, "clusterPair", m.namespace)
+	m.judgeReference(m.adminPair, "adminClusterPair", m.admins...)
+	if m.migration.pair.name == "" && m.adminPair.name == "" {
+		m.add(m.at, m.object(), "migration-reference", fmt.Sprintf("the %s names no ClusterPair", m.kind), "clusterPair: NAME")
+	}
+}
+
+// judgeReference looks for a pair that a field names, in namespaces.
+func (m *migrationRun) judgeReference(ref reference, field string, namespaces ...string) {
+	if ref.name == "" || m.options.Partial || len(m.pairs) == 0 || slices.ContainsFunc(namespaces, func(ns string) bool { return m.pairs.in(ns, ref.name) != nil }) {
+		return
+	}
+	if m.repository.names(m.migration, ref.name, func(name string) bool { return m.files.in("", name) != nil }) {
+		return
+	}
+	namespace := strings.Join(namespaces, " or ")
+	where, hint := ", which the namespace "+namespace+" does not have", "name a ClusterPair of the namespace "+namespace
+	if namespace == "" {
+		where, hint = ", which is not here", "name one that is"
+	}
+	if near := report.Nearest(strings.TrimPrefix(namespaces[0]+"/"+ref.name, "/"), m.known(namespaces[0])); near != "" {
+		hint = fmt.Sprintf("there is ClusterPair %s", near)
+	}
+	m.add(ref.at, m.object(), "migration-reference", fmt.Sprintf("%s names ClusterPair %s%s", field, quote(ref.name), where), hint)
+}
+
+// known are the names of pairs to choose from, without a namespace where there is none.
+func (m *migrationRun) known(namespace string) (ids []string) {
+	for i := range m.repository.pairs {
+		switch p := &m.repository.pairs[i]; {
+		case m.pairs[p.id()] == nil:
+		case namespace == "":
+			ids = append(ids, p.name)
+		default:
+			ids = append(ids, p.id())
+		}
+	}
+	return ids
+}
+
+// judgeVolumes looks for volumes that would move over one fabric.
+func (m *migrationRun) judgeVolumes() {
+	used := m.pairs.in(m.namespace, m.migration.pair.name)
+	if judged := slices.DeleteFunc(slices.Clone(used), func(p *pair) bool { return p.aside }); len(judged) > 0 {
+		used = judged
+	}
+	if m.volumes && len(used) > 0 && !slices.ContainsFunc(used, func(p *pair) bool { return p.twoFabrics }) {
+		m.add(m.volumesAt, m.object(), "migration-volumes", fmt.Sprintf("%s would move volumes over ClusterPair %s, which shares one Portworx: it waits for a storage status that never comes", m.kind, quote(m.migration.pair.name)), "includeVolumes: false")
+	}
+}
+
+// judgeNamespaces looks for namespaces that it may not move.
+func (m *migrationRun) judgeNamespaces() {
+	if m.namespace == "" || slices.Contains(m.admins, m.namespace) {
+		return
+	}
+	for _, ns := range m.namespaces {
+		if ns.name != m.namespace {
+			m.add(ns.at, m.object(), "migration-namespace", fmt.Sprintf("namespace %s: outside the admin namespace %s a %s moves its own namespace alone", quote(ns.name), m.admins[0], m.kind), "move the "+m.kind+" to "+m.admins[0]+", or name "+m.namespace+" only")
+		}
+	}
+}
+
+// judgePolicy looks for the policy that a schedule names.
+func (m *migrationRun) judgePolicy() {
+	ref, policies := m.policy, m.repository.policies
+	if ref.name == "" || m.options.Partial || slices.Contains(builtInPolicies, ref.name) || policies["/"+ref.name] || policies[m.namespace+"/"+ref.name] {
+		return
+	}
+	m.add(ref.at, m.object(), "schedule-policy", fmt.Sprintf("there is no SchedulePolicy %s here, and Stork has none built in", quote(ref.name)), "built in: "+strings.Join(builtInPolicies, ", "))
+}

@@ -1,0 +1,43 @@
+package validate
+
+import (
+	"slices"
+	"testing"
+
+	"clusterpair.dev/internal/manifest"
+)
+
+// TestUnsorted: keys are in order if kustomize build leaves them where they are,
+// which counts numbers in names and takes digits and _ before letters.
+func TestUnsorted(t *testing.T) {
+	const box = "ENC[AES256_GCM,data:YQ==,iv:YQ==,tag:YQ==,type:str]"
+	for _, c := range []struct{ first, second, found string }{
+		{"dc9", "dc10", ""}, {"dc10", "dc9", "dc9"}, {"a_b", "ab", ""}, {"ab", "a_b", "a_b"}, {"a", "b", ""}, {"b", "a", "a"}, {"", "a", ""},
+	} {
+		docs, err := manifest.Values([]byte("\""+c.first+"\": {x: \""+box+"\"}\nclear: y\n\""+c.second+"\": \""+box+"\"\n"), "f.yaml")
+		if err != nil {
+			t.Fatal(err)
+		}
+		found := ""
+		if n := unsorted(docs[0]); n != nil {
+			found = n.Value
+		}
+		if found != c.found {
+			t.Errorf("%q before %q: found %q, want %q", c.first, c.second, found, c.found)
+		}
+	}
+}
+
+// TestAnyVersion: a key of Azure without a version in a rule is any version of it,
+// and no other key.
+func TestAnyVersion(t *testing.T) {
+	const key = "https://example.vault.azure.net/keys/sops-key/"
+	file := [][]string{{"age1x", key + "0123"}, {"https://example.vault.azure.net/keys/other/0123", "https://vault.example.com/v1/sops/keys/k"}}
+	got := anyVersion(file, []string{key, "age1x"})
+	if want := []string{"age1x", key}; !slices.Equal(got[0], want) || !slices.Equal(got[1], file[1]) {
+		t.Errorf("%q", got)
+	}
+	if got := anyVersion(file, []string{key, key + "0123"}); !slices.Equal(got[0], file[0]) {
+		t.Errorf("a rule with the version: %q", got)
+	}
+}

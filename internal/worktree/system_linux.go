@@ -1,0 +1,75 @@
+package worktree
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// mountPoint tells the mounted file system on which a path stands. A file can be
+// moved within one only, although two may be of the same device.
+type mountPoint struct {
+	device uint64
+	mount  uint64
+}
+
+func mount(path string) mountPoint {
+	var stat unix.Statx_t
+	if err := unix.Statx(unix.AT_FDCWD, path, 0, unix.STATX_MNT_ID, &stat); err != nil {
+		return mountPoint{}
+	}
+	return mountPoint{unix.Mkdev(stat.Dev_major, stat.Dev_minor), stat.Mnt_id}
+}
+
+// createNameless makes a file in an open directory that has no name, so that nothing
+// is left of it if the process is killed. Not every file system can.
+func createNameless(dir *os.Root) (*os.File, error) {
+	d, err := dir.Open(".")
+	if err != nil {
+		return nil, err
+	}
+	defer d.Close()
+	fd, err := unix.Openat(int(d.Fd()), ".", unix.O_TMPFILE|unix.O_WRONLY|unix.O_CLOEXEC, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	return os.NewFile(uintptr(fd), "."), nil
+}
+
+// link gives a nameless file a name in dir, which must be free.
+func link(f *os.File, dir *os.Root, name string) error {
+	d, err := dir.Open(".")
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	return unix.Linkat(unix.AT_FDCWD, fmt.Sprintf("/proc/self/fd/%d", f.Fd()), int(d.Fd()), name, unix.AT_SYMLINK_FOLLOW)
+}
+
+// holder is the process that holds a lock on a file, 0 if that cannot be told.
+func holder(f *os.File) int {
+	info, err := f.Stat()
+	if err != nil {
+		return 0
+	}
+	locks, err := os.ReadFile("/proc/locks")
+	stat, ok := info.Sys().(*syscall.Stat_t)
+	if err != nil || !ok {
+		return 0
+	}
+	// 1: FLOCK  ADVISORY  WRITE 4321 fe:00:12345 0 EOF
+	file := fmt.Sprintf("%02x:%02x:%d", unix.Major(uint64(stat.Dev)), unix.Minor(uint64(stat.Dev)), stat.Ino)
+	for line := range strings.Lines(string(locks)) {
+		var pid int
+		fields := strings.Fields(line)
+		if len(fields) >= 6 && fields[1] == "FLOCK" && fields[5] == file {
+			if _, err := fmt.Sscan(fields[4], &pid); err == nil && pid > 0 {
+				return pid
+			}
+		}
+	}
+	return 0
+}

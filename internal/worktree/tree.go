@@ -1,0 +1,299 @@
+package worktree
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+
+	"clusterpair.dev/internal/report"
+)
+
+// Tree is the part of the file system that a config may reach: the Git work
+// tree around its kustomization, or the kustomization's own directory outside
+// of any. Symbolic links cannot lead out of it.
+type Tree struct {
+	Root *os.Root
+	// Base is the kustomization's directory relative to the root; Shown is the
+	// same as the user wrote it, for messages.
+	Base, Shown string
+	Git         bool // whether the root is a Git work tree
+
+	mu          sync.Mutex
+	directories map[string]*os.Root
+}
+
+// Open opens the tree around dir. The caller closes it.
+func Open(dir string) (*Tree, error) {
+	abs, err := filepath.Abs(dir) // os.Getwd trusts $PWD only where it is right
+	if err != nil {
+		return nil, err
+	}
+	if abs, err = filepath.EvalSymlinks(abs); err != nil {
+		return nil, err
+	}
+	top, ok := Top(abs)
+	if !ok {
+		top = abs
+	}
+	root, err := os.OpenRoot(top)
+	if err != nil {
+		return nil, err
+	}
+	base, err := filepath.Rel(top, abs)
+	if err != nil {
+		return nil, err
+	}
+	return &Tree{Root: root, Base: base, Shown: filepath.Clean(dir), Git: ok}, nil
+}
+
+// Close closes the tree.
+func (t *Tree) Close() error {
+	for _, d := range t.directories {
+		if d != nil {
+			d.Close() // read-only
+		}
+	}
+	return t.Root.Close()
+}
+
+// Top is the Git work tree that holds dir, which is absolute.
+func Top(dir string) (string, bool) {
+	for {
+		if _, err := os.Lstat(filepath.Join(dir, ".git")); err == nil {
+			return dir, true
+		}
+		parent := filepath.Dir(dir)
+		if parent == dir {
+			return "", false
+		}
+		dir = parent
+	}
+}
+
+// Inside turns a path relative to the kustomization into one relative to the
+// root.
+func (t *Tree) Inside(path string) (string, error) {
+	if filepath.IsAbs(path) {
+		return "", fmt.Errorf("%s is absolute: paths are relative to the kustomization, so that they mean the same on every machine", path)
+	}
+	rel := filepath.Join(t.Base, path)
+	switch {
+	case filepath.IsLocal(rel):
+		return rel, nil
+	case t.Git:
+		return "", report.WithHint(fmt.Errorf("%s leaves the Git work tree", path), "copy the file into %s", t.Root.Name())
+	default:
+		return "", report.WithHint(fmt.Errorf("%s leaves the directory of the kustomization, and there is no Git work tree around it", path),
+			"copy the file into %s, or make a Git work tree of the directory that holds both: git init DIR", t.Root.Name())
+	}
+}
+
+// Show is how messages name a path relative to the kustomization.
+func (t *Tree) Show(path string) string { return filepath.Join(t.Shown, path) }
+
+// Hide turns what Show gave back into the path.
+func (t *Tree) Hide(shown string) string {
+	if t.Shown == "." {
+		return shown
+	}
+	rel, err := filepath.Rel(t.Shown, shown)
+	if err != nil {
+		return shown // show has joined the two, so that there is a way between them
+	}
+	return rel
+}
+
+// Abs is the absolute path of one relative to the kustomization.
+func (t *Tree) Abs(path string) string { return filepath.Join(t.Root.Name(), t.Base, path) }
+
+// MaxFile bounds what is read into memory at once, in bytes.
+const MaxFile = 100 << 20
+
+// ReadFile reads a file by its path relative to the kustomization.
+func (t *Tree) ReadFile(path string) ([]byte, error) {
+	rel, err := t.Inside(path)
+	if err != nil {
+		return nil, err
+	}
+	data, err := t.Read(rel)
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", t.Show(path), Cause(err))
+	}
+	return data, nil
+}
+
+// IsDir tells a directory from a file by its path relative to the kustomization.
+func (t *Tree) IsDir(path string) (bool, error) {
+	rel, err := t.Inside(path)
+	if err != nil {
+		return false, err
+	}
+	info, err := t.Root.Stat(rel)
+	if err != nil {
+		return false, fmt.Errorf("%s: %w", t.Show(path), Cause(err))
+	}
+	return info.IsDir(), nil
+}
+
+// Read reads a regular file by its path relative to the root.
+func (t *Tree) Read(rel string) ([]byte, error) {
+	f, err := t.open(rel)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	switch {
+	case err != nil:
+		return nil, err
+	case !info.Mode().IsRegular():
+		return nil, fmt.Errorf("is a %s, not a file", KindOf(info))
+	case info.Size() > MaxFile:
+		return nil, fmt.Errorf("is larger than %d MiB", MaxFile>>20)
+	}
+	data := make([]byte, info.Size(), info.Size()+1)
+	n, err := io.ReadFull(f, data)
+	if err == io.ErrUnexpectedEOF || err == io.EOF { // it has become shorter
+		err = nil
+	}
+	return data[:n], err
+}
+
+// open opens a file for reading, without waiting for a pipe's other end. Many
+// files stand in few directories: those are kept open, as os.Root walks each
+// path anew.
+func (t *Tree) open(rel string) (*os.File, error) {
+	const flags = os.O_RDONLY | syscall.O_NONBLOCK
+	dir, name := filepath.Split(rel)
+	if d := t.directory(filepath.Clean(dir)); d != nil {
+		if f, err := d.OpenFile(name, flags, 0); err == nil {
+			return f, nil
+		}
+	}
+	// A link may lead out of its directory and yet stay in the tree.
+	return t.Root.OpenFile(rel, flags, 0)
+}
+
+// directory is an open directory of the tree, nil if there was none when it was
+// asked for first.
+func (t *Tree) directory(dir string) *os.Root {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if d, ok := t.directories[dir]; ok {
+		return d
+	}
+	if len(t.directories) >= maxDirectories {
+		return nil
+	}
+	d, err := t.Root.OpenRoot(dir)
+	if err != nil {
+		d = nil
+	}
+	if t.directories == nil {
+		t.directories = make(map[string]*os.Root)
+	}
+	t.directories[dir] = d
+	return d
+}
+
+// maxDirectories is how many directories a tree keeps open.
+const maxDirectories = 64
+
+// KindOf says what is not a regular file.
+func KindOf(info fs.FileInfo) string {
+	switch {
+	case info.IsDir():
+		return "directory"
+	case info.Mode()&fs.ModeNamedPipe != 0:
+		return "pipe"
+	default:
+		return "special file"
+	}
+}
+
+// Cause strips the operation and the path that os put before an error, as the
+// caller names the path in the user's words.
+func Cause(err error) error {
+	err = bareError(err)
+	if err.Error() == "path escapes from parent" { // of os.Root, which exports no name for it
+		return report.WithHint(errors.New("a symbolic link leads out of the Git work tree, or of the kustomization's directory where there is none"),
+			"put a copy of the file in the place of the link")
+	}
+	return err
+}
+
+// bareError is an error of the system without operation and path.
+func bareError(err error) error {
+	var pathError *fs.PathError
+	if errors.As(err, &pathError) {
+		return pathError.Err
+	}
+	var linkError *os.LinkError
+	if errors.As(err, &linkError) {
+		return linkError.Err
+	}
+	return err
+}
+
+// Expand lists the files that a pattern means, relative to the kustomization,
+// sorted: the file itself, the matches of a glob, or every YAML and JSON file
+// below a directory but for those below skip.
+func (t *Tree) Expand(pattern, skip string) ([]string, error) {
+	rel, err := t.Inside(pattern)
+	if err != nil {
+		return nil, err
+	}
+	fsys := t.Root.FS()
+	matches := []string{filepath.ToSlash(rel)}
+	if _, err := t.Root.Stat(rel); err != nil && strings.ContainsAny(pattern, "*?[") {
+		if matches, err = fs.Glob(fsys, matches[0]); err != nil {
+			return nil, fmt.Errorf("%s is no valid pattern", pattern)
+		}
+	}
+	var files []string
+	for _, m := range matches {
+		info, err := t.Root.Stat(m)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", t.Show(pattern), Cause(err))
+		}
+		if !info.IsDir() {
+			files = append(files, t.relative(m))
+			continue
+		}
+		err = fs.WalkDir(fsys, m, func(path string, d fs.DirEntry, err error) error {
+			switch {
+			case err != nil:
+				return err
+			case d.IsDir() && (path != m && strings.HasPrefix(d.Name(), ".") || t.relative(path) == skip):
+				return fs.SkipDir
+			case !d.IsDir() && slices.Contains([]string{".yaml", ".yml", ".json"}, filepath.Ext(path)):
+				files = append(files, t.relative(path))
+			}
+			return nil
+		})
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", t.Show(pattern), Cause(err))
+		}
+	}
+	if len(files) == 0 {
+		return nil, fmt.Errorf("%s matches no file", t.Show(pattern))
+	}
+	slices.Sort(files)
+	return files, nil
+}
+
+// relative turns a path relative to the root into one relative to the kustomization.
+func (t *Tree) relative(path string) string {
+	rel, err := filepath.Rel(t.Base, filepath.FromSlash(path))
+	if err != nil {
+		return path
+	}
+	return rel
+}
