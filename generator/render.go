@@ -33,6 +33,10 @@ const (
 	AnnotationCredentialID = "clusterpair.dev/credential-id"
 	// AnnotationCA is the SHA-256 of the public key of the destination's CA.
 	AnnotationCA = "clusterpair.dev/destination-ca"
+	// AnnotationDestination names the destination, as [kubeconfig.Destination.ID] has
+	// it. A pair for both directions has it, so that it can be told from a pair of a
+	// cluster with itself, also where clusters share a CA.
+	AnnotationDestination = "clusterpair.dev/destination-id"
 	// AnnotationDigest is sha256:SALT:HASH over the plaintext spec, both in
 	// hexadecimal. It stands only on pairs whose secret part holds a key or
 	// token of full entropy: of a password it would allow a guess.
@@ -75,6 +79,9 @@ func (c *Config) render(p *Pair, d *kubeconfig.Destination, token string, salt [
 	}
 	if digest := d.CAKeyDigest(); digest != "" {
 		annotations[AnnotationCA] = digest
+		if annotations[AnnotationBidirectional] == "true" {
+			annotations[AnnotationDestination] = d.ID()
+		}
 	}
 	for _, a := range p.Allow {
 		annotations[AnnotationAllow+a.Rule] = a.Reason

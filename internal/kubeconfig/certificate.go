@@ -70,7 +70,7 @@ func (c *checker) checkCABundle(at place) {
 	case early:
 		c.refuse(at, "ca-invalid", "the CA is not valid before "+date(authority.NotBefore), "check this machine's clock")
 	}
-	d.caKeyDigest = keyDigest(authority)
+	d.caKey = authority.RawSubjectPublicKeyInfo
 	c.checkStrength(at, "the CA", authority)
 }
 
@@ -83,17 +83,16 @@ func isAuthority(cert *x509.Certificate) bool {
 	return true
 }
 
-func keyDigest(cert *x509.Certificate) string {
-	digest := sha256.Sum256(cert.RawSubjectPublicKeyInfo)
+func keyDigest(publicKey []byte) string {
+	digest := sha256.Sum256(publicKey)
 	return "sha256:" + hex.EncodeToString(digest[:])
 }
 
-// CAKeyDigest identifies a cluster by its CA, in PEM, as the method of
-// [Destination] does. It is empty when there is none.
+// CAKeyDigest is that of a CA in PEM, as the method of [Destination] has it. It is empty when there is none.
 func CAKeyDigest(ca []byte) string {
 	certificates, _ := parseCertificates(ca)
 	if i := slices.IndexFunc(certificates, isAuthority); i >= 0 {
-		return keyDigest(certificates[i])
+		return keyDigest(certificates[i].RawSubjectPublicKeyInfo)
 	}
 	return ""
 }

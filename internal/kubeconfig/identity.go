@@ -2,12 +2,38 @@ package kubeconfig
 
 import (
 	"cmp"
+	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/hex"
+	"fmt"
+	"net/url"
+	"path"
 	"regexp"
 	"strings"
 	"sync"
 )
+
+// ID tells the destination from every other one, and may be read by everybody:
+// "sha256:" and an HMAC-SHA256 in hexadecimal over the server and the way to it.
+// The key is that of the CA, which only those know who have reached the cluster:
+// nobody else can guess the server. It is empty when there is no CA.
+func (d *Destination) ID() string {
+	if len(d.caKey) == 0 {
+		return ""
+	}
+	mac := hmac.New(sha256.New, d.caKey)
+	fmt.Fprintf(mac, "%s\x00%s\x00%s", sameServer(d.Server), strings.ToLower(d.TLSServerName), d.ProxyURL)
+	return "sha256:" + hex.EncodeToString(mac.Sum(nil))
+}
+
+// sameServer is the one spelling of a server's URL.
+func sameServer(server string) string {
+	u, err := url.Parse(server)
+	if err != nil {
+		return server
+	}
+	return strings.ToLower(strings.TrimSuffix(u.Hostname(), ".")) + ":" + cmp.Or(u.Port(), "443") + strings.TrimRight(path.Clean("/"+u.Path), "/")
+}
 
 // CredentialID tells the credential from every other one, and may be read by
 // everybody: see [CredentialID].

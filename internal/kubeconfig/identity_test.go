@@ -70,3 +70,32 @@ func newCertificate(t *testing.T) []byte {
 	}
 	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
 }
+
+func TestDestinationID(t *testing.T) {
+	ca, other := []byte("the public key of one CA"), []byte("that of another one")
+	of := func(caKey []byte, server, name, proxy string) string {
+		return (&Destination{caKey: caKey, Server: server, TLSServerName: name, ProxyURL: proxy}).ID()
+	}
+	want := of(ca, "https://rancher.example.com/k8s/clusters/c-1", "", "")
+	for _, tt := range []struct {
+		what                string
+		caKey               []byte
+		server, name, proxy string
+		same                bool
+	}{
+		{"the same", ca, "https://rancher.example.com/k8s/clusters/c-1", "", "", true},
+		{"other spelling", ca, "https://RANCHER.example.com.:443/k8s/clusters//c-1/", "", "", true},
+		{"other cluster of the proxy", ca, "https://rancher.example.com/k8s/clusters/c-2", "", "", false},
+		{"other port", ca, "https://rancher.example.com:6443/k8s/clusters/c-1", "", "", false},
+		{"other name in TLS", ca, "https://rancher.example.com/k8s/clusters/c-1", "west", "", false},
+		{"other way there", ca, "https://rancher.example.com/k8s/clusters/c-1", "", "socks5://west:1080", false},
+		{"other CA", other, "https://rancher.example.com/k8s/clusters/c-1", "", "", false},
+	} {
+		if got := of(tt.caKey, tt.server, tt.name, tt.proxy); (got == want) != tt.same {
+			t.Errorf("%s: same is %t", tt.what, got == want)
+		}
+	}
+	if got := of(nil, "https://west.example.com", "", ""); got != "" {
+		t.Errorf("without a CA: %q", got)
+	}
+}

@@ -70,8 +70,8 @@ type Destination struct {
 	ImpersonateUserExtra                 map[string][]string
 	Exec                                 *Exec
 
-	end         *End // nil: [Destination.End] works it out
-	caKeyDigest string
+	end   *End   // nil: [Destination.End] works it out
+	caKey []byte // the SubjectPublicKeyInfo of the CA
 }
 
 // Exec is a user whose credential a command gives out.
@@ -124,11 +124,17 @@ func IsKubeconfig(doc *yaml.Node) bool {
 	return field(doc, "clusters") != nil && field(doc, "contexts") != nil && field(doc, "users") != nil
 }
 
-// CAKeyDigest identifies the destination by its CA: "sha256:" and the SHA-256
-// of the SubjectPublicKeyInfo in hexadecimal, so that a CA renewed with its old
-// key stays the same. Of a bundle the first CA counts, as all tools that write
-// one put the cluster's own CA first. It is empty when there is no CA.
-func (d *Destination) CAKeyDigest() string { return d.caKeyDigest }
+// CAKeyDigest is that of the destination's CA: "sha256:" and the SHA-256 of the
+// SubjectPublicKeyInfo in hexadecimal, so that a CA renewed with its old key stays
+// the same. Of a bundle the first CA counts, as all tools that write one put the
+// cluster's own CA first. It is empty when there is no CA. Clusters behind one
+// proxy, or under one company's CA, have the same: see [Destination.ID].
+func (d *Destination) CAKeyDigest() string {
+	if len(d.caKey) == 0 {
+		return ""
+	}
+	return keyDigest(d.caKey)
+}
 
 // FullEntropy tells whether the secret part cannot be guessed: it holds a
 // private key, or a token of at least 32 characters, which are 128 bits even

@@ -429,7 +429,7 @@ var catalogue = []Rule{
 		Fix:         "Run `sops decrypt FILE` first, or leave decrypting to Flux (`spec.decryption`) or to a ClusterPairDecryptor."},
 	{ID: "self-pair", Severity: Error, Needs: Run, Group: groupPairs,
 		Title:       "the destination is the source",
-		Consequence: "The cluster is paired with itself: migrations and failover copy to where the data already is, and nothing is protected.",
+		Consequence: "The cluster is paired with itself: migrations and failover copy to where the data already is, and nothing is protected. Two servers under one CA, as of a proxy or of a company, are no breach.",
 		Fix:         "Render the pair from the kubeconfig of the other cluster.",
 		Waivable:    "works, and protects nothing"},
 	{ID: "duplicate-pair", Severity: Error, Needs: Run, Group: groupPairs,

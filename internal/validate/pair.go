@@ -71,12 +71,14 @@ func (f *fileRun) pair(n *yaml.Node) {
 		p.at = f.position(name)
 	}
 	annotations := manifest.Field(n, "metadata", "annotations")
-	p.destination, p.destinationAt = noted(annotations, generator.AnnotationCA), spotOf(manifest.Field(annotations, generator.AnnotationCA))
+	p.ca, p.caAt = noted(annotations, generator.AnnotationCA), spotOf(manifest.Field(annotations, generator.AnnotationCA))
 	if by := manifest.Field(annotations, generator.AnnotationGeneratedBy); by != nil {
 		p.by, p.byAt = unique.Make(strings.Clone(by.Value)), spotOf(by)
 	}
 	both := manifest.Field(annotations, generator.AnnotationBidirectional)
-	p.bidirectional, p.bidirectionalAt = both != nil && both.Value == "true", spotOf(both)
+	if p.bidirectional, p.bidirectionalAt = both != nil && both.Value == "true", spotOf(both); p.bidirectional {
+		p.destination, p.credentialID = noted(annotations, generator.AnnotationDestination), noted(annotations, generator.AnnotationCredentialID)
+	}
 	options := manifest.Field(n, "spec", "options")
 	p.twoFabrics = manifest.Field(options, "token") != nil
 	p.modeAt = spotOf(cmp.Or(manifest.Field(options, "mode"), options))
@@ -318,6 +320,7 @@ func (f *fileRun) annotated(n, annotations *yaml.Node, d *kubeconfig.Destination
 	end := d.End()
 	expected := end.Annotations()
 	expected[generator.AnnotationCA] = d.CAKeyDigest()
+	expected[generator.AnnotationDestination] = d.ID()
 	by := manifest.Field(annotations, generator.AnnotationGeneratedBy)
 	// A pair that was rendered before there was such an annotation has none.
 	if at := manifest.Field(annotations, generator.AnnotationCredentialID); at != nil && at.Value != d.CredentialID() {
@@ -325,14 +328,14 @@ func (f *fileRun) annotated(n, annotations *yaml.Node, d *kubeconfig.Destination
 	}
 	// Earlier releases knew neither of these two.
 	earlier := manifest.Field(annotations, generator.AnnotationKind) == nil && manifest.Field(annotations, generator.AnnotationCAExpires) == nil
-	for _, key := range []string{generator.AnnotationCA, generator.AnnotationExpires, generator.AnnotationKind, generator.AnnotationCAExpires} {
+	for _, key := range []string{generator.AnnotationCA, generator.AnnotationDestination, generator.AnnotationExpires, generator.AnnotationKind, generator.AnnotationCAExpires} {
 		switch at := manifest.Field(annotations, key); {
 		case at != nil && at.Value == expected[key]:
 		case at != nil && key == generator.AnnotationExpires && earlier && wroteEarlier(at.Value, end):
 			f.add(at, "metadata.annotations", "annotation-drift", report.Warning, key+" is not the end of the credential: an earlier release wrote that of the CA, or of a token that ends with its pod", f.anew(""))
 		case at != nil:
 			f.add(at, "metadata.annotations", "annotation-drift", report.Error, key+" is not what the kubeconfig says: those who judge the pair without a key are misled", hint)
-		case by == nil || expected[key] == "" || earlier && !neededEarlier(key, end):
+		case by == nil || expected[key] == "" || key == generator.AnnotationDestination || earlier && !neededEarlier(key, end):
 		default:
 			f.add(by, "metadata.annotations", "annotation-drift", report.Error, key+" is missing from a rendered pair: those who judge it without a key learn nothing", hint)
 		}

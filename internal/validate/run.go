@@ -76,7 +76,9 @@ type pair struct {
 	ruled           bool // a creation rule matches its file
 	twoFabrics      bool
 	bidirectional   bool
-	destination     string                // the digest of the destination's CA
+	ca              string                // the digest of the destination's CA
+	destination     string                // the destination's ID; empty if that is not known
+	credentialID    string                // of a pair for both directions
 	credential      string                // a digest, where it is known
 	by              unique.Handle[string] // the config that says to have rendered it
 	readers         unique.Handle[string] // the recipients, each of which can decrypt it
@@ -84,7 +86,7 @@ type pair struct {
 	byAt            spot // of the annotation
 	projects        map[string]string
 	bidirectionalAt spot // of the annotation
-	destinationAt   spot // of the annotation
+	caAt            spot // of the annotation
 	modeAt          spot // of the mode, or the options
 	projectsAt      spot
 }
@@ -92,8 +94,18 @@ type pair struct {
 // leadsTo notes what is known of the destination itself.
 func (p *pair) leadsTo(d *kubeconfig.Destination) {
 	if d != nil {
-		p.destination, p.credential = cmp.Or(d.CAKeyDigest(), p.destination), credentialDigest(d)
+		p.ca, p.destination, p.credential = cmp.Or(d.CAKeyDigest(), p.ca), cmp.Or(d.ID(), p.destination), credentialDigest(d)
 	}
+}
+
+// sameDestination tells whether two pairs are known to lead to one cluster. That
+// they have the same CA does not tell: it may be a proxy's, or a company's.
+func (p *pair) sameDestination(o *pair) bool {
+	if p.destination != "" && o.destination != "" {
+		return p.destination == o.destination
+	}
+	// An earlier release has rendered one of them.
+	return p.ca != "" && p.ca == o.ca && p.credentialID != "" && p.credentialID == o.credentialID
 }
 
 // spot is a place in a pair's file.
@@ -378,8 +390,8 @@ func (j *judgement) directions(r *repository, sources [][]string, o *Options) {
 		case back.bidirectional && j.files[back.file] && comparePositions(p.at, back.at) < 0:
 			continue // it is said once, of the later one
 		}
-		if p.destination != "" && p.destination == back.destination {
-			j.pair(p, p.place(p.destinationAt), "self-pair", fmt.Sprintf("this pair and the one in %s lead to the same cluster: one of them leads to its own", back.at), "render one of them from the other cluster's kubeconfig")
+		if p.sameDestination(back) {
+			j.pair(p, p.place(p.caAt), "self-pair", fmt.Sprintf("this pair and the one in %s lead to the same cluster: one of them leads to its own", back.at), "render one of them from the other cluster's kubeconfig")
 		}
 		if p.mode != back.mode || p.twoFabrics != back.twoFabrics {
 			j.pair(p, p.place(p.modeAt), "mode-asymmetric", fmt.Sprintf("mode and storage options differ from those of the other direction in %s", back.place(back.modeAt)), "give both the same mode, and both storage options or none")
