@@ -253,18 +253,9 @@ func (c *Config) complete() []report.Finding {
 			findings = append(findings, c.checkMode(own, at)...)
 		}
 	}
-	reserved := func(annotations map[string]string, at report.Position) {
-		for _, key := range slices.Sorted(maps.Keys(annotations)) {
-			if strings.HasPrefix(key, annotationPrefix) && key != AnnotationBidirectional {
-				findings = append(findings, report.Finding{Rule: "config", Severity: report.Error, Position: at, Path: "annotations",
-					Message: fmt.Sprintf("annotation %q: %s is for what clusterpair itself says about a pair", key, annotationPrefix),
-					Hint:    "give it a prefix of your own"})
-			}
-		}
-	}
 	for i := range c.Spec.Pairs {
 		p := &c.Spec.Pairs[i]
-		reserved(p.Annotations, p.Position)
+		findings = append(findings, reserved(p.Annotations, p.Position)...)
 		if p.Namespace == "" {
 			p.Namespace = c.Spec.Namespace
 		}
@@ -281,7 +272,7 @@ func (c *Config) complete() []report.Finding {
 		mode(p.Mode, p.modePosition, p.Options)
 	}
 	if s := c.Spec.Selector; s != nil {
-		reserved(s.Annotations, s.position)
+		findings = append(findings, reserved(s.Annotations, s.position)...)
 		if s.Namespace == "" {
 			if s.Namespace = c.Spec.Namespace; s.Namespace == "" {
 				findings = append(findings, noNamespace(s.position, "selector"))
@@ -295,6 +286,18 @@ func (c *Config) complete() []report.Finding {
 			at = c.Position
 		}
 		findings = append(findings, c.checkMode(c.Spec.Mode, at)...)
+	}
+	return findings
+}
+
+// reserved refuses annotations that are not the user's to set.
+func reserved(annotations map[string]string, at report.Position) (findings []report.Finding) {
+	for _, key := range slices.Sorted(maps.Keys(annotations)) {
+		if strings.HasPrefix(key, annotationPrefix) && key != AnnotationBidirectional {
+			findings = append(findings, report.Finding{Rule: "config", Severity: report.Error, Position: at, Path: "annotations",
+				Message: fmt.Sprintf("annotation %q: %s is for what clusterpair itself says about a pair", key, annotationPrefix),
+				Hint:    "give it a prefix of your own"})
+		}
 	}
 	return findings
 }

@@ -103,27 +103,13 @@ func generate(ctx context.Context, rl *framework.ResourceList, doc *yaml.Node, h
 		return findings, nil
 	}
 
-	stream := make(map[string]*yaml.Node)
-	origin := make([]string, len(rl.Items))
-	for i, item := range rl.Items {
-		if item.GetKind() == "Secret" && item.GetApiVersion() == "v1" {
-			name := "Secret/" + item.GetName()
-			if ns := item.GetNamespace(); ns != "" {
-				name = "Secret/" + ns + "/" + item.GetName()
-			}
-			if _, taken := stream[name]; taken {
-				name = fmt.Sprintf("%s (%d)", name, i)
-			}
-			forgetPositions(item.YNode())
-			stream[name], origin[i] = item.YNode(), name
-		}
-	}
+	stream, origin := streamed(rl.Items)
 	secrets, encrypter, err := env.Open(c, stream)
 	if err != nil {
 		return findings, err
 	}
 
-	var mu sync.Mutex
+	var mu sync.Mutex // guards what follows
 	consumed := make(map[string]bool)
 	var rendered []Result
 	more, err := Generate(ctx, c, Inputs{Secrets: secrets, Encrypter: encrypter, Now: now,
@@ -160,6 +146,27 @@ func generate(ctx context.Context, rl *framework.ResourceList, doc *yaml.Node, h
 	}
 	rl.Items = items
 	return findings, nil
+}
+
+// streamed are the Secrets among items, by name, and the name of each item that is one.
+func streamed(items []*kyaml.RNode) (stream map[string]*yaml.Node, names []string) {
+	stream = make(map[string]*yaml.Node)
+	names = make([]string, len(items))
+	for i, item := range items {
+		if item.GetKind() != "Secret" || item.GetApiVersion() != "v1" {
+			continue
+		}
+		name := "Secret/" + item.GetName()
+		if ns := item.GetNamespace(); ns != "" {
+			name = "Secret/" + ns + "/" + item.GetName()
+		}
+		if _, taken := stream[name]; taken {
+			name = fmt.Sprintf("%s (%d)", name, i)
+		}
+		forgetPositions(item.YNode())
+		stream[name], names[i] = item.YNode(), name
+	}
+	return stream, names
 }
 
 // SortResults puts results into the order of the config, and those of a

@@ -467,6 +467,21 @@ func decode(n *yaml.Node) (any, bool) {
 
 type decoder struct{ left int }
 
+// number is the value of an integer or float; what CUE has no number for is 0.
+func number(n *yaml.Node) any {
+	if kindOf(n) == anInt {
+		if i, err := strconv.ParseInt(strings.ReplaceAll(n.Value, "_", ""), 0, 64); err == nil {
+			return i
+		}
+		return 0
+	}
+	f, err := strconv.ParseFloat(n.Value, 64)
+	if err != nil || math.IsNaN(f) || math.IsInf(f, 0) {
+		return 0.0
+	}
+	return f
+}
+
 func (d *decoder) value(n *yaml.Node) any {
 	if d.left--; d.left <= 0 {
 		return nil
@@ -484,17 +499,8 @@ func (d *decoder) value(n *yaml.Node) any {
 			b = strings.ContainsRune("yY", rune(n.Value[0])) || strings.EqualFold(n.Value, "on")
 		}
 		return b
-	case anInt:
-		if i, err := strconv.ParseInt(strings.ReplaceAll(n.Value, "_", ""), 0, 64); err == nil {
-			return i
-		}
-		return 0
-	case aFloat:
-		f, err := strconv.ParseFloat(n.Value, 64)
-		if err != nil || math.IsNaN(f) || math.IsInf(f, 0) {
-			return 0.0 // CUE has no such number
-		}
-		return f
+	case anInt, aFloat:
+		return number(n)
 	case aString:
 		return n.Value
 	case aList:

@@ -334,6 +334,14 @@ func crdNode(n *node, maxLength int) object {
 	if n.minItems > 0 {
 		s["minItems"] = n.minItems
 	}
+	if rules = append(rules, crdMapping(s, n, maxLength)...); rules != nil {
+		s["x-kubernetes-validations"] = rules
+	}
+	return s
+}
+
+// crdMapping gives s the fields of n, and returns the conditions on them.
+func crdMapping(s object, n *node, maxLength int) (rules []object) {
 	properties := object{}
 	for i := range n.variants {
 		for _, f := range n.variants[i].fields {
@@ -357,23 +365,26 @@ func crdNode(n *node, maxLength int) object {
 	if len(properties) > 0 {
 		s["properties"] = properties
 	}
-	if len(n.variants) == 1 {
-		var required []string
-		for _, f := range n.variants[0].fields {
-			if f.required {
-				required = append(required, f.name)
-			}
-		}
-		if required != nil {
+	switch len(n.variants) {
+	case 0:
+	case 1:
+		if required := requiredFields(&n.variants[0]); required != nil {
 			s["required"] = required
 		}
-	} else if len(n.variants) > 1 {
+	default:
 		rules = append(rules, crdForms(n.variants, properties)...)
 	}
-	if rules != nil {
-		s["x-kubernetes-validations"] = rules
+	return rules
+}
+
+// requiredFields are the names of the fields that v cannot do without.
+func requiredFields(v *variant) (names []string) {
+	for i := range v.fields {
+		if v.fields[i].required {
+			names = append(names, v.fields[i].name)
+		}
 	}
-	return s
+	return names
 }
 
 // crdRules are the conditions on a string as rules of what holds it: of a rule

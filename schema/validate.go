@@ -121,21 +121,7 @@ func (w *walk) value(key, n *yaml.Node, p *node, at *step) {
 	}
 	switch k {
 	case aString:
-		said := ""
-		for i := range p.checks {
-			c := &p.checks[i]
-			// A value that breaks one rule is not held against the next: an
-			// encrypted name is no wrong name.
-			if c.fail == said || said != "" && ruleOf(c.fail) != ruleOf(said) || c.accepts(n.Value) {
-				continue
-			}
-			severity := report.Error
-			if c.warning {
-				severity = report.Warning
-			}
-			w.add(n, at, severity, c.fail)
-			said = c.fail
-		}
+		w.text(n, p, at)
 	case anInt:
 		if p.max != 0 {
 			if i, err := strconv.ParseInt(strings.ReplaceAll(n.Value, "_", ""), 0, 64); err != nil || i < p.min || i > p.max {
@@ -143,18 +129,42 @@ func (w *walk) value(key, n *yaml.Node, p *node, at *step) {
 			}
 		}
 	case aList:
-		if len(n.Content) < p.minItems {
-			w.add(n, at, report.Error, cmp.Or(p.fail, subject(key)+" is an empty list [required-field]\nhint: add an item, or remove the field"))
-		}
-		items := p.items
-		if items == nil {
-			items = &anything
-		}
-		for i, item := range n.Content {
-			w.value(nil, item, items, &step{up: at, index: i})
-		}
+		w.list(key, n, p, at)
 	case aMapping:
 		w.mapping(key, n, p.variant(n), at)
+	}
+}
+
+// text judges a string.
+func (w *walk) text(n *yaml.Node, p *node, at *step) {
+	said := ""
+	for i := range p.checks {
+		c := &p.checks[i]
+		// A value that breaks one rule is not held against the next: an
+		// encrypted name is no wrong name.
+		if c.fail == said || said != "" && ruleOf(c.fail) != ruleOf(said) || c.accepts(n.Value) {
+			continue
+		}
+		severity := report.Error
+		if c.warning {
+			severity = report.Warning
+		}
+		w.add(n, at, severity, c.fail)
+		said = c.fail
+	}
+}
+
+// list judges the items of n, which stands under key.
+func (w *walk) list(key, n *yaml.Node, p *node, at *step) {
+	if len(n.Content) < p.minItems {
+		w.add(n, at, report.Error, cmp.Or(p.fail, subject(key)+" is an empty list [required-field]\nhint: add an item, or remove the field"))
+	}
+	items := p.items
+	if items == nil {
+		items = &anything
+	}
+	for i, item := range n.Content {
+		w.value(nil, item, items, &step{up: at, index: i})
 	}
 }
 
@@ -212,30 +222,10 @@ func (w *walk) mapping(key, n *yaml.Node, v *variant, at *step) {
 			w.add(name, here, report.Error, subject(name)+" stands twice in one mapping [duplicate-key]\nhint: remove one")
 		}
 		if j := v.field(name.Value); j >= 0 {
-			f := &v.fields[j]
 			present |= 1 << j
-			switch {
-			case f.warning != "":
-				w.add(name, here, report.Warning, subject(name)+": "+f.warning)
-			case v.empty != "" && !f.required && isEmpty(value) && f.node.kinds&kindOf(value) != 0:
-				w.add(name, here, report.Warning, subject(name)+": "+v.empty)
-			}
-			w.value(name, value, f.node, here)
-			continue
-		}
-		known := v.open
-		for j := range v.patterns {
-			if p := &v.patterns[j]; p.accepts(name.Value) {
-				known = true
-				w.value(name, value, p.node, here)
-			}
-		}
-		if v.open {
-			w.value(name, value, &anything, here)
-		}
-		if !known {
-			w.unknown(name, v, here)
-			w.value(name, value, cmp.Or(v.others, &anything), here)
+			w.field(name, value, v, j, here)
+		} else {
+			w.other(name, value, v, here)
 		}
 	}
 	if v.some != nil && !hasOne(n, v.some) {
@@ -249,6 +239,36 @@ func (w *walk) mapping(key, n *yaml.Node, v *variant, at *step) {
 			}
 			w.add(n, &step{up: at, key: f.name}, report.Error, message)
 		}
+	}
+}
+
+// field judges the value under a name that is the field j of v.
+func (w *walk) field(name, value *yaml.Node, v *variant, j int, at *step) {
+	f := &v.fields[j]
+	switch {
+	case f.warning != "":
+		w.add(name, at, report.Warning, subject(name)+": "+f.warning)
+	case v.empty != "" && !f.required && isEmpty(value) && f.node.kinds&kindOf(value) != 0:
+		w.add(name, at, report.Warning, subject(name)+": "+v.empty)
+	}
+	w.value(name, value, f.node, at)
+}
+
+// other judges the value under a name that is no field of v.
+func (w *walk) other(name, value *yaml.Node, v *variant, at *step) {
+	known := v.open
+	for j := range v.patterns {
+		if p := &v.patterns[j]; p.accepts(name.Value) {
+			known = true
+			w.value(name, value, p.node, at)
+		}
+	}
+	if v.open {
+		w.value(name, value, &anything, at)
+	}
+	if !known {
+		w.unknown(name, v, at)
+		w.value(name, value, cmp.Or(v.others, &anything), at)
 	}
 }
 

@@ -161,14 +161,20 @@ func DecodePair(item []byte) (Pair, error) {
 	}
 	p.End = endOf(m.Annotations, &spec.Config)
 	if p.SchedulerStatus == "Error" || p.StorageStatus == "Error" {
-		p.secrets = []string{spec.Options["token"]}
-		for _, user := range spec.Config.AuthInfos {
-			if user != nil {
-				p.secrets = append(p.secrets, strings.TrimSpace(user.Token), user.Token, user.Password)
-			}
-		}
+		p.secrets = secretsOf(spec.Options, &spec.Config)
 	}
 	return p, nil
+}
+
+// secretsOf are the credentials of a pair, which an event about it may quote.
+func secretsOf(options map[string]string, config *clientcmdapi.Config) []string {
+	secrets := []string{options["token"]}
+	for _, user := range config.AuthInfos {
+		if user != nil {
+			secrets = append(secrets, strings.TrimSpace(user.Token), user.Token, user.Password)
+		}
+	}
+	return secrets
 }
 
 func decode(part json.RawMessage, into any) error {

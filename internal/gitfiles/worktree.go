@@ -260,18 +260,8 @@ func (w *WorkTree) Read(ctx context.Context, file File, buffer []byte) ([]byte, 
 		if err == nil || err == io.EOF {
 			return nil, nil
 		}
-	case info.Mode().IsRegular() && info.Size() == 0: // or a system that does not tell
-		buffer, err = io.ReadAll(io.LimitReader(f, worktree.MaxFile))
-	case info.Mode().IsRegular() && info.Size() <= worktree.MaxFile:
-		buffer = slices.Grow(buffer, int(info.Size()))[:info.Size()]
-		var n int
-		n, err = io.ReadFull(f, buffer)
-		if err == io.ErrUnexpectedEOF || err == io.EOF { // it has become shorter
-			err = nil
-		}
-		buffer = buffer[:n]
 	case info.Mode().IsRegular():
-		buffer, err = nil, tooLarge(f, file.Any)
+		buffer, err = readRegular(f, info.Size(), file.Any, buffer)
 	case !file.Any:
 		return nil, nil
 	case info.Mode()&fs.ModeNamedPipe != 0: // <(command)
@@ -287,6 +277,22 @@ func (w *WorkTree) Read(ctx context.Context, file File, buffer []byte) ([]byte, 
 		return nil, fmt.Errorf("read %s: %w", file.Name, worktree.Cause(err))
 	}
 	return buffer, nil
+}
+
+// readRegular appends a regular file to buffer. named says that the user has named it.
+func readRegular(f *os.File, size int64, named bool, buffer []byte) ([]byte, error) {
+	switch {
+	case size == 0: // or a system that does not tell
+		return io.ReadAll(io.LimitReader(f, worktree.MaxFile))
+	case size > worktree.MaxFile:
+		return nil, tooLarge(f, named)
+	}
+	buffer = slices.Grow(buffer, int(size))[:size]
+	n, err := io.ReadFull(f, buffer)
+	if err == io.ErrUnexpectedEOF || err == io.EOF { // it has become shorter
+		err = nil
+	}
+	return buffer[:n], err
 }
 
 // tooLarge is the error for a file that does not fit into memory. One that was

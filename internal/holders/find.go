@@ -25,60 +25,17 @@ var commits = []string{"", "HEAD", "@{upstream}"}
 // what does in HEAD and in the upstream branch, from which clusters are synced,
 // where that is another file.
 func Find(ctx context.Context, repo gitfiles.Repository) ([]Holder, error) {
-	var mu sync.Mutex
-	var all []Holder
-	var broken []report.Finding
-	safe := sopsfile.New(nil)
-	visit := func(commit string) func(context.Context, gitfiles.File, []byte) error {
-		return func(ctx context.Context, file gitfiles.File, data []byte) error {
-			if !bytes.Contains(data, []byte(generator.ClusterPairKind)) && !bytes.Contains(data, []byte(generator.AnnotationCredentialID)) &&
-				!bytes.Contains(data, []byte(AnnotationTokenSecret)) {
-				return nil
-			}
-			var found []Holder
-			var bad *report.Finding
-			manifest.Scan(data, file.Name, func(d manifest.Document, unread *report.Finding) {
-				if unread != nil {
-					if bytes.Contains(d.Text, []byte("kind: "+generator.ClusterPairKind)) {
-						bad = unread
-					}
-					return
-				}
-				manifest.EachItem(d.Node, func(doc *yaml.Node) {
-					h, ok := Of(doc)
-					if !ok {
-						return
-					}
-					h.File, h.Commit = file.Name, commit
-					if h.IDs == nil && !sopsfile.IsEncrypted(d.Node) {
-						h.IDs = Plain(doc)
-					}
-					found = append(found, h)
-				})
-			})
-			if i := slices.IndexFunc(found, func(h Holder) bool { return h.IDs == nil }); i >= 0 && len(found) == 1 {
-				if docs, err := safe.Decrypt(ctx, data, file.Name); err == nil && len(docs) == 1 {
-					found[i].IDs = Plain(manifest.Contents(docs)[0])
-				}
-			}
-			mu.Lock()
-			defer mu.Unlock()
-			if all = append(all, found...); bad != nil && commit == "" {
-				broken = append(broken, *bad)
-			}
-			return nil
-		}
-	}
+	s := search{safe: sopsfile.New(nil)}
 	work := &gitfiles.WorkTree{Repository: repo}
 	unread, err := gitfiles.Each(ctx, work, func(ctx context.Context, hand func(gitfiles.File)) error {
 		return work.Walk(ctx, repo.Shown("."), gitfiles.IsManifest, hand)
-	}, visit(""))
+	}, s.visit(""))
 	for _, commit := range commits[1:] {
 		if err != nil || len(unread) > 0 {
 			break
 		}
 		g := &gitfiles.Index{Repository: repo}
-		unread, err = gitfiles.Each(ctx, g, g.Other(commit), visit(commit))
+		unread, err = gitfiles.Each(ctx, g, g.Other(commit), s.visit(commit))
 		g.Close()
 	}
 	switch {
@@ -86,14 +43,72 @@ func Find(ctx context.Context, repo gitfiles.Repository) ([]Holder, error) {
 		return nil, err
 	case len(unread) > 0:
 		return nil, report.Errors(unread)
-	case len(broken) > 0:
-		report.Sort(broken)
-		return nil, report.WithHint(fmt.Errorf("%s: what it holds is not known, as it cannot be read: %s", broken[0].Position, broken[0].Message), "clusterpair validate %s", report.Typed(broken[0].Position.File))
+	case len(s.broken) > 0:
+		report.Sort(s.broken)
+		first := s.broken[0]
+		return nil, report.WithHint(fmt.Errorf("%s: what it holds is not known, as it cannot be read: %s", first.Position, first.Message), "clusterpair validate %s", report.Typed(first.Position.File))
 	}
-	slices.SortFunc(all, func(a, b Holder) int {
+	slices.SortFunc(s.all, func(a, b Holder) int {
 		return cmp.Or(slices.Index(commits, a.Commit)-slices.Index(commits, b.Commit), strings.Compare(a.File, b.File), strings.Compare(a.Object, b.Object))
 	})
-	return all, nil
+	return s.all, nil
+}
+
+// search is what one run of [Find] has found.
+type search struct {
+	safe   *sopsfile.Safe
+	mu     sync.Mutex // guards what follows
+	all    []Holder
+	broken []report.Finding // documents of the work tree that may be ClusterPairs
+}
+
+// visit gives what is called for each file of a commit.
+func (s *search) visit(commit string) func(context.Context, gitfiles.File, []byte) error {
+	return func(ctx context.Context, file gitfiles.File, data []byte) error {
+		if !bytes.Contains(data, []byte(generator.ClusterPairKind)) && !bytes.Contains(data, []byte(generator.AnnotationCredentialID)) &&
+			!bytes.Contains(data, []byte(AnnotationTokenSecret)) {
+			return nil
+		}
+		found, broken := within(data, file.Name)
+		if i := slices.IndexFunc(found, func(h Holder) bool { return h.IDs == nil }); i >= 0 && len(found) == 1 {
+			if docs, err := s.safe.Decrypt(ctx, data, file.Name); err == nil && len(docs) == 1 {
+				found[i].IDs = Plain(manifest.Contents(docs)[0])
+			}
+		}
+		for i := range found {
+			found[i].File, found[i].Commit = file.Name, commit
+		}
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.all = append(s.all, found...); broken != nil && commit == "" {
+			s.broken = append(s.broken, *broken)
+		}
+		return nil
+	}
+}
+
+// within finds the holders among the documents of a file. broken is a document that
+// may be a ClusterPair and cannot be read.
+func within(data []byte, file string) (found []Holder, broken *report.Finding) {
+	manifest.Scan(data, file, func(d manifest.Document, unread *report.Finding) {
+		if unread != nil {
+			if bytes.Contains(d.Text, []byte("kind: "+generator.ClusterPairKind)) {
+				broken = unread
+			}
+			return
+		}
+		manifest.EachItem(d.Node, func(doc *yaml.Node) {
+			h, ok := Of(doc)
+			if !ok {
+				return
+			}
+			if h.IDs == nil && !sopsfile.IsEncrypted(d.Node) {
+				h.IDs = Plain(doc)
+			}
+			found = append(found, h)
+		})
+	})
+	return found, broken
 }
 
 // Each visits the documents of files that are ClusterPairs or say when a credential

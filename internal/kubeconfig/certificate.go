@@ -101,38 +101,58 @@ func CAKeyDigest(ca []byte) string {
 func (c *checker) checkClientCertificate() {
 	d := &c.destination
 	at, keyAt := c.where("client-certificate-data", "user"), c.where("client-key-data", "user")
-	invalid := func(at place, message, hint string) { c.refuse(at, "certificate-invalid", message, hint) }
 	hasCertificate := len(d.ClientCertificateData) > 0 || c.broken["client-certificate-data"]
 	hasKey := len(d.ClientKeyData) > 0 || c.broken["client-key-data"]
 	switch {
 	case hasCertificate && !hasKey:
-		invalid(at, "a client certificate without its key, which client-go refuses", "add client-key-data")
+		c.refuse(at, "certificate-invalid", "a client certificate without its key, which client-go refuses", "add client-key-data")
 	case hasKey && !hasCertificate:
-		invalid(keyAt, "a client key without its certificate, which client-go ignores", "add client-certificate-data")
+		c.refuse(keyAt, "certificate-invalid", "a client key without its certificate, which client-go ignores", "add client-certificate-data")
 	}
-
-	var public crypto.PublicKey
-	if len(d.ClientKeyData) > 0 && !c.broken["client-key-data"] {
-		var err error
-		if public, err = parsePublic(d.ClientKeyData); err != nil {
-			invalid(keyAt, "the client key "+err.Error(), "openssl pkey -in client.key -noout -check")
-		}
-	}
-	if len(d.ClientCertificateData) == 0 || c.broken["client-certificate-data"] {
+	public := c.clientKey(keyAt)
+	leaf := c.clientCertificate(at)
+	if leaf == nil {
 		return
 	}
-	certificates, bad := parseCertificates(d.ClientCertificateData)
-	if len(certificates) == 0 || bad {
-		invalid(at, "the client certificate is no PEM, or cannot be parsed", "openssl x509 -in client.crt -noout -text")
-		return
-	}
-	leaf := certificates[0]
 	if public != nil && !samePublic(leaf.PublicKey, public) {
-		invalid(keyAt, "the client key does not belong to the client certificate", "take both from one kubeconfig")
+		c.refuse(keyAt, "certificate-invalid", "the client key does not belong to the client certificate", "take both from one kubeconfig")
 	}
+	c.checkClient(at, leaf)
+	c.checkStrength(at, "the client certificate", leaf)
+}
+
+// clientKey is the public half of the user's key, nil if there is none that can be read.
+func (c *checker) clientKey(at place) crypto.PublicKey {
+	data := c.destination.ClientKeyData
+	if len(data) == 0 || c.broken["client-key-data"] {
+		return nil
+	}
+	public, err := parsePublic(data)
+	if err != nil {
+		c.refuse(at, "certificate-invalid", "the client key "+err.Error(), "openssl pkey -in client.key -noout -check")
+	}
+	return public
+}
+
+// clientCertificate is the user's certificate, nil if there is none that can be read.
+func (c *checker) clientCertificate(at place) *x509.Certificate {
+	data := c.destination.ClientCertificateData
+	if len(data) == 0 || c.broken["client-certificate-data"] {
+		return nil
+	}
+	certificates, bad := parseCertificates(data)
+	if len(certificates) == 0 || bad {
+		c.refuse(at, "certificate-invalid", "the client certificate is no PEM, or cannot be parsed", "openssl x509 -in client.crt -noout -text")
+		return nil
+	}
+	return certificates[0]
+}
+
+// checkClient judges what the certificate of a client is for, until when, and whose.
+func (c *checker) checkClient(at place, leaf *x509.Certificate) {
 	if len(leaf.ExtKeyUsage)+len(leaf.UnknownExtKeyUsage) > 0 &&
 		!slices.Contains(leaf.ExtKeyUsage, x509.ExtKeyUsageClientAuth) && !slices.Contains(leaf.ExtKeyUsage, x509.ExtKeyUsageAny) {
-		invalid(at, "the client certificate is not for client authentication, and the API server refuses it", "issue one with the extended key usage clientAuth")
+		c.refuse(at, "certificate-invalid", "the client certificate is not for client authentication, and the API server refuses it", "issue one with the extended key usage clientAuth")
 	}
 	if leaf.NotBefore.After(c.options.Now) {
 		c.report(at, "credential-expired", report.Error, "the client certificate is not valid before "+date(leaf.NotBefore), "check this machine's clock")
@@ -149,7 +169,6 @@ func (c *checker) checkClientCertificate() {
 				"use the token of a service account with only the rights that Stork needs")
 		}
 	}
-	c.checkStrength(at, "the client certificate", leaf)
 }
 
 // checkStrength reports keys and signatures that servers and clients have

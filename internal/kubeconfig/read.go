@@ -221,13 +221,16 @@ func (c *checker) read(doc *yaml.Node) *yaml.Node {
 	if r.stopped {
 		return nil
 	}
-	if kind := field(root, "kind"); kind != nil && kind.Value != "Config" && !isNull(kind) && kind.Value != "" {
-		c.refuse(c.at(kind, "kind"), "value-type", "kind of a kubeconfig is Config", "kind: Config")
-	}
-	if v := field(root, "apiVersion"); v != nil && v.Value != "v1" && !isNull(v) && v.Value != "" {
-		c.refuse(c.at(v, "apiVersion"), "value-type", "apiVersion of a kubeconfig is v1", "apiVersion: v1")
-	}
+	c.header(root, "kind", "Config")
+	c.header(root, "apiVersion", "v1")
 	return root
+}
+
+// header refuses another value than the one that a field of every kubeconfig has.
+func (c *checker) header(root *yaml.Node, name, value string) {
+	if v := field(root, name); v != nil && v.Value != value && !isNull(v) && v.Value != "" {
+		c.refuse(c.at(v, name), "value-type", name+" of a kubeconfig is "+value, name+": "+value)
+	}
 }
 
 // reader walks a kubeconfig once, along aliases, beside the shape that

@@ -145,25 +145,15 @@ func (c *checker) fromSecret(s *Secret) {
 		return
 	}
 	key := conventionKey(s)
+	found := usualKeys(s)
+	part := func(field string) bool { _, ok := firstKey(s, partKeys[field]); return ok }
 	switch {
 	case isArgo(s):
 		c.fromArgo(s)
-		return
 	case s.Type == "kubernetes.io/service-account-token":
 		c.fromParts(s)
-		return
 	case key != "":
 		c.fromValue(s, key)
-		return
-	}
-	var found []string
-	for _, k := range kubeconfigKeys {
-		if v, ok := s.Data[k]; ok && (len(found) == 0 || !bytes.Equal(v.Bytes, s.Data[found[0]].Bytes)) {
-			found = append(found, k)
-		}
-	}
-	part := func(field string) bool { _, ok := firstKey(s, partKeys[field]); return ok }
-	switch {
 	case len(found) == 1:
 		c.fromValue(s, found[0])
 	case len(found) > 1:
@@ -179,6 +169,18 @@ func (c *checker) fromSecret(s *Secret) {
 		wrongKey(fmt.Sprintf("Secret %s has none of the keys that hold a kubeconfig; it has %s", s.Name, enumerate(keys)),
 			"name the key with destination.secret.key")
 	}
+}
+
+// usualKeys are those of [kubeconfigKeys] that a Secret has: the first one, and each
+// whose value differs from that.
+func usualKeys(s *Secret) []string {
+	var found []string
+	for _, k := range kubeconfigKeys {
+		if v, ok := s.Data[k]; ok && (len(found) == 0 || !bytes.Equal(v.Bytes, s.Data[found[0]].Bytes)) {
+			found = append(found, k)
+		}
+	}
+	return found
 }
 
 // Holds tells whether there is a kubeconfig in a Secret, or what makes one, in
@@ -316,6 +318,14 @@ type argoConfig struct {
 	} `json:"execProviderConfig"`
 }
 
+// argoFields are the fields of a kubeconfig that an argoConfig has, each with its way.
+var argoFields = map[string]string{
+	"token": "bearerToken", "username": "username", "password": "password", "proxy-url": "proxyUrl",
+	"insecure-skip-tls-verify": "tlsClientConfig.insecure", "tls-server-name": "tlsClientConfig.serverName",
+	"certificate-authority-data": "tlsClientConfig.caData", "client-certificate-data": "tlsClientConfig.certData",
+	"client-key-data": "tlsClientConfig.keyData", "exec": "execProviderConfig",
+}
+
 const hintArgo = `stringData: {name: west, server: "https://HOST:6443", config: '{"bearerToken": "…", "tlsClientConfig": {"caData": "…"}}'}`
 
 func isArgo(s *Secret) bool { return s.Labels["argocd.argoproj.io/secret-type"] == "cluster" }
@@ -344,12 +354,7 @@ func (c *checker) fromArgo(s *Secret) {
 		return
 	}
 	c.name(cmp.Or(string(s.Data["name"].Bytes), s.Name))
-	for field, key := range map[string]string{
-		"token": "bearerToken", "username": "username", "password": "password", "proxy-url": "proxyUrl",
-		"insecure-skip-tls-verify": "tlsClientConfig.insecure", "tls-server-name": "tlsClientConfig.serverName",
-		"certificate-authority-data": "tlsClientConfig.caData", "client-certificate-data": "tlsClientConfig.certData",
-		"client-key-data": "tlsClientConfig.keyData", "exec": "execProviderConfig",
-	} {
+	for field, key := range argoFields {
 		c.place(field, place{position: value.Position, path: "data.config." + key})
 	}
 	c.place("server", place{position: s.Position, path: "data.server"})
@@ -372,25 +377,36 @@ func (c *checker) fromArgo(s *Secret) {
 	d.ClientCertificateData = data("client-certificate-data", tls.CertData)
 	d.ClientKeyData = data("client-key-data", tls.KeyData)
 	d.Token, d.Username, d.Password = config.BearerToken, config.Username, config.Password
+	if config.AWSAuthConfig != nil {
+		c.place("exec", place{position: value.Position, path: "data.config.awsAuthConfig"})
+	}
+	d.Exec = config.exec()
+	c.check()
+}
+
+// exec is the program that gives the credential of a cluster of Argo CD, nil if none
+// does.
+func (config *argoConfig) exec() *Exec {
 	switch aws, exec := config.AWSAuthConfig, config.ExecProviderConfig; {
 	case aws != nil:
-		c.place("exec", place{position: value.Position, path: "data.config.awsAuthConfig"})
 		// Argo CD runs a helper of its own, which does what the AWS CLI does.
-		d.Exec = &Exec{APIVersion: "client.authentication.k8s.io/v1beta1", Command: "aws", InteractiveMode: "Never",
+		e := &Exec{APIVersion: "client.authentication.k8s.io/v1beta1", Command: "aws", InteractiveMode: "Never",
 			Args: []string{"eks", "get-token", "--cluster-name", aws.ClusterName, "--output", "json"}}
 		if aws.RoleARN != "" {
-			d.Exec.Args = append(d.Exec.Args, "--role-arn", aws.RoleARN)
+			e.Args = append(e.Args, "--role-arn", aws.RoleARN)
 		}
 		if aws.Profile != "" {
-			d.Exec.Env = []EnvVar{{"AWS_PROFILE", aws.Profile}}
+			e.Env = []EnvVar{{"AWS_PROFILE", aws.Profile}}
 		}
+		return e
 	case exec != nil:
-		d.Exec = &Exec{APIVersion: exec.APIVersion, Command: exec.Command, Args: exec.Args, InteractiveMode: "Never"}
+		e := &Exec{APIVersion: exec.APIVersion, Command: exec.Command, Args: exec.Args, InteractiveMode: "Never"}
 		for _, name := range slices.Sorted(maps.Keys(exec.Env)) {
-			d.Exec.Env = append(d.Exec.Env, EnvVar{name, exec.Env[name]})
+			e.Env = append(e.Env, EnvVar{name, exec.Env[name]})
 		}
+		return e
 	}
-	c.check()
+	return nil
 }
 
 // enumerate names keys in a message.

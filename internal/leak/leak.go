@@ -349,12 +349,8 @@ func shapeOf(n *yaml.Node) shape {
 			m.named, m.name = true, value.Value
 		case "value":
 			hasValue = true
-		case "username", "user", "userName", "login", "USERNAME", "USER", "adminUser":
-			m.username = m.username || value.Kind == yaml.ScalarNode && value.Value != ""
 		default:
-			if key := strings.ToLower(n.Content[i].Value); strings.HasSuffix(key, "username") || strings.HasSuffix(key, "_user") {
-				m.username = m.username || value.Kind == yaml.ScalarNode && value.Value != ""
-			}
+			m.username = m.username || value.Kind == yaml.ScalarNode && value.Value != "" && isUsername(n.Content[i].Value)
 		}
 	}
 	m.kubeconfig = hasUsers && marks > 0
@@ -363,6 +359,16 @@ func shapeOf(n *yaml.Node) shape {
 		m.name = ""
 	}
 	return m
+}
+
+// isUsername tells whether the name of a user stands under a key.
+func isUsername(key string) bool {
+	switch key {
+	case "user", "login", "USER", "adminUser":
+		return true
+	}
+	key = strings.ToLower(key)
+	return strings.HasSuffix(key, "username") || strings.HasSuffix(key, "_user")
 }
 
 func (f *finder) enter(name string) {
@@ -475,20 +481,18 @@ func (f *finder) judge(n *yaml.Node, value, key string, in context, withUser boo
 // byPlace is what a value is by where it stands, and what that is a part of. told says
 // that nothing else need be asked, though it may be no credential.
 func byPlace(value, key string, class class, in context) (what, part string, told bool) {
-	secretive := class == classToken || class == classPassword
 	switch {
 	case in == sealed: // no name tells that it is in clear
 		return "", "", true
-	case in == user && isUserSecret(key), in == provider && (secretive || strings.HasSuffix(key, "secret")):
+	case isUserSecret(key, class, in):
 		if isSet(value, in == user && key == "password") {
 			what, part = key+" of a kubeconfig", "a kubeconfig"
 		}
 		return what, part, true
-	case (in == plugin || in == argoPlugin) && isSecretFor(key, value):
-		if in == argoPlugin {
-			return "a secret in execProviderConfig of Argo CD", "a credential of Argo CD", true
-		}
+	case in == plugin && isSecretFor(key, value):
 		return "a secret in exec of a kubeconfig", "a kubeconfig", true
+	case in == argoPlugin && isSecretFor(key, value):
+		return "a secret in execProviderConfig of Argo CD", "a credential of Argo CD", true
 	case key == "proxy-url" && hasPassword(value):
 		return "a password in the proxy-url of a kubeconfig", "a kubeconfig", true
 	case in == options && class == classToken:
@@ -496,7 +500,7 @@ func byPlace(value, key string, class class, in context) (what, part string, tol
 			what, part = "the storage token of a ClusterPair", "a ClusterPair"
 		}
 		return what, part, true
-	case in == secret && (secretive || class == classKey || class == classSecret):
+	case in == secret && class != classNone && class != classBearer:
 		if isSet(value, true) && !isHash(value) {
 			what = "a credential"
 		}
@@ -505,9 +509,16 @@ func byPlace(value, key string, class class, in context) (what, part string, tol
 	return "", "", false
 }
 
-// isUserSecret tells whether a user of a kubeconfig has a credential under a key.
-func isUserSecret(key string) bool {
-	return key == "token" || key == "password" || key == "client-key-data"
+// isUserSecret tells whether a user of a kubeconfig, or its auth provider, has a
+// credential under a key.
+func isUserSecret(key string, class class, in context) bool {
+	switch in {
+	case user:
+		return key == "token" || key == "password" || key == "client-key-data"
+	case provider:
+		return class == classToken || class == classPassword || strings.HasSuffix(key, "secret")
+	}
+	return false
 }
 
 // byName is what a value is by the name of its key and by its look.

@@ -520,22 +520,34 @@ func nextAssignment(line string, from int) (a assignment, next int, ok bool) {
 		quoted := quoteEnd(line, a.start)
 		a.spaced = a.spaced && quoted == a.start
 		a.start = quoted
-		for a.end = a.start; a.end < len(line) && line[a.end] > ' ' && strings.IndexByte("\"'\\,;{}()<>`", line[a.end]) < 0; {
-			a.end++
-		}
+		a.end = valueEnd(line, a.start)
 		if a.end-a.start < 2 {
 			a.spaced, i = false, end-1
 			continue
 		}
-		first := i
-		for first > 0 && i-first < longestKey && (isWord(line[first-1]) || line[first-1] == '.') {
-			first--
-		}
+		first := keyStart(line, i)
 		a.key = line[first:end]
 		a.command = a.spaced && isCommand(line[max(0, first-64):first])
 		return a, a.end, true
 	}
 	return a, len(line), false
+}
+
+// valueEnd is where the value that starts at i ends.
+func valueEnd(line string, i int) int {
+	for i < len(line) && line[i] > ' ' && strings.IndexByte("\"'\\,;{}()<>`", line[i]) < 0 {
+		i++
+	}
+	return i
+}
+
+// keyStart is where the key starts whose last word starts at i.
+func keyStart(line string, i int) int {
+	first := i
+	for first > 0 && i-first < longestKey && (isWord(line[first-1]) || line[first-1] == '.') {
+		first--
+	}
+	return first
 }
 
 // isCommand tells whether a command that sets a variable to what stands behind its

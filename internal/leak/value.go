@@ -48,19 +48,9 @@ func classOf(key string) class {
 			}
 		}
 	case 'n':
-		if !strings.HasSuffix(key, "token") {
-			return classNone
+		if head, ok := strings.CutSuffix(key, "token"); ok {
+			return tokenClass(strings.TrimRight(head, "-_. "))
 		}
-		head := strings.TrimRight(key[:len(key)-len("token")], "-_. ")
-		if strings.HasSuffix(head, "bearer") {
-			return classBearer
-		}
-		for _, other := range []string{"page", "next", "csrf", "xsrf", "sync", "continue", "continuation", "cancellation", "delta"} {
-			if strings.HasSuffix(head, other) {
-				return classNone // it opens nothing
-			}
-		}
-		return classToken
 	case 'd':
 		if strings.HasSuffix(key, "password") || strings.HasSuffix(key, "passwd") {
 			return classPassword
@@ -71,6 +61,19 @@ func classOf(key string) class {
 		}
 	}
 	return classNone
+}
+
+// tokenClass tells by the word before "token" what kind of token a key holds.
+func tokenClass(before string) class {
+	if strings.HasSuffix(before, "bearer") {
+		return classBearer
+	}
+	for _, other := range []string{"page", "next", "csrf", "xsrf", "sync", "continue", "continuation", "cancellation", "delta"} {
+		if strings.HasSuffix(before, other) {
+			return classNone // it opens nothing
+		}
+	}
+	return classToken
 }
 
 // isSecretFor tells by the name of a variable or flag of an exec plugin, and by its

@@ -191,9 +191,8 @@ func countLines(data []byte) int {
 // is none in the chunk. With an error there may be one, too: what stands behind a
 // line ... nobody reads but those who look for a second document.
 func parseDocument(chunk []byte, e expander) (*yaml.Node, error) {
-	file, first := e.file, e.first+1
 	if len(chunk) > maxDocument {
-		return nil, badFile(file, first, 0, fmt.Sprintf("the document is larger than %d MiB; Kubernetes stores no such object", maxDocument>>20), "")
+		return nil, badFile(e.file, e.first+1, 0, fmt.Sprintf("the document is larger than %d MiB; Kubernetes stores no such object", maxDocument>>20), "")
 	}
 	markerLine, marked := conflictMarker(chunk)
 	parse := plainyaml.Parse
@@ -208,6 +207,13 @@ func parseDocument(chunk []byte, e expander) (*yaml.Node, error) {
 		}
 		return e.expand(doc)
 	}
+	return decodeDocument(chunk, e, markerLine, marked)
+}
+
+// decodeDocument is [parseDocument] by the YAML library. marked says that the line
+// markerLine looks like a conflict marker.
+func decodeDocument(chunk []byte, e expander, markerLine int, marked bool) (*yaml.Node, error) {
+	file, first := e.file, e.first+1
 	decoder := yaml.NewDecoder(bytes.NewReader(chunk))
 	var root yaml.Node
 	err := decoder.Decode(&root)

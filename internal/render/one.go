@@ -48,19 +48,9 @@ func (o *One) Config() (*generator.Config, []report.Finding, error) {
 		"name": o.Name, "namespace": o.Namespace,
 		"destination": nonEmpty(map[string]any{"file": "kubeconfig", "server": o.Server, "tlsServerName": o.TLSServerName}),
 	}
-	known := []string{"ip", "port", "token", "mode", "backuplocation"}
-	options, err := assignments("storage-options", "KEY=VALUE", splitCommas(o.StorageOptions, known))
+	options, err := o.options()
 	if err != nil {
 		return nil, nil, err
-	}
-	for _, key := range slices.Sorted(maps.Keys(options)) {
-		if !slices.Contains(known, key) {
-			err := fmt.Errorf("--storage-options: Stork reads no option %q", key)
-			if near := report.Nearest(key, known); near != "" {
-				err = report.WithHint(err, "did you mean %s?", near)
-			}
-			return nil, nil, report.Usage(err)
-		}
 	}
 	if mode, ok := options["mode"]; ok {
 		pair["mode"] = mode
@@ -76,13 +66,9 @@ func (o *One) Config() (*generator.Config, []report.Finding, error) {
 	if len(mappings) > 0 {
 		pair["projectMappings"] = mappings
 	}
-	var allow []map[string]string
-	for _, a := range o.Allow {
-		rule, reason, _ := strings.Cut(a, "=")
-		if f, ok := generator.CheckAllowance(rule); !ok {
-			return nil, nil, report.Usage(report.WithHint(errors.New("--allow: "+f.Message), "%s", f.Hint))
-		}
-		allow = append(allow, map[string]string{"rule": rule, "reason": cmp.Or(reason, "allowed on the command line")})
+	allow, err := o.allowances()
+	if err != nil {
+		return nil, nil, err
 	}
 	if allow != nil {
 		pair["allow"] = allow
@@ -106,6 +92,37 @@ func (o *One) Config() (*generator.Config, []report.Finding, error) {
 	c.Metadata.Name = ""                     // no config to prune by
 	c.Spec.Pairs[0].Destination.Context = "" // load has chosen it
 	return c, findings, nil
+}
+
+// options are the storage options, each of which Stork reads.
+func (o *One) options() (map[string]string, error) {
+	known := []string{"ip", "port", "token", "mode", "backuplocation"}
+	options, err := assignments("storage-options", "KEY=VALUE", splitCommas(o.StorageOptions, known))
+	if err != nil {
+		return nil, err
+	}
+	for _, key := range slices.Sorted(maps.Keys(options)) {
+		if !slices.Contains(known, key) {
+			err := fmt.Errorf("--storage-options: Stork reads no option %q", key)
+			if near := report.Nearest(key, known); near != "" {
+				err = report.WithHint(err, "did you mean %s?", near)
+			}
+			return nil, report.Usage(err)
+		}
+	}
+	return options, nil
+}
+
+// allowances are the rules that the pair may break, each with a reason.
+func (o *One) allowances() (allow []map[string]string, err error) {
+	for _, a := range o.Allow {
+		rule, reason, _ := strings.Cut(a, "=")
+		if f, ok := generator.CheckAllowance(rule); !ok {
+			return nil, report.Usage(report.WithHint(errors.New("--allow: "+f.Message), "%s", f.Hint))
+		}
+		allow = append(allow, map[string]string{"rule": rule, "reason": cmp.Or(reason, "allowed on the command line")})
+	}
+	return allow, nil
 }
 
 // flags are those that fields of a config stand for, the longer path first.
@@ -279,32 +296,9 @@ func (o *One) load(read func(path string) ([]byte, error)) (doc *yaml.Node, file
 	if o.Kubeconfig != "" {
 		paths = []string{o.Kubeconfig}
 	}
-	// client-go's errors quote what they could not read, tokens included.
-	// Reading each file ourselves first gives an error with a line instead.
-	found := 0
-	var data []byte
-	for _, path := range paths {
-		data, err = read(path)
-		if errors.Is(err, os.ErrNotExist) && o.Kubeconfig == "" {
-			continue
-		}
-		if err != nil {
-			return nil, "", nil, err
-		}
-		found++
-		docs, err := manifest.Values(data, path)
-		var f report.Finding
-		if errors.As(err, &f) {
-			return nil, "", []report.Finding{f}, nil
-		}
-		for _, doc := range docs {
-			if bad := kubeconfig.CheckDocument(doc, path); report.HasErrors(bad) {
-				return nil, "", bad, nil
-			}
-		}
-	}
-	if found == 0 {
-		return nil, "", nil, report.WithHint(fmt.Errorf("no kubeconfig: %s", strings.Join(paths, ", ")), "name the destination's with --kubeconfig FILE")
+	data, findings, err := o.check(paths, read)
+	if err != nil || findings != nil {
+		return nil, "", findings, err
 	}
 	var config *clientcmdapi.Config
 	if o.Kubeconfig != "" {
@@ -315,45 +309,83 @@ func (o *One) load(read func(path string) ([]byte, error)) (doc *yaml.Node, file
 	if err != nil {
 		return nil, "", nil, fmt.Errorf("%s cannot be read as a kubeconfig", strings.Join(paths, ", "))
 	}
+	file = strings.Join(paths, string(filepath.ListSeparator))
+	if f := o.minify(config); f != nil {
+		f.Severity, f.Position.File = report.Error, file
+		return nil, "", []report.Finding{*f}, nil
+	}
+	data, err = clientcmd.Write(*config)
+	if err != nil {
+		return nil, "", nil, fmt.Errorf("%s cannot be minified", file)
+	}
+	docs, err := manifest.Values(data, file)
+	if err != nil || len(docs) != 1 {
+		return nil, "", nil, fmt.Errorf("%s cannot be minified", file)
+	}
+	manifest.ForgetPositions(docs[0])
+	return docs[0], file, nil, nil
+}
+
+// check reads and judges each file before client-go does, whose errors quote what it
+// could not read, tokens included; ours have a line instead. data is what the last
+// file holds.
+func (o *One) check(paths []string, read func(path string) ([]byte, error)) (data []byte, findings []report.Finding, err error) {
+	found := 0
+	for _, path := range paths {
+		data, err = read(path)
+		if errors.Is(err, os.ErrNotExist) && o.Kubeconfig == "" {
+			continue
+		}
+		if err != nil {
+			return nil, nil, err
+		}
+		found++
+		docs, err := manifest.Values(data, path)
+		var f report.Finding
+		if errors.As(err, &f) {
+			return nil, []report.Finding{f}, nil
+		}
+		for _, doc := range docs {
+			if bad := kubeconfig.CheckDocument(doc, path); report.HasErrors(bad) {
+				return nil, bad, nil
+			}
+		}
+	}
+	if found == 0 {
+		return nil, nil, report.WithHint(fmt.Errorf("no kubeconfig: %s", strings.Join(paths, ", ")), "name the destination's with --kubeconfig FILE")
+	}
+	return data, nil, nil
+}
+
+// minify leaves in a kubeconfig what its context needs, with the files that it names
+// inlined. The finding says why that cannot be.
+func (o *One) minify(config *clientcmdapi.Config) *report.Finding {
 	if o.Context != "" {
 		config.CurrentContext = o.Context
 	}
-	at := report.Position{File: strings.Join(paths, string(filepath.ListSeparator))}
-	named := ""
+	choose := "choose one with --context: kubectl config get-contexts"
 	if o.Kubeconfig != "" {
-		named = " --kubeconfig " + report.Typed(o.Kubeconfig)
-	}
-	bad := func(rule, message, hint string) (*yaml.Node, string, []report.Finding, error) {
-		return nil, "", []report.Finding{{Rule: rule, Severity: report.Error, Position: at, Message: message, Hint: hint}}, nil
+		choose += " --kubeconfig " + report.Typed(o.Kubeconfig)
 	}
 	switch {
 	case config.CurrentContext == "":
-		return bad("context-broken", "the kubeconfig has no current-context", "choose one with --context: kubectl config get-contexts"+named+named)
+		return &report.Finding{Rule: "context-broken", Message: "the kubeconfig has no current-context", Hint: choose}
 	case config.Contexts[config.CurrentContext] == nil:
-		return bad("context-broken", fmt.Sprintf("the kubeconfig has no context %q", config.CurrentContext), "choose one with --context: kubectl config get-contexts"+named+named)
+		return &report.Finding{Rule: "context-broken", Message: fmt.Sprintf("the kubeconfig has no context %q", config.CurrentContext), Hint: choose}
 	}
 	if err := clientcmdapi.MinifyConfig(config); err != nil {
-		return bad("context-broken", fmt.Sprintf("context %q names a cluster or user that the kubeconfig does not have", config.CurrentContext), "choose one with --context: kubectl config get-contexts"+named+named)
+		return &report.Finding{Rule: "context-broken", Message: fmt.Sprintf("context %q names a cluster or user that the kubeconfig does not have", config.CurrentContext), Hint: choose}
 	}
 	if field := doubled(config); field != "" {
-		return bad("file-reference", fmt.Sprintf("%s is given both as a file and as data", field), "remove one of the two")
+		return &report.Finding{Rule: "file-reference", Message: fmt.Sprintf("%s is given both as a file and as data", field), Hint: "remove one of the two"}
 	}
 	if err := inline(config); err != nil {
-		return bad("file-reference", err.Error(), "paths are relative to the kubeconfig")
+		return &report.Finding{Rule: "file-reference", Message: err.Error(), Hint: "paths are relative to the kubeconfig"}
 	}
 	for _, user := range config.AuthInfos {
 		user.Extensions = nil
 	}
-	data, err = clientcmd.Write(*config)
-	if err != nil {
-		return nil, "", nil, fmt.Errorf("%s cannot be minified", at.File)
-	}
-	docs, err := manifest.Values(data, at.File)
-	if err != nil || len(docs) != 1 {
-		return nil, "", nil, fmt.Errorf("%s cannot be minified", at.File)
-	}
-	manifest.ForgetPositions(docs[0])
-	return docs[0], at.File, nil, nil
+	return nil
 }
 
 // parseKubeconfig does what client-go does with a file, without reading it

@@ -163,15 +163,19 @@ func URL(raw string) string {
 		end = len(rest)
 	}
 	authority, path := rest[:end], rest[end:]
-	authority = authority[strings.LastIndexByte(authority, '@')+1:]
 	// A password may hold / ? and #. Then what looks like the host is a part of
 	// what stands before it.
 	if strings.Contains(path, "@") {
 		return scheme + hidden
 	}
-	host, port := authority, ""
-	if i := strings.LastIndexByte(authority, ':'); i >= 0 && !strings.HasSuffix(authority, "]") {
-		host, port = authority[:i], authority[i:]
+	return scheme + shownHost(authority[strings.LastIndexByte(authority, '@')+1:]) + shownPath(path)
+}
+
+// shownHost is the host and port of a URL, as [URL] shows them.
+func shownHost(text string) string {
+	host, port := text, ""
+	if i := strings.LastIndexByte(text, ':'); i >= 0 && !strings.HasSuffix(text, "]") {
+		host, port = text[:i], text[i:]
 	}
 	if address, ok := strings.CutPrefix(host, "["); ok {
 		if !only(strings.TrimSuffix(address, "]"), func(r rune) bool { return r == ':' || r == '.' || isHex(r) }) {
@@ -183,7 +187,12 @@ func URL(raw string) string {
 	if len(port) > len(":65535") || !only(strings.TrimPrefix(port, ":"), isDigit) {
 		port = ":" + hidden
 	}
-	if end = strings.IndexAny(path, "?#"); end >= 0 {
+	return host + port
+}
+
+// shownPath is the path of a URL, as [URL] shows it.
+func shownPath(path string) string {
+	if end := strings.IndexAny(path, "?#"); end >= 0 {
 		path = path[:end]
 	}
 	parts := strings.Split(path, "/")
@@ -192,7 +201,7 @@ func URL(raw string) string {
 			parts[i] = hidden
 		}
 	}
-	return scheme + host + port + strings.Join(parts, "/")
+	return strings.Join(parts, "/")
 }
 
 // isUUID tells whether a part of a path is a UUID. Other parts that long may be

@@ -184,34 +184,17 @@ func File(ctx context.Context, safe *sopsfile.Safe, in Input) (Result, error) {
 	if doc, ok := plainjson.Parse(in.Data); ok && err == nil && format == sopsfile.JSON {
 		docs = []*yaml.Node{doc} // whose numbers are those of JSON
 	}
-	for i, doc := range manifest.Contents(docs) {
+	plain := manifest.Contents(docs)
+	for i, doc := range plain {
 		if sopsfile.IsEncrypted(doc) {
 			return Result{}, &EncryptedError{Index: i, Line: doc.Line}
 		}
 	}
 	if format == sopsfile.Binary {
-		return wrapped(ctx, safe, in, manifest.Contents(docs), err)
+		return wrapped(ctx, safe, in, plain, err)
 	}
-	if err != nil && format == sopsfile.YAML {
+	if err := fits(in, format, plain, err); err != nil {
 		return Result{}, err
-	}
-	if format == sopsfile.Lines && sopsfile.IsSealedLines(in.Data) {
-		return Result{}, &EncryptedError{}
-	}
-	plain := manifest.Contents(docs)
-	mappings := !slices.ContainsFunc(plain, func(doc *yaml.Node) bool { return doc.Kind != yaml.MappingNode })
-	switch {
-	case format == sopsfile.Lines:
-		if err != nil || !mappings {
-			docs = nil // it is what its name tells
-		}
-		return Result{}, &FormatError{Format: format, Documents: len(docs)}
-	case format == sopsfile.JSON && mappings && (in.Name == in.Target && !sopsfile.IsJSON(in.Data) || len(docs) > 1):
-		return Result{}, &FormatError{Format: format, Documents: len(docs)}
-	case err != nil:
-		return Result{}, err
-	case len(docs) == 0:
-		return Result{}, &EmptyError{}
 	}
 	var r Result
 	for _, doc := range plain {
@@ -225,6 +208,29 @@ func File(ctx context.Context, safe *sopsfile.Safe, in Input) (Result, error) {
 	}
 	r.Unchanged = bytes.Equal(r.Data, in.Previous)
 	return r, Check(r.Data, plain, in.Data)
+}
+
+// fits is the error for a file whose documents cannot be encrypted one by one in a
+// format. bad is why it could not be read.
+func fits(in Input, format sopsfile.Format, docs []*yaml.Node, bad error) error {
+	mappings := !slices.ContainsFunc(docs, func(doc *yaml.Node) bool { return doc.Kind != yaml.MappingNode })
+	switch {
+	case format == sopsfile.YAML && bad != nil:
+		return bad
+	case format == sopsfile.Lines && sopsfile.IsSealedLines(in.Data):
+		return &EncryptedError{}
+	case format == sopsfile.Lines && (bad != nil || !mappings):
+		return &FormatError{Format: format} // it is what its name tells
+	case format == sopsfile.Lines:
+		return &FormatError{Format: format, Documents: len(docs)}
+	case format == sopsfile.JSON && mappings && (in.Name == in.Target && !sopsfile.IsJSON(in.Data) || len(docs) > 1):
+		return &FormatError{Format: format, Documents: len(docs)}
+	case bad != nil:
+		return bad
+	case len(docs) == 0:
+		return &EmptyError{}
+	}
+	return nil
 }
 
 // Foresee is the error that [File] would give, without asking the services that hold

@@ -142,40 +142,20 @@ func parseMetadata(n *node, file string) (*metadata, error) {
 		case "shamir_threshold":
 			m.threshold = r.int(c)
 		case "key_groups":
-			for _, g := range r.list(c) {
-				var group []key
-				for j := range g.children {
-					if list := &g.children[j]; list.kind != comment {
-						group = append(group, r.keys(list)...)
-					}
-				}
-				m.groups = append(m.groups, sortKeys(group))
-			}
+			m.groups = r.groups(c)
 		case "lastmodified":
 			t, err := time.Parse(time.RFC3339, r.string(c))
 			if err != nil {
 				r.fail(c, "sops.lastmodified is not a time as RFC 3339 has it, in quotes")
 			}
 			m.modified = t
-		case "mac":
-			m.mac = r.string(c)
-		case "version":
-			m.version = r.string(c)
 		case "mac_only_encrypted":
 			m.macOnly = r.bool(c)
-		case "encrypted_regex":
-			m.selector.EncryptedRegex = r.string(c)
-		case "unencrypted_regex":
-			m.selector.UnencryptedRegex = r.string(c)
-		case "encrypted_suffix":
-			m.selector.EncryptedSuffix = r.string(c)
-		case "unencrypted_suffix":
-			m.selector.UnencryptedSuffix = r.string(c)
-		case "encrypted_comment_regex":
-			m.selector.EncryptedCommentRegex = r.string(c)
-		case "unencrypted_comment_regex":
-			m.selector.UnencryptedCommentRegex = r.string(c)
 		default:
+			if text := m.text(c.key); text != nil {
+				*text = r.string(c)
+				continue
+			}
 			single = append(single, r.keys(c)...)
 		}
 	}
@@ -195,6 +175,44 @@ func parseMetadata(n *node, file string) (*metadata, error) {
 		return nil, r.err
 	}
 	return m, nil
+}
+
+// text is where the text under a key of the section belongs, nil under any other key.
+func (m *metadata) text(key string) *string {
+	switch key {
+	case "mac":
+		return &m.mac
+	case "version":
+		return &m.version
+	case "encrypted_regex":
+		return &m.selector.EncryptedRegex
+	case "unencrypted_regex":
+		return &m.selector.UnencryptedRegex
+	case "encrypted_suffix":
+		return &m.selector.EncryptedSuffix
+	case "unencrypted_suffix":
+		return &m.selector.UnencryptedSuffix
+	case "encrypted_comment_regex":
+		return &m.selector.EncryptedCommentRegex
+	case "unencrypted_comment_regex":
+		return &m.selector.UnencryptedCommentRegex
+	}
+	return nil
+}
+
+// groups reads key_groups.
+func (r *metadataReader) groups(n *node) [][]key {
+	var groups [][]key
+	for _, g := range r.list(n) {
+		var group []key
+		for i := range g.children {
+			if list := &g.children[i]; list.kind != comment {
+				group = append(group, r.keys(list)...)
+			}
+		}
+		groups = append(groups, sortKeys(group))
+	}
+	return groups
 }
 
 // keys reads one list of keys; other fields of the section it leaves alone.

@@ -139,8 +139,7 @@ func (s *Safe) Encrypt(ctx context.Context, plain []*yaml.Node, prev []byte, pol
 		return out, Change{Kind: Created}, err
 	}
 	if opts.Format != YAML && !json.Valid(prev) {
-		out, err := w.fresh(ctx)
-		return out, Change{Kind: Rekeyed, Reason: "the previous file is no JSON"}, err
+		return w.rekey(ctx, "the previous file is no JSON")
 	}
 	return w.renew(ctx, prev, opts.Sealed)
 }
@@ -479,42 +478,31 @@ func (w *writer) renew(ctx context.Context, prev []byte, sealed bool) ([]byte, C
 		return nil, Change{}, err
 	}
 	reason, rekey := w.compareMetadata(f.meta)
-	if f.meta.mac == "" {
-		reason, rekey = "the previous file has no MAC", true
-	}
-	if reason == "" && f.meta.modified.After(w.safe.now().Add(Ahead)) {
-		reason = "the previous file is dated in the future"
-	}
 	if rekey {
-		out, err := w.fresh(ctx)
-		return out, Change{Kind: Rekeyed, Reason: reason}, err
+		return w.rekey(ctx, reason)
 	}
 	if reason == "" {
 		reason = compareClear(w.docs, f.docs)
 	}
 	dataKey, parts, err := w.safe.ring.unwrap(ctx, f.meta, sealed && reason == "")
-	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+	switch {
+	case errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded):
 		return nil, Change{}, inFile(err, w.file)
-	}
-	if err != nil {
-		if reason == "" && sealed {
-			return prev, Change{}, nil
-		}
-		change := Change{Kind: Rekeyed, Reason: reason}
-		if reason == "" {
-			change.Reason = "no private key is at hand to compare it with the previous file"
-			errors.As(err, &change.NoKey)
-		}
-		out, err := w.fresh(ctx)
-		return out, change, err
+	case err != nil && reason != "":
+		return w.rekey(ctx, reason)
+	case err != nil && sealed:
+		return prev, Change{}, nil
+	case err != nil:
+		out, change, failed := w.rekey(ctx, "no private key is at hand to compare it with the previous file")
+		errors.As(err, &change.NoKey)
+		return out, change, failed
 	}
 	whole, err := f.decrypt(dataKey)
 	switch {
 	case err != nil:
 		// A value that does not decrypt is no reason to give up: we have
 		// what it should be. But nothing of such a file is kept.
-		out, err := w.fresh(ctx)
-		return out, Change{Kind: Rekeyed, Reason: "the previous file does not decrypt"}, err
+		return w.rekey(ctx, "the previous file does not decrypt")
 	case !whole && reason == "":
 		reason = "the MAC of the previous file does not match"
 	case reason == "":
@@ -523,14 +511,25 @@ func (w *writer) renew(ctx context.Context, prev []byte, sealed bool) ([]byte, C
 	if reason == "" {
 		return prev, Change{}, nil
 	}
+	return w.update(ctx, f, dataKey, parts, reason)
+}
+
+// rekey encrypts with a new data key.
+func (w *writer) rekey(ctx context.Context, reason string) ([]byte, Change, error) {
+	out, err := w.fresh(ctx)
+	return out, Change{Kind: Rekeyed, Reason: reason}, err
+}
+
+// update encrypts with the data key of the previous file and keeps the ciphertext of
+// each value that has not changed. parts are those of the data key, one a key group.
+func (w *writer) update(ctx context.Context, f *encryptedFile, dataKey []byte, parts [][]byte, reason string) ([]byte, Change, error) {
 	now := w.safe.now().UTC()
-	rekey, err = w.keepKeys(ctx, f.meta, parts, now)
+	rekey, err := w.keepKeys(ctx, f.meta, parts, now)
 	if err != nil {
 		return nil, Change{}, inFile(err, w.file)
 	}
 	if rekey {
-		out, err := w.fresh(ctx)
-		return out, Change{Kind: Rekeyed, Reason: reason}, err
+		return w.rekey(ctx, reason)
 	}
 	kept := ciphertexts{}
 	if err := f.walk(kept.add); err != nil {
@@ -543,6 +542,9 @@ func (w *writer) renew(ctx context.Context, prev []byte, sealed bool) ([]byte, C
 // compareMetadata tells how the file is to be encrypted otherwise than
 // before, and whether that takes a new data key.
 func (w *writer) compareMetadata(old *metadata) (reason string, rekey bool) {
+	if old.mac == "" {
+		return "the previous file has no MAC", true
+	}
 	if len(w.meta.groups) != len(old.groups) {
 		return "the key groups have changed", true
 	}
@@ -571,6 +573,8 @@ func (w *writer) compareMetadata(old *metadata) (reason string, rekey bool) {
 		return "the selector of what to encrypt has changed", false
 	case w.meta.macOnly != old.macOnly:
 		return "mac_only_encrypted has changed", false
+	case old.modified.After(w.safe.now().Add(Ahead)):
+		return "the previous file is dated in the future", false
 	}
 	return "", false
 }

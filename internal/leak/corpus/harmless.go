@@ -13,10 +13,21 @@ const Harmless = "looks alike"
 
 // harmless are such files: what repositories are full of.
 func harmless() []File {
+	files := ofClusters()
+	maps.Copy(files, ofApplications())
+	maps.Copy(files, ofPrograms())
+	var all []File
+	for _, name := range slices.Sorted(maps.Keys(files)) {
+		all = append(all, File{Path: "looks-alike/" + strings.ReplaceAll(name, "kustomization.yaml", "k/kustomization.yaml"), Place: "others", State: Harmless, Data: []byte(files[name])})
+	}
+	return all
+}
+
+// ofClusters are kubeconfigs that hold no credential, and certificates.
+func ofClusters() map[string]string {
 	cert := string(certificate())
 	encoded := base64.StdEncoding.EncodeToString([]byte(cert))
-	bcrypt := "$2y$10$" + letters(53, alnum+"ABCDEFGHIJKLMNOPQRSTUVWXYZ./")
-	files := map[string]string{
+	return map[string]string{
 		"exec.yaml": string(asYAML(kubeconfig(field{"certificate-authority-data", encoded}, object{"exec": object{
 			"apiVersion": "client.authentication.k8s.io/v1beta1", "command": "aws", "args": []any{"eks", "get-token", "--cluster-name", "west"}, "env": []any{object{"name": "AWS_PROFILE", "value": "dr"}}}}))),
 		"exec-azure.yaml": string(asYAML(kubeconfig(field{"certificate-authority-data", encoded}, object{"exec": object{
@@ -32,34 +43,14 @@ func harmless() []File {
 		"bundle.md":      "# Trust this\n\n```\n" + cert + "```\n",
 		"webhook.yaml": string(asYAML(object{"apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingWebhookConfiguration", "metadata": object{"name": "west"},
 			"webhooks": []any{object{"name": "a.example.com", "clientConfig": object{"caBundle": encoded}}}})),
-		"deployment.yaml": fmt.Sprintf(`apiVersion: apps/v1
-kind: Deployment
-metadata:
-  name: west
-  labels: {pod-template-hash: %s}
-  annotations:
-    deployment.kubernetes.io/revision: "4"
-    checksum/config: %s
-spec:
-  template:
-    spec:
-      serviceAccountName: west
-      containers:
-      - name: west
-        image: registry.example.com/west@sha256:%s
-        args: [--token-ttl=24h, --oidc-issuer-url=https://login.example.com, "--password-file=/etc/west/password", --bearer-token-file, /var/run/secrets/token]
-        env:
-        - name: API_TOKEN
-          valueFrom:
-            secretKeyRef: {name: west, key: token}
-        - {name: POD_UID, value: %s}
-        - {name: TOKEN_AUDIENCE, value: https://kubernetes.default.svc}
-        - {name: DB_PASSWORD, value: $(PASSWORD_FROM_SECRET)}
-        - {name: NEXT_PAGE_TOKEN, value: %s}
-      volumes:
-      - name: token
-        projected: {sources: [{serviceAccountToken: {path: token, expirationSeconds: 3600}}]}
-`, letters(9, alnum), hexes(32), hexes(32), uuid(), hexes(16)),
+	}
+}
+
+// ofApplications are the manifests of what runs on a cluster.
+func ofApplications() map[string]string {
+	bcrypt := "$2y$10$" + letters(53, alnum+"ABCDEFGHIJKLMNOPQRSTUVWXYZ./")
+	return map[string]string{
+		"deployment.yaml": deployment(),
 		"externalsecret.yaml": `apiVersion: external-secrets.io/v1
 kind: ExternalSecret
 metadata: {name: west, namespace: dr}
@@ -98,22 +89,55 @@ spec:
 		"values.yaml":        "auth:\n  username: app\n  existingSecret: app-credentials-" + letters(10, alnum) + "\n  password: \"\"\n  tokenSecretName: west-token-" + letters(5, alnum) + "\ntoken: west-dr-token-" + letters(5, alnum) + "\nserviceAccount: {automountToken: false}\ndigest: sha256:" + hexes(32) + "\ncommit: " + hexes(20) + "\n",
 		"sa.yaml":            "apiVersion: v1\nkind: ServiceAccount\nmetadata: {name: stork, namespace: dr}\nsecrets:\n- name: stork-token-" + letters(5, alnum) + "\n",
 		"kustomization.yaml": "resources: [west.yaml]\nsecretGenerator:\n- name: west\n  files: [token=secrets/west.token]\n  literals: [\"token=${TOKEN}\"]\nimages:\n- name: west\n  digest: sha256:" + hexes(32) + "\n",
-		"go.sum":             "example.com/west v1.2.3 h1:" + base64.StdEncoding.EncodeToString(random(32)) + "\n",
-		"package-lock.json":  `{"packages": {"node_modules/token": {"version": "1.0.0", "integrity": "sha512-` + base64.StdEncoding.EncodeToString(random(64)) + `"}}}`,
-		"main.go":            "package main\n\nfunc main() {\n\ttoken := os.Getenv(\"WEST_TOKEN\")\n\tpassword := readPassword(token, \"password\")\n\treq.Header.Set(\"Authorization\", \"Bearer \"+token)\n\tlog.Printf(\"token=%s password=%q\", mask(token), mask(password))\n}\n",
-		"client.py":          "token = get_token(client_id)\npassword = getpass.getpass(\"password: \")\nheaders = {\"Authorization\": f\"Bearer {token}\"}\nuser, password = parse(url)\nsession.auth = (user, config.password)\n",
-		"main.tf":            "variable \"token\" {\n  type      = string\n  sensitive = true\n}\nprovider \"kubernetes\" {\n  token    = data.aws_eks_cluster_auth.west.token\n  password = var.west_password\n  username = var.west_username\n}\n",
-		"login.sh":           "#!/bin/sh\noc login --token=\"$TOKEN\" --server=https://api.west.example.com:6443\nkubectl --token \"$(cat token)\" get nodes\ncurl -u \"$USER:$PASSWORD\" https://west.example.com\ncurl -H \"Authorization: Bearer ${TOKEN}\" https://west.example.com\nPASSWORD=$(pwgen 20 1)\n",
-		"README.md":          "# Tokens\n\nThe `token:` field holds the bearer token. A private key begins with `-----BEGIN PRIVATE KEY-----` and ends with\n`-----END PRIVATE KEY-----`. An age identity looks like `AGE-SECRET-KEY-1...`.\n\n```yaml\ntoken: eyJhbGciOi...\npassword: <password>\nclient-key-data: LS0tLS1CRUdJTi...\n```\n\nhttps://user:password@example.com is no good idea.\n",
-		"commit.txt":         "token: refresh after commit " + hexes(20) + "\nbuild-id: " + uuid() + "\n",
-		"renovate.json":      `{"hostRules": [{"hostType": "docker", "username": "bot", "encrypted": {"password": "` + base64.StdEncoding.EncodeToString(random(200)) + `"}}]}`,
-		"ansible.yaml":       "west_token: !vault |\n  $ANSIBLE_VAULT;1.1;AES256\n  " + hexes(40) + "\n  " + hexes(40) + "\n",
 	}
-	var all []File
-	for _, name := range slices.Sorted(maps.Keys(files)) {
-		all = append(all, File{Path: "looks-alike/" + strings.ReplaceAll(name, "kustomization.yaml", "k/kustomization.yaml"), Place: "others", State: Harmless, Data: []byte(files[name])})
+}
+
+// deployment names tokens and passwords, each of which stands elsewhere.
+func deployment() string {
+	return fmt.Sprintf(`apiVersion: apps/v1
+kind: Deployment
+metadata:
+  name: west
+  labels: {pod-template-hash: %s}
+  annotations:
+    deployment.kubernetes.io/revision: "4"
+    checksum/config: %s
+spec:
+  template:
+    spec:
+      serviceAccountName: west
+      containers:
+      - name: west
+        image: registry.example.com/west@sha256:%s
+        args: [--token-ttl=24h, --oidc-issuer-url=https://login.example.com, "--password-file=/etc/west/password", --bearer-token-file, /var/run/secrets/token]
+        env:
+        - name: API_TOKEN
+          valueFrom:
+            secretKeyRef: {name: west, key: token}
+        - {name: POD_UID, value: %s}
+        - {name: TOKEN_AUDIENCE, value: https://kubernetes.default.svc}
+        - {name: DB_PASSWORD, value: $(PASSWORD_FROM_SECRET)}
+        - {name: NEXT_PAGE_TOKEN, value: %s}
+      volumes:
+      - name: token
+        projected: {sources: [{serviceAccountToken: {path: token, expirationSeconds: 3600}}]}
+`, letters(9, alnum), hexes(32), hexes(32), uuid(), hexes(16))
+}
+
+// ofPrograms are sources, scripts and what stands beside them.
+func ofPrograms() map[string]string {
+	return map[string]string{
+		"go.sum":            "example.com/west v1.2.3 h1:" + base64.StdEncoding.EncodeToString(random(32)) + "\n",
+		"package-lock.json": `{"packages": {"node_modules/token": {"version": "1.0.0", "integrity": "sha512-` + base64.StdEncoding.EncodeToString(random(64)) + `"}}}`,
+		"main.go":           "package main\n\nfunc main() {\n\ttoken := os.Getenv(\"WEST_TOKEN\")\n\tpassword := readPassword(token, \"password\")\n\treq.Header.Set(\"Authorization\", \"Bearer \"+token)\n\tlog.Printf(\"token=%s password=%q\", mask(token), mask(password))\n}\n",
+		"client.py":         "token = get_token(client_id)\npassword = getpass.getpass(\"password: \")\nheaders = {\"Authorization\": f\"Bearer {token}\"}\nuser, password = parse(url)\nsession.auth = (user, config.password)\n",
+		"main.tf":           "variable \"token\" {\n  type      = string\n  sensitive = true\n}\nprovider \"kubernetes\" {\n  token    = data.aws_eks_cluster_auth.west.token\n  password = var.west_password\n  username = var.west_username\n}\n",
+		"login.sh":          "#!/bin/sh\noc login --token=\"$TOKEN\" --server=https://api.west.example.com:6443\nkubectl --token \"$(cat token)\" get nodes\ncurl -u \"$USER:$PASSWORD\" https://west.example.com\ncurl -H \"Authorization: Bearer ${TOKEN}\" https://west.example.com\nPASSWORD=$(pwgen 20 1)\n",
+		"README.md":         "# Tokens\n\nThe `token:` field holds the bearer token. A private key begins with `-----BEGIN PRIVATE KEY-----` and ends with\n`-----END PRIVATE KEY-----`. An age identity looks like `AGE-SECRET-KEY-1...`.\n\n```yaml\ntoken: eyJhbGciOi...\npassword: <password>\nclient-key-data: LS0tLS1CRUdJTi...\n```\n\nhttps://user:password@example.com is no good idea.\n",
+		"commit.txt":        "token: refresh after commit " + hexes(20) + "\nbuild-id: " + uuid() + "\n",
+		"renovate.json":     `{"hostRules": [{"hostType": "docker", "username": "bot", "encrypted": {"password": "` + base64.StdEncoding.EncodeToString(random(200)) + `"}}]}`,
+		"ansible.yaml":      "west_token: !vault |\n  $ANSIBLE_VAULT;1.1;AES256\n  " + hexes(40) + "\n  " + hexes(40) + "\n",
 	}
-	return all
 }
 
 func uuid() string {
