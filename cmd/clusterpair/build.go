@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -64,10 +65,7 @@ func runBuild(cmd *cobra.Command, dir string, anyFile, decrypted bool) error {
 		warnPlaintext(cmd, "")
 	}
 	out, findings, err := kustomize.Build(cmd.Context(), dir, options)
-	if err := printFindings(cmd, findings); err != nil {
-		return err
-	}
-	if err != nil {
+	if err := cmp.Or(printFindings(cmd, findings), err); err != nil {
 		return err
 	}
 	if decrypted && len(out) == 0 {
@@ -83,7 +81,7 @@ type loadRestrictor string
 func (l *loadRestrictor) addFlag(cmd *cobra.Command) {
 	const name = "load-restrictor"
 	cmd.Flags().StringVar((*string)(l), name, "LoadRestrictionsRootOnly", "what a kustomization may load: LoadRestrictionsRootOnly or LoadRestrictionsNone, as in kustomize build")
-	_ = cmd.RegisterFlagCompletionFunc(name, cobra.FixedCompletions([]cobra.Completion{"LoadRestrictionsRootOnly", "LoadRestrictionsNone"}, cobra.ShellCompDirectiveNoFileComp)) // the flag exists
+	complete(cmd, name, []cobra.Completion{"LoadRestrictionsRootOnly", "LoadRestrictionsNone"})
 }
 
 // anyFile tells whether a kustomization may load files from anywhere.

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/util/validation"
 
 	"clusterpair.dev/internal/cluster"
@@ -122,13 +121,13 @@ where only administrators can.`,
 	flags.StringVarP(&o.output, "output", "o", "", "file to write; its name is that of the Secret")
 	_ = cmd.MarkFlagFilename("output") // the flag exists
 	_ = cmd.RegisterFlagCompletionFunc("rbac", cobra.FixedCompletions([]string{"migrate", "cluster-admin"}, cobra.ShellCompDirectiveDefault))
-	_ = cmd.RegisterFlagCompletionFunc("dry-run", cobra.FixedCompletions([]string{"client", "server"}, cobra.ShellCompDirectiveNoFileComp))
+	complete(cmd, "dry-run", []cobra.Completion{"client", "server"})
 	return cmd
 }
 
 // check tells whether the flags go together.
 func (o *createOptions) check() error {
-	o.account = cluster.Account{Namespace: cmp.Or(o.overrides.Context.Namespace, "kube-system"), Name: o.name}
+	o.account = cluster.Account{Namespace: cmp.Or(o.namespaceFlag(), "kube-system"), Name: o.name}
 	switch {
 	case len(validation.IsDNS1123Subdomain(o.name)) > 0:
 		return usageError(withHint(errors.New("--name takes a name of lower-case letters, digits, '-' and '.'"), "--name stork-dr"))
@@ -181,10 +180,7 @@ func (o *createOptions) make(cmd *cobra.Command, client *cluster.Client, endpoin
 	}
 	safe := sopsfile.New(nil)
 	findings, err := f.Rehearse(cmd.Context(), safe, endpoint.CA)
-	if bad := printFindings(cmd, findings); bad != nil {
-		return bad
-	}
-	if err != nil {
+	if err := cmp.Or(printFindings(cmd, findings), err); err != nil {
 		return err
 	}
 	stale, err := credential.StaleBindings(cmd.Context(), client, o.account, objects)
@@ -234,21 +230,8 @@ func warnShortened(cmd *cobra.Command, f *credential.File, asked time.Duration) 
 
 // apply makes the objects, and says what became of each.
 func (o *createOptions) apply(cmd *cobra.Command, client *cluster.Client, objects []cluster.Object, dryRun bool) error {
-	suffix := ""
-	if dryRun {
-		suffix = " (server dry run)"
-	}
-	for _, object := range objects {
-		outcome, err := client.Apply(cmd.Context(), object, dryRun)
-		switch {
-		case apierrors.IsNotFound(err) && dryRun && o.createNamespace:
-			outcome, err = cluster.Created, nil // nothing can be tried in a namespace that is only tried
-		case apierrors.IsNotFound(err):
-			return withHint(fmt.Errorf("there is no namespace %s on %s", o.account.Namespace, client.Server()), "make it with --create-namespace, or name another with -n")
-		case err != nil:
-			return err
-		}
-		say(cmd.OutOrStdout(), "%s %s%s\n", outcome, credential.ObjectID(object), suffix)
-	}
-	return nil
+	suffix := map[bool]string{true: " (server dry run)"}[dryRun]
+	return credential.Apply(cmd.Context(), client, objects, dryRun, func(outcome, id string) {
+		say(cmd.OutOrStdout(), "%s %s%s\n", outcome, id, suffix)
+	})
 }

@@ -55,7 +55,7 @@ their PATH and their keys:
 }
 
 func (o *doctorOptions) run(cmd *cobra.Command, dir string) error {
-	if err := o.check(); err != nil {
+	if err := o.checkFormat(); err != nil {
 		return err
 	}
 	o.Version = version()

@@ -7,7 +7,6 @@ import (
 
 	"clusterpair.dev/internal/report"
 	"clusterpair.dev/internal/seal"
-	"clusterpair.dev/internal/worktree"
 )
 
 func newEncryptCommand() *cobra.Command {
@@ -53,10 +52,8 @@ creation rule and the format.`,
 
 // encrypt does what is asked for, and writes the result.
 func encrypt(cmd *cobra.Command, request seal.Request) error {
-	if request.Output != "" {
-		if err := recoverFile(cmd, request.Output); err != nil {
-			return err
-		}
+	if err := recoverFile(cmd, request.Output); err != nil {
+		return err
 	}
 	data, err := readInput(cmd, request.Input)
 	if err != nil {
@@ -69,11 +66,8 @@ func encrypt(cmd *cobra.Command, request seal.Request) error {
 	if err := report.WriteText(cmd.ErrOrStderr(), notes); err != nil {
 		return err
 	}
-	switch {
-	case request.Output == "":
-		_, err = cmd.OutOrStdout().Write(result.Data)
-	case !result.Unchanged:
-		err = worktree.WriteFile(request.Output, result.Data, 0o644)
+	if request.Output == "" || !result.Unchanged {
+		err = writeResult(cmd, request.Output, result.Data)
 	}
 	if err == nil && result.Lists {
 		say(cmd.ErrOrStderr(), "kustomize and Flux take a List apart, and its items lose the sops section\n  hint: give each object a file of its own before you list it under resources; generate reads the List as it is\n")

@@ -1,22 +1,19 @@
 package main
 
 import (
-	"fmt"
-	"slices"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"clusterpair.dev/generator"
 	"clusterpair.dev/internal/expiring"
 	"clusterpair.dev/internal/holders"
 )
 
 // expiringOptions are the flags of clusterpair expiring.
 type expiringOptions struct {
-	within, format string
-	unknown        bool
+	formatFlag
+	within  string
+	unknown bool
 }
 
 func newExpiringCommand() *cobra.Command {
@@ -47,23 +44,22 @@ subscribe to, -o prometheus is for the textfile collector of the node exporter.`
 	flags := cmd.Flags()
 	flags.StringVar(&o.within, "within", "", "show what ends within this time, such as 30d, and exit 1 if there is any")
 	flags.BoolVar(&o.unknown, "unknown", false, "show what may end at any time, as nothing tells when, and exit 1 if there is any")
-	flags.StringVarP(&o.format, "output", "o", "table", "format: "+strings.Join(expiring.Formats(), ", "))
-	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(expiring.Formats(), cobra.ShellCompDirectiveNoFileComp)) // the flag exists
+	o.addFormat(cmd, "table", expiring.Formats())
 	return cmd
 }
 
 func (o *expiringOptions) run(cmd *cobra.Command, args []string) error {
-	if !slices.Contains(expiring.Formats(), o.format) {
-		return usageError(withHint(fmt.Errorf("there is no format %q", o.format), "-o %s", strings.Join(expiring.Formats(), "|")))
+	if err := o.checkFormat(); err != nil {
+		return err
 	}
 	now := time.Now()
 	horizon, until := now.Add(30*24*time.Hour), time.Time{}
 	if o.within != "" {
-		duration, err := generator.ParseDuration(o.within)
+		within, err := duration("within", o.within)
 		if err != nil {
-			return usageError(withHint(fmt.Errorf("--within: %w", err), "days or hours, as in 30d or 720h"))
+			return err
 		}
-		until = now.Add(duration)
+		until = now.Add(within)
 		horizon = until
 	}
 	all, err := readEnds(cmd, args)

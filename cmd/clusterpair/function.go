@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"time"
 
@@ -39,8 +40,5 @@ func runFunction(cmd *cobra.Command) error {
 		// The library's error quotes what it could not read.
 		return withHint(errors.New("standard input holds no ResourceList"), "without arguments it is a function of kustomize, which reads one; for all else: clusterpair --help")
 	}
-	if err := printFindings(cmd, findings); err != nil {
-		return err
-	}
-	return err
+	return cmp.Or(printFindings(cmd, findings), err)
 }

@@ -1,7 +1,7 @@
 package main
 
 import (
-	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -76,16 +76,6 @@ generate clusterpair does, but encrypted, checked and without the placeholder.`,
 	return cmd
 }
 
-// firstChanged is the first of the flags that the user has set.
-func firstChanged(cmd *cobra.Command, names ...string) string {
-	for _, name := range names {
-		if cmd.Flags().Changed(name) {
-			return name
-		}
-	}
-	return ""
-}
-
 // generateOptions are the flags of generate with a config.
 type generateOptions struct {
 	paths               []string
@@ -123,22 +113,15 @@ func (o *generateOptions) render(cmd *cobra.Command, instead map[string]*yaml.No
 		for _, c := range configs {
 			dirs = append(dirs, c.Tree.Abs("."))
 		}
-		unlock, err := lock(cmd, dirs...)
+		unlock, err := enter(cmd, r.Recover, dirs...)
 		defer unlock()
 		if err != nil {
 			return err
 		}
-		recovered, err := r.Recover(cmd.Context())
-		if err := tellRecovered(cmd, recovered, err); err != nil {
-			return err
-		}
 	}
 	findings, err := r.Render(cmd.Context())
-	if bad := printFindings(cmd, findings); err == nil {
-		err = bad
-	}
-	if err != nil {
-		return err
+	if bad := printFindings(cmd, findings); err != nil || bad != nil {
+		return cmp.Or(err, bad)
 	}
 	if err := o.plan(cmd, r, instead != nil); err != nil {
 		return err
@@ -167,26 +150,13 @@ func (o *generateOptions) plan(cmd *cobra.Command, r *render.Run, partial bool) 
 		return nil
 	}
 	findings, err := r.Judge(cmd.Context(), o.paths, o.remove)
-	if err != nil {
-		return err
-	}
-	return printFindings(cmd, findings)
+	return cmp.Or(err, printFindings(cmd, findings))
 }
 
 // tell says what a run did, or would do.
-func (o *generateOptions) tell(cmd *cobra.Command, runs []*worktree.Stage, diffs *mask.Diffs) error {
-	counts := make(map[string]int)
-	unchanged := 0
-	var list bytes.Buffer
-	for _, w := range runs {
-		unchanged += w.Unchanged()
-		for _, c := range w.Changes() {
-			counts[c.Verb]++
-			say(&list, "%s %s\n", c.Verb, w.Show(c.Path))
-		}
-	}
-	changes := list.Len() > 0
-	if _, err := cmd.OutOrStdout().Write(list.Bytes()); err != nil {
+func (o *generateOptions) tell(cmd *cobra.Command, stages []*worktree.Stage, diffs *mask.Diffs) error {
+	sum := worktree.Summarize(stages...)
+	if _, err := io.WriteString(cmd.OutOrStdout(), sum.List); err != nil {
 		return err
 	}
 	if o.diff {
@@ -198,9 +168,8 @@ func (o *generateOptions) tell(cmd *cobra.Command, runs []*worktree.Stage, diffs
 	if o.check || o.dryRun {
 		would = "would be "
 	}
-	say(cmd.ErrOrStderr(), "pairs: %s%d created, %d changed, %d removed, %d unchanged\n",
-		would, counts[worktree.Created], counts[worktree.Changed], counts[worktree.Removed], unchanged)
-	if o.check && changes {
+	say(cmd.ErrOrStderr(), "pairs: %s%d created, %d changed, %d removed, %d unchanged\n", would, sum.Created, sum.Changed, sum.Removed, sum.Unchanged)
+	if o.check && sum.List != "" {
 		hint := "clusterpair generate -f " + strings.Join(report.TypedAll(o.paths), " -f ")
 		return &exitError{code: exitFindings, err: withHint(errors.New("the rendered files are not what the config says"), "%s", hint)}
 	}

@@ -1,10 +1,10 @@
 package main
 
 import (
-	"bytes"
 	"cmp"
 	"errors"
 	"fmt"
+	"io"
 
 	"github.com/spf13/cobra"
 	"k8s.io/apimachinery/pkg/labels"
@@ -38,7 +38,7 @@ Secrets than Git.`,
 	flags := cmd.Flags()
 	o.addFlags(flags)
 	o.addServerFlags(flags)
-	flags.StringVar(&o.overrides.CurrentContext, "from-context", "", "the same as --context")
+	flags.StringVar(&o.Overrides.CurrentContext, "from-context", "", "the same as --context")
 	flags.StringVarP(&o.selector, "selector", "l", "", "labels of the Secrets, as in role=dr")
 	flags.BoolVarP(&o.everywhere, "all-namespaces", "A", false, "Secrets of all namespaces")
 	flags.StringVarP(&o.options.Config, "filename", "f", ".", "function config, or the directory of one")
@@ -56,13 +56,14 @@ type importOptions struct {
 	options    importer.Options
 }
 
-func (o *importOptions) run(cmd *cobra.Command, names []string) error {
+// check tells whether the flags go together, and with the names.
+func (o *importOptions) check(names []string) error {
 	switch _, err := labels.Parse(o.selector); {
 	case err != nil:
 		return usageError(withHint(fmt.Errorf("-l: %w", err), "-l KEY=VALUE, or -l KEY"))
 	case len(names) > 0 && (o.selector != "" || o.everywhere):
 		return usageError(errors.New("a NAME goes with neither --selector nor --all-namespaces"))
-	case o.everywhere && o.overrides.Context.Namespace != "":
+	case o.everywhere && o.namespaceFlag() != "":
 		return usageError(errors.New("--all-namespaces and --namespace exclude each other"))
 	}
 	for _, name := range names {
@@ -70,21 +71,24 @@ func (o *importOptions) run(cmd *cobra.Command, names []string) error {
 			return usageError(withHint(errors.New("a NAME is that of a Secret, without its namespace"), "clusterpair import -n NAMESPACE NAME"))
 		}
 	}
+	return nil
+}
+
+func (o *importOptions) run(cmd *cobra.Command, names []string) error {
+	if err := o.check(names); err != nil {
+		return err
+	}
 	defer pace.Steady(2<<20, 35, 32<<20).End()
-	o.options.Flags = o.typed()
+	o.options.Flags = o.Flags()
 	r, err := importer.Begin(o.options)
 	if err != nil {
 		return err
 	}
 	defer r.Close()
 	if !o.options.Check {
-		unlock, err := lock(cmd, r.Dir())
+		unlock, err := enter(cmd, r.Recover, r.Dir())
 		defer unlock()
 		if err != nil {
-			return err
-		}
-		recovered, err := r.Recover(cmd.Context())
-		if err := tellRecovered(cmd, recovered, err); err != nil {
 			return err
 		}
 	}
@@ -106,7 +110,7 @@ func (o *importOptions) run(cmd *cobra.Command, names []string) error {
 	case o.selector != "":
 		err = r.Select(cmd.Context(), namespace, o.selector)
 	default:
-		err = r.Again(cmd.Context(), o.overrides.Context.Namespace)
+		err = r.Again(cmd.Context(), o.namespaceFlag())
 	}
 	if err != nil {
 		return err
@@ -124,27 +128,22 @@ func (o *importOptions) finish(cmd *cobra.Command, r *importer.Run) error {
 		}
 	}
 	files := r.Files()
-	counts := make(map[string]int)
-	var list bytes.Buffer
-	for _, c := range files.Changes() {
-		counts[c.Verb]++
-		say(&list, "%s %s\n", c.Verb, files.Show(c.Path))
-	}
+	sum := worktree.Summarize(files)
 	if err == nil {
-		if _, err := cmd.OutOrStdout().Write(list.Bytes()); err != nil {
+		if _, err := io.WriteString(cmd.OutOrStdout(), sum.List); err != nil {
 			return err
 		}
 	}
 	unknown, noKey := r.Unknown()
 	switch w := cmd.ErrOrStderr(); {
 	case o.options.Check:
-		say(w, "Secrets: would be %d created, %d changed, %d unchanged", counts[worktree.Created], counts[worktree.Changed], files.Unchanged()-unknown)
+		say(w, "Secrets: would be %d created, %d changed, %d unchanged", sum.Created, sum.Changed, sum.Unchanged-unknown)
 		if unknown > 0 {
 			say(w, ", %d unknown", unknown)
 		}
 		say(w, "\n")
 	case err == nil:
-		say(w, "Secrets: %d created, %d changed, %d unchanged\n", counts[worktree.Created], counts[worktree.Changed], files.Unchanged())
+		say(w, "Secrets: %d created, %d changed, %d unchanged\n", sum.Created, sum.Changed, sum.Unchanged)
 	}
 	if unread := r.Unread(); err == nil && !o.options.Check && unread != "" {
 		say(cmd.ErrOrStderr(), "generate does not read %s yet\n  hint: add %s to spec.files of the config\n", files.Show(unread), o.options.Output)

@@ -1,10 +1,8 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -100,7 +98,7 @@ func (o *initOptions) run(cmd *cobra.Command, dir string) error {
 		return usageError(err)
 	}
 	dir = filepath.Clean(dir)
-	t, output, err := openAbove(dir)
+	t, output, err := worktree.OpenAbove(dir)
 	if err != nil {
 		return err
 	}
@@ -122,7 +120,10 @@ func (o *initOptions) run(cmd *cobra.Command, dir string) error {
 	defer tx.Close()
 	w := tx.Stage(t, output)
 	if !o.dryRun {
-		unlock, err := lockNew(cmd, w, dir)
+		if err := w.Make(); err != nil {
+			return err
+		}
+		unlock, err := enter(cmd, w.Recover, t.Abs(output))
 		defer unlock()
 		if err != nil {
 			return err
@@ -139,52 +140,16 @@ func (o *initOptions) run(cmd *cobra.Command, dir string) error {
 	if err := tx.Commit(cmd.Context()); err != nil {
 		return err
 	}
-	for _, c := range w.Changes() {
-		say(cmd.OutOrStdout(), "%s %s\n", c.Verb, w.Show(c.Path))
+	sum := worktree.Summarize(w)
+	if _, err := io.WriteString(cmd.OutOrStdout(), sum.List); err != nil {
+		return err
 	}
 	would := map[bool]string{true: "would be "}[o.dryRun]
-	say(cmd.ErrOrStderr(), "files: %s%d created, %d unchanged\n", would, len(w.Changes()), w.Unchanged())
+	say(cmd.ErrOrStderr(), "files: %s%d created, %d unchanged\n", would, sum.Created, sum.Unchanged)
 	if !o.dryRun {
 		tellNext(cmd.ErrOrStderr(), layout, dir, inRepository, t.Git, files[examples.HooksFile] != "")
 	}
 	return nil
-}
-
-// openAbove opens a directory, or what there is of the way to it. output is the rest
-// of that way.
-func openAbove(dir string) (t *worktree.Tree, output string, err error) {
-	above := dir
-	for {
-		if _, err := os.Lstat(above); !errors.Is(err, fs.ErrNotExist) {
-			break
-		}
-		above = filepath.Dir(above)
-	}
-	if t, err = worktree.Open(above); err != nil {
-		return nil, "", fmt.Errorf("%s: %w", above, cause(err))
-	}
-	if output, err = filepath.Rel(above, dir); err != nil {
-		t.Close()
-	}
-	return t, output, err
-}
-
-// lockNew makes the directory of a stage and locks it, as generate does, and puts right
-// what a run that was killed has left there. unlock is for the caller, after an
-// error, too.
-func lockNew(cmd *cobra.Command, w *worktree.Stage, dir string) (unlock func(), err error) {
-	if err := w.Make(); err != nil {
-		return func() {}, err
-	}
-	made, err := worktree.Open(dir)
-	if err != nil {
-		return func() {}, fmt.Errorf("%s: %w", dir, cause(err))
-	}
-	release, err := lock(cmd, made.Abs("."))
-	if err == nil {
-		err = recoverStage(cmd, w)
-	}
-	return func() { release(); made.Close() }, err
 }
 
 // fileHolds tells whether a file holds a text.

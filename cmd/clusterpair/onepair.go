@@ -2,12 +2,12 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
 	"clusterpair.dev/internal/render"
-	"clusterpair.dev/internal/worktree"
 )
 
 // onePair is generate with the name of a pair.
@@ -36,29 +36,18 @@ func (o *onePair) run(cmd *cobra.Command) error {
 	if err := printFindings(cmd, findings); err != nil {
 		return &exitError{code: exitUsage} // the findings have said why
 	}
-	if o.Output != "" {
-		if err := recoverFile(cmd, o.Output); err != nil {
-			return err
-		}
-	}
-	result, findings, err := o.Render(cmd.Context(), c, func(path string) ([]byte, error) { return readInput(cmd, path) })
-	if bad := printFindings(cmd, findings); bad != nil {
-		return bad
-	}
-	if err != nil {
+	if err := recoverFile(cmd, o.Output); err != nil {
 		return err
 	}
-	if o.Plaintext {
-		warnPlaintext(cmd, o.Output)
+	result, findings, err := o.Render(cmd.Context(), c, func(path string) ([]byte, error) { return readInput(cmd, path) })
+	if err := cmp.Or(printFindings(cmd, findings), err); err != nil {
+		return err
 	}
 	switch {
-	case o.Output == "":
-		_, err = cmd.OutOrStdout().Write(result.Document)
-	case bytes.Equal(result.Document, result.Previous):
 	case o.Plaintext:
-		err = worktree.WritePlaintext(o.Output, result.Document)
-	default:
-		err = worktree.WriteFile(o.Output, result.Document, 0o644)
+		return writePlaintext(cmd, o.Output, result.Document)
+	case bytes.Equal(result.Document, result.Previous):
+		return nil
 	}
-	return err
+	return writeResult(cmd, o.Output, result.Document)
 }

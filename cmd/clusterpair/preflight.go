@@ -8,7 +8,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"clusterpair.dev/generator"
 	"clusterpair.dev/internal/cluster"
 	"clusterpair.dev/internal/preflight"
 	"clusterpair.dev/internal/report"
@@ -58,27 +57,36 @@ A command that a kubeconfig wants to run for its credential only runs with
 	return cmd
 }
 
-func (o *preflightOptions) run(cmd *cobra.Command, args []string) error {
-	live := o.allNamespaces || o.overrides.Context.Namespace != ""
-	options := preflight.Options{Timeout: o.timeout, AllowExec: o.allowExec}
-	var err error
-	switch options.Within, err = generator.ParseDuration(o.within); {
-	case err != nil:
-		return usageError(withHint(fmt.Errorf("--within: %w", err), "days or hours, as in 30d or 720h"))
-	case o.checkFlags.check() != nil:
-		return o.checkFlags.check()
+// live tells whether the pairs are those of the source cluster.
+func (o *preflightOptions) live() bool { return o.allNamespaces || o.namespaceFlag() != "" }
+
+// check tells whether the flags go together, and with the arguments.
+func (o *preflightOptions) check(args []string) error {
+	switch {
 	case o.timeout <= 0:
 		return usageError(withHint(errors.New("--timeout is to be more than nothing"), "as in 10s"))
-	case o.allNamespaces && (len(args) > 0 || o.overrides.Context.Namespace != ""):
+	case o.allNamespaces && (len(args) > 0 || o.namespaceFlag() != ""):
 		return usageError(errors.New("--all-namespaces goes without names and --namespace"))
-	case o.overrides.ClusterInfo.InsecureSkipTLSVerify:
+	case o.Overrides.ClusterInfo.InsecureSkipTLSVerify:
 		return usageError(withHint(errors.New("--insecure-skip-tls-verify: the pairs of the source cluster are credentials"), "name its CA with --certificate-authority FILE"))
-	case !live && len(args) == 0:
+	case !o.live() && len(args) == 0:
 		return usageError(withHint(errors.New("nothing to look at"), "clusterpair preflight CONFIG, or -n NAMESPACE NAME for a pair of the source cluster"))
 	}
+	return o.checkFormat()
+}
+
+func (o *preflightOptions) run(cmd *cobra.Command, args []string) error {
+	within, err := duration("within", o.within)
+	if err == nil {
+		err = o.check(args)
+	}
+	if err != nil {
+		return err
+	}
+	options := preflight.Options{Timeout: o.timeout, AllowExec: o.allowExec, Within: within}
 	var client *cluster.Client
 	namespace := ""
-	if live || firstChanged(cmd, "kubeconfig", "context", "cluster", "user", "server") != "" {
+	if o.live() || firstChanged(cmd, "kubeconfig", "context", "cluster", "user", "server") != "" {
 		if client, namespace, err = o.client(cmd); err != nil {
 			return err
 		}
@@ -90,10 +98,10 @@ func (o *preflightOptions) run(cmd *cobra.Command, args []string) error {
 		namespace = ""
 	}
 	r := preflight.New(options)
-	if live {
-		err = r.Pairs(cmd.Context(), client, namespace, args, o.typed())
+	if o.live() {
+		err = r.Pairs(cmd.Context(), client, namespace, args, o.Flags())
 	}
-	for i := 0; i < len(args) && !live && err == nil; i++ {
+	for i := 0; i < len(args) && !o.live() && err == nil; i++ {
 		err = r.Path(cmd.Context(), args[i], func(path string) ([]byte, error) { return readInput(cmd, path) })
 	}
 	if err != nil {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"path/filepath"
 
@@ -10,9 +11,11 @@ import (
 	"clusterpair.dev/internal/worktree"
 )
 
-// lock keeps other runs out of directories, and says what it waits for.
-func lock(cmd *cobra.Command, dirs ...string) (unlock func(), err error) {
-	return worktree.Lock(cmd.Context(), func(dir string, pid int) {
+// enter keeps other runs out of directories, and says what it waits for. Then it has
+// what killed runs have left there put right. unlock is for the caller, after an error,
+// too.
+func enter(cmd *cobra.Command, recover func(context.Context) ([]worktree.Recovered, error), dirs ...string) (unlock func(), err error) {
+	unlock, err = worktree.Lock(cmd.Context(), func(dir string, pid int) {
 		holder, end := "another process", ""
 		if pid > 0 {
 			holder = fmt.Sprintf("process %d", pid)
@@ -20,29 +23,27 @@ func lock(cmd *cobra.Command, dirs ...string) (unlock func(), err error) {
 		}
 		say(cmd.ErrOrStderr(), "clusterpair: waiting for %s, which writes in %s\n  hint: Ctrl-C ends the waiting%s\n", holder, dir, end)
 	}, dirs...)
+	if err != nil {
+		return unlock, err
+	}
+	all, err := recover(cmd.Context())
+	return unlock, tellRecovered(cmd, all, err)
 }
 
-// recoverIn puts right what runs have left that were killed while they wrote into
-// directories, and tells of each file that it touches.
-func recoverIn(cmd *cobra.Command, dirs ...string) error {
-	all, err := worktree.Recover(cmd.Context(), dirs...)
-	return tellRecovered(cmd, all, err)
-}
-
-// recoverStage is recoverIn for the output directory of a stage.
-func recoverStage(cmd *cobra.Command, w *worktree.Stage) error {
-	all, err := w.Recover(cmd.Context())
-	return tellRecovered(cmd, all, err)
-}
-
-// recoverFile is recoverIn for the directory of a file that is to be written.
+// recoverFile puts right what killed runs have left in the directory of a file that is to
+// be written. Without a path that is standard output.
 func recoverFile(cmd *cobra.Command, path string) error {
+	if path == "" {
+		return nil
+	}
 	if real, err := filepath.EvalSymlinks(path); err == nil {
 		path = real
 	}
-	return recoverIn(cmd, filepath.Dir(path))
+	all, err := worktree.Recover(cmd.Context(), filepath.Dir(path))
+	return tellRecovered(cmd, all, err)
 }
 
+// tellRecovered tells of each file that was put right before err happened, if it did.
 func tellRecovered(cmd *cobra.Command, all []worktree.Recovered, err error) error {
 	w := cmd.ErrOrStderr()
 	for _, r := range all {

@@ -1,8 +1,6 @@
 package main
 
 import (
-	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -43,35 +41,15 @@ WithoutMode for all others.`,
 		Args:      cobra.MaximumNArgs(1),
 		ValidArgs: schema.DefinitionNames(),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			def := ""
-			if len(args) > 0 {
-				def = "#" + strings.TrimPrefix(args[0], "#")
-				if !slices.Contains(schema.Definitions(), def) {
-					return usageError(withHint(fmt.Errorf("there is no definition %q", args[0]), "one of %s", strings.Join(schema.DefinitionNames(), ", ")))
-				}
+			text, err := schema.Export(format, strings.Join(args, ""))
+			if err != nil {
+				return err
 			}
-			var text []byte
-			switch {
-			case format == "cue" && def != "":
-				return usageError(withHint(fmt.Errorf("-o cue prints all definitions"), "clusterpair schema -o cue"))
-			case format == "cue":
-				text = schema.CUE()
-			case format == "jsonschema":
-				text = schema.JSONSchema(def)
-			case format == "crd" && def == "":
-				text = schema.CRD("#ClusterPair")
-			case format == "crd" && (def == "#ClusterPair" || def == "#ClusterPairWithMode" || def == "#ClusterPairWithoutMode"):
-				text = schema.CRD(def)
-			case format == "crd":
-				return usageError(withHint(fmt.Errorf("the cluster holds ClusterPairs in clear, no %s", args[0]), "clusterpair schema -o crd ClusterPair"))
-			default:
-				return usageError(withHint(fmt.Errorf("no output %q", format), "-o cue, -o jsonschema or -o crd"))
-			}
-			_, err := cmd.OutOrStdout().Write(text)
+			_, err = cmd.OutOrStdout().Write(text)
 			return err
 		},
 	}
 	cmd.Flags().StringVarP(&format, "output", "o", "", "cue, jsonschema or crd")
-	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"cue", "jsonschema", "crd"}, cobra.ShellCompDirectiveNoFileComp)) // the flag exists
+	complete(cmd, "output", schema.Formats())
 	return cmd
 }

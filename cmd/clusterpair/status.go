@@ -5,7 +5,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"os"
 	"slices"
 	"strings"
@@ -14,7 +13,6 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
-	"clusterpair.dev/generator"
 	"clusterpair.dev/internal/cluster"
 	"clusterpair.dev/internal/live"
 	"clusterpair.dev/internal/pace"
@@ -29,7 +27,8 @@ type statusOptions struct {
 	wait, watch, recheck, yes bool
 	probe                     bool
 	timeout                   time.Duration
-	within, format            string
+	within                    string
+	formatFlag
 }
 
 func newStatusCommand() *cobra.Command {
@@ -73,21 +72,14 @@ It exits 1 unless every pair that was asked for works.`,
 	flags.BoolVarP(&o.yes, "yes", "y", false, "do not ask")
 	flags.BoolVar(&o.probe, "probe", false, "ask each destination whether it takes the credential of the pair")
 	flags.StringVar(&o.within, "within", "30d", "warn of credentials that end within this time")
-	flags.StringVarP(&o.format, "output", "o", "table", "format: "+strings.Join(live.Formats, ", "))
-	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(live.Formats, cobra.ShellCompDirectiveNoFileComp)) // the flag exists
+	o.addFormat(cmd, "table", live.Formats)
 	return cmd
 }
 
-func (o *statusOptions) run(cmd *cobra.Command, names []string) error {
-	defer pace.Steady(2<<20, 100, 0).End()
-	options := live.Options{Names: names, All: o.allNamespaces, Named: o.overrides.Context.Namespace != "", Probe: o.probe, Flags: o.typed()}
-	var err error
-	switch options.Within, err = generator.ParseDuration(o.within); {
-	case err != nil:
-		return usageError(withHint(fmt.Errorf("--within: %w", err), "days or hours, as in 30d or 720h"))
-	case !slices.Contains(live.Formats, o.format):
-		return usageError(withHint(fmt.Errorf("there is no format %q", o.format), "-o %s", strings.Join(live.Formats, "|")))
-	case o.allNamespaces && (len(names) > 0 || o.overrides.Context.Namespace != ""):
+// check tells whether the flags go together, and with the names.
+func (o *statusOptions) check(names []string) error {
+	switch {
+	case o.allNamespaces && (len(names) > 0 || o.namespaceFlag() != ""):
 		return usageError(errors.New("--all-namespaces goes without NAME and --namespace"))
 	case o.yes && !o.recheck:
 		return usageError(errors.New("--yes goes with --recheck"))
@@ -98,6 +90,19 @@ func (o *statusOptions) run(cmd *cobra.Command, names []string) error {
 	case o.watch && o.format == "yaml":
 		return usageError(errors.New("--watch has no end, and -o yaml needs one"))
 	}
+	return o.checkFormat()
+}
+
+func (o *statusOptions) run(cmd *cobra.Command, names []string) error {
+	defer pace.Steady(2<<20, 100, 0).End()
+	within, err := duration("within", o.within)
+	if err == nil {
+		err = o.check(names)
+	}
+	if err != nil {
+		return err
+	}
+	options := live.Options{Names: names, All: o.allNamespaces, Named: o.namespaceFlag() != "", Within: within, Probe: o.probe, Flags: o.Flags()}
 	if len(o.files) > 0 {
 		source, err := workTree(cmd)
 		if err != nil {

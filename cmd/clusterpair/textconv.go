@@ -32,10 +32,8 @@ FILE may be -.`,
 			if err != nil {
 				return err
 			}
-			if _, err := cmd.OutOrStdout().Write(mask.Text(text)); err != nil {
-				return err
-			}
-			return nil
+			_, err = cmd.OutOrStdout().Write(mask.Text(text))
+			return err
 		},
 	}
 }

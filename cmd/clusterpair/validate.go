@@ -6,17 +6,14 @@ import (
 	"fmt"
 	"os"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
-	"clusterpair.dev/generator"
 	"clusterpair.dev/internal/gitfiles"
 	"clusterpair.dev/internal/judge"
 	"clusterpair.dev/internal/kustomize"
-	"clusterpair.dev/internal/manifest"
 	"clusterpair.dev/internal/pace"
 	"clusterpair.dev/internal/render"
 	"clusterpair.dev/internal/report"
@@ -24,8 +21,6 @@ import (
 	"clusterpair.dev/internal/sopsfile"
 	"clusterpair.dev/internal/stork"
 	"clusterpair.dev/internal/validate"
-	"clusterpair.dev/internal/worktree"
-	"clusterpair.dev/schema"
 )
 
 // validateOptions are the flags of clusterpair validate.
@@ -35,10 +30,11 @@ type validateOptions struct {
 	restrictor                                loadRestrictor
 	skip, only                                []string
 	storkVersion, within, maxAge              string
-	policy, format                            string
+	policyFile                                string
+	formatFlag
 
-	definitions []string // that the policy adds to
-	whole       bool     // the run is of directories, not of single files
+	policy *judge.Policy // nil if there is none
+	whole  bool          // the run is of directories, not of single files
 }
 
 func newValidateCommand() *cobra.Command {
@@ -76,12 +72,11 @@ pairs spec.pairs[].allow does. "clusterpair rules" lists the rules.`,
 	flags.StringVar(&o.maxAge, "max-age", "", "warn of ClusterPairs last encrypted longer ago than this")
 	flags.BoolVar(&o.decrypt, "decrypt", false, "also check the plaintext, in memory, where a key is at hand")
 	flags.BoolVar(&o.plaintext, "plaintext", false, "the input is meant to be in clear: no rule about SOPS holds")
-	flags.StringVar(&o.policy, "policy", "", "CUE file with constraints of your own")
-	flags.StringVarP(&o.format, "output", "o", "text", "format: "+strings.Join(report.Formats(), ", "))
+	flags.StringVar(&o.policyFile, "policy", "", "CUE file with constraints of your own")
+	o.addFormat(cmd, "text", report.Formats())
 	flags.BoolVarP(&o.quiet, "quiet", "q", false, "print errors alone, and no summary")
-	for name, values := range map[string][]cobra.Completion{"skip": completeRules(), "only": completeRules(), "output": report.Formats()} {
-		_ = cmd.RegisterFlagCompletionFunc(name, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp)) // the flag exists
-	}
+	complete(cmd, "skip", completeRules())
+	complete(cmd, "only", completeRules())
 	return cmd
 }
 
@@ -119,41 +114,23 @@ func (o *validateOptions) run(cmd *cobra.Command, args []string) error {
 	options.LeftOut = files.LeftOut
 	options.Orphans = !files.Partial && (files.Whole || files.Around != nil)
 	v := validate.New(options)
-	rest := judge.Find(cmd.Context(), files, v) // Git looks while the others are read
-	unread, err := judge.Files(cmd.Context(), source, files, v, func(ctx context.Context, file validate.File) error {
+	unread, err := judge.All(cmd.Context(), source, files, v, func(ctx context.Context, file validate.File) error {
 		if v.Found() > 1000 {
 			steady.Lift() // that many findings are not flat themselves
 		}
 		return v.File(ctx, file)
+	}, func(err error) {
+		say(cmd.ErrOrStderr(), "warning: files under other names than those of manifests were not looked at: %s\n", err)
 	})
-	if err == nil {
-		var more []error
-		more, err = judgeRest(cmd, v, source, rest)
-		unread = append(unread, more...)
-	}
-	if err == nil {
-		err = judge.Around(cmd.Context(), source, files, v)
-	}
 	if err != nil {
 		return err
 	}
 	if o.kustomization != "" {
-		if err := validateBuild(cmd.Context(), v, o.kustomization, kustomize.Options{AnyFile: anyFile}); err != nil {
+		if err := judge.Build(cmd.Context(), v, o.kustomization, kustomize.Options{AnyFile: anyFile}); err != nil {
 			return err
 		}
 	}
 	return o.finish(cmd, v, unread)
-}
-
-// judgeRest judges the files under names that tell nothing. That Git does not tell
-// which those are is no reason not to say what the others hold.
-func judgeRest(cmd *cobra.Command, v *validate.Validator, source gitfiles.Source, rest func() ([]gitfiles.File, error)) (unread []error, err error) {
-	files, err := rest()
-	if err != nil {
-		say(cmd.ErrOrStderr(), "warning: files under other names than those of manifests were not looked at: %s\n", err)
-		return nil, nil
-	}
-	return judge.Rest(cmd.Context(), source, files, v)
 }
 
 // options turns the flags into what the validator is to go by.
@@ -164,20 +141,15 @@ func (o *validateOptions) options(repo gitfiles.Repository) (validate.Options, e
 			return options, err
 		}
 	}
-	if !slices.Contains(report.Formats(), o.format) {
-		return options, usageError(withHint(fmt.Errorf("there is no format %q", o.format), "-o %s", strings.Join(report.Formats(), "|")))
+	err := o.checkFormat()
+	if err == nil && o.within != "" {
+		options.Within, err = duration("within", o.within)
 	}
-	for _, d := range []struct {
-		flag, text string
-		value      *time.Duration
-	}{{"within", o.within, &options.Within}, {"max-age", o.maxAge, &options.MaxAge}} {
-		if d.text == "" {
-			continue
-		}
-		var err error
-		if *d.value, err = generator.ParseDuration(d.text); err != nil {
-			return options, usageError(withHint(fmt.Errorf("--%s: %w", d.flag, err), "days or hours, as in 30d or 720h"))
-		}
+	if err == nil && o.maxAge != "" {
+		options.MaxAge, err = duration("max-age", o.maxAge)
+	}
+	if err != nil {
+		return options, err
 	}
 	if _, known := stork.Parse(o.storkVersion); !known && o.storkVersion != "" {
 		return options, usageError(withHint(fmt.Errorf("--stork-version %q is no release of Stork", o.storkVersion), "as in 24.3 or v24.3.2"))
@@ -185,16 +157,11 @@ func (o *validateOptions) options(repo gitfiles.Repository) (validate.Options, e
 	if o.decrypt {
 		options.Decrypt = sopsfile.New(nil).Decrypt
 	}
-	if o.policy != "" {
-		data, err := os.ReadFile(o.policy)
-		if err != nil {
-			return options, worktree.Unread(o.policy, err)
-		}
-		policy, err := schema.LoadPolicy(data, o.policy)
-		if err != nil {
+	if o.policyFile != "" {
+		if o.policy, err = judge.OpenPolicy(o.policyFile); err != nil {
 			return options, err
 		}
-		options.Policy, o.definitions = policy.Validate, policy.Definitions()
+		options.Policy = o.policy.Validate
 	}
 	if !o.plaintext {
 		options.Origin, options.Encrypt = render.NewOrigins(repo).Of, seal.Hint
@@ -202,69 +169,14 @@ func (o *validateOptions) options(repo gitfiles.Repository) (validate.Options, e
 	return options, nil
 }
 
-// validateBuild judges what kustomize makes of a directory. It has no lines:
-// findings name the object.
-func validateBuild(ctx context.Context, v *validate.Validator, dir string, options kustomize.Options) error {
-	if info, err := os.Stat(dir); err != nil || !info.IsDir() {
-		if err == nil {
-			err = errors.New("is no directory")
-		}
-		return withHint(fmt.Errorf("%s: %w", dir, cause(err)), "name the directory of a kustomization: clusterpair validate -k DIR")
-	}
-	out, _, err := kustomize.Build(ctx, dir, options)
-	if err != nil {
-		return err
-	}
-	docs, err := manifest.Values(out, dir)
-	if err != nil {
-		return err
-	}
-	for _, doc := range docs {
-		if err := v.Object(ctx, dir, doc); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// judged is how many documents each definition of the policy was held against.
-func (o *validateOptions) judged(v *validate.Validator) map[string]int {
-	if o.policy == "" {
-		return nil
-	}
-	judged := make(map[string]int)
-	for _, definition := range o.definitions {
-		judged[definition] = v.Judged(definition)
-	}
-	return judged
-}
-
-// idlePolicy tells of a policy that has judged nothing: it looks like one that all
-// documents keep. In a run of single files there may be nothing for it.
-func (o *validateOptions) idlePolicy(v *validate.Validator, judged map[string]int) []report.Finding {
-	_, pairs := v.Checked()
-	if o.policy == "" || !o.whole && pairs == 0 {
-		return nil
-	}
-	for _, documents := range judged {
-		if documents > 0 {
-			return nil
-		}
-	}
-	f := report.Finding{Rule: "policy", Severity: report.Warning, Position: report.Position{File: o.policy},
-		Message: "the policy has judged no document: there is none of the kind of " + strings.Join(o.definitions, ", "),
-		Hint:    "#ClusterPair is for all ClusterPairs, #Encrypted for those that are encrypted"}
-	if len(o.definitions) == 0 {
-		f.Message = "the policy has judged no document: it adds to no definition of a kind of document"
-	}
-	return []report.Finding{f}
-}
-
 // finish prints what was found.
 func (o *validateOptions) finish(cmd *cobra.Command, v *validate.Validator, unread []error) error {
 	findings := v.Findings()
-	judged := o.judged(v)
-	findings = append(findings, o.idlePolicy(v, judged)...)
+	var judged map[string]int // by the policy
+	if o.policy != nil {
+		judged = o.policy.Judged(v)
+		findings = append(findings, o.policy.Idle(v, o.whole)...)
+	}
 	if o.quiet {
 		findings = slices.DeleteFunc(findings, func(f report.Finding) bool { return f.Severity != report.Error || f.Waived != "" })
 	}

@@ -12,7 +12,7 @@ import (
 )
 
 func newVersionCommand() *cobra.Command {
-	var format string
+	var o formatFlag
 	cmd := &cobra.Command{
 		Use:   "version",
 		Short: "Print the version and those of the libraries that decide about formats",
@@ -22,8 +22,8 @@ func newVersionCommand() *cobra.Command {
 			if !ok {
 				return fmt.Errorf("the binary has no build information")
 			}
-			if format != "text" && format != "json" {
-				return usageError(withHint(fmt.Errorf("there is no format %q", format), "-o text|json"))
+			if err := o.checkFormat(); err != nil {
+				return err
 			}
 			known := struct {
 				Version   string            `json:"version"`
@@ -41,21 +41,18 @@ func newVersionCommand() *cobra.Command {
 			for _, path := range slices.Sorted(maps.Keys(known.Libraries)) {
 				text = fmt.Appendf(text, "  %s %s\n", path, known.Libraries[path])
 			}
-			if format == "json" {
+			if o.format == "json" {
 				var err error
 				if text, err = json.MarshalIndent(known, "", "  "); err != nil {
 					return err
 				}
 				text = append(text, '\n')
 			}
-			if _, err := cmd.OutOrStdout().Write(text); err != nil {
-				return err
-			}
-			return nil
+			_, err := cmd.OutOrStdout().Write(text)
+			return err
 		},
 	}
-	cmd.Flags().StringVarP(&format, "output", "o", "text", "format: text, json")
-	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"text", "json"}, cobra.ShellCompDirectiveNoFileComp)) // the flag exists
+	o.addFormat(cmd, "text", []string{"text", "json"})
 	return cmd
 }
 

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"go.yaml.in/yaml/v3"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	"clusterpair.dev/internal/cluster"
 	"clusterpair.dev/internal/manifest"
@@ -139,6 +140,32 @@ func objectTexts(o cluster.Object, key string) []string {
 		}
 	}
 	return all
+}
+
+// Apply makes objects on a cluster, in their order, and tells what became of each. A dry
+// run only asks the cluster.
+func Apply(ctx context.Context, client *cluster.Client, objects []cluster.Object, dryRun bool, made func(outcome, id string)) error {
+	for _, o := range objects {
+		outcome, err := client.Apply(ctx, o, dryRun)
+		if namespace := objectText(o, "metadata", "namespace"); apierrors.IsNotFound(err) && namespace != "" {
+			err = report.WithHint(fmt.Errorf("there is no namespace %s on %s", namespace, client.Server()), "make it with --create-namespace, or name another with -n")
+			if dryRun && makesNamespace(objects, namespace) {
+				outcome, err = cluster.Created, nil // nothing can be tried in a namespace that is only tried
+			}
+		}
+		if err != nil {
+			return err
+		}
+		made(outcome, ObjectID(o))
+	}
+	return nil
+}
+
+// makesNamespace tells whether a namespace is among the objects to make.
+func makesNamespace(objects []cluster.Object, name string) bool {
+	return slices.ContainsFunc(objects, func(o cluster.Object) bool {
+		return objectText(o, "kind") == "Namespace" && objectText(o, "metadata", "name") == name
+	})
 }
 
 // StaleBindings are those that an earlier run has made for an account and that objects do

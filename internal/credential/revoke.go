@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 
@@ -15,6 +16,70 @@ import (
 	"clusterpair.dev/internal/kustomize"
 	"clusterpair.dev/internal/report"
 )
+
+// Revocation says which tokens of an account are to end.
+type Revocation struct {
+	*File
+	// End are the tokens to end; Stay are the others.
+	End, Stay []cluster.TokenSecret
+	// Held are the documents that hold one of those that end.
+	Held []holders.Holder
+
+	client *cluster.Client
+}
+
+// Revocation finds the tokens to end: those that the Secret of f held before, or, with
+// all, every one of its account. It refuses to end what is still held, as [File.Held]
+// does.
+func (f *File) Revocation(ctx context.Context, client *cluster.Client, all bool, assumeUnused []string) (*Revocation, error) {
+	tokens, err := client.Tokens(ctx, f.Account)
+	if err != nil {
+		return nil, err
+	}
+	r := &Revocation{File: f, client: client}
+	for _, t := range tokens {
+		if all || slices.Contains(f.Previous, t.Name) {
+			r.End = append(r.End, t)
+		} else {
+			r.Stay = append(r.Stay, t)
+		}
+	}
+	if len(r.End) > 0 {
+		r.Held, err = f.Held(ctx, r.End, all, assumeUnused)
+	}
+	return r, err
+}
+
+// Write says which tokens end and which stay, and what holds those that end.
+func (r *Revocation) Write(w io.Writer) {
+	report.Say(w, "Of ServiceAccount %s on %s end:\n", r.Account, r.client.Server())
+	for _, t := range r.End {
+		report.Say(w, "  %s%s\n", t.Name, r.Role(t))
+	}
+	for i, t := range r.Stay {
+		if i == 0 {
+			report.Say(w, "and stay:\n")
+		}
+		report.Say(w, "  %s%s\n", t.Name, r.Role(t))
+	}
+	for i, h := range r.Held {
+		if i == 0 {
+			report.Say(w, "They are held by:\n")
+		}
+		report.Say(w, "  %s\n", Where(h))
+	}
+}
+
+// Do ends the tokens, and tells of each Secret that is gone.
+func (r *Revocation) Do(ctx context.Context, gone func(secret string)) error {
+	for _, t := range r.End {
+		if _, err := r.client.Delete(ctx, "Secret", r.Account.Namespace, t.Name); err != nil {
+			return err
+		}
+		gone(r.Account.Namespace + "/" + t.Name)
+	}
+	return nil
+}
 
 // Held are the documents of the repository that hold tokens which are to end: there may be
 // some only if all says that they end whatever holds them. What does not tell what it

@@ -1,8 +1,8 @@
-// Package judge hands the files of a repository to the validator that judges them.
+// Package judge has a validator judge a repository.
 //
-// [Files] takes those of a list. [Rest] then takes those that Git knows under names
-// that tell nothing, and [Around] those that the validator need only have seen. A file
-// that cannot be read keeps none of the others back.
+// [All] hands it the files of a list, [Build] what kustomize makes of a directory;
+// [OpenPolicy] is for constraints of the user's own. [Files] and [Around] are two of the
+// steps of All. A file that cannot be read keeps none of the others back.
 package judge
 
 import (
@@ -12,6 +12,26 @@ import (
 	"clusterpair.dev/internal/gitfiles"
 	"clusterpair.dev/internal/validate"
 )
+
+// All judges the files of a list: first those that visit gets and is to hand on, as for
+// [Files]; then those that Git knows under names that tell nothing; then it notes those
+// around. That Git does not tell of files is no reason not to say what the others hold:
+// unlisted is told why. unread are the errors of single files.
+func All(ctx context.Context, source gitfiles.Source, files *gitfiles.List, v *validate.Validator, visit func(context.Context, validate.File) error, unlisted func(error)) (unread []error, err error) {
+	find := findRest(ctx, files, v) // Git looks while the others are read
+	if unread, err = Files(ctx, source, files, v, visit); err != nil {
+		return unread, err
+	}
+	if found, err := find(); err != nil {
+		unlisted(err)
+	} else {
+		more, err := rest(ctx, source, found, v)
+		if unread = append(unread, more...); err != nil {
+			return unread, err
+		}
+	}
+	return unread, Around(ctx, source, files, v)
+}
 
 // Each is [gitfiles.Each] for files as a validator takes them.
 func Each(ctx context.Context, source gitfiles.Source, list func(context.Context, func(gitfiles.File)) error, visit func(context.Context, validate.File) error) (unread []error, err error) {
@@ -47,10 +67,10 @@ func Around(ctx context.Context, source gitfiles.Source, files *gitfiles.List, v
 	return err
 }
 
-// Find asks Git for the files of a list under names that tell nothing, and does not
+// findRest asks Git for the files of a list under names that tell nothing, and does not
 // wait for its answer, which files gives. It asks for none if the list has none, or the
 // validator looks for no credential in clear.
-func Find(ctx context.Context, list *gitfiles.List, v *validate.Validator) (files func() ([]gitfiles.File, error)) {
+func findRest(ctx context.Context, list *gitfiles.List, v *validate.Validator) (files func() ([]gitfiles.File, error)) {
 	if list.Rest == nil || !v.LooksForCredentials() {
 		return func() ([]gitfiles.File, error) { return nil, nil }
 	}
@@ -70,9 +90,9 @@ func Find(ctx context.Context, list *gitfiles.List, v *validate.Validator) (file
 	}
 }
 
-// Rest looks for credentials in files under names that tell nothing, but for those that
+// rest looks for credentials in files under names that tell nothing, but for those that
 // a kustomization takes in: [Files] has had them judged.
-func Rest(ctx context.Context, source gitfiles.Source, files []gitfiles.File, v *validate.Validator) (unread []error, err error) {
+func rest(ctx context.Context, source gitfiles.Source, files []gitfiles.File, v *validate.Validator) (unread []error, err error) {
 	if len(files) == 0 {
 		return nil, ctx.Err()
 	}

@@ -2,6 +2,7 @@ package judge
 
 import (
 	"context"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -11,6 +12,7 @@ import (
 	"testing"
 
 	"clusterpair.dev/internal/gitfiles"
+	"clusterpair.dev/internal/kustomize"
 	"clusterpair.dev/internal/validate"
 )
 
@@ -72,27 +74,16 @@ func TestJudge(t *testing.T) {
 			}
 			c.options.LeftOut = list.LeftOut
 			v := validate.New(c.options)
-			rest := Find(ctx, list, v)
 			var mu sync.Mutex
 			var visited []string
-			unread, err := Files(ctx, source, list, v, func(ctx context.Context, file validate.File) error {
+			unread, err := All(ctx, source, list, v, func(ctx context.Context, file validate.File) error {
 				mu.Lock()
 				visited = append(visited, file.Name)
 				mu.Unlock()
 				return v.File(ctx, file)
-			})
+			}, func(err error) { t.Error(err) })
 			if err != nil || unread != nil {
 				t.Fatal(unread, err)
-			}
-			files, err := rest()
-			if err != nil {
-				t.Fatal(err)
-			}
-			if unread, err = Rest(ctx, source, files, v); err != nil || unread != nil {
-				t.Fatal(unread, err)
-			}
-			if err := Around(ctx, source, list, v); err != nil {
-				t.Fatal(err)
 			}
 			visited = slices.DeleteFunc(visited, func(name string) bool { return strings.HasPrefix(name, "ignored/") }) // read, and left out
 			slices.Sort(visited)
@@ -143,5 +134,72 @@ func TestUnread(t *testing.T) {
 	cancel()
 	if _, err := Each(interrupted, source, hand, v.File); err == nil {
 		t.Error("an interrupted run says that all is judged")
+	}
+}
+
+// TestBuild judges what kustomize makes of a directory, which must be one.
+func TestBuild(t *testing.T) {
+	repository(t, map[string]string{
+		"good/kustomization.yaml": "resources: [pair.yaml]\nnamespace: apps\n",
+		"good/pair.yaml":          "kind: ClusterPair\napiVersion: stork.libopenstorage.org/v1alpha1\nmetadata: {name: pair}\nspec: {config: {}, options: {}}\n",
+		"bad/kustomization.yaml":  "resources: [missing.yaml]\n",
+	})
+	for dir, want := range map[string]string{
+		"good":           "",
+		"bad":            "missing.yaml",
+		"good/pair.yaml": "good/pair.yaml: is no directory",
+		"none":           "none: no such file or directory",
+	} {
+		v := validate.New(validate.Options{})
+		err := Build(context.Background(), v, dir, kustomize.Options{})
+		if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", dir, err)
+		}
+		if want != "" {
+			continue
+		}
+		if findings := v.Findings(); len(findings) == 0 || !strings.HasPrefix(findings[0].Position.String(), dir+": ClusterPair/apps/pair") {
+			t.Errorf("%s: %v", dir, findings)
+		}
+	}
+}
+
+// TestPolicy holds policies against repositories: what of them has judged something, and
+// when it is worth a warning that nothing has.
+func TestPolicy(t *testing.T) {
+	const pair = "apiVersion: stork.libopenstorage.org/v1alpha1\nkind: ClusterPair\nmetadata: {name: pair, namespace: apps}\nspec: {config: {}, options: {}}\n"
+	for _, c := range []struct {
+		name, policy, file string
+		whole              bool
+		judged             map[string]int
+		idle               string
+	}{
+		{"a pair", "#ClusterPair: metadata: name: \"pair\"\n", pair, true, map[string]int{"#ClusterPair": 1}, ""},
+		{"no pair", "#ClusterPair: metadata: name: \"pair\"\n", "kind: ConfigMap\n", true, map[string]int{"#ClusterPair": 0}, "there is none of the kind of #ClusterPair"},
+		{"no pair in a single file", "#ClusterPair: metadata: name: \"pair\"\n", "kind: ConfigMap\n", false, map[string]int{"#ClusterPair": 0}, ""},
+		{"a pair of another kind", "#Encrypted: metadata: name: \"pair\"\n", pair, false, map[string]int{"#Encrypted": 0}, "there is none of the kind of #Encrypted"},
+		{"a policy of nothing", "#Name: \"pair\"\n", pair, true, map[string]int{}, "it adds to no definition of a kind of document"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			repository(t, map[string]string{"policy.cue": "package schema\n" + c.policy})
+			p, err := OpenPolicy("policy.cue")
+			if err != nil {
+				t.Fatal(err)
+			}
+			v := validate.New(validate.Options{Policy: p.Validate})
+			if err := v.File(context.Background(), validate.File{Name: "f.yaml", Path: "f.yaml", Data: []byte(c.file)}); err != nil {
+				t.Fatal(err)
+			}
+			if got := p.Judged(v); !maps.Equal(got, c.judged) {
+				t.Errorf("judged %v, not %v", got, c.judged)
+			}
+			idle := p.Idle(v, c.whole)
+			if (len(idle) == 0) != (c.idle == "") || len(idle) > 0 && !strings.Contains(idle[0].Message, c.idle) {
+				t.Errorf("got %v, not %q", idle, c.idle)
+			}
+		})
+	}
+	if _, err := OpenPolicy("none.cue"); err == nil || !strings.Contains(err.Error(), "read none.cue") {
+		t.Error(err)
 	}
 }

@@ -53,6 +53,25 @@ func Open(dir string) (*Tree, error) {
 	return &Tree{Root: root, Base: base, Shown: filepath.Clean(dir), Git: ok}, nil
 }
 
+// OpenAbove opens a directory, or what there is of the way to it. rest is the rest of
+// that way, from the directory that was opened. The caller closes the tree.
+func OpenAbove(dir string) (t *Tree, rest string, err error) {
+	above := filepath.Clean(dir)
+	for {
+		if _, err := os.Lstat(above); !errors.Is(err, fs.ErrNotExist) {
+			break
+		}
+		above = filepath.Dir(above)
+	}
+	if t, err = Open(above); err != nil {
+		return nil, "", fmt.Errorf("%s: %w", above, Cause(err))
+	}
+	if rest, err = filepath.Rel(above, dir); err != nil {
+		t.Close()
+	}
+	return t, rest, err
+}
+
 // Close closes the tree.
 func (t *Tree) Close() error {
 	for _, d := range t.directories {

@@ -9,49 +9,8 @@ import (
 
 	"clusterpair.dev/internal/gitfiles"
 	"clusterpair.dev/internal/report"
-	"clusterpair.dev/internal/seal"
 	"clusterpair.dev/internal/worktree"
 )
-
-func newDecryptCommand() *cobra.Command {
-	var output string
-	cmd := &cobra.Command{
-		Use:   "decrypt FILE",
-		Short: "Print the plaintext of a SOPS file, its MAC verified",
-		Long: `decrypt prints a SOPS file in clear, as sops decrypt does: JSON of a file *.json, the
-whole file as it was of one whose name tells of no format. The MAC is always verified. Keys are found where SOPS finds them: SOPS_AGE_KEY_FILE, gpg, the
-environment of the cloud key services. FILE may be -.`,
-		Example: `  clusterpair decrypt rendered/migrationnamespace/remotecluster.yaml`,
-		Args:    cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if output != "" {
-				if err := recoverFile(cmd, output); err != nil {
-					return err
-				}
-			}
-			data, err := readInput(cmd, args[0])
-			if err != nil {
-				return err
-			}
-			plain, err := seal.Decrypt(cmd.Context(), data, args[0])
-			if err != nil {
-				return err
-			}
-			if output == "" {
-				warnPlaintext(cmd, "")
-				_, err = cmd.OutOrStdout().Write(plain)
-				return err
-			}
-			if err := worktree.WritePlaintext(output, plain); err != nil {
-				return err
-			}
-			warnPlaintext(cmd, output)
-			return nil
-		},
-	}
-	cmd.Flags().StringVarP(&output, "output", "o", "", "file to write instead of standard output; it is made readable by its owner alone")
-	return cmd
-}
 
 // stdin reads standard input when it is asked to.
 func stdin(cmd *cobra.Command) func() ([]byte, error) {
@@ -74,6 +33,29 @@ func workTree(cmd *cobra.Command) (*gitfiles.WorkTree, error) {
 // readInput reads a file, or standard input for -.
 func readInput(cmd *cobra.Command, path string) ([]byte, error) {
 	return worktree.ReadInput(cmd.Context(), path, cmd.InOrStdin())
+}
+
+// writeResult writes a file, or, without a path, to standard output.
+func writeResult(cmd *cobra.Command, path string, data []byte) error {
+	if path != "" {
+		return worktree.WriteFile(path, data, 0o644)
+	}
+	_, err := cmd.OutOrStdout().Write(data)
+	return err
+}
+
+// writePlaintext is writeResult for clear text: the file is for its owner alone, and one
+// in a Git work tree is worth a warning.
+func writePlaintext(cmd *cobra.Command, path string, data []byte) (err error) {
+	if path != "" {
+		err = worktree.WritePlaintext(path, data)
+	} else {
+		_, err = cmd.OutOrStdout().Write(data)
+	}
+	if err == nil {
+		warnPlaintext(cmd, path)
+	}
+	return err
 }
 
 // warnPlaintext warns when clear text goes into a Git work tree: into the file

@@ -1,0 +1,78 @@
+package main
+
+import (
+	"github.com/spf13/cobra"
+
+	"clusterpair.dev/internal/credential"
+)
+
+// revokeOptions are the flags of credential revoke.
+type revokeOptions struct {
+	credentialFlags
+	all          bool
+	assumeUnused []string
+}
+
+func newCredentialRevokeCommand() *cobra.Command {
+	o := new(revokeOptions)
+	cmd := &cobra.Command{
+		Use:   "revoke FILE",
+		Short: "End the tokens that a Secret held before, or all of them",
+		Long: `revoke ends the tokens that the Secret of a file held before credential rotate
+wrote the one that it holds now. With --all it ends every token that credential
+create and rotate have made for the ServiceAccount: that one, and those in other
+files, too. The ServiceAccount and its RBAC stay.
+
+It refuses to end what a ClusterPair of the repository still holds, as it is in the
+work tree, in HEAD or in the upstream branch, whichever config has rendered it.
+The annotation clusterpair.dev/credential-id tells. A pair without one is
+decrypted, if a key is at hand.
+
+API servers go on taking a token that they know for ten seconds.`,
+		Example: `  clusterpair credential revoke secrets/west.yaml --context west`,
+		Args:    cobra.ExactArgs(1),
+		RunE:    func(cmd *cobra.Command, args []string) error { return o.run(cmd, args[0]) },
+	}
+	o.addFlags(cmd.Flags())
+	o.addServerFlags(cmd.Flags())
+	cmd.Flags().BoolVarP(&o.yes, "yes", "y", false, "do not ask")
+	cmd.Flags().BoolVar(&o.all, "all", false, "end all tokens of the ServiceAccount, whatever holds them")
+	cmd.Flags().StringArrayVar(&o.assumeUnused, "assume-unused", nil, "`FILE` with a pair that does not tell what it holds, and that no cluster uses; repeatable")
+	return cmd
+}
+
+func (o *revokeOptions) run(cmd *cobra.Command, path string) error {
+	f, err := credential.OpenWritten(path)
+	if err != nil {
+		return err
+	}
+	client, _, uid, err := o.connect(cmd)
+	if err != nil {
+		return err
+	}
+	if uid != f.Cluster {
+		return o.otherCluster(client, f)
+	}
+	r, err := f.Revocation(cmd.Context(), client, o.all, o.assumeUnused)
+	if err != nil {
+		return err
+	}
+	w := cmd.ErrOrStderr()
+	if len(r.End) == 0 {
+		say(w, "%s has no other credential on %s; --all ends all of %s\n", path, client.Server(), f.Account)
+		return nil
+	}
+	r.Write(w)
+	if !o.yes {
+		if err := confirm(cmd, "End them?"); err != nil {
+			return err
+		}
+	}
+	if err := r.Do(cmd.Context(), func(secret string) { say(cmd.OutOrStdout(), "deleted Secret %s\n", secret) }); err != nil {
+		return err
+	}
+	if o.all {
+		say(w, "What %s holds works no longer. The ServiceAccount and its RBAC stay: clusterpair credential rotate %s makes a new token.\n", path, path)
+	}
+	return nil
+}
