@@ -57,6 +57,27 @@ func TestScripts(t *testing.T) {
 	runScripts(t, filepath.Join(fixtures(t), "script"))
 }
 
+// TestScriptsAreShort: a script holds one behaviour, told in at most 60 commands.
+func TestScriptsAreShort(t *testing.T) {
+	const most = 60
+	files, err := filepath.Glob(filepath.Join(fixtures(t), "script", "*.txtar"))
+	if err != nil || len(files) == 0 {
+		t.Fatalf("%d scripts, %v", len(files), err)
+	}
+	for _, file := range files {
+		commands, _, _ := strings.Cut(read(t, file), "\n-- ")
+		n := 0
+		for line := range strings.Lines(commands) {
+			if line = strings.TrimSpace(line); line != "" && !strings.HasPrefix(line, "#") {
+				n++
+			}
+		}
+		if n > most {
+			t.Errorf("%s has %d commands, more than %d: split it by behaviour", filepath.Base(file), n, most)
+		}
+	}
+}
+
 func runScripts(t *testing.T, dir string) {
 	toolsDir, fixturesDir := tools(t), fixtures(t)
 	served := httptest.NewServer(http.FileServer(http.Dir(filepath.Join(fixturesDir, "..", "examples"))))

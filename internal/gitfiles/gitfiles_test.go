@@ -82,6 +82,10 @@ func TestArguments(t *testing.T) {
 		"**/*.yml":       "b/c.yml=2",
 		"b/**":           "b/..data/g.yaml=6 b/c.yml=2 b/d.txt=3 b/e/f.json=4",
 		"*.yaml b/c.yml": "a.yaml=1 b/c.yml=2",
+		"b/*/*.json":     "b/e/f.json=4",
+		"b/*":            "b/..data/g.yaml=6 b/c.yml=2 b/d.txt=3 b/e/f.json=4",
+		"*/**/f*.json":   "b/e/f.json=4",
+		"**/e/**/*.json": "b/e/f.json=4",
 		"b b/c.yml":      "b/c.yml=2 b/e/f.json=4",
 		"-":              "-=from standard input",
 	} {
