@@ -1,4 +1,7 @@
 // Package docs holds the pages of the documentation that the command prints.
+//
+// [Explain] is what they say of a rule, [ExitCodes] what they say of exit codes, both
+// for a terminal. They are the files that stand beside: nothing is said twice.
 package docs
 
 import (

@@ -1,8 +1,8 @@
-// Package schema tells whether a document is a ClusterPair that Stork takes,
-// or a config of clusterpair, and what is wrong if it is not.
+// Package schema tells what is wrong with a document that is to be a ClusterPair or a
+// config of clusterpair.
 //
 // Call [Validate], and [LoadPolicy] for what an organisation demands beyond.
-// [CUE], [JSONSchema] and [CRD] print the schema for other tools.
+// [Export] writes the schema for other tools.
 //
 // What the package knows stands in the CUE files of this folder, which work
 // without it, too: cue vet -c ./schema FILE -d '#ClusterPair'. CUE's evaluator

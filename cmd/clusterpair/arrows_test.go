@@ -10,7 +10,8 @@ import (
 
 // TestArrows keeps the imports of the house: they point downwards only, each
 // heavy library has one importer, and the main hall reaches neither SOPS nor
-// live clusters nor the command line by any way.
+// live clusters nor the command line by any way. Each package says in one line what it
+// is for; one that takes an "and" for that is two.
 func TestArrows(t *testing.T) {
 	const module = "clusterpair.dev/"
 	allowed := map[string][]string{
@@ -69,7 +70,7 @@ func TestArrows(t *testing.T) {
 		"cmd/clusterpair": {"github.com/getsops/sops/v3/config", "github.com/getsops/sops/v3/publish", "github.com/getsops/sops/v3/decrypt", "k8s.io/client-go/kubernetes", "k8s.io/client-go/discovery", "github.com/spf13/cobra/doc"},
 	}
 
-	out, err := exec.Command("go", "list", "-deps", "-json=ImportPath,Imports,Deps", "../../...").Output()
+	out, err := exec.Command("go", "list", "-deps", "-json=ImportPath,Doc,Imports,Deps", "../../...").Output()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -77,8 +78,8 @@ func TestArrows(t *testing.T) {
 	seen := 0
 	for decoder := json.NewDecoder(strings.NewReader(string(out))); decoder.More(); {
 		var p struct {
-			ImportPath    string
-			Imports, Deps []string
+			ImportPath, Doc string
+			Imports, Deps   []string
 		}
 		if err := decoder.Decode(&p); err != nil {
 			t.Fatal(err)
@@ -94,6 +95,9 @@ func TestArrows(t *testing.T) {
 		}
 		if row := "`" + name + "`"; !strings.Contains(table, row) && name != "internal/leak/corpus" {
 			t.Errorf("%s has no row in CONTRIBUTING", name)
+		}
+		if p.Doc == "" || strings.Contains(p.Doc, " and ") && name != top {
+			t.Errorf("%s says of itself: %q", name, p.Doc)
 		}
 		for _, i := range p.Imports {
 			if below, ours := strings.CutPrefix(i, module); ours && name != top && !slices.Contains(may, below) {

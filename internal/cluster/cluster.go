@@ -1,7 +1,8 @@
-// Package cluster is the only view of live clusters: their ClusterPairs, their
-// Secrets and what a credential may do there.
+// Package cluster is the only view of live clusters.
 //
-// [New] makes a [Client] of one cluster. Nothing that a Client returns or says
+// [New] makes a [Client] of one cluster, and [Choice.Client] of one that kubectl's flags
+// name. A Client tells of ClusterPairs, of Secrets and of what a credential may do.
+// Nothing that a Client returns or says
 // in an error holds the credential that it was made with.
 package cluster
 

@@ -1,9 +1,9 @@
 // Package holders tells which documents of a repository hold a credential that is
 // to end.
 //
-// [Find] takes in the documents of a repository, each with [Of]; then ask [Judge]. No document need be decrypted:
-// the annotation clusterpair.dev/credential-id tells in clear what it holds. One
-// without it may hold anything; decrypted, [Plain] tells.
+// [Find] takes in the documents of a repository, each with [Of]; then ask [Judge]. No
+// document need be decrypted: the annotation clusterpair.dev/credential-id tells in clear
+// what it holds. One without it may hold anything; decrypted, [Plain] tells.
 package holders
 
 import (

@@ -1,4 +1,6 @@
-// Package install copies the program that runs into a directory: see [Copy].
+// Package install copies the program that runs into a directory.
+//
+// [Copy] replaces the program that is there, even one that runs, at once and as a whole.
 package install
 
 import (

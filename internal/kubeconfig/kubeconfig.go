@@ -1,5 +1,5 @@
-// Package kubeconfig reads the kubeconfig of a destination cluster, out of
-// whichever Secret it travels in, and makes it fit for a ClusterPair.
+// Package kubeconfig makes the kubeconfig of a destination cluster fit for a ClusterPair,
+// out of whichever Secret it travels in.
 //
 // Call [ParseSecret] and [FromSecret] for a Secret, or [FromDocument] for a
 // plain kubeconfig; both give a [Destination], whose [Destination.Config] is

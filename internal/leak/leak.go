@@ -1,5 +1,7 @@
-// Package leak finds credentials of clusters that stand in clear, in documents
-// of YAML and JSON and in any other text.
+// Package leak finds credentials of clusters that stand in clear in a text.
+//
+// [Document] looks into a document of YAML or JSON, [Text] into any other text. No
+// [Leak] holds the credential.
 //
 // Two kinds are found. Some credentials have a spelling of their own: private
 // keys, JSON Web Tokens, age identities, tokens of EKS, OpenShift and Rancher.

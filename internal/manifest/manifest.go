@@ -1,5 +1,5 @@
-// Package manifest reads the YAML and JSON documents of a file, each value with
-// its place in the whole file.
+// Package manifest reads the documents of a file, YAML or JSON, each value with its place
+// in the whole file.
 //
 // [Parse] is strict, for what is to be rendered or encrypted: what readers of
 // YAML 1.1, of Kubernetes and of SOPS could understand differently is refused.

@@ -1,7 +1,8 @@
 // Package mask shows the documents of a file without their secrets.
 //
-// [Text] is all of it. It is made for diffs: what is not secret stays as it is, and what
-// has changed is seen to have changed.
+// [Text] masks one file, [Diffs] shows what changes in several. What is not secret stays
+// as it is, and what has changed is seen to have changed. What may be a credential is
+// never shown.
 package mask
 
 import (

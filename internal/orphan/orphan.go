@@ -1,6 +1,9 @@
-// Package orphan finds rendered ClusterPairs that no function config renders any
-// more: a config that was removed or renamed, or whose output has moved, leaves them
-// behind, and whoever has their key still reads the credentials.
+// Package orphan finds rendered ClusterPairs that no function config renders any more.
+//
+// A config that was removed or renamed, or whose output has moved, leaves them behind,
+// and whoever has their key still reads the credentials. [Find] is told the configs and
+// the pairs of a repository. It takes a pair for an orphan only if it tells which config
+// has rendered it.
 package orphan
 
 import (

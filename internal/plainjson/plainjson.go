@@ -1,5 +1,7 @@
 // Package plainjson reads JSON into the nodes of yaml.v3, each with its place.
 //
+// [Parse] reads one object. What it does not accept may still be YAML.
+//
 // Most JSON is YAML. Some is not: "\/" and escapes of two halves, such as
 // "\ud83d\ude00", are errors to the YAML library, and a number beyond 64 bits is
 // a float in JSON alone.

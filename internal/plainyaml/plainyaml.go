@@ -1,8 +1,7 @@
-// Package plainyaml reads the plain subset of YAML that tools write, such as
-// the Secrets of kubectl and the kubeconfigs of kubeadm, several times faster
+// Package plainyaml reads the plain subset of YAML that tools write, several times faster
 // than a whole YAML parser.
 //
-// Parse is the entry point. Whenever it accepts a document, its tree equals
+// Such are the Secrets of kubectl and the kubeconfigs of kubeadm. [Parse] is the entry point. Whenever it accepts a document, its tree equals
 // that of go.yaml.in/yaml/v3 in every field, lines and columns included. What
 // it does not accept may still be valid YAML: the caller gives it to yaml.v3,
 // whose errors are then the ones to report.

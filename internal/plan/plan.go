@@ -1,6 +1,8 @@
-// Package plan says what a run of generate is going to do to the rendered pairs, and
-// refuses one that removes more of them than somebody has asked for: a pair that is
-// removed from Git is removed from its cluster, with the failover that needs it.
+// Package plan judges what a run of generate is going to do to the rendered pairs.
+//
+// A [Config] says it of one function config. [Excess] refuses a run that removes more
+// pairs than somebody has asked for: a pair that is removed from Git is removed from its
+// cluster, with the failover that needs it.
 package plan
 
 import (

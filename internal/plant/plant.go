@@ -1,5 +1,5 @@
-// Package plant puts a value where a credential may stand, and finds it again wherever
-// tests look for what no output may show.
+// Package plant puts a value where a credential may stand, for tests that look for it in
+// every output.
 //
 // Nothing but tests imports it.
 package plant

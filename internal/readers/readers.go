@@ -1,6 +1,6 @@
-// Package readers finds source clusters that can decrypt the ClusterPairs of another
-// one, by nothing but the recipients of the files.
+// Package readers finds source clusters that can decrypt the ClusterPairs of another one.
 //
+// [Find] needs nothing but the recipients of the files, and no key.
 // A pair is decrypted on its source cluster, so that among the recipients of all of a
 // source's pairs there is its own reader. Recipients that many sources have in common,
 // as those of CI or of recovery, are nobody's own, and a key that several clusters

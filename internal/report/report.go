@@ -6,6 +6,7 @@
 // package that looks whether something works returns a [Check] for each thing that it
 // looks at, good ones too; a [CheckWriter] prints them.
 // What a rule is about stands in one catalogue, [Rules].
+//
 // Findings never carry a value of a credential: they name the file, the
 // line and the field instead.
 package report

@@ -1,5 +1,5 @@
-// Package seal encrypts a file of whatever kind with SOPS, and vouches that no
-// credential in it is left in clear.
+// Package seal encrypts a file of whatever kind with SOPS so that no credential in it is
+// left in clear.
 //
 // A [Request] is for what a user hands over, [EncryptPair] for a ClusterPair that
 // was rendered. Who may read a file is what [PolicyOf] says. [File] chooses what to

@@ -1,5 +1,4 @@
-// Package sopsfile encrypts, decrypts and re-encrypts YAML and JSON files in the
-// format of SOPS, and reads the creation rules of .sops.yaml.
+// Package sopsfile encrypts a file in the format of SOPS, or decrypts it.
 //
 // Make a [Safe] with [New], get a [Policy] from [Rules] or [Recipients], and
 // call [Safe.Encrypt] and [Safe.Decrypt]. What Encrypt writes, sops 3.13.3

@@ -1,7 +1,6 @@
-// Package validate judges the manifests of a repository as they are committed:
-// ClusterPairs, encrypted or not, and what stands around them.
+// Package validate judges the manifests of a repository as they are committed.
 //
-// Make a Validator with [New], give it each file with [Validator.File], and ask
+// These are ClusterPairs, encrypted or not, and what stands around them. Make a Validator with [New], give it each file with [Validator.File], and ask
 // [Validator.Findings] at the end, which also judges the files together. It needs
 // no key: what an encrypted ClusterPair hides is judged by its form, by what
 // SOPS leaves in clear and by the annotations of clusterpair generate. With

@@ -1,5 +1,7 @@
-// Package work runs jobs side by side, with an outcome that does not depend on
-// which of them is faster.
+// Package work runs jobs side by side.
+//
+// Make a [Group], give it each job with [Group.Go], and ask [Group.Wait] for the first
+// error. The outcome does not depend on which of the jobs is faster.
 package work
 
 import (

@@ -1,6 +1,7 @@
-// Package corpus makes files that hold a credential of a cluster, each kind in
-// each place where people keep one, and the same files without: what a search for
-// leaks has to find, and what it must not call one.
+// Package corpus makes the files by which a search for leaks is judged.
+//
+// They hold a credential of a cluster, each kind in each place where people keep one,
+// which is to be found; or they hold the same without it, which is to pass.
 //
 // All credentials are drawn anew by [Files]. None is written down anywhere.
 package corpus
