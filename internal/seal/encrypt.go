@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strings"
 
+	"go.yaml.in/yaml/v3"
+
 	"clusterpair.dev/internal/manifest"
 	"clusterpair.dev/internal/report"
 	"clusterpair.dev/internal/sopsfile"
@@ -88,7 +90,7 @@ func (e *Request) refused(ctx context.Context, in Input, err error) error {
 	case errors.As(err, &empty):
 		f.Rule = "yaml"
 	case errors.As(err, &format):
-		f.Rule, f.Hint = "file-format", e.otherName(format)
+		f.Rule, f.Hint = "file-format", e.otherName(ctx, in, format)
 	case errors.As(err, &left):
 		return e.left(ctx, in, left)
 	case errors.As(err, &known):
@@ -99,20 +101,15 @@ func (e *Request) refused(ctx context.Context, in Input, err error) error {
 	return f
 }
 
-// otherName says how to get a file with a name for its format.
-func (e *Request) otherName(format *FormatError) string {
+// otherName says how to get a file with a name for its format. It is empty if the file
+// could not be encrypted under such a name either.
+func (e *Request) otherName(ctx context.Context, in Input, format *FormatError) string {
+	if format.Format == sopsfile.Lines && format.Documents == 0 {
+		return e.lines(in)
+	}
 	target := e.Output
 	if target == "" {
 		target = e.Input
-	}
-	age := ""
-	if len(e.Age) > 0 {
-		age = " --age " + report.Typed(strings.Join(e.Age, ","))
-	}
-	if format.Format == sopsfile.Lines && format.Documents == 0 && e.Output == e.Input {
-		return "sops encrypt -i" + age + " " + report.Typed(e.Input)
-	} else if format.Format == sopsfile.Lines && format.Documents == 0 {
-		return "sops encrypt" + age + " " + report.Typed(e.Input)
 	}
 	stem := strings.TrimSuffix(target, filepath.Ext(target))
 	if format.Format == sopsfile.Binary {
@@ -125,10 +122,59 @@ func (e *Request) otherName(format *FormatError) string {
 		}
 		name = fmt.Sprintf("%s-%d.yaml", stem, n) // no file is lost to what is typed
 	}
-	if e.Output == e.Input {
-		return fmt.Sprintf("mv %s %s && clusterpair encrypt -i %s%s", report.Typed(e.Input), report.Typed(name), report.Typed(name), age)
+	renamed := &Request{Input: e.Input, Output: name, Age: e.Age}
+	if e.Output != e.Input {
+		return renamed.foreseen(ctx, in, "")
 	}
-	return fmt.Sprintf("clusterpair encrypt %s -o %s%s", report.Typed(e.Input), report.Typed(name), age)
+	renamed.Input = name
+	return renamed.foreseen(ctx, in, fmt.Sprintf("mv %s %s && ", report.Typed(e.Input), report.Typed(name)))
+}
+
+// foreseen is the hint for a command that encrypts the file under the name of Output,
+// behind what goes before it. It is that of the error if there would be one.
+func (e *Request) foreseen(ctx context.Context, in Input, before string) string {
+	in.Name, in.Target, in.Previous = e.Input, e.Output, nil
+	if len(e.Age) == 0 {
+		policy, err := PolicyOf(e.Output, nil)
+		if err != nil {
+			return before + e.command() // which says what is wrong with the creation rule
+		}
+		in.Policy = policy
+	}
+	err := Foresee(ctx, in)
+	var left *LeftError
+	switch {
+	case err == nil:
+		return before + e.command()
+	case errors.As(err, &left):
+		var f report.Finding
+		errors.As(e.left(ctx, in, left), &f)
+		if command := report.Command(f.Hint); command != "" {
+			return strings.Replace(f.Hint, command, before+command, 1)
+		}
+		return f.Hint
+	}
+	return ""
+}
+
+// lines is the command with which sops encrypts a file of lines NAME=VALUE, whatever
+// the selector of the creation rule is meant for.
+func (e *Request) lines(in Input) string {
+	command := "encrypt"
+	if e.Output == e.Input {
+		command = "encrypt -i"
+	}
+	file := " " + report.Typed(e.Input)
+	switch selector := in.Policy.Selector; {
+	case selector == (sopsfile.Selector{}) || !leavesLine(selector, in.Data):
+		if len(e.Age) > 0 {
+			command += " --age " + report.Typed(strings.Join(e.Age, ","))
+		}
+		return "sops " + command + file
+	case ageFlag(in.Policy) != "":
+		return "sops --config /dev/null " + command + ageFlag(in.Policy) + file
+	}
+	return "leave the selector out of the creation rule " + fromHere(in.Policy.Source)
 }
 
 // left makes a finding of a credential that would be left in clear. Its hint leads
@@ -204,7 +250,22 @@ func Hint(ctx context.Context, name string, data []byte) string {
 	case errors.As(e.refused(ctx, in, err), &f) && f.Hint != "":
 		return f.Hint
 	}
-	return e.command()
+	return "keep it out of Git, and renew the credential if this was ever pushed"
+}
+
+// leavesLine tells whether a selector leaves the value of a line in clear, as one that
+// is meant for the keys of YAML does. No line is what another one says.
+func leavesLine(selector sopsfile.Selector, data []byte) bool {
+	doc := &yaml.Node{Kind: yaml.MappingNode, Tag: "!!map"}
+	for line := range strings.Lines(string(data)) {
+		if name, value, ok := strings.Cut(strings.TrimSpace(line), "="); ok && value != "" && !strings.HasPrefix(name, "#") {
+			doc.Content = append(doc.Content, &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: strings.TrimSpace(name)},
+				&yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: value})
+		}
+	}
+	lines, selected := len(doc.Content)/2, 0
+	err := selector.Uncovered(doc, func(*yaml.Node, []string, bool) { selected++ })
+	return err == nil && selected < lines
 }
 
 // withoutSelector is what to type where the selector of the creation rule is to
