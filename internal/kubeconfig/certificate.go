@@ -16,6 +16,7 @@ import (
 	"fmt"
 	"math"
 	"math/big"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -60,7 +61,7 @@ func (c *checker) checkCABundle(at place) {
 	}
 	switch {
 	case authority == nil:
-		c.refuse(at, "ca-invalid", "certificate-authority-data holds no CA, but a server's certificate", "take the CA that signed it: kubectl get configmap kube-root-ca.crt -o yaml")
+		c.checkPinned(at, certificates)
 		return
 	case !end.IsZero():
 		c.ca = end
@@ -73,6 +74,32 @@ func (c *checker) checkCABundle(at place) {
 	d.caKey = authority.RawSubjectPublicKeyInfo
 	c.checkStrength(at, "the CA", authority)
 }
+
+// checkPinned judges certificates in the place of the CA of which none is a CA's. Go
+// takes a server's own certificate there, as that server shows no other one.
+func (c *checker) checkPinned(at place, certificates []*x509.Certificate) {
+	d, pool := &c.destination, x509.NewCertPool()
+	name := d.TLSServerName
+	if u, err := url.Parse(d.Server); name == "" && err == nil {
+		name = u.Hostname()
+	}
+	for _, cert := range certificates {
+		pool.AddCert(cert)
+	}
+	for _, cert := range certificates {
+		if _, err := cert.Verify(x509.VerifyOptions{Roots: pool, DNSName: strings.TrimSuffix(name, "."), CurrentTime: c.options.Now}); err == nil {
+			d.caKey, c.ca = cert.RawSubjectPublicKeyInfo, cert.NotAfter
+			c.report(at, "ca-pinned", report.Warning, "certificate-authority-data holds no CA, but the server's own certificate: the pair ends when the server gets another one",
+				hintSigner)
+			c.ends(at, "the server's certificate", cert.NotAfter, "", "renew it on the destination, then its kubeconfig")
+			c.checkStrength(at, "the server's certificate", cert)
+			return
+		}
+	}
+	c.refuse(at, "ca-invalid", "certificate-authority-data holds no CA, but a certificate that is not valid for this server, either", hintSigner)
+}
+
+const hintSigner = "take the CA that signed it: kubectl get configmap kube-root-ca.crt -o yaml"
 
 // isAuthority tells whether a certificate is a CA's. crypto/x509 takes those of
 // version 1, which have no constraints, for CAs.

@@ -141,11 +141,36 @@ func (c *checker) checkServer() {
 	} else if !isPort(u.Port()) {
 		invalid("the server's port is not between 1 and 65535")
 	}
-	if strings.Contains(u.Path, "/k8s/clusters/") {
-		c.report(at, "server-proxied", report.Warning, "server is a Rancher proxy: the pair fails with Rancher, and its token ends with Rancher's",
-			"use the cluster's own endpoint: Authorized Cluster Endpoint in Rancher")
+	if proxy := proxyOf(u); proxy != "" && u.Host != "" {
+		message, hint := fmt.Sprintf("server is a proxy, %s: the pair fails with it", proxy), "use the cluster's own endpoint"
+		if proxy == rancher {
+			message, hint = "server is a Rancher proxy: the pair fails with Rancher, and its token ends with Rancher's", hint+": Authorized Cluster Endpoint in Rancher"
+		}
+		c.report(at, "server-proxied", report.Warning, message, hint)
 	}
 	c.checkHost(at, strings.TrimSuffix(strings.ToLower(u.Hostname()), "."), invalid)
+}
+
+const rancher = "Rancher"
+
+// proxyOf names what stands before the API server that a URL leads to; it is empty
+// if nothing does, as far as the URL tells. An API server itself has no path.
+func proxyOf(u *url.URL) string {
+	for _, known := range []struct{ host, path, name string }{
+		{"", "/k8s/clusters/", rancher},
+		{"connectgateway.googleapis.com", "/", "the connect gateway of GKE"},
+		{"", "/kubernetes/cluster/", "vCluster Platform"},
+		{"", "/kubernetes/project/", "vCluster Platform"},
+		{"", "/kubernetes/virtualcluster/", "vCluster Platform"},
+		{"", "/apis/cluster.karmada.io/", "Karmada"},
+		{"cluster-proxy-user.", "/", "cluster-proxy of Open Cluster Management"},
+		{"", "/", "as its path tells"},
+	} {
+		if strings.HasPrefix(strings.ToLower(u.Host), known.host) && strings.Contains(u.Path, known.path) && strings.Trim(u.Path, "/") != "" {
+			return known.name
+		}
+	}
+	return ""
 }
 
 // isPort tells whether a server listens on a port; it may be left out.
@@ -246,7 +271,7 @@ func (c *checker) checkCA() {
 			"give the CA as certificate-authority-data: kubectl get configmap kube-root-ca.crt -o jsonpath='{.data.ca\\.crt}' | base64 -w0")
 	case !present && !c.broken["cluster"]:
 		c.report(at, "ca-missing", report.Error, "no certificate-authority-data: Stork would trust only the public CAs of its image",
-			"add it: kubectl get configmap kube-root-ca.crt -o jsonpath='{.data.ca\\.crt}' | base64 -w0")
+			"if a public CA has signed the server's certificate, as that of most proxies, allow the rule with that reason; else add the cluster's: kubectl get configmap kube-root-ca.crt -o jsonpath='{.data.ca\\.crt}' | base64 -w0")
 	}
 	if len(d.CAData) > 0 && !c.broken["certificate-authority-data"] {
 		c.checkCABundle(at)

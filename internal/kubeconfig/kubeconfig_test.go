@@ -132,6 +132,12 @@ func ruleTests() map[string]ruleTest {
 		"docker":             {text: plain("https://172.17.0.2:6443", good), want: "warning server-private"},
 		"RFC 1918":           {text: plain("https://10.0.0.10:6443", good), want: "info server-private"},
 		"Rancher":            {text: plain("https://rancher.example.com/k8s/clusters/c-abcde", good), want: "warning server-proxied"},
+		"vCluster Platform":  {text: plain("https://vcluster.example.com/kubernetes/project/p/virtualcluster/v", good), want: "warning server-proxied"},
+		"Karmada":            {text: plain("https://karmada.example.com:5443/apis/cluster.karmada.io/v1alpha1/clusters/west/proxy", good), want: "warning server-proxied"},
+		"connect gateway":    {text: plain("https://connectgateway.googleapis.com/v1/projects/1/locations/global/gkeMemberships/west", good), want: "warning server-proxied"},
+		"cluster-proxy":      {text: plain("https://cluster-proxy-user.apps.hub.example.com/west", good), want: "warning server-proxied"},
+		"any other path":     {text: plain("https://gateway.example.com/west", good), want: "warning server-proxied"},
+		"no path":            {text: plain("https://west.example.com:6443/", good)},
 		"proxy":              {text: kubeconfig(server+ca+"    proxy-url: socks5://proxy.example.com:1080\n", good), want: "warning server-proxied"},
 		"user in proxy":      {text: kubeconfig(server+ca+"    proxy-url: http://u:pw@proxy.example.com\n", good), want: "error server-proxied"},
 		"proxy without port": {text: kubeconfig(server+ca+"    proxy-url: http://proxy.example.com:99999\n", good), options: allowed("server-proxied"), want: "error server-proxied"},
@@ -151,6 +157,12 @@ func ruleTests() map[string]ruleTest {
 		"CA no PEM":         {text: kubeconfig(server+"    certificate-authority-data: aGVsbG8=\n", good), want: "error ca-invalid"},
 		"CA is a key":       {text: kubeconfig(server+"    certificate-authority-data: "+authority.keyData()+"\n", good), want: "error ca-invalid"},
 		"CA is no CA":       {text: kubeconfig(server+"    certificate-authority-data: "+client.data()+"\n", good), want: "error ca-invalid"},
+		"server pinned":     {text: kubeconfig(server+"    certificate-authority-data: "+pinned.data()+"\n", good), want: "warning ca-pinned"},
+		"pinned, waived":    {text: kubeconfig(server+"    certificate-authority-data: "+join(client, pinned)+"\n", good), options: allowed("ca-pinned"), want: "info ca-pinned"},
+		"pinned, ends soon": {text: kubeconfig(server+"    certificate-authority-data: "+pinnedSoon.data()+"\n", good), want: "warning ca-pinned, warning credential-expiring"},
+		"pinned, expired":   {text: kubeconfig(server+"    certificate-authority-data: "+pinnedExpired.data()+"\n", good), want: "error ca-invalid"},
+		"pinned, by name":   {text: kubeconfig("    server: https://10.0.0.1:6443\n    tls-server-name: west.example.com\n    certificate-authority-data: "+pinned.data()+"\n", good), want: "info server-private, warning ca-pinned"},
+		"another's pinned":  {text: kubeconfig(server+"    certificate-authority-data: "+pinned.data()+"\n", good), options: Options{Server: "https://east.example.com"}, want: "error ca-invalid"},
 		"CA expired":        {text: kubeconfig(server+"    certificate-authority-data: "+authorityExpired.data()+"\n", good), options: allowed("credential-expired"), want: "error ca-invalid"},
 		"CA early":          {text: kubeconfig(server+"    certificate-authority-data: "+authorityEarly.data()+"\n", good), want: "error ca-invalid"},
 		"CA ends soon":      {text: kubeconfig(server+"    certificate-authority-data: "+authoritySoon.data()+"\n", good), want: "warning credential-expiring"},
@@ -563,6 +575,9 @@ var (
 	clientEarly      = issue(template{start: now.Add(time.Hour)})
 	clientSoon       = issue(template{end: now.Add(time.Hour)})
 	serving          = issue(template{usage: x509.ExtKeyUsageServerAuth})
+	pinned           = issue(template{usage: x509.ExtKeyUsageServerAuth, names: []string{"west.example.com"}})
+	pinnedSoon       = issue(template{usage: x509.ExtKeyUsageServerAuth, names: []string{"west.example.com"}, end: now.Add(time.Hour)})
+	pinnedExpired    = issue(template{usage: x509.ExtKeyUsageServerAuth, names: []string{"west.example.com"}, end: now.Add(-time.Hour)})
 	masters          = issue(template{group: "system:masters"})
 	clusterAdmins    = issue(template{group: "kubeadm:cluster-admins"})
 )
@@ -573,6 +588,7 @@ type template struct {
 	key        crypto.Signer
 	usage      x509.ExtKeyUsage
 	group      string
+	names      []string
 	pkcs8      bool
 }
 
@@ -598,7 +614,7 @@ func issue(t template) identity {
 	if t.usage == 0 {
 		t.usage = x509.ExtKeyUsageClientAuth
 	}
-	c := &x509.Certificate{SerialNumber: big.NewInt(1), NotBefore: t.start, NotAfter: t.end, BasicConstraintsValid: true, IsCA: t.ca,
+	c := &x509.Certificate{SerialNumber: big.NewInt(1), NotBefore: t.start, NotAfter: t.end, BasicConstraintsValid: true, IsCA: t.ca, DNSNames: t.names,
 		Subject: pkix.Name{CommonName: "test", Organization: []string{t.group}}}
 	if !t.ca {
 		c.ExtKeyUsage = []x509.ExtKeyUsage{t.usage}
