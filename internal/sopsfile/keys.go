@@ -85,6 +85,17 @@ func (k *key) String() string {
 	return k.name[0]
 }
 
+// namesOf are the keys of each group, as sops names them.
+func namesOf(groups [][]key) [][]string {
+	names := make([][]string, len(groups))
+	for i, group := range groups {
+		for j := range group {
+			names[i] = append(names[i], group[j].String())
+		}
+	}
+	return names
+}
+
 // is tells whether k, of a policy, is the key other, of a file. An Azure key
 // without a version is any version of it.
 func (k *key) is(other *key) bool {
@@ -242,15 +253,10 @@ func (r *keyring) unwrap(ctx context.Context, m *metadata, local bool) (dataKey 
 
 // unwrapBy is unwrap, and names the recipients whose keys were at hand.
 func (r *keyring) unwrapBy(ctx context.Context, m *metadata, local bool) (dataKey []byte, parts [][]byte, by []string, err error) {
-	missing := &NoKeyError{Threshold: m.threshold}
+	missing := &NoKeyError{Threshold: m.threshold, Groups: namesOf(m.groups)}
 	parts = make([][]byte, len(m.groups))
 	var got [][]byte
 	for i, group := range m.groups {
-		names := make([]string, len(group))
-		for j := range group {
-			names[j] = group[j].String()
-		}
-		missing.Groups = append(missing.Groups, names)
 		for _, k := range r.order(group) {
 			if local && k.typ != "age" {
 				continue

@@ -52,18 +52,10 @@ func ReadMetadata(doc *yaml.Node, file string) (*Metadata, error) {
 	if err != nil {
 		return nil, err
 	}
-	out := &Metadata{
-		ShamirThreshold: m.threshold, Selector: m.selector, MACOnlyEncrypted: m.macOnly,
+	return &Metadata{
+		Recipients: namesOf(m.groups), ShamirThreshold: m.threshold, Selector: m.selector, MACOnlyEncrypted: m.macOnly,
 		LastModified: m.modified, Version: m.version,
-	}
-	for _, group := range m.groups {
-		var names []string
-		for i := range group {
-			names = append(names, group[i].String())
-		}
-		out.Recipients = append(out.Recipients, names)
-	}
-	return out, nil
+	}, nil
 }
 
 func section(doc *yaml.Node) *yaml.Node {
@@ -184,18 +176,9 @@ func (m *metadata) text(key string) *string {
 		return &m.mac
 	case "version":
 		return &m.version
-	case "encrypted_regex":
-		return &m.selector.EncryptedRegex
-	case "unencrypted_regex":
-		return &m.selector.UnencryptedRegex
-	case "encrypted_suffix":
-		return &m.selector.EncryptedSuffix
-	case "unencrypted_suffix":
-		return &m.selector.UnencryptedSuffix
-	case "encrypted_comment_regex":
-		return &m.selector.EncryptedCommentRegex
-	case "unencrypted_comment_regex":
-		return &m.selector.UnencryptedCommentRegex
+	}
+	if i := slices.Index(selectorNames, key); i >= 0 {
+		return m.selector.fields()[i]
 	}
 	return nil
 }
@@ -363,9 +346,9 @@ func (m *metadata) node() node {
 	add := func(name string, v any) {
 		n.children = append(n.children, node{key: name, value: v})
 	}
-	for i, v := range m.selector.values() {
-		if v != "" {
-			add(selectorNames[i], v)
+	for i, v := range m.selector.fields() {
+		if *v != "" {
+			add(selectorNames[i], *v)
 		}
 	}
 	add("lastmodified", string(m.macPath()))

@@ -6,7 +6,6 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
-	"regexp/syntax"
 	"slices"
 	"strings"
 
@@ -16,6 +15,8 @@ import (
 	"github.com/getsops/sops/v3/hcvault"
 	"github.com/getsops/sops/v3/kms"
 	"go.yaml.in/yaml/v3"
+
+	"clusterpair.dev/internal/pattern"
 )
 
 // Policy says how a file is encrypted: what a creation rule decides. The
@@ -43,15 +44,7 @@ type Policy struct {
 }
 
 // Recipients returns the keys of each key group, as sops names them.
-func (p *Policy) Recipients() [][]string {
-	names := make([][]string, len(p.groups))
-	for i, group := range p.groups {
-		for j := range group {
-			names[i] = append(names[i], group[j].String())
-		}
-	}
-	return names
-}
+func (p *Policy) Recipients() [][]string { return namesOf(p.groups) }
 
 // metadata is a sops section with all but what only encryption can tell.
 func (p *Policy) metadata() (*metadata, *matcher, error) {
@@ -292,19 +285,34 @@ func malformedRules(path string, err error) error {
 // Policy returns the policy of the first rule that matches file, an absolute
 // path. The error is a [NoRuleError] when none does.
 func (r *Rules) Policy(file string) (*Policy, error) {
-	relative := strings.TrimPrefix(file, r.dir+string(filepath.Separator))
-	none := &NoRuleError{Rules: r.path, File: relative}
-	for i := range r.rules {
-		c := &r.rules[i]
-		switch {
-		case c.regexErr != nil:
-			return nil, c.regexErr
-		case c.regex == nil || c.regex.MatchString(relative):
-			return c.policy, c.policyErr
+	c := r.first(file)
+	if c == nil {
+		none := &NoRuleError{Rules: r.path, File: r.relative(file)}
+		for i := range r.rules {
+			none.Patterns = append(none.Patterns, r.rules[i].pattern)
 		}
-		none.Patterns = append(none.Patterns, c.pattern)
+		return nil, none
 	}
-	return nil, none
+	if c.regexErr != nil {
+		return nil, c.regexErr
+	}
+	return c.policy, c.policyErr
+}
+
+// first is the first rule that matches a file, or whose pattern is broken.
+func (r *Rules) first(file string) *rule {
+	relative := r.relative(file)
+	for i := range r.rules {
+		if c := &r.rules[i]; c.regexErr != nil || c.regex == nil || c.regex.MatchString(relative) {
+			return c
+		}
+	}
+	return nil
+}
+
+// relative is an absolute path as the patterns see it.
+func (r *Rules) relative(file string) string {
+	return strings.TrimPrefix(file, r.dir+string(filepath.Separator))
 }
 
 // Shadow is a creation rule that matches no file, as an earlier one matches all of
@@ -326,13 +334,7 @@ func (r *Rules) Path() string { return r.path }
 // Takes tells whether the files of the rule, such as one by its absolute path, go to
 // the rule before it.
 func (r *Rules) Takes(s Shadow, file string) bool {
-	relative := strings.TrimPrefix(file, r.dir+string(filepath.Separator))
-	for i := range r.rules {
-		if c := &r.rules[i]; c.regexErr != nil || c.regex == nil || c.regex.MatchString(relative) {
-			return c == s.by && s.rule.regex.MatchString(relative)
-		}
-	}
-	return false
+	return r.first(file) == s.by && s.rule.regex.MatchString(r.relative(file))
 }
 
 // Shadowed are the rules that never apply, though they would let fewer read a file than
@@ -342,7 +344,7 @@ func (r *Rules) Shadowed() []Shadow {
 	for j := range r.rules {
 		for i := range r.rules[:j] {
 			by, rule := &r.rules[i], &r.rules[j]
-			if by.regexErr != nil || rule.regexErr != nil || rule.regex == nil || by.policy == nil || rule.policy == nil || !covers(by, rule) {
+			if by.regexErr != nil || rule.regexErr != nil || rule.regex == nil || by.policy == nil || rule.policy == nil || by.regex != nil && !pattern.Covers(by.regex, rule.regex) {
 				continue
 			}
 			var extra []string
@@ -359,91 +361,6 @@ func (r *Rules) Shadowed() []Shadow {
 		}
 	}
 	return found
-}
-
-// covers tells whether one rule matches whatever another does. It tries texts of all
-// forms that the other takes.
-func covers(by, rule *rule) bool {
-	if by.regex == nil {
-		return true
-	}
-	tree, err := syntax.Parse(rule.pattern, syntax.Perl)
-	if err != nil {
-		return false
-	}
-	texts := samples(tree.Simplify())
-	tried := 0
-	for _, text := range texts {
-		for _, before := range []string{"", "zz/9"} {
-			for _, after := range []string{"", "q", "/x-1/y_2.yaml"} {
-				if text := before + text + after; rule.regex.MatchString(text) {
-					if tried++; !by.regex.MatchString(text) {
-						return false
-					}
-				}
-			}
-		}
-	}
-	return tried > 0
-}
-
-// samples are texts that a regular expression matches, of each of its forms some.
-func samples(re *syntax.Regexp) []string {
-	const most = 200
-	join := func(heads, tails []string) []string {
-		var all []string
-		for _, head := range heads {
-			for _, tail := range tails {
-				if all = append(all, head+tail); len(all) == most {
-					return all
-				}
-			}
-		}
-		return all
-	}
-	switch re.Op {
-	case syntax.OpLiteral:
-		return []string{string(re.Rune)}
-	case syntax.OpCharClass:
-		if len(re.Rune) == 0 {
-			return nil
-		}
-		all := []string{string(re.Rune[0]), string(re.Rune[len(re.Rune)-1])}
-		for _, r := range []rune{'7', 'k', 'Q', '-'} {
-			for i := 0; i+1 < len(re.Rune); i += 2 {
-				if re.Rune[i] <= r && r <= re.Rune[i+1] {
-					all = append(all, string(r))
-				}
-			}
-		}
-		return all
-	case syntax.OpAnyChar, syntax.OpAnyCharNotNL:
-		return []string{"k", "/", "7"}
-	case syntax.OpCapture:
-		return samples(re.Sub[0])
-	case syntax.OpStar, syntax.OpQuest:
-		one := samples(re.Sub[0])
-		if re.Op == syntax.OpQuest {
-			return append([]string{""}, one...)
-		}
-		return append(append([]string{""}, one...), strings.Join(one, ""))
-	case syntax.OpPlus:
-		one := samples(re.Sub[0])
-		return append(one, strings.Join(one, ""))
-	case syntax.OpConcat:
-		all := []string{""}
-		for _, sub := range re.Sub {
-			all = join(all, samples(sub))
-		}
-		return all
-	case syntax.OpAlternate:
-		var all []string
-		for _, sub := range re.Sub {
-			all = append(all, samples(sub)...)
-		}
-		return all[:min(len(all), most)]
-	}
-	return []string{""} // an assertion
 }
 
 // rulesFile is a .sops.yaml. It has every field that sops reads, used here or

@@ -30,24 +30,25 @@ var selectorNames = []string{
 	"unencrypted_suffix", "encrypted_comment_regex", "unencrypted_comment_regex",
 }
 
-func (s Selector) values() []string {
-	return []string{
-		s.EncryptedRegex, s.UnencryptedRegex, s.EncryptedSuffix,
-		s.UnencryptedSuffix, s.EncryptedCommentRegex, s.UnencryptedCommentRegex,
+// fields are those of s, in that order.
+func (s *Selector) fields() [6]*string {
+	return [...]*string{
+		&s.EncryptedRegex, &s.UnencryptedRegex, &s.EncryptedSuffix,
+		&s.UnencryptedSuffix, &s.EncryptedCommentRegex, &s.UnencryptedCommentRegex,
 	}
 }
 
 // option returns the name and value of the option in use, or an error when
 // there are several.
 func (s Selector) option() (name, value string, err error) {
-	for i, v := range s.values() {
-		if v == "" {
+	for i, v := range s.fields() {
+		if *v == "" {
 			continue
 		}
 		if name != "" {
 			return "", "", fmt.Errorf("%s and %s exclude each other: use one", name, selectorNames[i])
 		}
-		name, value = selectorNames[i], v
+		name, value = selectorNames[i], *v
 	}
 	if name == "" {
 		return "unencrypted_suffix", defaultSuffix, nil

@@ -52,11 +52,11 @@ const (
 
 // readDocuments parses a YAML stream, or JSON. Errors name the line and quote nothing.
 func readDocuments(data []byte, file string) ([]node, error) {
-	if doc, ok := plainyaml.Parse(data); ok {
-		n, err := newTree(doc, file)
-		return []node{n}, err
+	doc, ok := plainyaml.Parse(data)
+	if !ok {
+		doc, ok = plainjson.Parse(data)
 	}
-	if doc, ok := plainjson.Parse(data); ok {
+	if ok {
 		n, err := newTree(doc, file)
 		return []node{n}, err
 	}

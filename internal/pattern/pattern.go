@@ -1,0 +1,93 @@
+// Package pattern tells whether one regular expression matches whatever another does.
+//
+// Call [Covers]. It promises no proof: it tries texts.
+package pattern
+
+import (
+	"regexp"
+	"regexp/syntax"
+	"strings"
+)
+
+// Covers tells whether one regular expression matches whatever the other does. It
+// tries texts of all forms that the other takes, so that it may say yes where only a
+// rare text tells them apart.
+func Covers(one, other *regexp.Regexp) bool {
+	tree, err := syntax.Parse(other.String(), syntax.Perl)
+	if err != nil {
+		return false
+	}
+	texts := samples(tree.Simplify())
+	tried := 0
+	for _, text := range texts {
+		for _, before := range []string{"", "zz/9"} {
+			for _, after := range []string{"", "q", "/x-1/y_2.yaml"} {
+				if text := before + text + after; other.MatchString(text) {
+					if tried++; !one.MatchString(text) {
+						return false
+					}
+				}
+			}
+		}
+	}
+	return tried > 0
+}
+
+// samples are texts that a regular expression matches, of each of its forms some.
+func samples(re *syntax.Regexp) []string {
+	const most = 200
+	join := func(heads, tails []string) []string {
+		var all []string
+		for _, head := range heads {
+			for _, tail := range tails {
+				if all = append(all, head+tail); len(all) == most {
+					return all
+				}
+			}
+		}
+		return all
+	}
+	switch re.Op {
+	case syntax.OpLiteral:
+		return []string{string(re.Rune)}
+	case syntax.OpCharClass:
+		if len(re.Rune) == 0 {
+			return nil
+		}
+		all := []string{string(re.Rune[0]), string(re.Rune[len(re.Rune)-1])}
+		for _, r := range []rune{'7', 'k', 'Q', '-'} {
+			for i := 0; i+1 < len(re.Rune); i += 2 {
+				if re.Rune[i] <= r && r <= re.Rune[i+1] {
+					all = append(all, string(r))
+				}
+			}
+		}
+		return all
+	case syntax.OpAnyChar, syntax.OpAnyCharNotNL:
+		return []string{"k", "/", "7"}
+	case syntax.OpCapture:
+		return samples(re.Sub[0])
+	case syntax.OpStar, syntax.OpQuest:
+		one := samples(re.Sub[0])
+		if re.Op == syntax.OpQuest {
+			return append([]string{""}, one...)
+		}
+		return append(append([]string{""}, one...), strings.Join(one, ""))
+	case syntax.OpPlus:
+		one := samples(re.Sub[0])
+		return append(one, strings.Join(one, ""))
+	case syntax.OpConcat:
+		all := []string{""}
+		for _, sub := range re.Sub {
+			all = join(all, samples(sub))
+		}
+		return all
+	case syntax.OpAlternate:
+		var all []string
+		for _, sub := range re.Sub {
+			all = append(all, samples(sub)...)
+		}
+		return all[:min(len(all), most)]
+	}
+	return []string{""} // an assertion
+}
