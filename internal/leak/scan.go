@@ -672,6 +672,9 @@ func assigned(text string, places []place) []place {
 				continue
 			}
 			value := strings.TrimRight(line[a.start:a.end], ".")
+			if strings.HasPrefix(line[a.start+len(value):], "...") {
+				continue // the rest was left out
+			}
 			p := place{start: start + a.start, end: start + a.start + len(value)}
 			near := false
 			switch p.what, p.in, near = assignedTo(strings.TrimLeft(a.key, "-"), value); {

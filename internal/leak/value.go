@@ -123,10 +123,22 @@ func isSet(value string, spaces bool) bool {
 }
 
 var reference = sync.OnceValue(func() *regexp.Regexp {
-	return regexp.MustCompile(`^[a-z][a-z0-9+.-]*://` + // op://, ref+vault://, a URL
-		`|^(vault|bao|env|file|ssm|secretsmanager|gsm|akv|azurekeyvault|keyvault|arn|gcp|aws|sm|awssm|sops|secret|k8s|doppler|bws|pass|infisical|conjur|keeper|ref|secretref|valueFrom|projects|lookup)[:/]` +
-		`|<[^<>]*>|\$\{[^}]*\}|\$\([^)]*\)|\{\{|\}\}|^\$[A-Za-z_][\w.:]*$|%%|^%[^%\s]+%$|^@[\w.@-]+@$|^@[\w.]+\(|^__[\w.-]+__$|^#\{[^}]*\}#?|^\(\(.*\)\)$|^\[\[.*\]\]$` +
-		`|^\$ANSIBLE_VAULT|^!\w|^AQICAH|^data\.|^var\.|^local\.|^secrets\.|^file\(|^\$\w+[.\[]|^(os|process|env|config|self|this|cfg|args|opts|ctx)[.(\[]|\(\)?$|\.\.\.|…`)
+	return regexp.MustCompile(strings.Join([]string{
+		`^[a-z][a-z0-9+.-]*://`, // op://, ref+vault://, a URL
+		`^(?i:vault|bao|env|file|ssm|secretsmanager|gsm|akv|azurekeyvault|keyvault|arn|gcp|aws|sm|awssm|sops|secret|k8s|doppler|bws|pass|gopass|infisical|conjur|keeper|ref|secretref|secretkeyref|configmapkeyref|valueFrom|projects|lookup|akeyless|bitwarden|1password|onepassword|lastpass|hcvault|hashivault|keychain|keyring)[:/]`,
+		`^>>\w+:`, // bank-vaults
+		`^[\w-]+/data/[\w./-]+#[\w.-]+$`,
+		`<[^<>]*>|\$\{[^}]*\}|\$\([^)]*\)|\{\{|\}\}|^\$[A-Za-z_][\w.:]*$|%%|^%[^%\s]+%$|^@[\w.@-]+@$|^@[\w.]+\(|^__[\w.-]+__$|^#\{[^}]*\}#?|^\(\(.*\)\)$|^\[.*\]$`,
+		`^\$__\w+\{[^}]*\}$`, // Grafana
+		`^%\([^)]*\)s$|^[%~]\{[^}]*\}$|^&[\w.#-]+;$|^_[A-Z0-9_]+_$|^\*+\w+\*+$`,
+		`^\{(?i:cipher|aes\d*|3?des3?|vault)\}|^ENC\(.*\)$|^Ag[A-Z][A-Za-z0-9+/]{400,}={0,2}$`, // Spring, Jasypt, WildFly, kubeseal
+		`^@(\.{0,2}/|[\w./-]+\.(txt|token|json|key|pem)$)|^[A-Za-z]:\\`,                        // a file
+		`^/(run|var|etc|home|opt|tmp|mnt|root|usr|srv|Users|vault|secrets?)/[\w./-]+$`,         // a file, too
+		`^\$ANSIBLE_VAULT|^!\w|^AQICAH|^data\.|^var\.|^local\.|^secrets\.|^file\(|^\$?\.(Values|Release|Chart|Capabilities|Files|Env)\.`,
+		`^(module|each|dependency|[a-z0-9]+(_[A-Za-z0-9]+)+)(\.[A-Za-z_]\w{0,63}|\.\d{1,2}|\[[^\[\]]*\]){2,}$`, // of Terraform
+		`^\$\w+[.\[]|^(os|process|env|config|self|this|cfg|args|opts|ctx)[.(\[]|\(\)?$|\.\.\.|…`,
+		`^[A-Za-z_][\w.]*[(\[]\s*["'].*["']\s*\)?[)\]]$|^(non)?sensitive\(|^[a-z]+\(file\(`, // a call
+	}, "|"))
 })
 
 // isReference tells whether a value names the place of a credential, or is a
@@ -140,14 +152,15 @@ func isReference(value string) bool {
 // all the rest.
 func isPlain(value string) bool {
 	const longest = len("secretsmanager") // what a reference may begin with
-	if len(value) <= longest || strings.HasPrefix(value, "AQICAH") || strings.HasPrefix(value, "__") {
+	if len(value) <= longest || strings.HasPrefix(value, "AQICAH") || strings.HasPrefix(value, "Ag") || value[0] == '_' {
 		return false
 	}
 	for i := range len(value) {
 		switch c := value[i]; {
 		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '+', c == '=', c == '-', c == '_':
 		case c == ' ' || c == '\n':
-		case (c == '/' || c == '.') && i > longest:
+		case c == '/' && i > longest:
+		case c == '.' && i > longest && strings.HasPrefix(value, "eyJ"): // a JWT
 		default:
 			return false
 		}
@@ -172,11 +185,13 @@ func isPath(value string) bool {
 }
 
 var placeholder = sync.OnceValue(func() *regexp.Regexp {
-	return regexp.MustCompile(`(?i)^(<.*>|redacted|data\+omitted|replace[-_ ]?me|change[-_ ]?(me|it|this|me[-_ ]?now)|todo|tbd|fixme|none|null|nil|n/?a|undefined|unset|empty|true|false|placeholder|dummy|example|secret[-_ ]?here|token[-_ ]?here|[x*.#_?0-]+|(your|my|the|some|an?|insert|put|enter|add|fill|replace|paste|use|set|provide)([-_ .](your|my|the|a|an|own|real|actual|secret|token|password|bearer|service|account|cluster|api|key|here|with|in|example|name|value|admin|user|for|of|destination|source|west|east|dr|me|this|here))+|(token|password|secret)[-_ .](placeholder|here|goes[-_ .]here|value|example)|example[-_ .](token|password|secret|value))[.!]*$`)
+	return regexp.MustCompile(`(?i)^(<.*>|redacted|data\+omitted|replace[-_ ]?me|change[-_ ]?(me|it|this|me[-_ ]?now)|todo|tbd|fixme|none|null|nil|n/?a|undefined|unset|empty|true|false|placeholder|dummy|example|secret[-_ ]?here|token[-_ ]?here|["'~x*.#_?0-]+|hidden|masked|removed|filtered|omitted|abcdef\.0123456789abcdef|to[-_ ]be[-_ ]\w+|(see|from|in|via|use)[-_ ](vault|ci|env|environment|pipeline|1password|sops|kms|secrets?)|(set|filled|managed|injected|provided|replaced|populated|generated|created|overridden)[-_ ](by|in|at|from|via|with)[-_ ][\w -]+|(your|my|the|some|an?|insert|put|enter|add|fill|replace|paste|use|set|provide)([-_ .](your|my|the|a|an|own|real|actual|secret|token|password|bearer|service|account|cluster|api|key|here|with|in|example|name|value|admin|user|for|of|destination|source|west|east|dr|me|this|here))+|(token|password|secret)[-_ .](placeholder|here|goes[-_ .]here|value|example)|example[-_ .](token|password|secret|value))[.!]*$`)
 })
 
 // isPlaceholder tells whether a value is to be filled in by somebody else.
-func isPlaceholder(value string) bool { return placeholder().MatchString(value) }
+func isPlaceholder(value string) bool {
+	return strings.Contains(value, "xxxxx") || strings.Contains(value, "XXXXX") || placeholder().MatchString(value)
+}
 
 // isHash tells whether a value is the hash of a password, as of htpasswd or
 // /etc/shadow, or a digest.

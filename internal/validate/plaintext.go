@@ -50,6 +50,8 @@ func (f *fileRun) leak(l leak.Leak, encrypted bool) {
 		if l.Secret {
 			finding.Message = fmt.Sprintf("%s in clear under %s of an encrypted Secret: whoever reads the repository has it", cmp.Or(l.In, l.What), quote(l.Path[at]))
 		}
+	case l.Secret && l.Path[0] == "secretGenerator": // nobody could read an encrypted kustomization
+		finding.Message = fmt.Sprintf("%s in clear in secretGenerator", cmp.Or(l.In, l.What))
 	case l.Secret:
 		finding.Path = l.Path[at-1]
 		finding.Message = fmt.Sprintf("%s in clear under %s of a Secret", cmp.Or(l.In, l.What), quote(l.Path[at]))
