@@ -14,6 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/selection"
 
 	"clusterpair.dev/internal/kubeconfig"
+	"clusterpair.dev/internal/manifest"
 	"clusterpair.dev/internal/report"
 	"clusterpair.dev/internal/stork"
 	"clusterpair.dev/schema"
@@ -169,31 +170,31 @@ func ParseConfig(doc *yaml.Node, file string) (*Config, []report.Finding) {
 	if report.HasErrors(findings) {
 		return nil, findings
 	}
-	c := &Config{Position: position(doc, file)}
+	c := &Config{Position: manifest.Position(doc, file)}
 	if err := doc.Decode(c); err != nil {
 		// The schema has accepted the document, so that this names a gap in it.
 		return nil, append(findings, report.Finding{Rule: "config", Severity: report.Error, Position: c.Position,
 			Message: "function config cannot be read although its schema accepts it"})
 	}
-	spec := field(doc, "spec")
-	c.modePosition = position(field(spec, "mode"), file)
-	if files := field(spec, "files"); files != nil {
+	spec := manifest.Field(doc, "spec")
+	c.modePosition = manifest.Position(manifest.Field(spec, "mode"), file)
+	if files := manifest.Field(spec, "files"); files != nil {
 		for _, node := range files.Content {
-			c.filePositions = append(c.filePositions, position(node, file))
+			c.filePositions = append(c.filePositions, manifest.Position(node, file))
 		}
 	}
-	if pairs := field(spec, "pairs"); pairs != nil {
+	if pairs := manifest.Field(spec, "pairs"); pairs != nil {
 		for i, node := range pairs.Content {
-			c.Spec.Pairs[i].Position = position(node, file)
-			c.Spec.Pairs[i].modePosition = position(field(node, "mode"), file)
-			findings = append(findings, checkAllowances(c.Spec.Pairs[i].Allow, field(node, "allow"), file)...)
+			c.Spec.Pairs[i].Position = manifest.Position(node, file)
+			c.Spec.Pairs[i].modePosition = manifest.Position(manifest.Field(node, "mode"), file)
+			findings = append(findings, checkAllowances(c.Spec.Pairs[i].Allow, manifest.Field(node, "allow"), file)...)
 		}
 	}
 	if s := c.Spec.Selector; s != nil {
-		node := field(spec, "selector")
-		s.position = position(node, file)
-		s.modePosition = position(field(node, "mode"), file)
-		findings = append(findings, checkAllowances(s.Allow, field(node, "allow"), file)...)
+		node := manifest.Field(spec, "selector")
+		s.position = manifest.Position(node, file)
+		s.modePosition = manifest.Position(manifest.Field(node, "mode"), file)
+		findings = append(findings, checkAllowances(s.Allow, manifest.Field(node, "allow"), file)...)
 		var err error
 		if s.matches, err = s.compile(); err != nil {
 			findings = append(findings, report.Finding{Rule: "config", Severity: report.Error, Position: s.position,
@@ -210,15 +211,15 @@ func ParseConfig(doc *yaml.Node, file string) (*Config, []report.Finding) {
 // Listed are the pairs that a config of kind ClusterPairGenerator lists, as
 // NAMESPACE/NAME, whether or not it is right in all.
 func Listed(doc *yaml.Node) map[string]bool {
-	spec := field(doc, "spec")
+	spec := manifest.Field(doc, "spec")
 	value := func(n *yaml.Node, name string) string {
-		if v := field(n, name); v != nil {
+		if v := manifest.Field(n, name); v != nil {
 			return v.Value
 		}
 		return ""
 	}
 	listed := make(map[string]bool)
-	if pairs := field(spec, "pairs"); pairs != nil {
+	if pairs := manifest.Field(spec, "pairs"); pairs != nil {
 		for _, p := range pairs.Content {
 			listed[cmp.Or(value(p, "namespace"), value(spec, "namespace"))+"/"+value(p, "name")] = true
 		}
@@ -312,7 +313,7 @@ func checkAllowances(allow []Allowance, node *yaml.Node, file string) []report.F
 	var findings []report.Finding
 	for i, a := range allow {
 		if f, ok := CheckAllowance(a.Rule); !ok {
-			f.Position = position(node.Content[i], file)
+			f.Position = manifest.Position(node.Content[i], file)
 			findings = append(findings, f)
 		}
 	}
@@ -411,24 +412,4 @@ func ParseDuration(s string) (time.Duration, error) {
 		return 0, fmt.Errorf("%q is no duration", s)
 	}
 	return d, nil
-}
-
-// field is the value of a key in a mapping, nil if there is none.
-func field(n *yaml.Node, key string) *yaml.Node {
-	if n != nil && n.Kind == yaml.MappingNode {
-		for i := 0; i+1 < len(n.Content); i += 2 {
-			if n.Content[i].Value == key {
-				return n.Content[i+1]
-			}
-		}
-	}
-	return nil
-}
-
-// position is where a node stands, the file alone if it is nil.
-func position(n *yaml.Node, file string) report.Position {
-	if n == nil {
-		return report.Position{File: file}
-	}
-	return report.Position{File: file, Line: n.Line, Column: n.Column}
 }

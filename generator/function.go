@@ -12,6 +12,7 @@ import (
 	"sigs.k8s.io/kustomize/kyaml/fn/framework"
 	kyaml "sigs.k8s.io/kustomize/kyaml/yaml"
 
+	"clusterpair.dev/internal/manifest"
 	"clusterpair.dev/internal/report"
 	"clusterpair.dev/schema"
 )
@@ -70,7 +71,7 @@ func process(ctx context.Context, rl *framework.ResourceList, env Environment, n
 		return nil, fmt.Errorf("the ResourceList has no functionConfig: list a config of kind %s under generators or transformers of a kustomization.yaml", GeneratorKind)
 	}
 	doc := rl.FunctionConfig.YNode()
-	forgetPositions(doc)
+	manifest.ForgetPositions(doc)
 	h := readHeader(doc)
 	switch h.kind {
 	case GeneratorKind:
@@ -163,7 +164,7 @@ func streamed(items []*kyaml.RNode) (stream map[string]*yaml.Node, names []strin
 		if _, taken := stream[name]; taken {
 			name = fmt.Sprintf("%s (%d)", name, i)
 		}
-		forgetPositions(item.YNode())
+		manifest.ForgetPositions(item.YNode())
 		stream[name], names[i] = item.YNode(), name
 	}
 	return stream, names
@@ -194,7 +195,7 @@ func decrypt(ctx context.Context, rl *framework.ResourceList, doc *yaml.Node, h 
 	var items []*kyaml.RNode
 	err := env.Decrypt(ctx, config.Spec.Files, func(file string, doc *yaml.Node) error {
 		if kind := readHeader(doc).kind; kind != ClusterPairKind {
-			findings = append(findings, report.Finding{Rule: "pair-kind", Severity: report.Error, Position: position(doc, file),
+			findings = append(findings, report.Finding{Rule: "pair-kind", Severity: report.Error, Position: manifest.Position(doc, file),
 				Message: fmt.Sprintf("kind %q is no %s", kind, ClusterPairKind),
 				Hint:    "list only encrypted ClusterPairs under spec.files of a " + DecryptorKind})
 			return nil
@@ -236,7 +237,7 @@ func CheckConfig(kind string, doc *yaml.Node, file string) []report.Finding {
 		return findings
 	}
 	findings := schema.Validate("#"+kind, doc, file, schema.Options{})
-	if skip := field(field(doc, "spec"), "skip"); kind == ValidatorKind && skip != nil && !report.HasErrors(findings) {
+	if skip := manifest.Field(doc, "spec", "skip"); kind == ValidatorKind && skip != nil && !report.HasErrors(findings) {
 		for _, rule := range skip.Content {
 			if _, known := report.RuleOf(rule.Value); !known {
 				findings = append(findings, unknownRule(rule, file))
@@ -251,7 +252,7 @@ func unknownRule(rule *yaml.Node, file string) report.Finding {
 	if near := report.Nearest(rule.Value, report.RuleIDs()); near != "" {
 		hint = fmt.Sprintf("did you mean %s?", near)
 	}
-	return report.Finding{Rule: "config", Severity: report.Error, Position: position(rule, file), Path: "spec.skip",
+	return report.Finding{Rule: "config", Severity: report.Error, Position: manifest.Position(rule, file), Path: "spec.skip",
 		Message: fmt.Sprintf("there is no rule %q", rule.Value), Hint: hint}
 }
 
@@ -314,13 +315,4 @@ func results(findings []report.Finding) framework.Results {
 		rs = append(rs, r)
 	}
 	return rs
-}
-
-// forgetPositions clears lines and columns: those of a stream mean nothing to
-// the one who wrote the file.
-func forgetPositions(n *yaml.Node) {
-	n.Line, n.Column = 0, 0
-	for _, child := range n.Content {
-		forgetPositions(child)
-	}
 }

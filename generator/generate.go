@@ -24,6 +24,7 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 
 	"clusterpair.dev/internal/kubeconfig"
+	"clusterpair.dev/internal/manifest"
 	"clusterpair.dev/internal/report"
 	"clusterpair.dev/internal/work"
 	"clusterpair.dev/schema"
@@ -198,7 +199,7 @@ func (r *run) selectorToken(ctx context.Context, files []string) error {
 	var look func(file string, doc *yaml.Node) error
 	look = func(file string, doc *yaml.Node) error {
 		h := readHeader(doc)
-		if items := field(doc, "items"); items != nil && (h.kind == "List" || h.kind == "SecretList") {
+		if items := manifest.Field(doc, "items"); items != nil && (h.kind == "List" || h.kind == "SecretList") {
 			for _, item := range items.Content {
 				if err := look(file, item); err != nil {
 					return err
@@ -263,7 +264,7 @@ func (r *run) document(ctx context.Context, file string, doc *yaml.Node) error {
 	h := readHeader(doc)
 	switch {
 	case h.kind == "List" || h.kind == "SecretList":
-		if items := field(doc, "items"); items != nil {
+		if items := manifest.Field(doc, "items"); items != nil {
 			for _, item := range items.Content {
 				if err := r.document(ctx, file, item); err != nil {
 					return err
@@ -281,7 +282,7 @@ func (r *run) document(ctx context.Context, file string, doc *yaml.Node) error {
 		}
 		for _, j := range r.byFile[file] {
 			o := r.options(j.pair)
-			err := r.offer(ctx, j, file, position(doc, file), func() (*kubeconfig.Destination, []report.Finding) {
+			err := r.offer(ctx, j, file, manifest.Position(doc, file), func() (*kubeconfig.Destination, []report.Finding) {
 				return kubeconfig.FromDocument(doc, file, o)
 			})
 			if err != nil {
@@ -311,7 +312,7 @@ func (r *run) secret(ctx context.Context, file string, doc *yaml.Node, h header)
 	} else if s := r.config.Spec.Selector; s != nil && s.matches.Matches(h.labels) {
 		p, err := s.pair(h)
 		if err != nil {
-			r.report(report.Finding{Rule: "pair-name", Severity: report.Error, Position: position(doc, file), Message: err.Error()})
+			r.report(report.Finding{Rule: "pair-name", Severity: report.Error, Position: manifest.Position(doc, file), Message: err.Error()})
 			return nil
 		}
 		r.mu.Lock()
@@ -607,17 +608,17 @@ func (h header) String() string {
 // readHeader reads the kind and the identifying metadata of a document.
 func readHeader(doc *yaml.Node) header {
 	var h header
-	if k := field(doc, "kind"); k != nil {
+	if k := manifest.Field(doc, "kind"); k != nil {
 		h.kind = k.Value
 	}
-	m := field(doc, "metadata")
-	if n := field(m, "name"); n != nil {
+	m := manifest.Field(doc, "metadata")
+	if n := manifest.Field(m, "name"); n != nil {
 		h.name = n.Value
 	}
-	if n := field(m, "namespace"); n != nil {
+	if n := manifest.Field(m, "namespace"); n != nil {
 		h.namespace = n.Value
 	}
-	if l := field(m, "labels"); l != nil && l.Kind == yaml.MappingNode {
+	if l := manifest.Field(m, "labels"); l != nil && l.Kind == yaml.MappingNode {
 		h.labels = make(labels.Set, len(l.Content)/2)
 		for i := 0; i+1 < len(l.Content); i += 2 {
 			h.labels[l.Content[i].Value] = l.Content[i+1].Value

@@ -51,7 +51,7 @@ func TestArrows(t *testing.T) {
 		"internal/sopsfile":    {"internal/pattern", "internal/plainjson", "internal/plainyaml"},
 		"internal/render":      {"generator", "internal/gitfiles", "internal/kubeconfig", "internal/kustomize", "internal/manifest", "internal/orphan", "internal/plan", "internal/report", "internal/seal", "internal/sopsfile", "internal/validate", "internal/worktree"},
 		"internal/seal":        {"generator", "internal/kubeconfig", "internal/leak", "internal/manifest", "internal/plainjson", "internal/report", "internal/sopsfile", "internal/worktree"},
-		"generator":            {"schema", "internal/kubeconfig", "internal/report", "internal/stork", "internal/work"},
+		"generator":            {"schema", "internal/kubeconfig", "internal/manifest", "internal/report", "internal/stork", "internal/work"},
 		"examples":             {"internal/manifest", "internal/report", "internal/sopsfile", "internal/stork"},
 		"docs":                 {"internal/report"},
 	}

@@ -146,7 +146,8 @@ func (p *preflight) all() []report.Check {
 
 // expiry judges what ends first of the credential and the CA, by what they say
 // themselves and by the clock of the server where that is known: ahead is how far
-// it goes before this machine's.
+// it goes before this machine's. It does not use End.Verdict: a check says how much time
+// is left, and says it of a good one, too.
 func (p *preflight) expiry(ahead time.Duration) {
 	end := p.destination.End()
 	at, what := end.First()
@@ -187,18 +188,11 @@ func days(d time.Duration) string {
 	case d > 10*365*24*time.Hour:
 		return "more than 10 years"
 	case d < time.Hour:
-		return count(int(d/time.Minute), "minute")
+		return report.Count(int(d/time.Minute), "minute", "minutes")
 	case d < 48*time.Hour:
-		return count(int(d/time.Hour), "hour")
+		return report.Count(int(d/time.Hour), "hour", "hours")
 	}
-	return count(int(d/(24*time.Hour)), "day")
-}
-
-func count(n int, what string) string {
-	if n == 1 {
-		return "1 " + what
-	}
-	return fmt.Sprintf("%d %ss", n, what)
+	return report.Count(int(d/(24*time.Hour)), "day", "days")
 }
 
 func (p *preflight) run(ctx context.Context) {

@@ -73,7 +73,7 @@ func ReadGrants(rbac string, a cluster.Account, read func(path string) ([]byte, 
 }
 
 func readRole(doc *yaml.Node, file string) (cluster.Object, error) {
-	f := report.Finding{Rule: "value-type", Severity: report.Error, Position: report.Position{File: file, Line: doc.Line, Column: doc.Column},
+	f := report.Finding{Rule: "value-type", Severity: report.Error, Position: manifest.Position(doc, file),
 		Hint: "the bindings are made for you: leave them and the ServiceAccount out"}
 	kind := manifest.Text(doc, "kind")
 	if group, _, _ := strings.Cut(manifest.Text(doc, "apiVersion"), "/"); group != "rbac.authorization.k8s.io" || kind != "Role" && kind != "ClusterRole" {

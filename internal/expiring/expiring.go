@@ -69,7 +69,7 @@ func (s *Set) Add(file string, doc *yaml.Node) {
 	var annotation *kubeconfig.AnnotationError
 	if errors.As(err, &annotation) {
 		at := manifest.Field(doc, "metadata", "annotations", annotation.Annotation)
-		s.bad = append(s.bad, report.Finding{Rule: "value-type", Severity: report.Error, Position: report.Position{File: file, Line: at.Line, Column: at.Column},
+		s.bad = append(s.bad, report.Finding{Rule: "value-type", Severity: report.Error, Position: manifest.Position(at, file),
 			Message: annotation.Error(), Hint: "render the pair anew: clusterpair generate -f CONFIG"})
 		return
 	}

@@ -456,11 +456,9 @@ func (c *checker) ends(at place, what string, end time.Time, more, hint string) 
 	if c.token.kind == EKSToken && what == "the token" { // its whole life is near its end
 		horizon = max(horizon, kinds[EKSToken].life)
 	}
-	switch now := c.options.Now; {
-	case !end.After(now):
-		c.report(at, "credential-expired", report.Error, fmt.Sprintf("%s has ended on %s%s", what, date(end), more), hint)
-	case !end.After(now.Add(horizon)):
-		c.report(at, "credential-expiring", report.Warning, fmt.Sprintf("%s ends on %s%s", what, date(end), more), hint)
+	if rule, message := verdict(what, end, c.options.Now, horizon); rule != "" {
+		known, _ := report.RuleOf(rule)
+		c.report(at, rule, known.Severity, message+more, hint)
 	}
 }
 

@@ -177,6 +177,28 @@ func (e End) First() (at time.Time, what string) {
 	return at, what
 }
 
+// Verdict judges the first end that is known, as of now: the rule that it breaks,
+// credential-expired or, within a time, credential-expiring, and what to say. The rule is
+// empty if it breaks none.
+func (e End) Verdict(now time.Time, within time.Duration) (rule, message string) {
+	at, what := e.First()
+	if at.IsZero() {
+		return "", ""
+	}
+	return verdict(what, at, now, within)
+}
+
+// verdict judges the end of something.
+func verdict(what string, at, now time.Time, within time.Duration) (rule, message string) {
+	switch {
+	case !at.After(now):
+		return "credential-expired", what + " has ended on " + date(at)
+	case !at.After(now.Add(within)):
+		return "credential-expiring", what + " ends on " + date(at)
+	}
+	return "", ""
+}
+
 // Short tells whether the end is unknown and the credential is of a kind that
 // ends soon, by its issuer's default or with what it is bound to.
 func (e End) Short() bool {

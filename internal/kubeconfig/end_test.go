@@ -212,3 +212,29 @@ func FuzzToken(f *testing.F) {
 		}
 	})
 }
+
+// TestVerdict judges ends as of one day, with a horizon of ten.
+func TestVerdict(t *testing.T) {
+	now := time.Date(2026, 6, 1, 0, 0, 0, 0, time.UTC)
+	day := func(n int) time.Time { return now.AddDate(0, 0, n) }
+	known := func(at time.Time) End { return End{State: Known, At: at, What: "the credential"} }
+	for _, c := range []struct {
+		name          string
+		end           End
+		rule, message string
+	}{
+		{"nothing known", End{}, "", ""},
+		{"never", End{State: Never}, "", ""},
+		{"far away", known(day(11)), "", ""},
+		{"within", known(day(10)), "credential-expiring", "the credential ends on 2026-06-11T00:00:00Z"},
+		{"now", known(now), "credential-expired", "the credential has ended on 2026-06-01T00:00:00Z"},
+		{"long ago", known(day(-30)), "credential-expired", "the credential has ended on 2026-05-02T00:00:00Z"},
+		{"not later than", End{Latest: day(3)}, "credential-expiring", "the credential ends on 2026-06-04T00:00:00Z"},
+		{"the CA of what never ends", End{State: Never, CA: day(-1)}, "credential-expired", "the CA has ended on 2026-05-31T00:00:00Z"},
+		{"the CA first", End{State: Known, At: day(20), What: "the credential", CA: day(5)}, "credential-expiring", "the CA ends on 2026-06-06T00:00:00Z"},
+	} {
+		if rule, message := c.end.Verdict(now, 10*24*time.Hour); rule != c.rule || message != c.message {
+			t.Errorf("%s: %s, %q", c.name, rule, message)
+		}
+	}
+}

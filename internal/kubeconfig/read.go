@@ -558,7 +558,9 @@ func (c *checker) line(n int) place {
 	return at
 }
 
-// position is where a node stands, the file alone if it is nil.
+// position is where a node stands, the file alone if it is nil. Like field it takes a
+// tree as the YAML library gives it, which package manifest would refuse in parts: what
+// client-go takes is taken here.
 func position(n *yaml.Node, file string) report.Position {
 	if n = content(n); n == nil {
 		return report.Position{File: file}
@@ -581,7 +583,7 @@ func content(n *yaml.Node) *yaml.Node {
 	return nil
 }
 
-// field is the value of a key in a mapping, nil if there is none.
+// field is the value of a key in a mapping, nil if there is none. It follows aliases.
 func field(n *yaml.Node, key string) *yaml.Node {
 	if n == nil || n.Kind != yaml.MappingNode {
 		return nil

@@ -163,7 +163,7 @@ func places(n *yaml.Node) []**yaml.Node {
 // below spec for the same place: who has no key could have made of a pair something
 // that is not kept from kustomize.
 func checkSealedPlaces(n *yaml.Node, file string) error {
-	f := report.Finding{Severity: report.Error, Position: report.Position{File: file, Line: n.Line, Column: n.Column},
+	f := report.Finding{Severity: report.Error, Position: manifest.Position(n, file),
 		Hint: "restore the file from Git history, or render it anew: clusterpair generate -f CONFIG"}
 	paths := sealedPaths(n)
 	if paths == nil {

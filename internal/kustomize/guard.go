@@ -293,7 +293,9 @@ func (g *guard) other(path string, at *yaml.Node) error {
 		"if you trust all that the repository names: kustomize build --enable-alpha-plugins --enable-exec DIR")
 }
 
-// child is the value of a key in a mapping, nil if there is none.
+// child is the value of a key in a mapping, nil if there is none. It follows an alias, as
+// kustomize does, where manifest.Field has no need to: what package manifest reads has
+// its aliases written out, and this tree is written back as it was.
 func child(n *yaml.Node, key string) *yaml.Node {
 	if n != nil && n.Kind == yaml.AliasNode {
 		n = n.Alias

@@ -63,6 +63,16 @@ func classOf(key string) class {
 	return classNone
 }
 
+// SecretName tells by the name of a field that what stands in it is taken for a secret. It
+// is for who hides values, or looks for copies of them: there it does no harm to take one
+// too many. What this package reports it judges by classOf, which must not accuse
+// anybody wrongly.
+func SecretName(name string) bool { return secretName().MatchString(name) }
+
+var secretName = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`(?i)(token|password|passwd|passphrase|key-?data|(private|api|secret)[-_]?key|client[-_]?secret|secret[-_]?access[-_]?key)$`)
+})
+
 // tokenClass tells by the word before "token" what kind of token a key holds.
 func tokenClass(before string) class {
 	if strings.HasSuffix(before, "bearer") {

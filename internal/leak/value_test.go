@@ -70,3 +70,16 @@ func TestLeftOut(t *testing.T) {
 		t.Errorf("found %d credentials, want 1", found)
 	}
 }
+
+// TestSecretName tells by names what hides a secret, generously.
+func TestSecretName(t *testing.T) {
+	for name, want := range map[string]bool{
+		"token": true, "API_TOKEN": true, "bearerToken": true, "password": true, "db-passwd": true, "passphrase": true, "client-key-data": true, "keyData": true,
+		"private_key": true, "apiKey": true, "secret-key": true, "AWS_SECRET_ACCESS_KEY": true, "client_secret": true,
+		"": false, "tokenTTL": false, "certificate-authority-data": false, "key": false, "secretName": false, "name": false, "password-file": false,
+	} {
+		if got := SecretName(name); got != want {
+			t.Errorf("%q: %v", name, got)
+		}
+	}
+}

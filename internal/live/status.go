@@ -464,13 +464,8 @@ func (p *PairStatus) judge(now time.Time, within time.Duration, stalling []strin
 		p.find("pair-stale", "the pair was changed on "+p.Changed.UTC().Format(time.RFC3339)+", and Stork has not looked since: Ready says nothing about the credential that is there now", "clusterpair status --recheck "+named)
 	}
 	p.Findings = append(p.Findings, p.probed...)
-	const renew = "renew it on the destination and render the pair anew: clusterpair generate"
-	switch at, what := p.End.First(); {
-	case at.IsZero():
-	case !at.After(now):
-		p.find("credential-expired", what+" has ended on "+report.RFC3339(at), renew)
-	case !at.After(now.Add(within)):
-		p.find("credential-expiring", what+" ends on "+report.RFC3339(at), renew)
+	if rule, message := p.End.Verdict(now, within); rule != "" {
+		p.find(rule, message, "renew it on the destination and render the pair anew: clusterpair generate")
 	}
 	if p.End.Short() {
 		p.find("credential-end-unknown", "nothing tells when the credential ends: "+p.End.Why(), kubeconfig.HintLasting)

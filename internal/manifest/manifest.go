@@ -425,15 +425,31 @@ func Field(n *yaml.Node, keys ...string) *yaml.Node {
 }
 
 func member(n *yaml.Node, key string) *yaml.Node {
-	if n == nil || n.Kind != yaml.MappingNode {
-		return nil
-	}
-	for i := 0; i+1 < len(n.Content); i += 2 {
-		if n.Content[i].Value == key {
-			return n.Content[i+1]
-		}
+	if i := Index(n, key); i >= 0 {
+		return n.Content[i+1]
 	}
 	return nil
+}
+
+// Index is where a key stands in the content of a mapping, -1 if it does not. Its value
+// stands behind it.
+func Index(n *yaml.Node, key string) int {
+	if n != nil && n.Kind == yaml.MappingNode {
+		for i := 0; i+1 < len(n.Content); i += 2 {
+			if n.Content[i].Value == key {
+				return i
+			}
+		}
+	}
+	return -1
+}
+
+// Position is where a node of a file stands, the file alone if it is nil.
+func Position(n *yaml.Node, file string) report.Position {
+	if n == nil {
+		return report.Position{File: file}
+	}
+	return report.Position{File: file, Line: n.Line, Column: n.Column}
 }
 
 // Text is the scalar under a way of keys, empty if there is none or null.

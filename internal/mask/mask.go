@@ -189,7 +189,7 @@ type keyKind struct {
 
 func kindOfKey(key string) keyKind {
 	return keyKind{
-		wrapped: key == "enc", public: kubeField[key], credential: credentialName().MatchString(key),
+		wrapped: key == "enc", public: kubeField[key], credential: leak.SecretName(key),
 		passphrase: strings.Contains(strings.ToLower(key), "pass"), copied: leak.CopiedBy(key) != "",
 		url: key == "server" || key == "proxy-url",
 	}
@@ -279,7 +279,7 @@ func (c *clearValues) holdsCredential(n *yaml.Node) bool {
 // key masks a key that is a value in truth, as in {token:abc}.
 func (c *clearValues) key(n *yaml.Node, how scrutiny) {
 	name, _, colon := strings.Cut(n.Value, ":")
-	if n.Kind != yaml.ScalarNode || c.holdsCredential(n) || colon && credentialName().MatchString(name) || how == everything && !secretKey().MatchString(n.Value) {
+	if n.Kind != yaml.ScalarNode || c.holdsCredential(n) || colon && leak.SecretName(name) || how == everything && !secretKey().MatchString(n.Value) {
 		c.visit(n, keyKind{}, everything)
 	}
 }
@@ -300,9 +300,8 @@ var kubeField = func() map[string]bool {
 const jwt = `\beyJ[A-Za-z0-9_-]{6,}\.[A-Za-z0-9_-]{6,}\.[A-Za-z0-9_-]*`
 
 var (
-	secretKey      = lazy(`^[-._a-zA-Z0-9]+$`)
-	credentialName = lazy(`(?i)(token|password|passwd|passphrase|key-?data|(private|api)[-_]?key|client[-_]?secret|secret[-_]?access[-_]?key)$`)
-	spelled        = lazy(`-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----(?s:.*?)(?:-----END [A-Z0-9 ]*PRIVATE KEY-----|\z)|AGE-SECRET-KEY-1[A-Z0-9]+|` + jwt)
+	secretKey = lazy(`^[-._a-zA-Z0-9]+$`)
+	spelled   = lazy(`-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----(?s:.*?)(?:-----END [A-Z0-9 ]*PRIVATE KEY-----|\z)|AGE-SECRET-KEY-1[A-Z0-9]+|` + jwt)
 	// spelledIn are the spellings of which more than the match is secret.
 	spelledIn = lazy(`://[^/\s@:]*:[^/\s@]+@|--?(?:token|password)[= ]\S|(?:client-key-data|client-certificate-data)"?\s*:|(?s:contexts"?\s*:.*users"?\s*:|users"?\s*:.*contexts"?\s*:)`)
 )
@@ -324,7 +323,7 @@ var commented = lazy(`(?m)^(\s*#[#\s-]*([-\w.]+)\s*[:=]\s*)(\S.*)$`)
 func maskComments(text []byte) []byte {
 	return commented().ReplaceAllFunc(text, func(line []byte) []byte {
 		m := commented().FindSubmatch(line)
-		if !credentialName().Match(m[2]) || aMark().Match(m[3]) {
+		if !leak.SecretName(string(m[2])) || aMark().Match(m[3]) {
 			return line
 		}
 		return append(slices.Clip(m[1]), clearMark(kindOfKey(string(m[2])).passphrase, string(m[3]))...)

@@ -61,12 +61,7 @@ func Excess(configs []Config, allowed int, command string) []report.Finding {
 	return findings
 }
 
-func pairs(n int) string {
-	if n == 1 {
-		return "1 pair"
-	}
-	return fmt.Sprintf("%d pairs", n)
-}
+func pairs(n int) string { return report.Count(n, "pair", "pairs") }
 
 // few are the first names of a list.
 func few(names []string) string {

@@ -223,12 +223,7 @@ func (r *Report) byFile() iter.Seq2[string, []Finding] {
 
 // String is the summary in a line.
 func (s summary) String() string {
-	count := func(n int, one string) string {
-		if n == 1 {
-			return "1 " + one
-		}
-		return strconv.Itoa(n) + " " + one + "s"
-	}
+	count := func(n int, one string) string { return Count(n, one, one+"s") }
 	var found []string
 	for _, c := range []struct {
 		n   int

@@ -93,7 +93,7 @@ func Check(sealed []byte, plain []*yaml.Node, text []byte) error {
 func hasPlace(docs []*yaml.Node) bool {
 	return slices.ContainsFunc(objects(docs), func(doc *yaml.Node) bool {
 		kind := KindOf(doc)
-		return kind == Pair || kind == Secret && (keyOf(doc, "data") >= 0 || keyOf(doc, "stringData") >= 0)
+		return kind == Pair || kind == Secret && (manifest.Index(doc, "data") >= 0 || manifest.Index(doc, "stringData") >= 0)
 	})
 }
 
@@ -189,7 +189,7 @@ func (c *checker) mapping(plain, sealed *yaml.Node, must demand) {
 		c.kind = m.kind
 	}
 	m.identity = top && (IsList(plain) || m.kind == Pair || m.kind == Secret || m.kind == Object)
-	m.hasUsers = keyOf(plain, "clusters") >= 0 || keyOf(plain, "contexts") >= 0 || keyOf(plain, "current-context") >= 0
+	m.hasUsers = manifest.Index(plain, "clusters") >= 0 || manifest.Index(plain, "contexts") >= 0 || manifest.Index(plain, "current-context") >= 0
 	members := make(map[string]*yaml.Node, len(sealed.Content)/2)
 	for i := 0; i+1 < len(sealed.Content); i += 2 {
 		members[sealed.Content[i].Value] = sealed.Content[i+1]
@@ -218,7 +218,7 @@ func (m *demanding) of(key string, value *yaml.Node) demand {
 		return demand{ciphertext: true}
 	case m.kind == Pair && key == "spec":
 		return demand{spec: true}
-	case inClearByName.MatchString(key) && value.Kind == yaml.ScalarNode && value.ShortTag() == "!!str":
+	case inClearByName(key) && value.Kind == yaml.ScalarNode && value.ShortTag() == "!!str":
 		return demand{ciphertext: true}
 	case m.spec && key == "options":
 		return demand{options: true}
@@ -239,9 +239,12 @@ func (m *demanding) holdsCredential(key string) bool {
 	return m.kind == Secret && (key == "data" || key == "stringData") || m.spec && key == "config" || m.options && key == "token"
 }
 
-// inClearByName is a field with a credential whose name tells SOPS to leave it in
-// clear, and package leak not what it is.
-var inClearByName = regexp.MustCompile(`(?i)(token|password|passwd|passphrase|client-key-data|secret[-_]?key|api[-_]?key)_unencrypted$`)
+// inClearByName tells a field with a credential whose name tells SOPS to leave it in
+// clear. Package leak does not know what it is.
+func inClearByName(key string) bool {
+	name, ok := strings.CutSuffix(strings.ToLower(key), "_unencrypted")
+	return ok && leak.SecretName(name)
+}
 
 // withoutComments are the items of a list. SOPS writes an encrypted comment in a
 // list as one.
@@ -262,7 +265,7 @@ func follow(n *yaml.Node, path []string) *yaml.Node {
 			}
 			n = n.Content[i]
 		default:
-			at := keyOf(n, key)
+			at := manifest.Index(n, key)
 			if at < 0 {
 				return nil
 			}
@@ -272,14 +275,14 @@ func follow(n *yaml.Node, path []string) *yaml.Node {
 	return n
 }
 
-// field is a credential field that was commented out, with a value of one word.
-var field = regexp.MustCompile(`(?:^|\s)#[#\s-]*["']?(client-key-data|(?i:[-\w.]*(?:token|password|passwd|passphrase|secret[-_]?key|api[-_]?key)))["']?\s*[:=]\s*["']?([^\s"'<$\{(][^\s"']{5,})["']?\s*$`)
+// field is a field that was commented out, with a value of one word.
+var field = regexp.MustCompile(`(?:^|\s)#[#\s-]*["']?([-\w.]+)["']?\s*[:=]\s*["']?([^\s"'<$\{(][^\s"']{5,})["']?\s*$`)
 
-// comments looks for fields that were commented out. Their values need not look
+// comments looks for fields with credentials that were commented out. Their values need not look
 // like credentials.
 func (c *checker) comments(d manifest.Document, text []byte) {
 	for line := range bytes.Lines(d.Text) {
-		if m := field.FindSubmatch(line); m != nil && !bytes.HasPrefix(m[2], []byte("ENC[")) {
+		if m := field.FindSubmatch(line); m != nil && leak.SecretName(string(m[1])) && !bytes.HasPrefix(m[2], []byte("ENC[")) {
 			c.add(LeftError{Reason: InComment, What: string(m[1]), Line: lineOf(text, line)})
 		}
 	}
@@ -316,7 +319,7 @@ func (c *checker) copies(plain *yaml.Node, d manifest.Document, text []byte) {
 			}
 		case len(n.Value) >= shortest && !strings.HasPrefix(n.Value, "ENC[") && holds(n.Value):
 			e := LeftError{Path: path, What: "a copy of what is encrypted elsewhere"}
-			if credentialField.MatchString(path[len(path)-1]) {
+			if leak.SecretName(path[len(path)-1]) {
 				e.What = "a credential, by its name"
 			}
 			if at := follow(plain, path); at != nil {
@@ -338,12 +341,8 @@ const (
 	most     = 64 // credentials whose copies are looked for
 )
 
-var (
-	// credentialField is the name of a field that holds a credential.
-	credentialField = regexp.MustCompile(`(?i)(token|password|passwd|passphrase|key-?data|client[-_]?secret|secret[-_]?(access[-_]?)?key|api[-_]?key)$`)
-	// fieldInText is such a field in a text, such as the kubeconfig in a Secret.
-	fieldInText = regexp.MustCompile(`(?:client-key-data|token|password)["']?\s*:\s*["']?([^\s"',}{<$][^\s"',}]{11,})`)
-)
+// fieldInText is a field with a credential in a text, such as the kubeconfig in a Secret.
+var fieldInText = regexp.MustCompile(`(?:client-key-data|token|password)["']?\s*:\s*["']?([^\s"',}{<$][^\s"',}]{11,})`)
 
 // collect takes the credentials of a document by the names of their fields, those
 // in texts and in base64, too.
@@ -364,7 +363,7 @@ func collect(n *yaml.Node, key string, secrets map[string]bool) {
 		values = append(values, string(decoded))
 	}
 	for _, value := range values {
-		if credentialField.MatchString(key) && len(value) >= shortest && !strings.ContainsAny(value, " \n") && !isReference(value) {
+		if leak.SecretName(key) && len(value) >= shortest && !strings.ContainsAny(value, " \n") && !isReference(value) {
 			secrets[value] = true
 		}
 		for _, m := range fieldInText.FindAllStringSubmatch(value, 4) {

@@ -147,7 +147,7 @@ func CheckSelected(pair *yaml.Node, file string) error {
 	if clear == nil {
 		return nil
 	}
-	return report.Finding{Rule: "leaf-not-encrypted", Severity: report.Error, Position: report.Position{File: file, Line: clear.Line, Column: clear.Column},
+	return report.Finding{Rule: "leaf-not-encrypted", Severity: report.Error, Position: manifest.Position(clear, file),
 		Message: "a value below spec.config is in clear: without a key anybody could have written it",
 		Hint:    "restore the file from Git history, or render it anew: clusterpair generate -f CONFIG"}
 }

@@ -283,7 +283,7 @@ func dropCopies(n *yaml.Node, copies []Copy) []Copy {
 				annotations.Content = slices.Delete(annotations.Content, i, i+2)
 			}
 			if len(copies) > before && len(annotations.Content) == 0 {
-				at := keyOf(metadata, "annotations")
+				at := manifest.Index(metadata, "annotations")
 				metadata.Content = slices.Delete(metadata.Content, at, at+2)
 			}
 		}
@@ -292,18 +292,6 @@ func dropCopies(n *yaml.Node, copies []Copy) []Copy {
 		copies = dropCopies(child, copies)
 	}
 	return copies
-}
-
-// keyOf is where a key stands in the content of a mapping, -1 if it does not.
-func keyOf(n *yaml.Node, key string) int {
-	if n != nil && n.Kind == yaml.MappingNode {
-		for i := 0; i+1 < len(n.Content); i += 2 {
-			if n.Content[i].Value == key {
-				return i
-			}
-		}
-	}
-	return -1
 }
 
 // EncryptedError tells that a document is encrypted already.

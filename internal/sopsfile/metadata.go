@@ -58,6 +58,8 @@ func ReadMetadata(doc *yaml.Node, file string) (*Metadata, error) {
 	}, nil
 }
 
+// section is the sops section of a document, nil if there is none. The document need not
+// be what package manifest reads: this package stands beside it.
 func section(doc *yaml.Node) *yaml.Node {
 	if doc != nil && doc.Kind == yaml.DocumentNode && len(doc.Content) > 0 {
 		doc = doc.Content[0]

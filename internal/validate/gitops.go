@@ -343,7 +343,7 @@ func (j *judgement) syncs(r *repository) {
 				"spec: {decryption: {provider: sops, secretRef: {name: sops-age}}}")
 		}
 		if len(pairs) > 0 && !s.healthy && !r.patched(s, byDir, func(k *kustomization) bool { return k.checksFlux }) {
-			j.add(s.at, s.object, "flux-health", fmt.Sprintf("Flux reports success without a look at the status of %s", count(len(pairs), "ClusterPair")),
+			j.add(s.at, s.object, "flux-health", fmt.Sprintf("Flux reports success without a look at the status of %s", report.Count(len(pairs), "ClusterPair", "ClusterPairs")),
 				"spec.wait: true, and spec.healthCheckExprs for kind ClusterPair: current: status.schedulerStatus == 'Ready' && status.storageStatus in ['NotProvided', 'Ready']")
 		}
 	}

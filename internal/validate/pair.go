@@ -377,16 +377,12 @@ func (f *fileRun) ends(annotations *yaml.Node) {
 	}
 	hint := f.anew("renew it on the destination, then ")
 	annotation := generator.AnnotationExpires
-	at, what := end.First()
 	if end.State != kubeconfig.Known {
 		annotation = generator.AnnotationCAExpires
 	}
-	switch {
-	case at.IsZero():
-	case !at.After(f.options.Now):
-		add(annotation, "credential-expired", report.Error, what+" has ended on "+at.UTC().Format(time.RFC3339), hint)
-	case !at.After(f.options.Now.Add(f.options.within())):
-		add(annotation, "credential-expiring", report.Warning, what+" ends on "+at.UTC().Format(time.RFC3339), hint)
+	if rule, message := end.Verdict(f.options.Now, f.options.within()); rule != "" {
+		known, _ := report.RuleOf(rule)
+		add(annotation, rule, known.Severity, message, hint)
 	}
 	if end.Short() {
 		add(generator.AnnotationKind, "credential-end-unknown", report.Warning, "nothing tells when the credential ends: "+end.Why(), kubeconfig.HintLasting)

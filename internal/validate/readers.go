@@ -146,7 +146,7 @@ func (j *judgement) readers(r *repository, sources [][]string) {
 			f.Message = fmt.Sprintf("encrypted for all who read the pairs in %s (%s), and for others: if that cluster decrypts for itself, it gets the credential of this one", other.name, who)
 		}
 		if n := len(indices) - 1; n > 0 {
-			f.Message += fmt.Sprintf("; so are %s beside it", count(n, "pair"))
+			f.Message += fmt.Sprintf("; so are %s beside it", report.Count(n, "pair", "pairs"))
 		}
 		f.Hint = "take the recipient out of the creation rule for the file, render the pair anew, and renew the credential"
 		j.addFinding(f)
@@ -166,7 +166,7 @@ func (j *judgement) together(r *repository, all []readers.Source, at func(source
 			Message: fmt.Sprintf("encrypted for the same keys as the pairs in %s, %s among them, with which nothing is rendered: if these are keys of clusters, each cluster gets the credentials of the other", other, strings.Join(group.Recipients, ", ")),
 			Hint:    "give the files of each cluster a creation rule with the recipient of that cluster alone, render the pairs anew, and renew the credentials"}
 		if n := len(group.Sources) - 2; n > 0 {
-			f.Message += fmt.Sprintf("; so are those of %s more", count(n, "source"))
+			f.Message += fmt.Sprintf("; so are those of %s more", report.Count(n, "source", "sources"))
 		}
 		j.addFinding(f)
 	}

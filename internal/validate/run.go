@@ -206,8 +206,8 @@ func (f *fileRun) stork(n *yaml.Node, kind string) {
 // https://github.com/libopenstorage/stork/blob/9dc3204614b26c0091e0d4829c41dd3972b692f0/pkg/apis/stork/v1alpha1/schedulepolicy.go
 func (f *fileRun) schedulePolicy(n *yaml.Node, kind string) {
 	policy := manifest.Field(n, "policy")
-	if spec := keyOf(n, "spec"); spec != nil && policy == nil {
-		f.add(spec, "spec", "schedule-policy", report.Error, fmt.Sprintf("a %s has no spec: Stork reads policy, finds none and never runs", kind), "rename spec to policy")
+	if i := manifest.Index(n, "spec"); i >= 0 && policy == nil {
+		f.add(n.Content[i], "spec", "schedule-policy", report.Error, fmt.Sprintf("a %s has no spec: Stork reads policy, finds none and never runs", kind), "rename spec to policy")
 		return
 	}
 	if policy == nil || len(policy.Content) == 0 {
@@ -242,16 +242,6 @@ func (f *fileRun) schedulePolicy(n *yaml.Node, kind string) {
 			f.add(field(section, "date"), "policy.monthly.date", "schedule-policy", report.Error, "date is not between 1 and 31", "date: 1")
 		}
 	}
-}
-
-// keyOf is the node of a key in a mapping; nil if it is not there.
-func keyOf(n *yaml.Node, name string) *yaml.Node {
-	for i := 0; i+1 < len(n.Content); i += 2 {
-		if n.Content[i].Value == name {
-			return n.Content[i]
-		}
-	}
-	return nil
 }
 
 func isKitchenTime(s string) bool {

@@ -93,11 +93,11 @@ func (f *fileRun) scope(n, sops *yaml.Node, m *sopsfile.Metadata, policy *sopsfi
 	case out > 0:
 		f.misselected = true
 		f.add(at, "sops."+name, "encryption-scope", report.Error,
-			fmt.Sprintf("%s leaves out %s that %s encrypted (line %d): nobody decrypts what it leaves out, and ciphertext stops Stork", name, count(out, "value"), isAre(out), first.Line), restore)
+			fmt.Sprintf("%s leaves out %s that %s encrypted (line %d): nobody decrypts what it leaves out, and ciphertext stops Stork", name, report.Count(out, "value", "values"), isAre(out), first.Line), restore)
 	case in > 0:
 		f.misselected = true
 		f.add(at, "sops."+name, "encryption-scope", report.Error,
-			fmt.Sprintf("%s takes in %s that %s in clear (line %d), as reviewers need it: sops refuses the file", name, count(in, "value"), isAre(in), first.Line), restore)
+			fmt.Sprintf("%s takes in %s that %s in clear (line %d), as reviewers need it: sops refuses the file", name, report.Count(in, "value", "values"), isAre(in), first.Line), restore)
 	case policy != nil && m.Selector != policy.Selector:
 		f.add(at, "sops."+name, "encryption-scope", report.Error, fmt.Sprintf("the file selects other values for encryption than the creation rule %s", policy.Source),
 			f.reencrypted("", m))
@@ -374,13 +374,6 @@ func field(n *yaml.Node, name string) *yaml.Node {
 		return v
 	}
 	return n
-}
-
-func count(n int, what string) string {
-	if n == 1 {
-		return "1 " + what
-	}
-	return fmt.Sprintf("%d %ss", n, what)
 }
 
 func isAre(n int) string {
