@@ -16,6 +16,7 @@
 package leak
 
 import (
+	"archive/zip"
 	"bytes"
 	"compress/gzip"
 	"encoding/base64"
@@ -49,6 +50,8 @@ func CopiedBy(annotation string) string {
 		return "kubectl apply"
 	case "objectset.rio.cattle.io/applied": // base64 of gzip
 		return "Rancher"
+	case "banzaicloud.com/last-applied": // base64 of zip
+		return "an operator of Banzai Cloud"
 	case "kapp.k14s.io/original":
 		return "kapp"
 	case "kopf.zalando.org/last-handled-configuration":
@@ -637,13 +640,14 @@ func isDull(value string) bool {
 const maxUnzipped = 8 << 20
 
 // decode decodes base64, and what is compressed with gzip in it, as Rancher and Helm
-// write it.
+// write it, or with zip, as operators do.
 func (f *finder) decode(value string) (string, bool) {
 	if decoded, ok := decode(value); ok {
 		return decoded, true
 	}
 	compact := strings.TrimSpace(value)
-	if !strings.HasPrefix(compact, "H4sI") {
+	zipped := strings.HasPrefix(compact, "UEsDB")
+	if !zipped && !strings.HasPrefix(compact, "H4sI") {
 		return "", false
 	}
 	compact = strings.TrimRight(strings.Join(strings.Fields(compact), ""), "=")
@@ -651,7 +655,13 @@ func (f *finder) decode(value string) (string, bool) {
 	if strings.ContainsAny(compact, "-_") {
 		encoding = base64.RawURLEncoding
 	}
-	r, err := gzip.NewReader(base64.NewDecoder(encoding, strings.NewReader(compact)))
+	var r io.Reader
+	var err error
+	if zipped {
+		r, err = firstOf(encoding.DecodeString(compact))
+	} else {
+		r, err = gzip.NewReader(base64.NewDecoder(encoding, strings.NewReader(compact)))
+	}
 	if err != nil {
 		return "", false
 	}
@@ -659,6 +669,21 @@ func (f *finder) decode(value string) (string, bool) {
 	*f.unzipped += len(data)
 	data = cutRune(data)
 	return string(data), len(data) > 0 && isText(data)
+}
+
+// firstOf opens the first file of a zip archive.
+func firstOf(archive []byte, err error) (io.Reader, error) {
+	if err != nil {
+		return nil, err
+	}
+	r, err := zip.NewReader(bytes.NewReader(archive), int64(len(archive)))
+	if err != nil {
+		return nil, err
+	}
+	if len(r.File) == 0 {
+		return nil, io.EOF
+	}
+	return r.File[0].Open()
 }
 
 // parse reads the documents of a text.

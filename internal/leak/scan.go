@@ -678,7 +678,7 @@ func assigned(text string, places []place) []place {
 			p := place{start: start + a.start, end: start + a.start + len(value)}
 			near := false
 			switch p.what, p.in, near = assignedTo(strings.TrimLeft(a.key, "-"), value); {
-			case near:
+			case near && !strings.HasPrefix(a.key, "users."): // as kubectl config set takes it
 				passwords, passwordLines = append(passwords, p), append(passwordLines, number)
 			case p.what != "":
 				places = append(places, p)

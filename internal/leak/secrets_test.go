@@ -1,6 +1,7 @@
 package leak_test
 
 import (
+	"archive/zip"
 	"bytes"
 	"compress/gzip"
 	"encoding/base64"
@@ -65,27 +66,42 @@ func TestExec(t *testing.T) {
 	}
 }
 
-// TestCompressed finds what Rancher and Helm write: base64 of gzip. A bomb costs a
+// TestCompressed finds what Rancher and Helm write, base64 of gzip, and what the
+// operators of Banzai Cloud write, base64 of zip. A bomb costs a
 // bounded time, and ends nothing.
 func TestCompressed(t *testing.T) {
-	zip := func(text string) string {
+	gz := func(text string) string {
 		var b bytes.Buffer
 		w := gzip.NewWriter(&b)
 		_, _ = w.Write([]byte(text))
 		_ = w.Close()
 		return base64.StdEncoding.EncodeToString(b.Bytes())
 	}
+	archive := func(text string) string {
+		var b bytes.Buffer
+		w := zip.NewWriter(&b)
+		file, err := w.Create("original")
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _ = file.Write([]byte(text))
+		_ = w.Close()
+		return base64.StdEncoding.EncodeToString(b.Bytes())
+	}
 	object := `{"apiVersion":"v1","kind":"Secret","stringData":{"token":"hunter2"}}`
-	bomb := zip(strings.Repeat(" ", 100<<20))
+	bomb := gz(strings.Repeat(" ", 100<<20))
 	for name, test := range map[string]struct{ text, want string }{
-		"Rancher":     {"metadata:\n  annotations:\n    objectset.rio.cattle.io/applied: " + zip(object) + "\n", "3:38 a credential"},
-		"Helm":        {"kind: Secret\ndata:\n  release: " + base64.StdEncoding.EncodeToString([]byte(zip(object))) + "\n", "3:12 a credential"},
-		"Secret":      {"kind: Secret\ndata:\n  a: " + zip(object) + "\n", "3:6 a credential"},
-		"nothing":     {"a: " + zip("only words here") + "\n", ""},
+		"Rancher":     {"metadata:\n  annotations:\n    objectset.rio.cattle.io/applied: " + gz(object) + "\n", "3:38 a credential"},
+		"Banzai":      {"metadata:\n  annotations:\n    banzaicloud.com/last-applied: " + archive(object) + "\n", "3:35 a credential"},
+		"zip bomb":    {"a: " + archive(strings.Repeat(" ", 100<<20)) + "\nb: {token: " + opaque + "}\n", "2:12 a token"},
+		"half a zip":  {"a: " + archive(object)[:60] + "\n", ""},
+		"Helm":        {"kind: Secret\ndata:\n  release: " + base64.StdEncoding.EncodeToString([]byte(gz(object))) + "\n", "3:12 a credential"},
+		"Secret":      {"kind: Secret\ndata:\n  a: " + gz(object) + "\n", "3:6 a credential"},
+		"nothing":     {"a: " + gz("only words here") + "\n", ""},
 		"a bomb":      {"a: " + bomb + "\nb: {token: " + opaque + "}\n", "2:12 a token"},
 		"bombs":       {strings.Repeat("- "+bomb+"\n", 20) + "- token: " + opaque + "\n", "21:10 a token"},
-		"cut off":     {"a: " + zip(object)[:40] + "\n", ""},
-		"in a script": {"a: echo " + zip(object) + " | base64 -d\n", "1:9 a credential"},
+		"cut off":     {"a: " + gz(object)[:40] + "\n", ""},
+		"in a script": {"a: echo " + gz(object) + " | base64 -d\n", "1:9 a credential"},
 	} {
 		if got := strings.Join(document(t, test.text), "; "); got != test.want {
 			t.Errorf("%s: got %q, want %q", name, got, test.want)
@@ -107,6 +123,7 @@ func TestText(t *testing.T) {
 		"FROM west\nENV KUBE_TOKEN " + hex + "\n":                                 "2:16 a token",
 		"set -gx KUBE_TOKEN " + hex + "\n":                                        "1:20 a token",
 		"setx KUBE_TOKEN " + hex + "\n":                                           "1:17 a token",
+		"kubectl config set users.a.password 'Tr0ub4dor&3xy'\n":                   "1:38 a password",
 		"kubectl config set users.a.token " + hex + "\n":                          "1:34 a token",
 		"the token " + hex + " is not told by a word before it\n":                 "",
 		"ENV KUBE_TOKEN $TOKEN\n":                                                 "",

@@ -298,16 +298,16 @@ func TestCommentedKey(t *testing.T) {
 // TestCopies leaves out the copies of an object that tools keep in annotations, one in
 // gzip as well, and nothing else.
 func TestCopies(t *testing.T) {
-	text := "apiVersion: v1\nkind: Secret\nmetadata:\n  name: a\n  annotations:\n    objectset.rio.cattle.io/applied: H4sIAAAAAAAA/w==\n    team: dr\n    kapp.k14s.io/original: '{}'\n" +
+	text := "apiVersion: v1\nkind: Secret\nmetadata:\n  name: a\n  annotations:\n    objectset.rio.cattle.io/applied: H4sIAAAAAAAA/w==\n    team: dr\n    kapp.k14s.io/original: '{}'\n    banzaicloud.com/last-applied: UEsDBA==\n" +
 		"stringData: {a: b}\n"
 	r, err := File(t.Context(), sopsfile.New(nil), Input{Name: "s.yaml", Data: []byte(text), Target: "s.yaml", Policy: policies(t)(sopsfile.Selector{})})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := fmt.Sprint(r.Copies); got != "[{objectset.rio.cattle.io/applied 6} {kapp.k14s.io/original 8}]" {
+	if got := fmt.Sprint(r.Copies); got != "[{objectset.rio.cattle.io/applied 6} {kapp.k14s.io/original 8} {banzaicloud.com/last-applied 9}]" {
 		t.Errorf("left out: %s", got)
 	}
-	if text := string(r.Data); strings.Contains(text, "rio") || strings.Contains(text, "kapp") || !strings.Contains(text, "team: dr") {
+	if text := string(r.Data); strings.Contains(text, "rio") || strings.Contains(text, "kapp") || strings.Contains(text, "banzai") || !strings.Contains(text, "team: dr") {
 		t.Errorf("%s", text)
 	}
 }
