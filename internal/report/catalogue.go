@@ -469,7 +469,7 @@ var catalogue = []Rule{
 		Waivable:    "nothing is applied until they are rendered"},
 	{ID: "migration-reference", Severity: Error, Needs: Run, Group: groupPairs,
 		Title:       "a migration names a ClusterPair that is not there",
-		Consequence: "A Migration finds a ClusterPair only in its own namespace, and an `adminClusterPair` in the admin namespace (`kube-system` unless set). Otherwise it fails at its start. kustomize, with `namePrefix`, renames a ClusterPair and not what names it.",
+		Consequence: "A Migration finds a ClusterPair only in its own namespace, and an `adminClusterPair` in the admin namespace (`kube-system` unless set). Otherwise it fails at its start; before Stork 25.5 one with an `adminClusterPair` alone never starts. kustomize, with `namePrefix`, renames a ClusterPair and not what names it.",
 		Fix:         "Name a ClusterPair of that namespace, or move the pair or the Migration. For kustomize list the field under `configurations`, as a `nameReference`.",
 		Waivable:    "works when the pair comes from elsewhere"},
 	{ID: "migration-volumes", Severity: Error, Needs: Run, Group: groupPairs,

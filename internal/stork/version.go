@@ -81,6 +81,12 @@ func (v Version) TakesMode() bool {
 	return v.Known() && !v.PairsStorage() && !v.ModeIsAsynchronous()
 }
 
+// AdminPairSuffices tells whether in this Stork an adminClusterPair is all that a
+// Migration needs, and is taken for its volumes, too: from 25.5. Earlier ones take it for
+// resources of the cluster alone, and never run a Migration without a clusterPair.
+// https://docs.portworx.com/portworx-enterprise/operations/migration/cluster-admin-namespace
+func (v Version) AdminPairSuffices() bool { return v.since(25, 5) }
+
 // HasOldClient tells whether this Stork has a client-go before 0.22, which knows neither
 // v1 of exec credentials, nor interactive modes, nor a UID to impersonate.
 func (v Version) HasOldClient() bool { return v.before(23, 2) }

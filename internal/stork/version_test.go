@@ -26,7 +26,7 @@ func TestParse(t *testing.T) {
 }
 
 func TestReleasesDiffer(t *testing.T) {
-	type answers struct{ storage, takes, asynchronous, client, spells bool }
+	type answers struct{ storage, takes, asynchronous, client, spells, admin bool }
 	for release, want := range map[string]answers{
 		"":       {},
 		"2.8":    {storage: true, client: true, spells: true},
@@ -38,9 +38,12 @@ func TestReleasesDiffer(t *testing.T) {
 		"24.3.2": {asynchronous: true, spells: true},
 		"24.4":   {asynchronous: true},
 		"25.1":   {asynchronous: true},
+		"25.4.1": {asynchronous: true},
+		"25.5":   {asynchronous: true, admin: true},
+		"26.1":   {asynchronous: true, admin: true},
 	} {
 		v, _ := Parse(release)
-		got := answers{v.PairsStorage(), v.TakesMode(), v.ModeIsAsynchronous(), v.HasOldClient(), v.SpellsInteractiveMode()}
+		got := answers{v.PairsStorage(), v.TakesMode(), v.ModeIsAsynchronous(), v.HasOldClient(), v.SpellsInteractiveMode(), v.AdminPairSuffices()}
 		if got != want {
 			t.Errorf("Stork %s: got %+v, want %+v", release, got, want)
 		}

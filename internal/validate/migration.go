@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"clusterpair.dev/internal/report"
+	"clusterpair.dev/internal/stork"
 )
 
 var builtInPolicies = []string{"default-migration-policy", "default-interval-policy", "default-daily-policy", "default-weekly-policy", "default-monthly-policy"}
@@ -73,9 +74,39 @@ func (m *migrationRun) object() string { return fmt.Sprintf("%s %s/%s", m.kind, 
 func (m *migrationRun) judgeReferences() {
 	m.judgeReference(m.migration.pair, "clusterPair", m.namespace)
 	m.judgeReference(m.adminPair, "adminClusterPair", m.admins...)
-	if m.migration.pair.name == "" && m.adminPair.name == "" {
-		m.add(m.at, m.object(), "migration-reference", fmt.Sprintf("the %s names no ClusterPair", m.kind), "clusterPair: NAME")
+	if m.migration.pair.name != "" {
+		return
 	}
+	switch release := m.release(); {
+	case m.adminPair.name == "":
+		m.add(m.at, m.object(), "migration-reference", fmt.Sprintf("the %s names no ClusterPair", m.kind), "clusterPair: NAME")
+	case release.AdminPairSuffices():
+	case release.Known():
+		m.add(m.adminPair.at, m.object(), "migration-reference", fmt.Sprintf("the %s names an adminClusterPair alone: Stork %s never runs it, and no status says so", m.kind, release), "add clusterPair: NAME of one in its namespace, or take Stork 25.5 or later")
+	default:
+		m.warn(m.adminPair.at, m.object(), "migration-reference", fmt.Sprintf("the %s names an adminClusterPair alone: before 25.5 Stork never runs it, and no status says so; from 25.5 it suffices", m.kind), "set storkVersion, or add clusterPair: NAME of one in its namespace")
+	}
+}
+
+// release is that of the Stork that runs it, as far as it is known.
+func (m *migrationRun) release() stork.Version {
+	release, _ := stork.Parse(m.options.StorkVersion)
+	for _, p := range m.administrators() {
+		if !release.Known() {
+			release, _ = stork.Parse(p.storkVersion)
+		}
+	}
+	return release
+}
+
+// administrators are the pairs that its adminClusterPair can mean.
+func (m *migrationRun) administrators() (pairs []*pair) {
+	if m.adminPair.name != "" {
+		for _, namespace := range m.admins {
+			pairs = append(pairs, m.pairs.in(namespace, m.adminPair.name)...)
+		}
+	}
+	return pairs
 }
 
 // judgeReference looks for a pair that a field names, in namespaces.
@@ -113,12 +144,19 @@ func (m *migrationRun) known(namespace string) (ids []string) {
 
 // judgeVolumes looks for volumes that would move over one fabric.
 func (m *migrationRun) judgeVolumes() {
-	used := m.pairs.in(m.namespace, m.migration.pair.name)
+	ref, used := m.migration.pair, m.pairs.in(m.namespace, m.migration.pair.name)
+	if release := m.release(); m.adminPair.name != "" && (release.AdminPairSuffices() || ref.name == "" && !release.Known()) {
+		ref, used = m.adminPair, m.administrators() // it goes before the other
+	}
 	if judged := slices.DeleteFunc(slices.Clone(used), func(p *pair) bool { return p.aside }); len(judged) > 0 {
 		used = judged
 	}
 	if m.volumes && len(used) > 0 && !slices.ContainsFunc(used, func(p *pair) bool { return p.twoFabrics }) {
-		m.add(m.volumesAt, m.object(), "migration-volumes", fmt.Sprintf("%s would move volumes over ClusterPair %s, which shares one Portworx: it waits for a storage status that never comes", m.kind, quote(m.migration.pair.name)), "includeVolumes: false")
+		at := m.volumesAt
+		if at == (report.Position{}) {
+			at = ref.at
+		}
+		m.add(at, m.object(), "migration-volumes", fmt.Sprintf("%s would move volumes over ClusterPair %s, which shares one Portworx: it waits for a storage status that never comes", m.kind, quote(ref.name)), "includeVolumes: false")
 	}
 }
 

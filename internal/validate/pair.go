@@ -100,7 +100,7 @@ func (f *fileRun) pair(n *yaml.Node) {
 	origin := f.origin(n, annotations)
 	f.renderedBy(annotations, origin)
 	f.ruled = origin.Policy != nil
-	p.rendered, p.ruled = origin.Rendered, f.ruled
+	p.rendered, p.ruled, p.storkVersion = origin.Rendered, f.ruled, origin.StorkVersion
 	f.identified(annotations)
 	o := schema.Options{StorkVersion: origin.StorkVersion}
 	switch {

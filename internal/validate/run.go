@@ -69,6 +69,7 @@ type pair struct {
 	at              report.Position
 	namespace, name string
 	mode            string
+	storkVersion    string // of its cluster; empty if that is not known
 	encrypted       bool
 	aside           bool // it is not to be judged
 	built           bool // it stands in no file
@@ -179,7 +180,7 @@ func (f *fileRun) stork(n *yaml.Node, kind string) {
 			spec = manifest.Field(spec, "template", "spec")
 		}
 		m.pair, m.adminPair = f.reference(spec, "clusterPair"), f.reference(spec, "adminClusterPair")
-		m.volumes, m.volumesAt = true, m.pair.at
+		m.volumes = true
 		if v := manifest.Field(spec, "includeVolumes"); v != nil {
 			m.volumes, m.volumesAt = v.Value != "false", f.position(v)
 		}
@@ -291,11 +292,12 @@ type judgement struct {
 }
 
 func (j *judgement) add(at report.Position, object, rule, message, hint string) {
-	if !j.files[at.File] {
-		return
-	}
 	known, _ := report.RuleOf(rule)
-	j.findings = append(j.findings, report.Finding{Rule: rule, Severity: known.Severity, Position: at, Object: object, Message: message, Hint: hint})
+	j.addFinding(report.Finding{Rule: rule, Severity: known.Severity, Position: at, Object: object, Message: message, Hint: hint})
+}
+
+func (j *judgement) warn(at report.Position, object, rule, message, hint string) {
+	j.addFinding(report.Finding{Rule: rule, Severity: report.Warning, Position: at, Object: object, Message: message, Hint: hint})
 }
 
 func (j *judgement) pair(p *pair, at report.Position, rule, message, hint string) {
