@@ -5,7 +5,6 @@ import (
 	"bytes"
 	"cmp"
 	"encoding/json"
-	"encoding/xml"
 	"fmt"
 	"io"
 	"strings"
@@ -223,83 +222,5 @@ func (j *checkJSON) End() error {
 		return err
 	}
 	_, err = fmt.Fprintln(j.w, &all)
-	return err
-}
-
-// checkJUnit writes a suite for each thing, and a test for each check. As
-// in validate's report a warning is a skipped test, which CI systems show.
-type checkJUnit struct {
-	w      io.Writer
-	strict bool
-	suites junitSuites
-}
-
-type junitSuites struct {
-	XMLName  xml.Name     `xml:"testsuites"`
-	Name     string       `xml:"name,attr"`
-	Tests    int          `xml:"tests,attr"`
-	Failures int          `xml:"failures,attr"`
-	Errors   int          `xml:"errors,attr"`
-	Suites   []junitSuite `xml:"testsuite"`
-}
-
-type junitSuite struct {
-	Name     string      `xml:"name,attr"`
-	Tests    int         `xml:"tests,attr"`
-	Failures int         `xml:"failures,attr"`
-	Errors   int         `xml:"errors,attr"`
-	Skipped  int         `xml:"skipped,attr"`
-	Cases    []junitCase `xml:"testcase"`
-}
-
-type junitCase struct {
-	Name    string        `xml:"name,attr"`
-	Class   string        `xml:"classname,attr"`
-	Failure *junitFailure `xml:"failure"`
-	Skipped *string       `xml:"skipped"`
-}
-
-type junitFailure struct {
-	Type    string `xml:"type,attr"`
-	Message string `xml:"message,attr"`
-	Text    string `xml:",chardata"`
-}
-
-func (j *checkJUnit) Add(c Checked) {
-	c.clean()
-	s := junitSuite{Name: c.Title}
-	for _, c := range c.Checks {
-		one := junitCase{Name: c.Name, Class: s.Name}
-		text := strings.Join(append([]string{c.Text}, c.Details...), "\n")
-		if c.Hint != "" {
-			text += "\nhint: " + c.Hint
-		}
-		switch {
-		case c.Fails(j.strict):
-			one.Failure = &junitFailure{Type: cmp.Or(c.Rule, "clusterpair"), Message: c.Text, Text: text}
-			s.Failures++
-		case c.Status != Passed:
-			one.Skipped = &text
-			s.Skipped++
-		}
-		s.Cases = append(s.Cases, one)
-	}
-	s.Tests = len(s.Cases)
-	j.suites.Tests += s.Tests
-	j.suites.Failures += s.Failures
-	j.suites.Suites = append(j.suites.Suites, s)
-}
-
-func (j *checkJUnit) End() error {
-	j.suites.Name = "clusterpair"
-	if _, err := io.WriteString(j.w, xml.Header); err != nil {
-		return err
-	}
-	encoder := xml.NewEncoder(j.w)
-	encoder.Indent("", "  ")
-	if err := encoder.Encode(&j.suites); err != nil {
-		return err
-	}
-	_, err := io.WriteString(j.w, "\n")
 	return err
 }

@@ -100,7 +100,7 @@ func TestCheckWriters(t *testing.T) {
 		"junit": {CheckOptions{Format: "junit"}, `<?xml version="1.0" encoding="UTF-8"?>
 <testsuites name="clusterpair" tests="4" failures="1" errors="0">
   <testsuite name="east" tests="4" failures="1" errors="0" skipped="2">
-    <testcase name="dns" classname="east"></testcase>
+    <testcase name="dns" classname="east"/>
     <testcase name="tls" classname="east">
       <skipped>ends soon&#xA;hint: renew it</skipped>
     </testcase>
