@@ -117,7 +117,6 @@ func (c *checker) document(plain *yaml.Node, d manifest.Document, text []byte) {
 	c.kind, c.path = KindOf(plain), nil
 	c.visit(plain, d.Node, demand{})
 	c.comments(d, text)
-	c.copies(plain, d, text)
 	leak.Comments(d.Text, d.Line, func(l leak.Leak) {
 		c.add(LeftError{Reason: InComment, What: l.What, Line: lineOf(text, lineAt(d.Text, l.Line-d.Line))})
 	})
@@ -131,6 +130,7 @@ func (c *checker) document(plain *yaml.Node, d manifest.Document, text []byte) {
 		}
 		c.add(e)
 	})
+	c.copies(plain, d, text)
 }
 
 // demand is what must be true of the values below a place.

@@ -103,8 +103,8 @@ func For(p *sopsfile.Policy, docs []*yaml.Node) *sopsfile.Policy {
 			return p
 		}
 	}
-	if len(keys) == 0 {
-		return p
+	if len(keys) == 0 { // there is nothing but what says which object it is
+		return complete(p, SecretSelector)
 	}
 	var sorted []string
 	for key := range keys {

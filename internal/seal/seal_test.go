@@ -311,3 +311,18 @@ func TestCopies(t *testing.T) {
 		t.Errorf("%s", text)
 	}
 }
+
+// TestNothingToSeal names the credential in the metadata of an object that has nothing
+// else, instead of encrypting its name.
+func TestNothingToSeal(t *testing.T) {
+	for note, want := range map[string]string{
+		"a note": "no value is encrypted",
+		"token: q8Zt3LmX0vB7nR2kYw5HsC9dJ1fG6pAe": "metadata.annotations.note is left in clear: a token",
+	} {
+		text := "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: a\n  annotations:\n    note: '" + note + "'\n"
+		_, err := File(t.Context(), sopsfile.New(nil), Input{Name: "c.yaml", Data: []byte(text), Target: "c.yaml", Policy: policies(t)(sopsfile.Selector{})})
+		if err == nil || err.Error() != want {
+			t.Errorf("%s: got %v, want %s", note, err, want)
+		}
+	}
+}
