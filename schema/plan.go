@@ -1532,7 +1532,7 @@ var planCipher = node{kinds: aString, wrongKind: "the value is in clear: without
 
 var regex0 = regex{expr: "^ENC\\["}
 
-var regex1 = regex{expr: "^<[^<>]*>$|…"}
+var regex1 = regex{expr: "^<[^<>]*>$|…|^TOKEN$"}
 
 var regex2 = regex{expr: "^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"}
 

@@ -25,12 +25,12 @@ container, Helm or Git: bases come from the file system or by HTTP. It fails if 
 config of clusterpair was not run, where kustomize build without --enable-exec
 leaves it out and says nothing.
 
-With --decrypt it is what Argo CD needs of a plugin: the ClusterPairs and Secrets
-that SOPS has encrypted come out in clear, each MAC verified before kustomize
-touches the file, which does not get to see what they hold in secret. It renders
-nothing; a directory without a kustomization gives the manifests below it; no
-manifest at all, or a ClusterPair less, is an error. Keys are found where SOPS
-finds them.`,
+With --decrypt it does what Argo CD needs of a plugin: the ClusterPairs and
+Secrets that SOPS has encrypted come out in clear. Each MAC is verified before
+kustomize gets the file, and kustomize never sees the secret values. Nothing is
+rendered. A directory without a kustomization gives the manifests below it. It is
+an error if there is no manifest at all, or if a ClusterPair gets lost on the way.
+Keys are found where SOPS finds them.`,
 		Example: `  clusterpair build overlays/east
   clusterpair build --decrypt rendered
   clusterpair build . | kubectl diff --server-side -f -`,

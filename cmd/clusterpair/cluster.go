@@ -29,8 +29,8 @@ func (c *clusterFlags) addFlags(flags *pflag.FlagSet) {
 	flags.StringVar(&o.Timeout, "request-timeout", "0", "how long one request may take, as in 10s; 0 for no limit")
 }
 
-// addServerFlags adds those that say where the API server is. They have another
-// meaning where a kubeconfig is made.
+// addServerFlags adds the flags that say where the API server is. credential create
+// leaves them out: its --server is the URL that goes into the kubeconfig.
 func (c *clusterFlags) addServerFlags(flags *pflag.FlagSet) {
 	flags.StringVarP(&c.Overrides.ClusterInfo.Server, "server", "s", "", "URL of the API server")
 	flags.StringVar(&c.Overrides.ClusterInfo.TLSServerName, "tls-server-name", "", "name in the certificate of the API server")

@@ -11,9 +11,9 @@ func newDecryptCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "decrypt FILE",
 		Short: "Print the plaintext of a SOPS file, its MAC verified",
-		Long: `decrypt prints a SOPS file in clear, as sops decrypt does: JSON of a file *.json, the
-whole file as it was of one whose name tells of no format. The MAC is always
-verified. Keys are found where SOPS finds them: SOPS_AGE_KEY_FILE, gpg, the
+		Long: `decrypt prints a SOPS file in clear, as sops decrypt does. A file *.json comes out
+as JSON. A file whose name tells no format comes out as it was before. The MAC is
+always verified. Keys are found where SOPS finds them: SOPS_AGE_KEY_FILE, gpg, the
 environment of the cloud key services. FILE may be -.`,
 		Example: `  clusterpair decrypt rendered/migrationnamespace/remotecluster.yaml`,
 		Args:    cobra.ExactArgs(1),

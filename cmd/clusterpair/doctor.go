@@ -26,11 +26,12 @@ whether kustomize, Argo CD, Flux and pre-commit will do what the files expect of
 them. Most of what it finds fails elsewhere without a word. It asks no cluster,
 runs no program but git, kustomize and clusterpair version, and changes nothing.
 
-Without a flag it looks at the repository, and at whatever of the four the
-repository uses; a flag names those to look at, and no other.
+Without a flag it looks at the repository, and at whichever of kustomize, Argo CD,
+Flux and pre-commit the repository uses. A flag names a part to look at; then it
+looks at no other.
 
-What Git does not tell about Argo CD's containers they say themselves, with
-their PATH and their keys:
+Git does not tell which PATH and which keys the containers of Argo CD have. Run
+doctor inside them:
 
   kubectl -n argocd exec deploy/argocd-repo-server -c argocd-repo-server -- clusterpair doctor --argocd`,
 		Example: `  clusterpair doctor

@@ -16,19 +16,21 @@ func newEncryptCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "encrypt FILE",
 		Short: "Encrypt a file with SOPS, and leave no credential in clear",
-		Long: `encrypt seals a file for the recipients of its creation rule in .sops.yaml, as sops
-encrypt does. Of a ClusterPair it encrypts the credentials, of a Secret data and
-stringData, of any other object of Kubernetes all but apiVersion, kind and metadata,
-each with a MAC over only that, so that it survives kustomize; of all else, such as a
-kubeconfig, all but keys ending in _unencrypted. A creation rule may say otherwise.
+		Long: `encrypt seals a file for the recipients of its creation rule in .sops.yaml, as
+sops encrypt does. Of a ClusterPair it encrypts the credentials, of a Secret data
+and stringData, of any other Kubernetes object all but apiVersion, kind and
+metadata. The MAC of these covers the encrypted values alone, so that it survives
+kustomize. Of any other file, such as a kubeconfig, it encrypts all values but
+those of keys that end in _unencrypted. A creation rule may say otherwise.
 
 No credential stays in clear: if the rule, an annotation or a comment would leave one,
 nothing is written. The copy that kubectl apply keeps in an annotation is left out.
 
-The name decides on the format, as for sops: a file *.json is JSON, and one that is no
-*.yaml, *.yml or *.json, such as admin.conf, is encrypted as a whole. With -o onto an
-earlier result, what has not changed keeps its bytes. FILE may be -, then -o tells the
-creation rule and the format.`,
+The name decides on the format, as for sops: a file *.json is JSON, and one that
+is no *.yaml, *.yml or *.json, such as admin.conf, is encrypted as a whole. If -o
+names an earlier result, values that have not changed keep their bytes. FILE may
+be - for standard input; then the name under -o decides on the creation rule and
+the format.`,
 		Example: `  clusterpair encrypt -i secrets/west.enc.yaml
   clusterpair encrypt west-kubeconfig.yaml -o secrets/west.enc.yaml
   kubectl create secret generic west --from-file value=west.yaml --dry-run=client -o yaml | clusterpair encrypt - -o secrets/west.yaml`,

@@ -22,18 +22,19 @@ func newExpiringCommand() *cobra.Command {
 		Use:   "expiring [PATH...]",
 		Short: "Tell when the credentials of committed ClusterPairs end",
 		Long: `expiring reads ClusterPairs as they are committed, encrypted or not, and tells
-when the credential of each ends, the first first. generate has put that beside
-the ciphertext, so that it takes no key and no cluster. Without PATH it reads all
-files below the working directory.
+when the credential of each ends, the soonest first. generate has written the end
+in clear beside the ciphertext, so that it takes no key and no cluster. Without
+PATH expiring reads all files below the working directory.
 
-A token need not say when it ends: of a login token of OpenShift or Rancher the end
-is unknown, and the CA tells nothing about it. never is the end of a token that says
-that it has none.
+Some tokens do not say when they end: the end of a login token of OpenShift or
+Rancher is unknown, and the end of the CA tells nothing about it. never stands for
+a token that says that it has no end.
 
-With --within it shows what ends within that time, or has ended, alone, and exits 1
-if there is any. How many may end by then, as nothing tells when, it says beside it;
---unknown shows these as well, and exits 1 if there is any. -o ics is a calendar to
-subscribe to, -o prometheus is for the textfile collector of the node exporter.`,
+With --within it shows only the credentials that have ended or end within that
+time, and exits 1 if there is any. It also says for how many the end is unknown;
+with --unknown it shows these, too, and exits 1 if there is any. -o ics is a
+calendar to subscribe to, -o prometheus is for the textfile collector of the node
+exporter.`,
 		Example: `  clusterpair expiring
   clusterpair expiring --within 30d clusters/
   clusterpair expiring --within 30d --unknown

@@ -34,8 +34,8 @@ or none. Before that it prints its plan: how many pairs of each config it create
 (+), changes (~) and removes (-). --check and --dry-run write nothing; --diff alone
 does.
 
-A pair that the config no longer lists is removed. More than one of them, and more
-than one in ten of the config's pairs, take --remove N.
+A pair that the config no longer lists is removed. To remove more than one pair
+takes --remove N, if that is also more than one in ten of the config's pairs.
 
 With NAME it renders one pair from a kubeconfig and prints it, as storkctl
 generate clusterpair does, but encrypted, checked and without the placeholder.`,
@@ -70,7 +70,7 @@ generate clusterpair does, but encrypted, checked and without the placeholder.`,
 	flags.BoolVar(&o.check, "check", false, "write nothing; list the files that would change and exit with 1 if there are any")
 	flags.BoolVar(&o.diff, "diff", false, "show what changes, with every secret value masked, and write it; with --check or --dry-run write nothing")
 	flags.IntVar(&o.remove, "remove", -1, "remove up to so many pairs that no config lists any more (default: 1, or one in ten of a config's)")
-	flags.Lookup("remove").DefValue = "" // it is said
+	flags.Lookup("remove").DefValue = "0" // the usage says what the default is
 	flags.BoolVar(&o.dryRun, "dry-run", false, "write nothing; list the files that would change")
 	one.addFlags(flags)
 	return cmd
@@ -86,8 +86,9 @@ type generateOptions struct {
 // run renders the configs of a file or a directory.
 func (o *generateOptions) run(cmd *cobra.Command) error { return o.render(cmd, nil, nil) }
 
-// render is run, with what files are about to hold, and with those that are written
-// together with the pairs, all or none.
+// render renders the configs. instead holds what files are about to hold, as after the
+// rotation of a credential. The files of with are written together with the pairs, all
+// or none.
 func (o *generateOptions) render(cmd *cobra.Command, instead map[string]*yaml.Node, with []render.File) error {
 	defer pace.Steady(20<<20, 25, 0).End()
 	if len(o.paths) == 0 {

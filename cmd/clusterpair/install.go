@@ -11,8 +11,8 @@ func newInstallCommand() *cobra.Command {
 		Use:   "install DIR",
 		Short: "Copy this binary into a directory",
 		Long: `install copies the running binary to DIR/clusterpair, readable and executable by
-everybody. An image that holds nothing else can so hand it to the container
-beside it, through a volume. A binary that is there, even one that runs, is
+everybody. So an init container, whose image holds nothing else, can hand it to
+another container through a volume. A binary that is there, even one that runs, is
 replaced at once and as a whole.
 
 Man pages that stand beside the binary, as make man and the image put them, are

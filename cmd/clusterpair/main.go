@@ -45,8 +45,8 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), signals...)
 	go func() {
 		<-ctx.Done()
-		// A later signal ends the process at once. Not one that comes with the
-		// first: timeout sends it to the process and to its group.
+		// A later signal ends the process at once, unless it comes with the first one:
+		// timeout sends its signal twice, to the process and to its group.
 		time.Sleep(500 * time.Millisecond)
 		stop()
 	}()

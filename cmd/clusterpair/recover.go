@@ -11,9 +11,9 @@ import (
 	"clusterpair.dev/internal/worktree"
 )
 
-// enter keeps other runs out of directories, and says what it waits for. Then it has
-// what killed runs have left there put right. unlock is for the caller, after an error,
-// too.
+// enter locks directories against other runs, and says for which run it waits. Then
+// recover puts right what killed runs have left there. The caller calls unlock, after
+// an error, too.
 func enter(cmd *cobra.Command, recover func(context.Context) ([]worktree.Recovered, error), dirs ...string) (unlock func(), err error) {
 	unlock, err = worktree.Lock(cmd.Context(), func(dir string, pid int) {
 		holder, end := "another process", ""

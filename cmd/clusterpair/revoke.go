@@ -19,16 +19,18 @@ func newCredentialRevokeCommand() *cobra.Command {
 		Use:   "revoke FILE",
 		Short: "End the tokens that a Secret held before, or all of them",
 		Long: `revoke ends the tokens that the Secret of a file held before credential rotate
-wrote the one that it holds now. With --all it ends every token that credential
-create and rotate have made for the ServiceAccount: that one, and those in other
-files, too. The ServiceAccount and its RBAC stay.
+wrote the present one, which goes on working. With --all it ends every token that
+credential create and rotate have made for the ServiceAccount: the present one,
+and those in other files, too. The ServiceAccount and its RBAC stay.
 
-It refuses to end what a ClusterPair of the repository still holds, as it is in the
-work tree, in HEAD or in the upstream branch, whichever config has rendered it.
-The annotation clusterpair.dev/credential-id tells. A pair without one is
-decrypted, if a key is at hand.
+It refuses to end a token that a ClusterPair of the repository still holds, in the
+work tree, in HEAD or in the upstream branch, whichever config has rendered the
+pair. The annotation clusterpair.dev/credential-id of a pair tells which
+credential it holds. A pair without the annotation is decrypted, if a key is at
+hand.
 
-API servers go on taking a token that they know for ten seconds.`,
+After revoke, wait ten seconds: so long an API server goes on accepting a token
+that it has just seen.`,
 		Example: `  clusterpair credential revoke secrets/west.yaml --context west`,
 		Args:    cobra.ExactArgs(1),
 		RunE:    func(cmd *cobra.Command, args []string) error { return o.run(cmd, args[0]) },

@@ -28,10 +28,11 @@ func newCredentialRotateCommand() *cobra.Command {
 		Use:   "rotate FILE | CONFIG",
 		Short: "Make a new token for a credential, and render the pairs that use it",
 		Long: `rotate makes a new token for the ServiceAccount of a Secret that credential create
-has written, and writes it into the Secret and into the pairs that generate renders
-from it: into all of them or none. Other pairs stay as they are. It lasts as long,
-and reaches the destination by the same URL, as the one before, which goes on
-working until it ends, or until credential revoke.
+has written. It writes the token into the Secret and into the pairs that generate
+renders from it: into all of them or none. Other pairs stay as they are. The new
+token lasts as long as the old one was to last, and reaches the destination by the
+same URL. The old one goes on working until it ends, or until credential revoke
+ends it.
 
 Of a function config, or the directory of one, it rotates all such Secrets whose
 destination is the cluster of the kubeconfig.`,

@@ -46,10 +46,11 @@ With -f it compares the pairs to what Git holds, encrypted: by the digest that
 generate has put there, or, where a key is at hand, value by value. Without
 NAME, -n and -A the pairs of the files are meant.
 
-Stork looks at a pair until it is Ready, and never again: it goes on saying so when
-the credential is revoked. --recheck takes Stork's word back, so that it looks
-again, and waits. --probe asks each destination from here, with the credential of
-the pair, whether it still takes it; clusterpair preflight asks more.
+Stork looks at a pair until it is Ready, and never again: it goes on saying Ready
+when the credential is revoked. --recheck clears the status, so that Stork looks
+again, and waits. --probe asks each destination from this machine, with the
+credential of the pair, whether the destination still accepts it. clusterpair
+preflight asks more.
 
 It exits 1 unless every pair that was asked for works.`,
 		Example: `  clusterpair status -A -o wide

@@ -17,9 +17,9 @@ Each ciphertext becomes a mark with a fingerprint, as in
 
 and each wrapped data key, too. Names, recipients and all else that can be read
 stay as they are. A credential in clear is never printed, and has a fingerprint
-only if nobody could guess it; that a password in clear has changed is not told.
-Files of another kind come out unchanged. Tell Git once per clone, and which files
-in .gitattributes:
+only if nobody could guess it: whether a password in clear has changed is not told.
+Files of another kind come out unchanged. Tell Git about textconv once in each
+clone, and name the files in .gitattributes:
 
   git config diff.clusterpair.textconv "clusterpair textconv"
   echo "rendered/** diff=clusterpair" >> .gitattributes

@@ -22,10 +22,10 @@ func newExitCodesTopic() *cobra.Command {
 	return &cobra.Command{Use: "exit-codes", Short: "What the exit codes mean", Long: strings.TrimSpace(docs.Plain(text))}
 }
 
-// meant are the commands of other tools for what a command here does.
+// meant maps what users of other tools type to the command here that does it.
 var meant = map[string]string{
 	"lint": "validate", "check": "validate", "test": "validate", "verify": "validate", "explain": "rules", "rule": "rules", "diff": "generate --diff --dry-run",
-	"get": "status", "list": "status", "describe": "status", "create": "generate", "render": "generate", "apply": "build", "seal": "encrypt", "unseal": "decrypt",
+	"get": "status", "list": "status", "describe": "status", "create": "generate", "render": "generate", "apply": "decrypt FILE | kubectl apply --server-side -f -", "seal": "encrypt", "unseal": "decrypt",
 	"edit": "decrypt", "rotate": "credential rotate", "revoke": "credential revoke", "expired": "expiring", "expires": "expiring",
 }
 
@@ -61,8 +61,8 @@ func forgive(root *cobra.Command) {
 		}
 		if output, run := cmd.Flags().Lookup("output"), cmd.RunE; output != nil && strings.Contains(output.Usage, "file to write") && run != nil {
 			cmd.RunE = func(cmd *cobra.Command, args []string) error {
-				if slices.Contains([]string{"yaml", "json", "wide", "name"}, output.Value.String()) {
-					return usageError(withHint(fmt.Errorf("-o %s: here it is the name of a file", output.Value), "leave it out: YAML is printed; or name a file: -o FILE.%s", output.Value))
+				if format := output.Value.String(); slices.Contains([]string{"yaml", "json", "wide", "name"}, format) {
+					return usageError(withHint(fmt.Errorf("-o %s: this command's -o takes the name of a file, and no format", format), "leave out -o: the result is printed as YAML; or name a file, as in -o pair.yaml"))
 				}
 				return run(cmd, args)
 			}
@@ -77,7 +77,8 @@ func forgive(root *cobra.Command) {
 	visit(root)
 }
 
-// newHelpCommand is help, which is wrong use for what is no command.
+// newHelpCommand is the help command. To ask it about something that is no command is
+// wrong use.
 func newHelpCommand(root *cobra.Command) *cobra.Command {
 	return &cobra.Command{
 		Use:   "help [command]",
@@ -115,7 +116,7 @@ func unknownCommand(parent *cobra.Command, name string) error {
 		near = report.Nearest(name, names)
 	}
 	if near == "" {
-		return err
+		return withHint(err, "see which there are: %s --help", parent.CommandPath())
 	}
 	return withHint(err, "did you mean %s %s?", parent.CommandPath(), near)
 }
@@ -129,10 +130,14 @@ func argumentError(cmd *cobra.Command, args []string, err error) error {
 		return unknownCommand(cmd, args[0])
 	case cmd.Name() == "generate" && len(args) > 1 && strings.EqualFold(args[0], "clusterpair"):
 		return withHint(err, "leave out the word %s: %s NAME", args[0], cmd.CommandPath())
-	case strings.Contains(err.Error(), "arg(s)"):
-		return withHint(err, "%s --help; usage: %s", cmd.CommandPath(), cmd.UseLine())
+	case !strings.Contains(err.Error(), "arg(s)"):
+		return err
+	case len(args) == 0 || strings.Contains(err.Error(), "only received"):
+		err = fmt.Errorf("%s misses an argument", cmd.CommandPath())
+	default:
+		err = fmt.Errorf("%s takes no argument %q", cmd.CommandPath(), args[len(args)-1])
 	}
-	return err
+	return withHint(err, "usage: %s; see %s --help", cmd.UseLine(), cmd.CommandPath())
 }
 
 // flagError adds the flag that was meant.

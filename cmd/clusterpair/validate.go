@@ -47,8 +47,8 @@ Migrations, schedules, kustomizations, Flux and Argo CD objects beside them. It
 needs no key and no cluster. PATH is a file, a directory, a glob (** spans
 directories) or - for standard input. In a directory of a Git work tree it reads
 manifests and kubeconfigs by their names, and looks for credentials in clear in
-every other file that Git knows, but for sources and pictures. What Git leaves out
-it leaves out, too, unless it is named.
+every other file that Git knows, except source code and pictures. It passes over
+what Git ignores, unless you name it.
 
 A comment "# clusterpair:ignore RULE REASON" waives a rule for its line, for the
 next line, or, above the first line of a document, for all of it. On rendered
@@ -64,7 +64,7 @@ pairs spec.pairs[].allow does. "clusterpair rules" lists the rules.`,
 	flags.BoolVar(&o.staged, "staged", false, "read from the Git index: the files given, or without PATH those that the next commit changes")
 	flags.StringVarP(&o.kustomization, "kustomize", "k", "", "validate the result of a kustomization's directory, too")
 	o.restrictor.addFlag(cmd)
-	flags.BoolVar(&o.strict, "strict", false, "exit 1 on warnings, too")
+	flags.BoolVar(&o.strict, "strict", false, "exit 1 on warnings, too, and if a directory holds nothing to check")
 	flags.StringSliceVar(&o.skip, "skip", nil, "rule to leave out; repeatable")
 	flags.StringSliceVar(&o.only, "only", nil, "rule to check, and no other; repeatable")
 	flags.StringVar(&o.storkVersion, "stork-version", "", "Stork release of the source clusters, such as 24.3")
@@ -188,7 +188,9 @@ func (o *validateOptions) finish(cmd *cobra.Command, v *validate.Validator, unre
 	if len(unread) > 0 {
 		return report.Errors(slices.CompactFunc(unread, func(a, b error) bool { return a.Error() == b.Error() }))
 	}
-	if r.Failed() {
+	// A check in CI is not to be green because the directory is the wrong one.
+	nothing := o.strict && o.whole && !o.staged && len(files) == 0 && len(o.only) == 0
+	if r.Failed() || nothing {
 		return &exitError{code: exitFindings}
 	}
 	return nil

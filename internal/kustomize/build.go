@@ -139,6 +139,9 @@ func explain(err error, dir string, o Options) error {
 	if strings.Contains(err.Error(), "no such file or directory") {
 		err = report.WithHint(err, "correct the path, or take it out of kustomization.yaml: see what is there: ls %s", report.Typed(dir))
 	}
+	if strings.Contains(err.Error(), "cycle detected") {
+		err = report.WithHint(err, "a kustomization lists itself, or one that leads back to it: take that path out of its resources")
+	}
 	if o.Decrypt != nil && namesKept(err.Error()) {
 		err = report.WithHint(err, "kustomize cannot look below spec.config of an encrypted ClusterPair: say it in the config of clusterpair generate instead")
 	}

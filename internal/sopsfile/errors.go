@@ -45,6 +45,8 @@ type NoKeyError struct {
 	// Threshold is how many of several groups it takes, Found how many there were.
 	Threshold, Found int
 	causes           []string
+	// looked says that there were keys, or places that should have held one.
+	looked bool
 }
 
 func (e *NoKeyError) Error() string {
@@ -75,6 +77,9 @@ func (e *NoKeyError) Hint() string {
 	for _, g := range e.Groups {
 		for _, r := range g {
 			if strings.HasPrefix(r, "age1") || strings.HasPrefix(r, "ssh-") {
+				if e.looked {
+					return "name the file of a private key that fits: export SOPS_AGE_KEY_FILE=/path/to/keys.txt"
+				}
 				return "export SOPS_AGE_KEY_FILE=/path/to/keys.txt"
 			}
 		}

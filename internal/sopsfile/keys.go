@@ -278,7 +278,9 @@ func (r *keyring) unwrapBy(ctx context.Context, m *metadata, local bool) (dataKe
 	}
 	if len(m.groups) == 1 || len(got) < max(m.threshold, 2) {
 		missing.Found = len(got)
-		missing.causes = append(slices.Compact(missing.causes), r.searched(m)...)
+		var said []string
+		said, missing.looked = r.searched(m)
+		missing.causes = append(slices.Compact(missing.causes), said...)
 		return nil, nil, nil, missing
 	}
 	dataKey, err = shamir.Combine(got)
@@ -384,16 +386,17 @@ func (r *keyring) load(recipient string) *age.MasterKey {
 
 // searched tells where age identities were looked for, whose stand there, and, if
 // none do, where there could be one.
-func (r *keyring) searched(m *metadata) []string {
+func (r *keyring) searched(m *metadata) (said []string, looked bool) {
 	if !slices.ContainsFunc(m.groups, func(g []key) bool {
 		return slices.ContainsFunc(g, func(k key) bool { return k.typ == "age" })
 	}) {
-		return nil
+		return nil, false
 	}
 	wrong, whose := make(map[string]error), make(map[string]string) // by variable or path
 	for _, s := range KeySources() {
 		wrong[s.Name], whose[s.Name] = s.Err, holderOf(s.Recipients)
 	}
+	const unset = "which is empty"
 	var found, empty []string
 	for _, env := range []string{
 		age.SopsAgeKeyEnv, age.SopsAgeKeyFileEnv, age.SopsAgeKeyCmdEnv,
@@ -405,7 +408,7 @@ func (r *keyring) searched(m *metadata) []string {
 			empty = append(empty, env)
 		case strings.HasSuffix(env, "_FILE"):
 			if v == "" {
-				v = "which is empty"
+				v = unset
 			} else if _, err := os.Stat(v); err != nil {
 				v += ", which cannot be read"
 			} else if err := wrong[env]; err != nil {
@@ -432,14 +435,13 @@ func (r *keyring) searched(m *metadata) []string {
 			empty = append(empty, file)
 		}
 	}
-	var said []string
 	if len(found) > 0 {
 		said = append(said, "looked in "+strings.Join(found, ", "))
 	}
-	if slices.ContainsFunc(slices.Collect(maps.Values(whose)), func(s string) bool { return s != "" }) {
-		return said
+	if looked = slices.ContainsFunc(found, func(s string) bool { return !strings.HasSuffix(s, "("+unset+")") }); looked {
+		return said, true
 	}
-	return append(said, "nothing in "+strings.Join(empty, ", "))
+	return append(said, "nothing in "+strings.Join(empty, ", ")), false
 }
 
 // holderOf says whose private keys a place holds.

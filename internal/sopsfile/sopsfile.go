@@ -499,8 +499,8 @@ func (w *writer) renew(ctx context.Context, prev []byte, sealed bool) ([]byte, C
 	whole, err := f.decrypt(dataKey)
 	switch {
 	case err != nil:
-		// A value that does not decrypt is no reason to give up: we have
-		// what it should be. But nothing of such a file is kept.
+		// If a value of the previous file does not decrypt, the plaintext at hand takes
+		// its place. Nothing of the damaged file is kept.
 		return w.rekey(ctx, "the previous file does not decrypt")
 	case !whole && reason == "":
 		reason = "the MAC of the previous file does not match"
@@ -578,7 +578,8 @@ func (w *writer) compareMetadata(old *metadata) (reason string, rekey bool) {
 	return "", false
 }
 
-// effectiveSelector writes out what a file means that names none.
+// effectiveSelector is the selector of a file, with the default written out for a file
+// that names none.
 func (m *metadata) effectiveSelector() Selector {
 	if m.selector == (Selector{}) {
 		return Selector{UnencryptedSuffix: defaultSuffix}

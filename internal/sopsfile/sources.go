@@ -109,6 +109,9 @@ func (s *KeySource) parse(text []byte) {
 			if err != nil {
 				s.Recipients = nil
 				s.Err = fmt.Errorf("line %d is no age identity as sops reads it, which then takes none of the others", number)
+				if strings.HasPrefix(word, "age1") {
+					s.Err = fmt.Errorf("line %d is a recipient, which is the public half of a key", number)
+				}
 				return
 			}
 			if recipient != "" {
