@@ -172,7 +172,8 @@ func ParseConfig(doc *yaml.Node, file string) (*Config, []report.Finding) {
 	}
 	c := &Config{Position: manifest.Position(doc, file)}
 	if err := doc.Decode(c); err != nil {
-		// The schema has accepted the document, so that this names a gap in it.
+		// The schema has accepted the document: an error here shows a gap in the
+		// schema.
 		return nil, append(findings, report.Finding{Rule: "config", Severity: report.Error, Position: c.Position,
 			Message: "function config cannot be read although its schema accepts it"})
 	}

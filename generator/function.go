@@ -56,7 +56,8 @@ func Process(ctx context.Context, rl *framework.ResourceList, env Environment, n
 	if err != nil || report.HasErrors(findings) {
 		rl.Items = nil
 		if rl.FunctionConfig != nil {
-			// It goes to standard output, too, and may hold a storage token.
+			// The functionConfig goes to standard output with the items, and may hold a
+			// storage token.
 			if err := rl.FunctionConfig.PipeE(kyaml.Clear("spec")); err != nil {
 				return findings, fmt.Errorf("the functionConfig is no mapping")
 			}
@@ -92,8 +93,8 @@ func process(ctx context.Context, rl *framework.ResourceList, env Environment, n
 func generate(ctx context.Context, rl *framework.ResourceList, doc *yaml.Node, h header, env Environment, now time.Time) ([]report.Finding, error) {
 	c, findings := ParseConfig(doc, h.kind+"/"+h.name)
 	if len(findings) > 0 {
-		// Say it again with the lines of the user's own file, if that is at
-		// hand and says the same.
+		// Judge the config again as it stands in the user's own file, if that is at
+		// hand and says the same: then the findings have the lines that the user knows.
 		if own, file := env.Locate(h.kind, h.name); own != nil {
 			if _, again := ParseConfig(own, file); len(again) > 0 {
 				findings = again

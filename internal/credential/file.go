@@ -221,8 +221,8 @@ func (f *File) seal(ctx context.Context, safe *sopsfile.Safe, doc *yaml.Node) ([
 	return sealed, seal.CheckObject(sealed, doc, policy, f.Path)
 }
 
-// Rehearse does all that can fail when a credential is written, before there is
-// one that could be lost.
+// Rehearse does everything that can fail when a credential is written, before a token
+// is made: a token that cannot be written would be lost.
 func (f *File) Rehearse(ctx context.Context, safe *sopsfile.Safe, ca []byte) ([]report.Finding, error) {
 	text, err := f.kubeconfig(strings.Repeat("stand-in", 8), ca)
 	if err != nil {
@@ -295,8 +295,9 @@ func (f *File) Mint(ctx context.Context, client *cluster.Client, safe *sopsfile.
 	return doc, sealed, nil
 }
 
-// Unmint takes back the token that could not be written because of err. That one
-// is left matters more, even to who has interrupted.
+// Unmint takes back the token that could not be written because of err. If the token
+// cannot be taken back, the error says so before anything else, even after an
+// interruption.
 func (f *File) Unmint(ctx context.Context, client *cluster.Client, err error) error {
 	if left := client.Unmint(ctx, f.Account, f.Secret); left != nil {
 		return left

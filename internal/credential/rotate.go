@@ -70,7 +70,8 @@ func written(config string) (files []*File, err error) {
 }
 
 // takers are the configs of the repository that take a Secret from a file, by their
-// paths. unknown is told of those of which that is not known.
+// paths. unknown is called for each config that cannot be read, so that nobody knows
+// what it takes.
 func takers(file string, unknown func(config string, err error)) (paths []string, err error) {
 	repo, err := gitfiles.Open(file)
 	if err != nil {

@@ -130,7 +130,7 @@ func (e *examination) repository(p *Part) {
 	e.applied(p)
 }
 
-// interrupted says what runs have left that were killed.
+// interrupted says what killed runs have left.
 func (e *examination) interrupted(p *Part) {
 	dirs := []string{e.repo.Root, e.dir}
 	hint := ""
@@ -444,8 +444,8 @@ func (e *examination) rendered(p *Part) {
 	}
 }
 
-// readers says which pairs another cluster may be able to read. Of those for which that
-// is certain valid tells.
+// readers says which pairs another cluster may be able to read. valid tells of the
+// pairs for which that is certain.
 func (e *examination) readers(p *Part) {
 	var first report.Finding
 	var lines []string
@@ -511,7 +511,8 @@ func (e *examination) committed(p *Part) {
 	if !e.git || len(paths) == 0 {
 		return
 	}
-	// It exits 1 if none is ignored. SOURCE NUL LINE NUL PATTERN NUL PATH NUL
+	// git check-ignore exits with 1 if it ignores no path. It prints SOURCE NUL LINE
+	// NUL PATTERN NUL PATH NUL
 	out, _ := e.runGit(strings.Join(paths, "\x00"), "check-ignore", "-v", "-z", "--stdin")
 	fields := strings.Split(out, "\x00")
 	said := make(map[string]bool)

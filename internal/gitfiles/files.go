@@ -47,20 +47,21 @@ func (f File) Whatever() bool {
 // List hands out files one by one: a repository may have 100,000.
 type List struct {
 	Each func(ctx context.Context, visit func(File)) error
-	// Partial says that these are single files, beside which there are others;
-	// Around hands those out where they belong to one repository.
+	// Partial says that the list is of single files, and that the repository has
+	// others. Around hands out those others, if all files of the list belong to one
+	// repository.
 	Partial bool
 	// Whole says that these are all files of the repository.
 	Whole  bool
 	Around func(ctx context.Context, visit func(File)) error
-	// Also hands out those paths that Each has passed over for their names; it
-	// may be nil.
+	// Also hands out files that a kustomization takes in although their names are not
+	// those of manifests, so that Each has passed over them. It may be nil.
 	Also func(paths []string, visit func(File))
-	// Rest are the files that Git knows and that Each has passed over for their
-	// names: any may hold a credential. It may be nil.
+	// Rest finds the files that Git knows and that Each has passed over for their
+	// names: any of them may hold a credential. It may be nil.
 	Rest func(ctx context.Context) ([]File, error)
-	// LeftOut tells by its path whether Git leaves a file out, and nobody has named
-	// it. It may be nil.
+	// LeftOut tells by its path whether Git ignores a file that nobody has named. It
+	// may be nil.
 	LeftOut func(path string) bool
 }
 

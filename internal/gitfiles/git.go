@@ -70,9 +70,9 @@ var sourceExtensions = []string{
 	".zip", ".gz", ".tgz", ".xz", ".zst", ".jar", ".class", ".so", ".wasm",
 }
 
-// LeftOut tells by their paths which files below directories Git leaves out. What
-// is named is not left out, nor is anything below a directory that Git leaves out
-// itself: the user means it.
+// LeftOut tells by their paths which files below directories Git ignores. A file that
+// the user has named is not left out, nor is any file below a directory that the user
+// has named and that Git ignores as a whole.
 func (r Repository) LeftOut(ctx context.Context, named func(path string) bool, dirs []string) func(path string) bool {
 	l := &ignored{ctx: ctx, root: r.Root}
 	l.known = sync.OnceValue(l.index)

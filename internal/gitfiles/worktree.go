@@ -295,8 +295,8 @@ func readRegular(f *os.File, size int64, named bool, buffer []byte) ([]byte, err
 	return buffer[:n], err
 }
 
-// tooLarge is the error for a file that does not fit into memory. One that was
-// only found may be anything, so that it is none unless it speaks of pairs.
+// tooLarge is the error for a file that does not fit into memory. A file that nobody
+// has named may be anything: then there is an error only if the file speaks of pairs.
 func tooLarge(r io.Reader, named bool) error {
 	if named {
 		return fmt.Errorf("is larger than %d MiB", worktree.MaxFile>>20)

@@ -109,7 +109,7 @@ func (r *Run) Close() {
 // Dir is the directory in which the run writes.
 func (r *Run) Dir() string { return r.tree.Abs(".") }
 
-// Recover puts right what runs have left that were killed: see [worktree.Stage.Recover].
+// Recover puts right what killed runs have left: see [worktree.Stage.Recover].
 func (r *Run) Recover(ctx context.Context) ([]worktree.Recovered, error) { return r.files.Recover(ctx) }
 
 // From sets the cluster that the Secrets come from. It must prove who it is.
@@ -488,7 +488,8 @@ func (r *Run) document(s *kubeconfig.Secret, previous []byte, shown string) (doc
 	if err := data.Encode(encoded); err != nil {
 		return nil, false, fmt.Errorf("the Secret %s/%s cannot be written as YAML", s.Namespace, s.Name)
 	}
-	// It is only to tell of itself: generate judges it, with what a pair says.
+	// The destination only tells which credential the Secret holds, and when it ends.
+	// generate judges the kubeconfig, with what the config says of its pair.
 	d, _ := kubeconfig.FromSecret(s, kubeconfig.Options{Server: "https://destination.invalid", Allow: kubeconfig.AllowAll(), Now: time.Now()})
 	if d != nil {
 		maps.Copy(annotations, d.End().Annotations())

@@ -13,10 +13,11 @@ import (
 	"clusterpair.dev/internal/validate"
 )
 
-// All judges the files of a list: first those that visit gets and is to hand on, as for
-// [Files]; then those that Git knows under names that tell nothing; then it notes those
-// around. That Git does not tell of files is no reason not to say what the others hold:
-// unlisted is told why. unread are the errors of single files.
+// All judges the files of a list in three steps: the files that visit gets and hands
+// on, as for [Files]; the files that Git knows under names that tell nothing; the files
+// around, which are only noted. If Git does not list its files, the others are judged
+// all the same, and unlisted is called with the reason. unread are the errors of single
+// files.
 func All(ctx context.Context, source gitfiles.Source, files *gitfiles.List, v *validate.Validator, visit func(context.Context, validate.File) error, unlisted func(error)) (unread []error, err error) {
 	find := findRest(ctx, files, v) // Git looks while the others are read
 	if unread, err = Files(ctx, source, files, v, visit); err != nil {

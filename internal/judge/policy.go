@@ -35,9 +35,10 @@ func (p *Policy) Judged(v *validate.Validator) map[string]int {
 	return judged
 }
 
-// Idle is the finding about a policy that has judged nothing in a run, none if it has: it
-// looks like one that all documents keep. In a run of single files, which is not whole,
-// there may be nothing for it.
+// Idle is the finding about a policy that has judged nothing in a run, none if it has
+// judged something: a policy that judges nothing looks like one that all documents
+// keep. In a run of single files, which is not whole, there may be nothing for it to
+// judge.
 func (p *Policy) Idle(v *validate.Validator, whole bool) []report.Finding {
 	if _, pairs := v.Checked(); !whole && pairs == 0 {
 		return nil

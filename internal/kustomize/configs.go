@@ -59,7 +59,7 @@ func Configs(paths ...string) ([]Config, error) {
 		for _, c := range configs {
 			at := place{c.Tree.Abs("."), filepath.Base(c.File), c.Doc.Line}
 			if seen[at] {
-				continue // its tree is closed with the process
+				continue // its tree stays open until the process ends, unless another config has it, too
 			}
 			seen[at] = true
 			all = append(all, c)

@@ -166,8 +166,9 @@ func (g *guard) rewrite(data []byte, path string) ([]byte, error) {
 		if err := decoder.Decode(&doc); errors.Is(err, io.EOF) {
 			break
 		} else if err != nil {
-			// It may be the content of a ConfigMap. What kustomize makes of it
-			// otherwise judges [guard.plugins].
+			// The text may be the content of a ConfigMap, which is no YAML to
+			// kustomize. If kustomize takes it for a plugin all the same,
+			// [guard.plugins] judges it.
 			return data, nil
 		}
 		if len(doc.Content) == 0 {

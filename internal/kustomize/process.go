@@ -18,8 +18,8 @@ const (
 	pathVariable = "CLUSTERPAIR_BUILD_PATH"
 )
 
-// process is this process while kustomize runs in it. What kustomize starts and
-// fetches it finds by the environment and by the default HTTP transport: there is no
+// process is this process while kustomize runs in it. kustomize finds the programs that
+// it starts by the environment, and fetches by the default HTTP transport: there is no
 // way to hand it others.
 type process struct {
 	scratch   string            // an empty directory, but for the file of runs

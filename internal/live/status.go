@@ -31,8 +31,8 @@ import (
 
 // Options say which ClusterPairs of a cluster are meant, and what is asked about them.
 type Options struct {
-	// Namespace is that of Names, or of all pairs that are meant, unless All says that
-	// those of every namespace are. Named says that somebody has chosen it.
+	// Namespace is where the pairs of Names are, or all pairs that are meant; with All,
+	// the pairs of every namespace are. Named says that somebody has chosen it.
 	Namespace  string
 	Names      []string
 	All, Named bool
@@ -58,7 +58,7 @@ type Status struct {
 	asked   map[string]bool // by NAMESPACE/NAME; empty for all of the scope
 
 	pairs     map[string]*PairStatus
-	elsewhere map[string]*PairStatus // what stalls Stork, and was not asked for
+	elsewhere map[string]*PairStatus // pairs that stall Stork, and that nobody has asked for
 	findings  []report.Finding
 }
 
@@ -332,7 +332,7 @@ func (s *Status) probe(ctx context.Context) error {
 			defer cancel()
 			for _, c := range cluster.Preflight(ctx, p.destination, cluster.PreflightOptions{Namespace: p.Namespace, Shallow: true, Now: s.now}) {
 				if c.Status == report.Failed && c.Name != "expiry" { // the annotation has told
-					p.probed = []report.Finding{finding(id, c.Rule, c.Text, c.Hint)} // the last one looks closest
+					p.probed = []report.Finding{finding(id, c.Rule, c.Text, c.Hint)} // later checks look closer at the same fault
 				}
 			}
 			p.destination = nil
@@ -498,9 +498,9 @@ func (p *PairStatus) Verdict() string {
 	return "Ready"
 }
 
-// Recheck takes Stork's word back of the pairs that it calls Ready, so that it looks
-// again. It asks confirm first, with their names, unless there are none: at all others
-// Stork looks by itself.
+// Recheck clears the status of the pairs that Stork calls Ready, so that Stork looks at
+// them again. Before that it calls confirm with their names, unless there are none.
+// Stork looks at all other pairs by itself.
 func (s *Status) Recheck(ctx context.Context, confirm func(ids []string) error) error {
 	var ids []string
 	err := s.client.Pairs(ctx, s.scope, func(p cluster.Pair, _ []byte) error {

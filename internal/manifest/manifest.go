@@ -200,7 +200,7 @@ func parseDocument(chunk []byte, e expander) (*yaml.Node, error) {
 		parse = plainyaml.ParseBare
 	}
 	if marked {
-		// It may stand in a text.
+		// The conflict marker may be a line of a text. The YAML library tells.
 	} else if doc, ok := parse(chunk); ok {
 		if !e.strict && e.first == 0 {
 			return doc, nil // there is nothing to expand, and nothing to move

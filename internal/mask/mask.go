@@ -204,8 +204,8 @@ const (
 	everything
 )
 
-// visit looks at a value and those below it. key is that of the one that it stands
-// under, in a list that of the list.
+// visit looks at a value and those below it. key is what the key above the value says
+// about it; for an item of a list it is what the key above the list says.
 func (c *clearValues) visit(n *yaml.Node, key keyKind, how scrutiny) {
 	if n.Kind == yaml.MappingNode || n.Kind == yaml.DocumentNode {
 		key = keyKind{} // what is in it has keys of its own
@@ -284,8 +284,8 @@ func (c *clearValues) key(n *yaml.Node, how scrutiny) {
 	}
 }
 
-// kubeField are the fields in which a kubeconfig, ClusterPair or exec plugin
-// has no credential. Of them exec's args and env are none.
+// kubeField are the fields of a kubeconfig, a ClusterPair or an exec plugin in which no
+// credential stands. args and env of exec are not among them.
 var kubeField = func() map[string]bool {
 	fields := make(map[string]bool)
 	for name := range strings.FieldsSeq(`apiVersion kind name namespace cluster user current-context server proxy-url tls-server-name

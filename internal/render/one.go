@@ -41,8 +41,9 @@ type One struct {
 	Output                               string // the file that is going to be written, empty for standard output
 }
 
-// Config is the function config that the options amount to. It is whole unless one
-// of the findings is an error: then they are wrong use. So is the error.
+// Config is the function config that the options amount to. It is complete unless one
+// of the findings is an error. Such a finding, like the error, means that the flags
+// were used wrongly.
 func (o *One) Config() (*generator.Config, []report.Finding, error) {
 	pair := map[string]any{
 		"name": o.Name, "namespace": o.Namespace,
@@ -125,7 +126,7 @@ func (o *One) allowances() (allow []map[string]string, err error) {
 	return allow, nil
 }
 
-// flags are those that fields of a config stand for, the longer path first.
+// flags maps fields of the config to the flags that set them, the longer path first.
 var flags = [][2]string{
 	{"spec.pairs[0].name", "NAME"},
 	{"spec.pairs[0].namespace", "--namespace"},
@@ -326,9 +327,9 @@ func (o *One) load(read func(path string) ([]byte, error)) (doc *yaml.Node, file
 	return docs[0], file, nil, nil
 }
 
-// check reads and judges each file before client-go does, whose errors quote what it
-// could not read, tokens included; ours have a line instead. data is what the last
-// file holds.
+// check reads and judges each file before client-go does: the errors of client-go quote
+// what it cannot read, tokens included, and those of check name a line instead. data is
+// what the last file holds.
 func (o *One) check(paths []string, read func(path string) ([]byte, error)) (data []byte, findings []report.Finding, err error) {
 	found := 0
 	for _, path := range paths {

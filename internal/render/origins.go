@@ -48,8 +48,8 @@ func NewOrigins(r gitfiles.Repository) *Origins {
 	return &Origins{Repository: r, rules: make(map[string]*foundRules), configs: make(map[string]map[string]configFacts)}
 }
 
-// Of is the origin of the pair in a file, whose path is from the root of the
-// repository, and which names the config that rendered it.
+// Of is the origin of the pair in a file. path leads to the file from the root of the
+// repository; config is the name of the config that the pair says it was rendered by.
 func (o *Origins) Of(path, config string) (validate.Origin, error) {
 	file := filepath.FromSlash(path)
 	if !filepath.IsAbs(file) {

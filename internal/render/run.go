@@ -28,15 +28,18 @@ import (
 type Options struct {
 	// Dry runs write nothing.
 	Dry bool
-	// Instead are documents in clear that are about to be written into files, by the
-	// paths of these: only the pairs of these files are rendered, and none is removed.
+	// Instead holds, by the path of a file, the document in clear that the caller is
+	// about to write into it, as after the rotation of a credential. The run then
+	// renders only the pairs that take their kubeconfig from these files, and removes
+	// none.
 	Instead map[string]*yaml.Node
-	// Each is told of each pair that was rendered, and of each that is to be removed:
-	// what the file holds, and what it is going to hold, nil for nothing. It is called
-	// from several goroutines, and may be nil.
+	// Each is called for each pair that the run renders or is to remove: before is what
+	// the file of the pair holds, after what it is going to hold, nil where there is no
+	// file. Several goroutines call it. It may be nil.
 	Each func(file string, before, after []byte)
-	// Progress is told of a config before its pairs are rendered. It gives what is
-	// called for each pair, from several goroutines, and at the end. It may be nil.
+	// Progress is called for a config before its pairs are rendered. Of the functions
+	// that it returns, pair is called after each pair, from several goroutines, and end
+	// after the last one. It may be nil.
 	Progress func(config string) (pair, end func())
 }
 
@@ -56,8 +59,8 @@ type output struct {
 	inputs    []string // the files that it takes Secrets from
 }
 
-// Begin starts a run. What is wrong with the configs Render tells. Their trees stay
-// open until the run is closed.
+// Begin starts a run. If something is wrong with the configs, Render says so. The trees
+// of the configs stay open until the run is closed.
 func Begin(configs []kustomize.Config, options Options) *Run {
 	r := &Run{options: options, tx: worktree.Begin(options.Dry)}
 	named := make(map[string]report.Position)
@@ -82,8 +85,8 @@ func Begin(configs []kustomize.Config, options Options) *Run {
 // Close removes what was rendered and not written.
 func (r *Run) Close() { r.tx.Close() }
 
-// Recover puts right what runs have left that were killed, as [worktree.Stage.Recover]
-// does. It comes before Render.
+// Recover puts right what killed runs have left, as [worktree.Stage.Recover] does. Call
+// it before Render.
 func (r *Run) Recover(ctx context.Context) ([]worktree.Recovered, error) {
 	var all []worktree.Recovered
 	for _, o := range r.outputs {

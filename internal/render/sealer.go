@@ -100,20 +100,21 @@ func (s *Sealer) Previous(namespace, name string) ([]byte, error) {
 	return data, nil
 }
 
-// rendered tells a pair of the config whose sops section is gone: what it holds
-// can be rendered again, and nothing but that can be done with it.
+// rendered tells whether a file is a pair of this config whose sops section somebody
+// has taken away. Nobody can decrypt such a pair, so the run may overwrite it with a
+// new one.
 func (s *Sealer) rendered(data []byte) bool {
 	return s.name != "" && hasLine(data, "kind: "+generator.ClusterPairKind) && bytes.Contains(data, []byte(" "+generator.AnnotationGeneratedBy+": "+s.name+"\n"))
 }
 
-// isRendered tells an encrypted ClusterPair from any other file by the lines
-// that every style of writing has in clear.
+// isRendered tells whether a file is an encrypted ClusterPair, by lines that stand in
+// clear in every style of YAML.
 func isRendered(data []byte) bool {
 	return hasLine(data, "kind: "+generator.ClusterPairKind) && hasLine(data, "sops:")
 }
 
-// renderedBy tells the pairs that a config of this name has rendered from any
-// other file. Without a name there are none.
+// renderedBy returns a function that tells whether a file is a pair that the config of
+// this name has rendered. If the name is empty, no file is.
 func renderedBy(config string) func(data []byte) bool {
 	mark := []byte(" " + generator.AnnotationGeneratedBy + ": " + config + "\n")
 	return func(data []byte) bool {

@@ -76,8 +76,9 @@ func OpenSecrets(t *worktree.Tree, safe *sopsfile.Safe, c *generator.Config, str
 // Files implements [generator.SecretSource].
 func (s *Secrets) Files() []string { return s.names }
 
-// replace takes documents for what files are about to hold, by paths that need
-// not be those of Files, and gives back which of the Files these are.
+// replace makes Documents return docs in place of what the files hold. The paths of
+// docs may be spelled otherwise than those of Files; the result is which of the Files
+// they are.
 func (s *Secrets) replace(docs map[string]*yaml.Node) []string {
 	s.instead = make(map[string]*yaml.Node)
 	names := []string{}

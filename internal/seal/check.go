@@ -99,7 +99,7 @@ func hasPlace(docs []*yaml.Node) bool {
 
 // checker judges the documents of a file.
 type checker struct {
-	left           *LeftError // the first one; what is in clear counts before what is not
+	left           *LeftError // the first one; a value in clear counts before one that should be in clear and is not
 	kind           Kind       // of the document, or of the item of a List
 	path           []string
 	values, sealed int // scalars that SOPS could encrypt, and those that it has
@@ -239,15 +239,15 @@ func (m *demanding) holdsCredential(key string) bool {
 	return m.kind == Secret && (key == "data" || key == "stringData") || m.spec && key == "config" || m.options && key == "token"
 }
 
-// inClearByName tells a field with a credential whose name tells SOPS to leave it in
-// clear. Package leak does not know what it is.
+// inClearByName tells whether a field holds a credential and has a name that makes SOPS
+// leave it in clear. Package leak does not know such names.
 func inClearByName(key string) bool {
 	name, ok := strings.CutSuffix(strings.ToLower(key), "_unencrypted")
 	return ok && leak.SecretName(name)
 }
 
-// withoutComments are the items of a list. SOPS writes an encrypted comment in a
-// list as one.
+// withoutComments are the items of a list but for comments: SOPS writes an encrypted
+// comment in a list as an item.
 func withoutComments(n *yaml.Node) []*yaml.Node {
 	return slices.DeleteFunc(slices.Clone(n.Content), func(item *yaml.Node) bool {
 		return item.Kind == yaml.ScalarNode && strings.HasPrefix(item.Value, "ENC[") && strings.HasSuffix(item.Value, ",type:comment]")
@@ -288,8 +288,8 @@ func (c *checker) comments(d manifest.Document, text []byte) {
 	}
 }
 
-// copies looks for what is encrypted in one place and stands in clear in another:
-// no more need be known of it.
+// copies looks for values that are encrypted in one place and stand in clear in
+// another. Nothing else need be known of such a value.
 func (c *checker) copies(plain *yaml.Node, d manifest.Document, text []byte) {
 	secrets := make(map[string]bool)
 	collect(plain, "", secrets)

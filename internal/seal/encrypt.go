@@ -130,8 +130,8 @@ func (e *Request) otherName(ctx context.Context, in Input, format *FormatError) 
 	return renamed.foreseen(ctx, in, fmt.Sprintf("mv %s %s && ", report.Typed(e.Input), report.Typed(name)))
 }
 
-// foreseen is the hint for a command that encrypts the file under the name of Output,
-// behind what goes before it. It is that of the error if there would be one.
+// foreseen is a hint: the words of before, and the command that encrypts the file under
+// the name of Output. If that command would fail, it is the hint of its error.
 func (e *Request) foreseen(ctx context.Context, in Input, before string) string {
 	in.Name, in.Target, in.Previous = e.Input, e.Output, nil
 	if len(e.Age) == 0 {

@@ -39,8 +39,8 @@ func EncryptPair(ctx context.Context, safe *sopsfile.Safe, plain *yaml.Node, pre
 	return document, findings, CheckObject(document, plain, policy, shown)
 }
 
-// saysMore tells whether there is in clear of a pair what its config says in words of
-// its own: a credential may be among them.
+// saysMore tells whether a pair has texts in clear that somebody has written into its
+// config, among which a credential may be.
 func saysMore(plain *yaml.Node) bool {
 	if manifest.Field(plain, "metadata", "labels") != nil || manifest.Field(plain, "spec", "platformOptions") != nil {
 		return true // what else there is in clear has been judged as a name, an address or a number
@@ -54,10 +54,10 @@ func saysMore(plain *yaml.Node) bool {
 	return false
 }
 
-// restyle writes an encrypted pair as kustomize prints it: sops itself, after
-// sops rotate or sops updatekeys, leaves another indentation. The values keep
-// their bytes and, as the MAC is taken over them in turn, their order; a
-// document in which they would not is left as it is.
+// restyle writes an encrypted pair as kustomize prints it: sops itself, after sops
+// rotate or sops updatekeys, leaves another indentation. The values keep their bytes
+// and their order, as the MAC is taken over them one after another. If the order would
+// change, the document stays as it is.
 func restyle(document []byte, shown string) ([]byte, error) {
 	docs, err := manifest.Values(document, shown)
 	if err != nil {

@@ -248,14 +248,14 @@ func hasCiphertext(n *yaml.Node) bool {
 	return slices.ContainsFunc(n.Content, hasCiphertext)
 }
 
-// plainPair judges a ClusterPair in clear, and gives its destination, nil if it
-// has none that could be used. What has been found of the pair begins with first.
+// plainPair judges a ClusterPair in clear, and gives its destination, nil if it has
+// none that could be used. f.findings[first:] are the findings about this pair.
 func (f *fileRun) plainPair(n, annotations *yaml.Node, o schema.Options, first int) *kubeconfig.Destination {
 	shape := f.shape("#ClusterPair", n, o)
 	known := len(f.findings)
 	sealed := f.stillEncrypted(n)
 	for _, finding := range shape {
-		// #Encrypted has said most of it.
+		// The schema's #Encrypted has found most of this already.
 		if !sealed[finding.Position] && !slices.ContainsFunc(f.findings[first:known], func(g report.Finding) bool { return sameBreach(g, finding) }) {
 			f.findings = append(f.findings, finding)
 		}

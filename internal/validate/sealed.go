@@ -302,8 +302,8 @@ func (f *fileRun) decrypted(n *yaml.Node) *yaml.Node {
 	return nil
 }
 
-// place gives the keys and values of a decrypted document the positions of the
-// encrypted one: SOPS knows those of values alone.
+// place gives the keys and values of a decrypted document the positions that they have
+// in the encrypted one. SOPS keeps the positions of values only.
 func place(plain, n *yaml.Node) {
 	plain.Line, plain.Column = n.Line, n.Column
 	if plain.Kind != n.Kind {

@@ -45,8 +45,8 @@ type Options struct {
 	// Partial says that there are more manifests than those of the run, so that
 	// what is missing here may stand there.
 	Partial bool
-	// Orphans says that what is not among the files, with those that Note takes in, is
-	// not in the repository: a pair whose config is not there has none.
+	// Orphans says that the files of the run, with those that Note takes in, are all
+	// that the repository has: a pair whose config is not among them has no config.
 	Orphans bool
 	// Skip are the rules to leave out; if Only has any, all others are.
 	Skip, Only []string
@@ -66,8 +66,8 @@ type Options struct {
 	Decrypt func(ctx context.Context, data []byte, file string) ([]*yaml.Node, error)
 	// Policy judges a document by the organisation's own constraints. May be nil.
 	Policy func(definition string, doc *yaml.Node, file string) []report.Finding
-	// LeftOut tells by its path whether a file is to be passed over. It is asked
-	// of those alone in which there is something to judge. May be nil.
+	// LeftOut tells by its path whether a file is to be passed over. It is called only
+	// for a file in which there is something to judge. May be nil.
 	LeftOut func(path string) bool
 }
 
@@ -155,8 +155,8 @@ func (v *Validator) Note(file File) {
 	_ = (&fileRun{Validator: v, ctx: context.Background(), file: file, aside: true}).read() // nothing of it is judged
 }
 
-// Refers tells whether the files so far refer to objects that may stand in
-// others: with them, [Validator.Note] is worth its time.
+// Refers tells whether the files so far refer to objects that may stand in other files.
+// If so, those are worth a [Validator.Note].
 func (v *Validator) Refers() bool {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -229,7 +229,8 @@ func (f *fileRun) read() error {
 	return f.finish()
 }
 
-// guarded judges a document. One that the program cannot bear hides no other.
+// guarded judges a document. If judging it makes the program panic, the other documents
+// are judged all the same.
 func (f *fileRun) guarded(n *yaml.Node, judge func()) {
 	var failure error
 	defer func() { f.err = cmp.Or(f.err, failure) }()
@@ -256,7 +257,8 @@ func (v *Validator) Object(ctx context.Context, from string, n *yaml.Node) error
 }
 
 // concerns tells whether there is anything in a file to judge. Most files of a
-// repository are somebody else's, so that it looks at bytes first.
+// repository have nothing to do with pairs, so concerns looks at the bytes before
+// anything is parsed.
 func concerns(f *File) bool {
 	if bytes.HasPrefix(f.Data, []byte("\xff\xfe")) || bytes.HasPrefix(f.Data, []byte("\xfe\xff")) {
 		return true
@@ -285,14 +287,15 @@ type fileRun struct {
 	err      error
 	object   *yaml.Node // what stands in no file
 	aside    bool       // it is not to be judged
-	// misselected says that the sops section selects other values than are encrypted.
+	// misselected says that the sops section of the pair at hand selects other values
+	// than those that are encrypted.
 	misselected bool
 	doc         manifest.Document // at hand, without its Node
-	inTheClear  *yaml.Node        // the pair that has been found to be so
+	inTheClear  *yaml.Node        // the pair that was found to be in clear
 	render      string            // the command that renders the pair at hand; empty if none does
 	ruled       bool              // a creation rule matches the pair at hand
-	tried       bool              // whether decrypting was
-	plain       []*yaml.Node      // what it gave
+	tried       bool              // whether decrypting the pair at hand was tried
+	plain       []*yaml.Node      // the documents that decrypting gave
 }
 
 // add notes a finding at a value. object names what it is in; it may be empty.
@@ -311,7 +314,8 @@ func (f *fileRun) position(n *yaml.Node) report.Position {
 	return report.Position{File: f.file.Name, Line: n.Line, Column: n.Column}
 }
 
-// finish hands over what the file has given.
+// finish hands to the Validator the findings of the file, and what other files must
+// know of it.
 func (f *fileRun) finish() error {
 	v := f.Validator
 	if f.aside {

@@ -12,9 +12,9 @@ import (
 	"clusterpair.dev/internal/report"
 )
 
-// waiver is a comment "# clusterpair:ignore RULE reason". It holds for its own
-// line, or, on a line of its own, for the next line that is none; above the
-// first line of a document for all of it.
+// waiver is a comment "# clusterpair:ignore RULE reason". Behind a value it holds for
+// that line. On a line of its own it holds for the next line that is no comment; above
+// the first line of a document it holds for the whole document.
 type waiver struct {
 	rule, reason string
 	line, column int // of the comment

@@ -173,11 +173,10 @@ type Recovered struct {
 	Meanwhile []string // files that somebody has changed since, left as they are
 }
 
-// Recover puts right what runs have left that were killed: it puts back the files
-// that such a run was moving, and removes its scratch directory. dirs are the
-// directories in which the caller is going to write; it is called before anything
-// there is read. Runs under way are left alone; one that is moving its files is
-// waited for.
+// Recover puts right what killed runs have left: it puts back the files that such a run
+// was moving, and removes its scratch directory. dirs are the directories in which the
+// caller is going to write; call it before anything there is read. Recover leaves runs
+// under way alone, and waits for one that is moving its files.
 func Recover(ctx context.Context, dirs ...string) ([]Recovered, error) {
 	var all []Recovered
 	err := eachScratch(places(dirs), func(dir string, s *scratch) error {
