@@ -45,7 +45,7 @@ func TestArrows(t *testing.T) {
 		"internal/doctor":      {"generator", "internal/gitfiles", "internal/judge", "internal/kustomize", "internal/launch", "internal/manifest", "internal/render", "internal/report", "internal/seal", "internal/sopsfile", "internal/validate", "internal/worktree"},
 		"internal/install":     {"internal/report", "internal/worktree"},
 		"internal/kustomize":   {"generator", "schema", "internal/gitfiles", "internal/manifest", "internal/report", "internal/seal", "internal/sopsfile", "internal/worktree"},
-		"internal/validate":    {"generator", "schema", "internal/defect", "internal/holders", "internal/kubeconfig", "internal/leak", "internal/manifest", "internal/orphan", "internal/readers", "internal/report", "internal/sopsfile"},
+		"internal/validate":    {"generator", "schema", "internal/defect", "internal/holders", "internal/kubeconfig", "internal/leak", "internal/manifest", "internal/orphan", "internal/readers", "internal/report", "internal/sopsfile", "internal/stork"},
 		"schema":               {"internal/report", "internal/stork"},
 		"internal/pattern":     {},
 		"internal/sopsfile":    {"internal/pattern", "internal/plainjson", "internal/plainyaml"},
