@@ -116,11 +116,12 @@ bin/flux-crds: e2e/flux/go.sum
 	CGO_ENABLED=0 go run -C e2e/flux -trimpath sigs.k8s.io/controller-tools/cmd/controller-gen crd output:dir=../../$@ \
 	  paths=github.com/fluxcd/kustomize-controller/api/v1 paths=github.com/fluxcd/source-controller/api/v1 paths=github.com/fluxcd/notification-controller/api/v1beta3
 
-lint: bin/staticcheck bin/gocyclo ## Run gofmt, go vet, staticcheck, gocyclo and go mod tidy, changing nothing
+lint: bin/staticcheck bin/gocyclo ## Run gofmt, go vet, staticcheck, gocyclo, longfuncs and go mod tidy, changing nothing
 	@test -z "$$(gofmt -l cmd docs examples generator schema internal bench e2e tools | tee -a /dev/stderr)"
 	go vet -tags peers ./...
 	bin/staticcheck -tags peers ./...
 	bin/gocyclo -over 25 -ignore '_test\.go$$' cmd docs examples generator internal schema
+	go run -C tools ./longfuncs -over 60 ../cmd
 	go mod tidy -diff
 	go -C tools mod tidy -diff
 	go -C tools vet ./...

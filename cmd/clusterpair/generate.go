@@ -210,7 +210,7 @@ func (p *progress) count() {
 		return
 	}
 	p.last, p.shown = now, true
-	fmt.Fprintf(p.w, "\r%s: pair %d", p.what, p.done)
+	say(p.w, "\r%s: pair %d", p.what, p.done)
 }
 
 // clear clears the line.
@@ -218,6 +218,6 @@ func (p *progress) clear() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.shown {
-		fmt.Fprint(p.w, "\r\033[K")
+		say(p.w, "\r\033[K")
 	}
 }

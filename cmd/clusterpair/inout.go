@@ -1,11 +1,15 @@
 package main
 
 import (
+	"bufio"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/term"
 
 	"clusterpair.dev/internal/gitfiles"
 	"clusterpair.dev/internal/report"
@@ -83,5 +87,28 @@ func warnPlaintext(cmd *cobra.Command, path string) {
 		_ = report.WriteText(cmd.ErrOrStderr(), []report.Finding{{Rule: "plaintext-credential", Severity: report.Warning, Position: report.Position{File: path},
 			Message: fmt.Sprintf("a credential is written in clear into the Git work tree %s", top),
 			Hint:    "never commit the file"}})
+	}
+}
+
+// confirm asks on the terminal, and is an error unless the answer is yes.
+func confirm(cmd *cobra.Command, question string) error {
+	in, ok := cmd.InOrStdin().(*os.File)
+	if !ok || !term.IsTerminal(int(in.Fd())) {
+		return usageError(withHint(errors.New("there is no terminal to ask on"), "--yes does not ask"))
+	}
+	say(cmd.ErrOrStderr(), "%s [y/N] ", question)
+	answer := make(chan string, 1)
+	go func() {
+		line, _ := bufio.NewReader(in).ReadString('\n')
+		answer <- strings.ToLower(strings.TrimSpace(line))
+	}()
+	select {
+	case a := <-answer:
+		if a == "y" || a == "yes" {
+			return nil
+		}
+		return errors.New("nothing was changed")
+	case <-cmd.Context().Done():
+		return cmd.Context().Err()
 	}
 }

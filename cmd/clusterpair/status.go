@@ -1,17 +1,13 @@
 package main
 
 import (
-	"bufio"
 	"cmp"
 	"context"
 	"errors"
-	"os"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 
 	"clusterpair.dev/internal/cluster"
 	"clusterpair.dev/internal/live"
@@ -199,29 +195,6 @@ func (o *statusOptions) result(cmd *cobra.Command, s *live.Status, printer *live
 		return &exitError{code: exitFindings}
 	}
 	return nil
-}
-
-// confirm asks on the terminal, and is an error unless the answer is yes.
-func confirm(cmd *cobra.Command, question string) error {
-	in, ok := cmd.InOrStdin().(*os.File)
-	if !ok || !term.IsTerminal(int(in.Fd())) {
-		return usageError(withHint(errors.New("there is no terminal to ask on"), "--yes does not ask"))
-	}
-	say(cmd.ErrOrStderr(), "%s [y/N] ", question)
-	answer := make(chan string, 1)
-	go func() {
-		line, _ := bufio.NewReader(in).ReadString('\n')
-		answer <- strings.ToLower(strings.TrimSpace(line))
-	}()
-	select {
-	case a := <-answer:
-		if a == "y" || a == "yes" {
-			return nil
-		}
-		return errors.New("nothing was changed")
-	case <-cmd.Context().Done():
-		return cmd.Context().Err()
-	}
 }
 
 // completeNames completes the names of pairs, if the cluster answers at once.

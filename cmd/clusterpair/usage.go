@@ -41,7 +41,7 @@ func forgive(root *cobra.Command) {
 		if cmd.IsAdditionalHelpTopicCommand() {
 			return
 		}
-		fmt.Fprintf(cmd.OutOrStdout(), "\n%s\n", exitCodes)
+		say(cmd.OutOrStdout(), "\n%s\n", exitCodes)
 	})
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usageError(flagError(cmd, err)) })
 	var visit func(*cobra.Command)
