@@ -19,6 +19,9 @@ type Version struct{ Major, Minor int }
 // behind it or not: 24.3, v24.3.2, v2.8.1.1, v2.11.2-rc1. A candidate counts as the release
 // that it is for. All else, 24.3.x among them, is no release: ok is false. It is
 // #StorkVersion of the schema.
+//
+// Of apimachinery's util/version, ParseGeneric takes 24.3.garbage and 24.3.1.2.3 for
+// releases, and ParseSemantic refuses 24.3 and v2.8.1.1.
 func Parse(release string) (v Version, ok bool) {
 	release = strings.TrimPrefix(release, "v")
 	if numbers, candidate, found := strings.Cut(release, "-rc"); found {
