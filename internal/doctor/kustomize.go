@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 
+	"clusterpair.dev/internal/engine"
 	"clusterpair.dev/internal/report"
 	"clusterpair.dev/internal/validate"
 	"clusterpair.dev/internal/worktree"
@@ -22,12 +23,12 @@ const testedKustomize = "v5.8.2"
 func (e *examination) usesKustomize() bool { return len(e.functions())+len(e.graph.Strays) > 0 }
 
 // functions are those that kustomizations list, each once.
-func (e *examination) functions() []validate.Function {
-	var all []validate.Function
+func (e *examination) functions() []engine.Function {
+	var all []engine.Function
 	for _, functions := range e.graph.Folders {
 		all = append(all, functions...)
 	}
-	slices.SortFunc(all, func(a, b validate.Function) int {
+	slices.SortFunc(all, func(a, b engine.Function) int {
 		if n := comparePlaces(a.At, b.At); n != 0 {
 			return n
 		}
@@ -94,7 +95,7 @@ func (e *examination) kustomizeProgram(p *Part) {
 
 // functionRuns tells whether the program of a function is there: kustomize looks
 // for a name in PATH, and for a path from the folder of the kustomization.
-func (e *examination) functionRuns(p *Part, f validate.Function) bool {
+func (e *examination) functionRuns(p *Part, f engine.Function) bool {
 	name := fmt.Sprintf("%s: %s %s", f.At, f.Kind, f.Name)
 	switch {
 	case f.Image != "":
@@ -132,8 +133,8 @@ func (e *examination) functionRuns(p *Part, f validate.Function) bool {
 
 // pathProgram tells whether the clusterpair in PATH, which functions run, is
 // another one than this.
-func (e *examination) pathProgram(p *Part, functions []validate.Function) {
-	if !slices.ContainsFunc(functions, func(f validate.Function) bool { return f.Exec == "clusterpair" }) {
+func (e *examination) pathProgram(p *Part, functions []engine.Function) {
+	if !slices.ContainsFunc(functions, func(f engine.Function) bool { return f.Exec == "clusterpair" }) {
 		return
 	}
 	inPath, err := exec.LookPath("clusterpair")
@@ -275,7 +276,7 @@ func (e *examination) callers(p *Part) {
 		if !known || c.open {
 			functions = e.functions() // for all that the text tells
 		}
-		inPath := slices.ContainsFunc(functions, func(f validate.Function) bool { return f.Image == "" })
+		inPath := slices.ContainsFunc(functions, func(f engine.Function) bool { return f.Image == "" })
 		if len(functions) == 0 || c.kubectl == "" && c.alpha && (c.exec || !inPath) {
 			if len(functions) > 0 {
 				good++
@@ -332,7 +333,7 @@ func (c kustomizeCall) instead(dir string) string {
 
 // built are the functions of the folder that a call builds: it may count from the
 // top of the repository, from the directory that was named, or from its file.
-func (e *examination) built(c kustomizeCall) (functions []validate.Function, known bool) {
+func (e *examination) built(c kustomizeCall) (functions []engine.Function, known bool) {
 	for _, from := range []string{e.repo.Shown("."), e.dir, filepath.Dir(c.at.File)} {
 		dir := e.repo.Path(filepath.Join(from, filepath.FromSlash(c.dir)))
 		if more, ok := e.graph.Folders[dir]; ok {

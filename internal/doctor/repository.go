@@ -551,7 +551,7 @@ func (e *examination) committed(p *Part) {
 
 // applied says which pairs nothing here applies.
 func (e *examination) applied(p *Part) {
-	if len(e.graph.Syncs) == 0 || e.graph.Open {
+	if len(e.graph.Syncs) == 0 {
 		return
 	}
 	var lines []string
@@ -569,6 +569,8 @@ func (e *examination) applied(p *Part) {
 		}
 	}
 	switch {
+	case len(lines) > 0 && len(e.graph.Unknown) > 0:
+		p.add(report.Skipped, "applied", "", "nobody can tell from the files what applies %s", report.Count(len(lines), "ClusterPair", "ClusterPairs")).Details = report.Few(lines)
 	case len(lines) > 0:
 		hint := "name the folder, from the top of the repository, as the path of a Kustomization or Application, as in " + e.graph.Syncs[0].At.String()
 		if dir, ok := e.kustomizationOver(lines[0]); ok {

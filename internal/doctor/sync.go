@@ -12,6 +12,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"clusterpair.dev/generator"
+	"clusterpair.dev/internal/engine"
 	"clusterpair.dev/internal/manifest"
 	"clusterpair.dev/internal/report"
 	"clusterpair.dev/internal/validate"
@@ -33,9 +34,26 @@ func (e *examination) verdicts(p *Part, rule, name string) bool {
 	return len(e.findings[rule]) > 0
 }
 
-// syncs are those of Flux, or of Argo CD.
-func (e *examination) syncs(flux bool) []validate.Sync {
-	return slices.DeleteFunc(slices.Clone(e.graph.Syncs), func(s validate.Sync) bool { return s.Flux != flux })
+// syncs are those of an engine.
+func (e *examination) syncs(of engine.Engine) []validate.Sync {
+	return slices.DeleteFunc(slices.Clone(e.graph.Syncs), func(s validate.Sync) bool { return s.Engine != of })
+}
+
+// unknown says of which objects of an engine nobody can tell what they apply, and tells
+// whether there are any.
+func (e *examination) unknown(p *Part, of engine.Engine) bool {
+	found := false
+	for _, u := range e.graph.Unknown {
+		if u.Engine == of {
+			found = true
+			p.add(report.Skipped, "unknown", "", "%s: %s: cannot tell what it applies: %s", u.At, u.Object, u.Why)
+		}
+	}
+	return found
+}
+
+func (e *examination) hasUnknown(of engine.Engine) bool {
+	return slices.ContainsFunc(e.graph.Unknown, func(u engine.Unknown) bool { return u.Engine == of })
 }
 
 // encryptedPairs is how many encrypted ClusterPairs some syncs apply.
@@ -49,12 +67,17 @@ func encryptedPairs(syncs []validate.Sync) int {
 	return len(paths)
 }
 
-func (e *examination) usesFlux() bool { return len(e.syncs(true)) > 0 }
+func (e *examination) usesFlux() bool {
+	return len(e.syncs(engine.Flux)) > 0 || e.hasUnknown(engine.Flux)
+}
 
 // flux looks at the Kustomizations of Flux.
 func (e *examination) flux(p *Part) {
-	syncs := e.syncs(true)
-	if len(syncs) == 0 {
+	syncs := e.syncs(engine.Flux)
+	if unknown := e.unknown(p, engine.Flux); len(syncs) == 0 {
+		if unknown {
+			return
+		}
 		p.add(report.Skipped, "kustomization", "", "there is no Kustomization of Flux")
 		return
 	}
@@ -202,22 +225,26 @@ func insideArgoCD() bool {
 }
 
 func (e *examination) usesArgoCD() bool {
-	return len(e.syncs(false))+len(e.argo.plugins)+len(e.argo.options) > 0 || insideArgoCD()
+	return len(e.syncs(engine.ArgoCD))+len(e.argo.plugins)+len(e.argo.options) > 0 || e.hasUnknown(engine.ArgoCD) || insideArgoCD()
 }
 
 // argoCD looks at Applications, and at how Argo CD is set up.
 func (e *examination) argoCD(p *Part) {
 	inside := insideArgoCD()
-	syncs := e.syncs(false)
+	syncs := e.syncs(engine.ArgoCD)
+	unknown := e.unknown(p, engine.ArgoCD)
 	if inside {
 		e.argoCDContainer(p)
+	} else if unknown && len(syncs)+len(e.argo.plugins)+len(e.argo.options) == 0 {
+		return
 	} else if len(syncs)+len(e.argo.plugins)+len(e.argo.options) == 0 {
 		p.add(report.Skipped, "application", "", "there is no Application here, and no setting of Argo CD")
 		return
 	}
 	e.argoCDExec(p, syncs, inside)
 	e.argoCDPlugins(p, syncs, inside)
-	if bad := e.verdicts(p, "argo-decryption", "decryption"); !bad && encryptedPairs(syncs) > 0 {
+	hydrated := e.hydrated(p, syncs)
+	if bad := e.verdicts(p, "argo-decryption", "decryption"); !bad && !hydrated && encryptedPairs(syncs) > 0 {
 		p.ok("decryption", "no Application applies ciphertext")
 	}
 	applies := slices.ContainsFunc(syncs, func(s validate.Sync) bool { return len(s.Pairs)+len(s.Functions) > 0 })
@@ -228,6 +255,20 @@ func (e *examination) argoCD(p *Part) {
 		p.add(report.Warned, "health", "list examples/argocd/health of clusterpair under components; what is set elsewhere: kubectl -n argocd get configmap argocd-cm -o yaml | grep stork",
 			"nothing here sets resource.customizations.health.stork.libopenstorage.org_ClusterPair: Argo CD calls a pair Healthy as soon as it is applied")
 	}
+}
+
+// hydrated says which Applications commit decrypted ClusterPairs to Git, and tells whether
+// there are any.
+func (e *examination) hydrated(p *Part, syncs []validate.Sync) bool {
+	found := false
+	for _, s := range syncs {
+		if s.Hydrates && s.Decrypts && len(s.Pairs) > 0 {
+			found = true
+			p.add(report.Failed, "decryption", "apply the pair by an Application with spec.source, which commits nothing",
+				"%s: %s commits to Git what its plugin has decrypted", s.At, s.Object).Rule = "plaintext-credential"
+		}
+	}
+	return found
 }
 
 // argoCDExec looks at the Applications that leave decrypting to kustomize.

@@ -114,7 +114,7 @@ func (m *migrationRun) judgeReference(ref reference, field string, namespaces ..
 	if ref.name == "" || m.options.Partial || len(m.pairs) == 0 || slices.ContainsFunc(namespaces, func(ns string) bool { return m.pairs.in(ns, ref.name) != nil }) {
 		return
 	}
-	if m.repository.names(m.migration, ref.name, func(name string) bool { return m.files.in("", name) != nil }) {
+	if names(m.model, m.migration, ref.name, func(name string) bool { return m.files.in("", name) != nil }) {
 		return
 	}
 	namespace := strings.Join(namespaces, " or ")

@@ -8,6 +8,7 @@ import (
 	"unique"
 
 	"clusterpair.dev/generator"
+	"clusterpair.dev/internal/engine"
 	"clusterpair.dev/internal/orphan"
 	"clusterpair.dev/internal/report"
 )
@@ -15,14 +16,14 @@ import (
 // orphans judges the pairs that no config renders, and configs that remove each
 // other's.
 func (j *judgement) orphans(r *repository, o *Options) {
-	for _, f := range orphan.Twins(r.renderers()) {
+	for _, f := range orphan.Twins(r.renderers(j.model)) {
 		j.addFinding(f)
 	}
 	if o.Orphans && !o.Plaintext {
-		for _, f := range r.orphans() {
+		for _, f := range r.orphans(j.model) {
 			j.addFinding(f)
 		}
-		for _, f := range r.notRendered() {
+		for _, f := range r.notRendered(j.model) {
 			j.addFinding(f)
 		}
 	}
@@ -30,20 +31,20 @@ func (j *judgement) orphans(r *repository, o *Options) {
 
 // notRendered are the configs that list pairs and name an output, of which no pair is
 // there: a run over such a repository judges nothing of what matters.
-func (r *repository) notRendered() []report.Finding {
+func (r *repository) notRendered(m *engine.Model) []report.Finding {
 	outputs := make(map[string]bool)
 	for i := range r.pairs {
 		outputs[path.Dir(path.Dir(r.pairs[i].path))] = true
 	}
 	var findings []report.Finding
-	for _, c := range r.renderers() {
+	for _, c := range r.renderers(m) {
 		if c.Writes && len(c.Pairs) > 0 && !outputs[path.Clean(c.Output)] {
 			findings = append(findings, report.Finding{Rule: "not-rendered", Severity: report.Warning, Position: c.Position, Object: c.Name,
 				Message: "there is no ClusterPair in " + path.Clean(c.Output) + ", where this config renders to: none of its pairs was checked",
 				Hint:    "clusterpair generate -f " + report.Typed(c.File)})
 		}
 	}
-	slices.SortFunc(findings, func(a, b report.Finding) int { return comparePositions(a.Position, b.Position) })
+	slices.SortFunc(findings, func(a, b report.Finding) int { return engine.Compare(a.Position, b.Position) })
 	return slices.Compact(findings) // of a config that two kustomizations list
 }
 
@@ -54,12 +55,16 @@ func (j *judgement) addFinding(f report.Finding) {
 	}
 }
 
-// orphans are the pairs that no config so far renders. Where there is no config, no
-// Secret to render from and no creation rule, the pairs come from elsewhere.
-func (r *repository) orphans() []report.Finding {
-	configs, pairs := r.renderers(), r.unrendered()
+// orphans are the pairs that no config so far renders. Where there is no config and no
+// Secret to render from, the pairs may come from another repository: with a creation rule
+// that is noted, without one nothing is said.
+func (r *repository) orphans(m *engine.Model) []report.Finding {
+	configs, pairs := r.renderers(m), r.unrendered()
 	if len(configs) == 0 && len(r.secrets) == 0 {
 		pairs = slices.DeleteFunc(pairs, func(p orphan.Pair) bool { return !p.Ruled })
+		for i := range pairs {
+			pairs[i].Ruled = false // no more than a note
+		}
 	}
 	return orphan.Find(configs, pairs)
 }
@@ -68,7 +73,7 @@ func (r *repository) orphans() []report.Finding {
 // pair.
 func (r *repository) mayHaveOrphans() bool {
 	pairs := r.unrendered()
-	return len(pairs) > 0 && len(orphan.Find(r.renderers(), pairs)) > 0
+	return len(pairs) > 0 && len(orphan.Find(r.renderers(r.modelled(&Options{})), pairs)) > 0
 }
 
 // unrendered are the pairs that say to be rendered, and of which no more is known.
@@ -86,35 +91,35 @@ func (r *repository) unrendered() []orphan.Pair {
 // renderers are the configs of kind ClusterPairGenerator, once for each kustomization
 // that lists them, as their paths are relative to that; one that none lists is by
 // itself. They are sorted by their places.
-func (r *repository) renderers() []orphan.Config {
-	if r.configs == nil && r.kustomizations == nil {
+func (r *repository) renderers(m *engine.Model) []orphan.Config {
+	if r.engines.Configs == nil && r.engines.Kustomizations == nil {
 		return nil
 	}
 	var all []orphan.Config
 	listed := make(map[report.Position]bool)
-	add := func(f Function, c *config) {
+	add := func(f engine.Function, c *engine.Config) {
 		listed[f.At] = true
-		all = append(all, orphan.Config{Name: f.Name, File: f.At.File, Position: f.At, Output: path.Join(f.Dir, c.output), Writes: c.writes, Pairs: c.listed})
+		all = append(all, orphan.Config{Name: f.Name, File: f.At.File, Position: f.At, Output: path.Join(f.Dir, c.Output), Writes: c.Writes, Pairs: c.Listed})
 	}
-	known := make(map[report.Position]*config)
-	for i := range r.configs {
-		known[r.configs[i].At] = &r.configs[i]
+	known := make(map[report.Position]*engine.Config)
+	for i := range r.engines.Configs {
+		known[r.engines.Configs[i].At] = &r.engines.Configs[i]
 	}
-	for i := range r.kustomizations {
-		for k := range r.kustomizations[i].inline {
-			c := &r.kustomizations[i].inline[k]
+	for i := range r.engines.Kustomizations {
+		for k := range r.engines.Kustomizations[i].Inline {
+			c := &r.engines.Kustomizations[i].Inline[k]
 			known[c.At] = c
 		}
 	}
-	for _, functions := range r.functions(r.byDir()) {
+	for _, functions := range m.Functions() {
 		for _, f := range functions {
 			if c := known[f.At]; c != nil && f.Kind == generator.GeneratorKind {
 				add(f, c)
 			}
 		}
 	}
-	for i := range r.configs {
-		if c := &r.configs[i]; c.Kind == generator.GeneratorKind && !listed[c.At] {
+	for i := range r.engines.Configs {
+		if c := &r.engines.Configs[i]; c.Kind == generator.GeneratorKind && !listed[c.At] {
 			add(c.Function, c)
 		}
 	}

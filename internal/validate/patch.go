@@ -3,15 +3,14 @@ package validate
 import (
 	"cmp"
 	"fmt"
-	"maps"
 	"path"
-	"regexp"
 	"slices"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
 	"sigs.k8s.io/kustomize/kyaml/utils"
 
+	"clusterpair.dev/internal/engine"
 	"clusterpair.dev/internal/manifest"
 	"clusterpair.dev/internal/report"
 	"clusterpair.dev/internal/sopsfile"
@@ -22,12 +21,6 @@ import (
 // the one that is encrypted. What follows finds that in the patches of
 // kustomizations, Flux and Argo CD. What else kustomize can do to an object is
 // for those to judge who have its result: validate -k.
-
-// patchFile is a file of a kustomization that changes objects.
-type patchFile struct {
-	path  string
-	pairs bool // its target, which it names, may be a ClusterPair
-}
 
 // mayPatch is a document that would be a breach if it were a patch of a
 // ClusterPair.
@@ -40,12 +33,12 @@ type mayPatch struct {
 
 // patches judges the inline ones among patches, and gives the files of the
 // others.
-func (f *fileRun) patches(entries []*yaml.Node) []patchFile {
-	var files []patchFile
+func (f *fileRun) patches(entries []*yaml.Node) []engine.PatchFile {
+	var files []engine.PatchFile
 	for _, entry := range entries {
 		target := manifest.Field(entry, "target")
 		if file := manifest.Text(entry, "path"); file != "" {
-			files = append(files, patchFile{path.Join(path.Dir(f.file.Path), file), target != nil && mayBePair(target)})
+			files = append(files, engine.PatchFile{Path: path.Join(path.Dir(f.file.Path), file), Pairs: target != nil && engine.MayBePair(target)})
 		}
 		switch inline := manifest.Field(entry, "patch"); {
 		case inline == nil:
@@ -71,7 +64,7 @@ func (f *fileRun) inlinePatch(text, target *yaml.Node) {
 
 // patch judges a patch that stands in text, which may be nil.
 func (f *fileRun) patch(doc, target, text *yaml.Node) {
-	if target != nil && !mayBePair(target) || target == nil && !looksLikePair(doc) {
+	if target != nil && !engine.MayBePair(target) || target == nil && !looksLikePair(doc) {
 		return
 	}
 	finding, ok := f.patchBreach(doc)
@@ -86,19 +79,6 @@ func (f *fileRun) patch(doc, target, text *yaml.Node) {
 		}
 	}
 	f.findings = append(f.findings, finding)
-}
-
-// mayBePair tells whether a selector of kustomize can take in a ClusterPair.
-func mayBePair(target *yaml.Node) bool {
-	for key, value := range map[string]string{"kind": "ClusterPair", "group": "stork.libopenstorage.org"} {
-		if pattern := manifest.Text(target, key); pattern != "" {
-			re, err := regexp.Compile("^(?:" + pattern + ")$")
-			if err != nil || !re.MatchString(value) {
-				return false
-			}
-		}
-	}
-	return true
 }
 
 // sealedPlaces are what no patch in clear may touch, as JSON pointers.
@@ -184,11 +164,11 @@ func clearLeaf(n *yaml.Node) *yaml.Node {
 
 // replacements judges the inline ones among replacements, and gives the files of
 // the others.
-func (f *fileRun) replacements(entries []*yaml.Node) []patchFile {
-	var files []patchFile
+func (f *fileRun) replacements(entries []*yaml.Node) []engine.PatchFile {
+	var files []engine.PatchFile
 	for _, entry := range entries {
 		if file := manifest.Text(entry, "path"); file != "" {
-			files = append(files, patchFile{path.Join(path.Dir(f.file.Path), file), true})
+			files = append(files, engine.PatchFile{Path: path.Join(path.Dir(f.file.Path), file), Pairs: true})
 		}
 		if finding, ok := f.replacementBreach(entry); ok {
 			f.findings = append(f.findings, finding)
@@ -201,7 +181,7 @@ func (f *fileRun) replacements(entries []*yaml.Node) []patchFile {
 // encrypted part of a pair, or out of it.
 func (f *fileRun) replacementBreach(entry *yaml.Node) (report.Finding, bool) {
 	for _, target := range items(entry, "targets") {
-		if selector := manifest.Field(target, "select"); selector == nil || !mayBePair(selector) {
+		if selector := manifest.Field(target, "select"); selector == nil || !engine.MayBePair(selector) {
 			continue
 		}
 		for _, field := range items(target, "fieldPaths") {
@@ -211,7 +191,7 @@ func (f *fileRun) replacementBreach(entry *yaml.Node) (report.Finding, bool) {
 		}
 	}
 	source := manifest.Field(entry, "source")
-	if at := manifest.Field(source, "fieldPath"); at != nil && mayBePair(source) {
+	if at := manifest.Field(source, "fieldPath"); at != nil && engine.MayBePair(source) {
 		if place := sealedPlace(at.Value); place != "" && place != "/sops" {
 			field := strings.ReplaceAll(place[1:], "/", ".")
 			return f.finding(at, field, "leaf-not-encrypted", report.Error, "the replacement copies "+field+" of a ClusterPair to where nothing encrypts it: Flux applies ciphertext there, Argo CD what it hides",
@@ -242,7 +222,7 @@ func (f *fileRun) fieldSpecBreach(n *yaml.Node) (report.Finding, bool) {
 	if n == nil {
 		return report.Finding{}, false
 	}
-	if at := manifest.Field(n, "path"); at != nil && mayBePair(n) {
+	if at := manifest.Field(n, "path"); at != nil && engine.MayBePair(n) {
 		keys := utils.PathSplitter(at.Value, "/")
 		for i := range keys {
 			keys[i] = strings.TrimSuffix(keys[i], "[]")
@@ -277,9 +257,9 @@ func (f *fileRun) builtin(n *yaml.Node) {
 	}
 	switch manifest.Text(n, "kind") {
 	case "PatchTransformer":
-		f.noted.patchFiles = append(f.noted.patchFiles, f.patches([]*yaml.Node{n})...)
+		f.noted.engines.PatchFiles = append(f.noted.engines.PatchFiles, f.patches([]*yaml.Node{n})...)
 	case "PatchJson6902Transformer":
-		f.noted.patchFiles = append(f.noted.patchFiles, f.patches([]*yaml.Node{n})...)
+		f.noted.engines.PatchFiles = append(f.noted.engines.PatchFiles, f.patches([]*yaml.Node{n})...)
 		if text := manifest.Field(n, "jsonOp"); text != nil {
 			f.inlinePatch(text, manifest.Field(n, "target"))
 		}
@@ -288,10 +268,10 @@ func (f *fileRun) builtin(n *yaml.Node) {
 			f.inlinePatch(text, nil)
 		}
 		for _, entry := range items(n, "paths") {
-			f.noted.patchFiles = append(f.noted.patchFiles, patchFile{path: path.Join(path.Dir(f.file.Path), entry.Value)})
+			f.noted.engines.PatchFiles = append(f.noted.engines.PatchFiles, engine.PatchFile{Path: path.Join(path.Dir(f.file.Path), entry.Value)})
 		}
 	case "ReplacementTransformer":
-		f.noted.patchFiles = append(f.noted.patchFiles, f.replacements(items(n, "replacements"))...)
+		f.noted.engines.PatchFiles = append(f.noted.engines.PatchFiles, f.replacements(items(n, "replacements"))...)
 	}
 }
 
@@ -351,18 +331,18 @@ func sealedBreach(at report.Position) report.Finding {
 }
 
 // overSealed tells whether a patch is among those of an encrypted pair.
-func (r *repository) overSealed(patch string, byDir map[string]*kustomization) bool {
+func (r *repository) overSealed(patch string, m *engine.Model) bool {
 	sealed := make(map[string]bool)
 	for i := range r.pairs {
 		if p := &r.pairs[i]; p.encrypted && p.path != patch {
 			sealed[p.path] = true
 		}
 	}
-	for _, k := range byDir {
+	for _, root := range m.Dirs() {
 		dirs, found := make(map[string]bool), false
-		r.walk(byDir, k, dirs, func(file string) { found = found || sealed[file] })
+		m.Walk(m.Kustomization(root), dirs, func(file string) { found = found || sealed[file] })
 		for dir := range dirs {
-			if found && slices.ContainsFunc(byDir[dir].patches, func(p patchFile) bool { return p.path == patch }) {
+			if found && slices.ContainsFunc(m.Kustomization(dir).Patches, func(p engine.PatchFile) bool { return p.Path == patch }) {
 				return true
 			}
 		}
@@ -372,18 +352,12 @@ func (r *repository) overSealed(patch string, byDir map[string]*kustomization) b
 
 // judgePatches takes out what has been found only because a patch is no whole
 // object, and puts in what is wrong with it as a patch of a ClusterPair.
-func (v *Validator) judgePatches() {
+func (v *Validator) judgePatches(m *engine.Model) {
 	r := &v.repo
-	byDir := r.byDir()
-	patches := r.patches()
+	patches := m.PatchesOnly()
 	if len(patches) == 0 {
 		return
 	}
-	r.patchSyncs(patches)
-	// A sync may apply by itself what a kustomization elsewhere calls a patch.
-	maps.DeleteFunc(patches, func(file string, _ bool) bool {
-		return slices.ContainsFunc(slices.Concat(r.fluxes, r.apps), func(s syncing) bool { return s.takesIn(file, byDir) })
-	})
 	isPatch := func(file string) bool { _, ok := patches[file]; return ok }
 
 	for i := range r.pairs {
@@ -392,32 +366,13 @@ func (v *Validator) judgePatches() {
 			r.mayPatch = append(r.mayPatch, mayPatch{p.path, true, true, sealedBreach(p.at)})
 		}
 	}
-	r.mayPatch = slices.DeleteFunc(r.mayPatch, func(m mayPatch) bool { return m.sealed && !r.overSealed(m.path, byDir) })
+	r.mayPatch = slices.DeleteFunc(r.mayPatch, func(p mayPatch) bool { return p.sealed && !r.overSealed(p.path, m) })
 	v.takeOut(isPatch)
 	for _, m := range r.mayPatch {
 		if isPatch(m.path) && (m.pair || patches[m.path]) {
 			v.putIn(m)
 		}
 	}
-}
-
-// patches are the files that are patches and nothing else, and whether each names a
-// target that may be a pair.
-func (r *repository) patches() map[string]bool {
-	whole, patches := make(map[string]bool), make(map[string]bool)
-	for i := range r.kustomizations {
-		for _, resource := range r.kustomizations[i].resources {
-			whole[resource] = true
-		}
-		for _, p := range r.kustomizations[i].patches {
-			patches[p.path] = patches[p.path] || p.pairs
-		}
-	}
-	for _, p := range r.patchFiles {
-		patches[p.path] = patches[p.path] || p.pairs
-	}
-	maps.DeleteFunc(patches, func(file string, _ bool) bool { return whole[file] })
-	return patches
 }
 
 // takeOut takes patches out of the objects, and what a whole object alone can break out
@@ -454,21 +409,4 @@ func (v *Validator) putIn(m mayPatch) {
 	if !slices.ContainsFunc(v.findings, func(f report.Finding) bool { return same(f) && sameBreach(f, m.finding) }) {
 		v.findings = append(v.findings, m.finding)
 	}
-}
-
-// patchSyncs takes out the syncs that are patches of others, and notes what
-// they add.
-func (r *repository) patchSyncs(patches map[string]bool) {
-	for i := range r.kustomizations {
-		k := &r.kustomizations[i]
-		for _, s := range r.fluxes {
-			if slices.ContainsFunc(k.patches, func(p patchFile) bool { return p.path == s.file }) {
-				k.decryptsFlux = k.decryptsFlux || s.decrypts
-				k.checksFlux = k.checksFlux || s.healthy
-			}
-		}
-	}
-	isPatch := func(s syncing) bool { _, ok := patches[s.file]; return ok }
-	r.fluxes = slices.DeleteFunc(r.fluxes, isPatch)
-	r.apps = slices.DeleteFunc(r.apps, isPatch)
 }

@@ -9,6 +9,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"clusterpair.dev/internal/engine"
 	"clusterpair.dev/internal/manifest"
 	"clusterpair.dev/internal/readers"
 	"clusterpair.dev/internal/report"
@@ -130,7 +131,7 @@ func (j *judgement) readers(r *repository, sources [][]string) {
 		}
 		indices := s.pairs[s.order[b.Pair]]
 		p := &r.pairs[indices[0]]
-		if !b.Certain && r.byArgo(p.path) { // one Argo CD decrypts for many clusters
+		if !b.Certain && byArgo(j.model, p.path) { // one Argo CD decrypts for many clusters
 			continue
 		}
 		who := strings.Join(b.Recipients, ", ")
@@ -159,7 +160,7 @@ func (j *judgement) together(r *repository, all []readers.Source, at func(source
 	for _, group := range readers.Together(all, r.renderKeys(), apart) {
 		p, _ := at(group.Sources[0])
 		_, other := at(group.Sources[1])
-		if r.byArgo(p.path) { // one Argo CD decrypts for many clusters
+		if byArgo(j.model, p.path) { // one Argo CD decrypts for many clusters
 			continue
 		}
 		f := report.Finding{Rule: "reader-of-another-cluster", Severity: report.Warning, Position: p.place(p.readersAt), Path: "sops", Object: p.id(),
@@ -177,16 +178,16 @@ func (j *judgement) together(r *repository, all []readers.Source, at func(source
 func (r *repository) renderKeys() []string {
 	var keys []string
 	var dirs []string
-	for i := range r.configs {
-		dirs = append(dirs, r.configs[i].Dir)
+	for i := range r.engines.Configs {
+		dirs = append(dirs, r.engines.Configs[i].Dir)
 	}
-	for i := range r.kustomizations {
-		for k := range r.kustomizations[i].inline {
-			dirs = append(dirs, r.kustomizations[i].inline[k].Dir)
+	for i := range r.engines.Kustomizations {
+		for k := range r.engines.Kustomizations[i].Inline {
+			dirs = append(dirs, r.engines.Kustomizations[i].Inline[k].Dir)
 		}
 	}
 	for _, secret := range r.secrets {
-		if secret.readers != (unique.Handle[string]{}) && slices.ContainsFunc(dirs, func(dir string) bool { return below(secret.path, dir) }) {
+		if secret.readers != (unique.Handle[string]{}) && slices.ContainsFunc(dirs, func(dir string) bool { return engine.Below(secret.path, dir) }) {
 			keys = append(keys, strings.Split(secret.readers.Value(), "\n")...)
 		}
 	}
@@ -195,6 +196,6 @@ func (r *repository) renderKeys() []string {
 }
 
 // byArgo tells whether an Application of Argo CD applies a file.
-func (r *repository) byArgo(file string) bool {
-	return slices.ContainsFunc(r.apps, func(s syncing) bool { return below(file, s.path) })
+func byArgo(m *engine.Model, file string) bool {
+	return slices.ContainsFunc(m.Syncs, func(s *engine.Sync) bool { return s.Engine == engine.ArgoCD && engine.Below(file, s.Path) })
 }

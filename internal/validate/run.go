@@ -13,6 +13,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"clusterpair.dev/generator"
+	"clusterpair.dev/internal/engine"
 	"clusterpair.dev/internal/kubeconfig"
 	"clusterpair.dev/internal/manifest"
 	"clusterpair.dev/internal/report"
@@ -20,20 +21,14 @@ import (
 
 // repository is what the files of a run say about each other.
 type repository struct {
-	pairs          []pair
-	migrations     []migration
-	policies       map[string]bool // NAMESPACE/NAME, or /NAME of a SchedulePolicy
-	admins         []string        // the admin namespaces of the clusters
-	fluxes         []syncing
-	apps           []syncing
-	kustomizations []kustomization
-	decryptors     []string // directories with a ClusterPairDecryptor
-	configs        []config
-	open           bool // an object makes Flux or Argo CD apply what the files do not tell
-	mayPatch       []mayPatch
-	secrets        []sealedSecret
-	rules          []rulesFile
-	patchFiles     []patchFile // of transformers that stand in files of their own
+	pairs      []pair
+	migrations []migration
+	policies   map[string]bool // NAMESPACE/NAME, or /NAME of a SchedulePolicy
+	admins     []string        // the admin namespaces of the clusters
+	engines    engine.Notes    // what applies and builds the files
+	mayPatch   []mayPatch
+	secrets    []sealedSecret
+	rules      []rulesFile
 }
 
 func (r *repository) merge(o repository) {
@@ -44,16 +39,10 @@ func (r *repository) merge(o repository) {
 	}
 	maps.Copy(r.policies, o.policies)
 	r.admins = append(r.admins, o.admins...)
-	r.fluxes = append(r.fluxes, o.fluxes...)
-	r.apps = append(r.apps, o.apps...)
-	r.kustomizations = append(r.kustomizations, o.kustomizations...)
-	r.decryptors = append(r.decryptors, o.decryptors...)
-	r.configs = append(r.configs, o.configs...)
-	r.open = r.open || o.open
+	r.engines.Merge(o.engines)
 	r.mayPatch = append(r.mayPatch, o.mayPatch...)
 	r.secrets = append(r.secrets, o.secrets...)
 	r.rules = append(r.rules, o.rules...)
-	r.patchFiles = append(r.patchFiles, o.patchFiles...)
 }
 
 // sealedSecret is an encrypted Secret: its path, and the recipients, each of which can
@@ -266,15 +255,15 @@ func isDayOfMonth(n *yaml.Node) bool {
 
 // judge finds what is wrong among the files, as far as it stands in one that
 // is to be judged.
-func (r *repository) judge(o *Options, files []string) []report.Finding {
-	j := judgement{files: make(map[string]bool, len(files))}
+func (r *repository) judge(o *Options, files []string, model *engine.Model) []report.Finding {
+	j := judgement{files: make(map[string]bool, len(files)), model: model}
 	for _, file := range files {
 		j.files[file] = true
 	}
 	// The order in which files were read must not matter.
-	slices.SortFunc(r.pairs, func(a, b pair) int { return comparePositions(a.at, b.at) })
-	slices.SortFunc(r.migrations, func(a, b migration) int { return comparePositions(a.at, b.at) })
-	sources := r.sources()
+	slices.SortFunc(r.pairs, func(a, b pair) int { return engine.Compare(a.at, b.at) })
+	slices.SortFunc(r.migrations, func(a, b migration) int { return engine.Compare(a.at, b.at) })
+	sources := r.sources(model)
 	j.duplicates(r, sources)
 	j.directions(r, sources, o)
 	j.credentials(r, sources)
@@ -288,6 +277,7 @@ func (r *repository) judge(o *Options, files []string) []report.Finding {
 
 type judgement struct {
 	files    map[string]bool // those to be judged
+	model    *engine.Model
 	findings []report.Finding
 }
 
@@ -302,10 +292,6 @@ func (j *judgement) warn(at report.Position, object, rule, message, hint string)
 
 func (j *judgement) pair(p *pair, at report.Position, rule, message, hint string) {
 	j.add(at, p.id(), rule, message, hint)
-}
-
-func comparePositions(a, b report.Position) int {
-	return cmp.Or(strings.Compare(a.File, b.File), a.Line-b.Line, a.Column-b.Column)
 }
 
 // duplicates are pairs of one name that go to one cluster.
@@ -379,7 +365,7 @@ func (j *judgement) directions(r *repository, sources [][]string, o *Options) {
 			continue
 		case back == nil || several:
 			continue
-		case back.bidirectional && j.files[back.file] && comparePositions(p.at, back.at) < 0:
+		case back.bidirectional && j.files[back.file] && engine.Compare(p.at, back.at) < 0:
 			continue // it is said once, of the later one
 		}
 		if p.sameDestination(back) {
@@ -436,19 +422,18 @@ func (j *judgement) credentials(r *repository, sources [][]string) {
 // sources names for each pair the clusters that it goes to: the kustomizations
 // that nothing else builds on, else what Flux or Argo CD syncs, else its
 // directory. Pairs of one name for both directions stand in one repository.
-func (r *repository) sources() [][]string {
-	roots := r.roots()
+func (r *repository) sources(m *engine.Model) [][]string {
+	roots := m.Roots()
 	sources := make([][]string, len(r.pairs))
-	syncs := slices.Concat(r.fluxes, r.apps)
 	for i := range r.pairs {
 		file := r.pairs[i].path
 		if sources[i] = roots[file]; sources[i] != nil {
 			continue
 		}
 		source, longest := path.Dir(file), -1
-		for _, s := range syncs {
-			if below(file, s.path) && len(s.path) > longest {
-				longest, source = len(s.path), s.path
+		for _, s := range m.Syncs {
+			if engine.Below(file, s.Path) && len(s.Path) > longest {
+				longest, source = len(s.Path), s.Path
 			}
 		}
 		sources[i] = []string{source}
@@ -459,8 +444,4 @@ func (r *repository) sources() [][]string {
 // sameSource tells whether two pairs meet in a cluster.
 func sameSource(a, b []string) bool {
 	return slices.ContainsFunc(a, func(source string) bool { return slices.Contains(b, source) })
-}
-
-func below(file, dir string) bool {
-	return dir == "." || strings.HasPrefix(file, dir+"/")
 }

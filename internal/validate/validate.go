@@ -24,6 +24,7 @@ import (
 
 	"clusterpair.dev/generator"
 	"clusterpair.dev/internal/defect"
+	"clusterpair.dev/internal/engine"
 	"clusterpair.dev/internal/kubeconfig"
 	"clusterpair.dev/internal/leak"
 	"clusterpair.dev/internal/manifest"
@@ -52,6 +53,8 @@ type Options struct {
 	Skip, Only []string
 	// Now is the time by which credentials are judged.
 	Now time.Time
+	// Remotes are the URLs by which Git knows the repository. There may be none.
+	Remotes []string
 	// Origin says what a pair should have been made by. May be nil.
 	Origin func(path, config string) (Origin, error)
 	// Encrypt is the hint for a file in clear: the command that encrypts it, or what
@@ -161,7 +164,7 @@ func (v *Validator) Refers() bool {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	r := &v.repo
-	return len(r.migrations)+len(r.fluxes)+len(r.apps) > 0 || v.options.Orphans && r.mayHaveOrphans() || slices.ContainsFunc(r.pairs, func(p pair) bool { return p.bidirectional })
+	return len(r.migrations) > 0 || r.engines.Objects() || v.options.Orphans && r.mayHaveOrphans() || slices.ContainsFunc(r.pairs, func(p pair) bool { return p.bidirectional })
 }
 
 // LooksForCredentials tells whether credentials in clear are among what is looked for.
@@ -175,16 +178,14 @@ func (v *Validator) Resources() []string {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	var paths []string
-	for i := range v.repo.kustomizations {
-		k := &v.repo.kustomizations[i]
-		for _, resource := range k.resources {
-			paths = append(paths, strings.TrimSuffix(resource, generatorMark))
+	for i := range v.repo.engines.Kustomizations {
+		k := &v.repo.engines.Kustomizations[i]
+		paths = slices.Concat(paths, k.Resources, k.Generators)
+		for _, p := range k.Patches {
+			paths = append(paths, p.Path)
 		}
-		for _, p := range k.patches {
-			paths = append(paths, p.path)
-		}
-		for _, file := range k.files {
-			paths = append(paths, file.name)
+		for _, file := range k.Files {
+			paths = append(paths, file.Name)
 		}
 	}
 	return paths
@@ -193,6 +194,7 @@ func (v *Validator) Resources() []string {
 // read takes a file in.
 func (f *fileRun) read() error {
 	file := &f.file
+	f.noted.engines.Saw(file.Path)
 	if f.sopsRules(); len(f.noted.rules) == 0 && !concerns(file) {
 		return nil
 	}
@@ -263,18 +265,10 @@ func concerns(f *File) bool {
 	if bytes.HasPrefix(f.Data, []byte("\xff\xfe")) || bytes.HasPrefix(f.Data, []byte("\xfe\xff")) {
 		return true
 	}
-	if isKustomization(f.Path) {
+	if engine.IsKustomization(f.Path) || path.Base(f.Path) == "Chart.yaml" {
 		return true
 	}
 	return interesting().in(f.Data) || bytes.Contains(f.Data, []byte("eyJ")) || isEscaped(f.Data) || leak.HasUserinfo(f.Data)
-}
-
-func isKustomization(name string) bool {
-	switch path.Base(name) {
-	case "kustomization.yaml", "kustomization.yml", "Kustomization":
-		return true
-	}
-	return false
 }
 
 // fileRun is one file on its way through the rules.
@@ -361,8 +355,10 @@ func (f *fileRun) document(n *yaml.Node) {
 	case kind != "ClusterPair" && isList(n):
 		f.list(n)
 	case looksLikePair(n):
+		f.noted.engines.AddPair(f.engineDocument(n))
 		f.pair(n)
 	case n.Kind == yaml.SequenceNode:
+		f.noted.engines.Add(f.engineDocument(n))
 		f.notePatch(n)
 	case kind == "Secret" && apiVersion == "v1":
 		f.identifiedSecret(n)
@@ -370,14 +366,9 @@ func (f *fileRun) document(n *yaml.Node) {
 	case kubeconfig.IsKubeconfig(n): // it is judged with what it goes into
 	case group == "stork.libopenstorage.org":
 		f.stork(n, kind)
-	case group == "clusterpair.dev":
-		f.config(n, kind)
-	case group == "kustomize.toolkit.fluxcd.io" && kind == "Kustomization":
-		f.flux(n)
-	case group == "argoproj.io":
-		f.argo(n, kind)
-	case group == "kustomize.config.k8s.io" || isKustomization(f.file.Path):
-		f.kustomization(n)
+	case f.noted.engines.Add(f.engineDocument(n)):
+		f.engineObject(n, group, kind)
+	case group == "clusterpair.dev" || group == "argoproj.io" || group == "kustomize.toolkit.fluxcd.io":
 	case apiVersion == "builtin":
 		f.builtin(n)
 	case kind == "ConfigMap" && manifest.Text(n, "metadata", "name") == "stork-controller-config":
@@ -387,6 +378,10 @@ func (f *fileRun) document(n *yaml.Node) {
 	default:
 		f.notePatch(n)
 	}
+}
+
+func (f *fileRun) engineDocument(n *yaml.Node) engine.Document {
+	return engine.Document{Path: f.file.Path, Name: f.file.Name, Node: n}
 }
 
 // list judges the items of a List, and whether they may stand in it.
@@ -427,7 +422,7 @@ func withoutItems(list *yaml.Node) *yaml.Node {
 // broken is a document that cannot be read. That of somebody else, such as a
 // template of Helm, is none of our business.
 func (f *fileRun) broken(d manifest.Document, finding report.Finding) {
-	ours := isKustomization(f.file.Path) && !bytes.Contains(d.Text, []byte("{{"))
+	ours := engine.IsKustomization(f.file.Path) && !bytes.Contains(d.Text, []byte("{{"))
 	for _, word := range []string{"stork.libopenstorage.org", "ClusterPair", "clusterpair.dev/"} {
 		ours = ours || bytes.Contains(d.Text, []byte(word)) && (!f.file.Any || startsAsManifest(d.Text))
 	}
@@ -451,13 +446,6 @@ func startsAsManifest(text []byte) bool {
 
 // config judges a function config of clusterpair.
 func (f *fileRun) config(n *yaml.Node, kind string) {
-	if !isConfig(n) {
-		return
-	}
-	f.noted.configs = append(f.noted.configs, configOf(n, f.file.Path, f.position(kindOf(n))))
-	if kind == generator.DecryptorKind {
-		f.noted.decryptors = append(f.noted.decryptors, path.Dir(f.file.Path))
-	}
 	if f.aside {
 		return
 	}
@@ -479,8 +467,9 @@ func (f *fileRun) policy(definition string, n *yaml.Node) {
 func (v *Validator) Findings() []report.Finding {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	v.judgePatches()
-	v.findings = append(v.findings, v.repo.judge(&v.options, v.files)...)
+	model := v.repo.modelled(&v.options)
+	v.judgePatches(model)
+	v.findings = append(v.findings, v.repo.judge(&v.options, v.files, model)...)
 	v.findings = slices.DeleteFunc(v.findings, func(f report.Finding) bool { return !v.counts(f.Rule) })
 	v.applyWaivers()
 	report.Sort(v.findings)

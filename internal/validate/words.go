@@ -19,6 +19,8 @@ var words = []string{
 	" config:", "{config:", ",config:", "\"config\"", "'config'", "? config",
 	" options:", "{options:", ",options:", "\"options\"", "'options'", "? options",
 	"binary",
+	// Engines, and where they fetch from.
+	"source.toolkit.fluxcd.io", "source.extensions.fluxcd.io", "fluxcd.controlplane.io", "helm.toolkit.fluxcd.io", "fleet.cattle.io", "viaduct.ai",
 	// What a credential is called, or how it is spelled.
 	"oken", "OKEN", "assword", "ASSWORD", "asswd", "ASSWD", "key-data", "keyData", "KEY_DATA", "users:", "\"users\"",
 	"PRIVATE KEY", "AGE-SECRET-KEY-", "ZXlK", "k8s-aws-v1.", "sha256~", "ya29.", "kubeconfig-u", "earer ", "asic ",

@@ -1,0 +1,234 @@
+package engine
+
+import (
+	"path"
+	"slices"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+
+	"clusterpair.dev/internal/manifest"
+	"clusterpair.dev/internal/report"
+)
+
+// Kustomization is what a kustomization.yaml takes in, and does to it.
+type Kustomization struct {
+	Dir string
+	// Resources are the files and folders that it takes in, Generators those of its
+	// generators, Components those of the resources that change the others.
+	Resources, Generators, Components []string
+	Patches                           []PatchFile
+	Files                             []Reference // that its generators copy into ConfigMaps and Secrets
+	Prefix, Suffix, Namespace         Reference   // what it gives to the names of what it takes in
+	// Edits says that it may change any field of what it takes in.
+	Edits     bool
+	Functions []string // files of its generators and transformers
+	Inline    []Config // those that stand in it
+	// Twice are the keys that it has in two spellings, which kustomize takes for one.
+	Twice []Reference
+
+	patches  []patch
+	metadata []metadata
+}
+
+// PatchFile is a file of a kustomization that changes objects.
+type PatchFile struct {
+	Path  string
+	Pairs bool // its target, which the kustomization names, may be a ClusterPair
+}
+
+// metadata are annotations or labels that a kustomization gives to all objects.
+type metadata struct {
+	field  string // annotations or labels
+	values *yaml.Node
+	at     report.Position
+}
+
+// kustomizationOf reads a kustomization.
+// https://github.com/kubernetes-sigs/kustomize/blob/kustomize/v5.8.2/api/types/kustomization.go
+func kustomizationOf(d Document) Kustomization {
+	n, twice := Folded(d.Node)
+	k := Kustomization{Dir: path.Dir(d.Path), Prefix: d.reference(n, "namePrefix"), Suffix: d.reference(n, "nameSuffix"), Namespace: d.reference(n, "namespace")}
+	for _, key := range twice {
+		k.Twice = append(k.Twice, Reference{key.Value, d.at(key)})
+	}
+	for _, key := range []string{"patches", "patchesStrategicMerge", "patchesJson6902", "replacements", "transformers", "configurations", "vars"} {
+		k.Edits = k.Edits || len(items(n, key)) > 0
+	}
+	for _, key := range []string{"resources", "components", "bases"} {
+		for _, entry := range items(n, key) {
+			k.Resources = append(k.Resources, path.Join(k.Dir, entry.Value))
+			if key == "components" {
+				k.Components = append(k.Components, path.Join(k.Dir, entry.Value))
+			}
+		}
+	}
+	k.readPatches(&d, n)
+	for _, entry := range slices.Concat(items(n, "configMapGenerator"), items(n, "secretGenerator")) {
+		for _, file := range items(entry, "files") {
+			_, name, named := strings.Cut(file.Value, "=")
+			if !named {
+				name = file.Value
+			}
+			k.Files = append(k.Files, Reference{path.Join(k.Dir, name), d.at(file)})
+		}
+	}
+	for _, entry := range items(n, "generators") {
+		k.Generators = append(k.Generators, path.Join(k.Dir, entry.Value))
+	}
+	for _, entry := range slices.Concat(items(n, "generators"), items(n, "transformers")) {
+		if !strings.Contains(entry.Value, "\n") {
+			k.Functions = append(k.Functions, path.Join(k.Dir, entry.Value))
+			continue
+		}
+		manifest.Scan([]byte(entry.Value), d.Name, func(inner manifest.Document, _ *report.Finding) {
+			if IsConfig(inner.Node) {
+				k.Inline = append(k.Inline, ConfigOf(d, inner.Node, d.at(entry)))
+			}
+		})
+	}
+	return k
+}
+
+// readPatches reads what a kustomization does to objects.
+func (k *Kustomization) readPatches(d *Document, n *yaml.Node) {
+	for _, entry := range items(n, "patchesStrategicMerge") {
+		p := patch{at: d.at(entry)}
+		if strings.Contains(entry.Value, "\n") {
+			p.docs = inlineDocs(entry)
+		} else {
+			p.file = path.Join(k.Dir, entry.Value)
+		}
+		k.addPatch(p)
+	}
+	for _, entry := range slices.Concat(items(n, "patches"), items(n, "patchesJson6902")) {
+		k.addPatch(d.patchOf(entry))
+	}
+	for _, entry := range items(n, "replacements") {
+		if file := manifest.Text(entry, "path"); file != "" {
+			k.Patches = append(k.Patches, PatchFile{path.Join(k.Dir, file), true})
+		}
+	}
+	for _, entry := range items(n, "configurations") {
+		k.Patches = append(k.Patches, PatchFile{path.Join(k.Dir, entry.Value), true})
+	}
+	for _, entry := range items(n, "labels") {
+		k.metadata = append(k.metadata, d.metadata("labels", entry, "pairs")...)
+	}
+	k.metadata = slices.Concat(k.metadata, d.metadata("labels", n, "commonLabels"), d.metadata("annotations", n, "commonAnnotations"))
+}
+
+// metadata are the annotations or labels under a key, none if there are none.
+func (d *Document) metadata(field string, n *yaml.Node, keys ...string) []metadata {
+	values := manifest.Field(n, keys...)
+	if values == nil || values.Kind != yaml.MappingNode {
+		return nil
+	}
+	return []metadata{{field, values, d.at(values)}}
+}
+
+func (k *Kustomization) addPatch(p patch) {
+	k.patches = append(k.patches, p)
+	if p.file != "" {
+		k.Patches = append(k.Patches, PatchFile{p.file, p.target != nil && MayBePair(p.target)})
+	}
+}
+
+// Renames tells whether a kustomization gives objects other names, or a namespace.
+func (k *Kustomization) Renames() bool { return k.Prefix.Name+k.Suffix.Name+k.Namespace.Name != "" }
+
+// fields are the keys of a kustomization, of all its levels.
+var fields = fieldsByFold("apiVersion", "kind", "metadata", "name", "namespace", "annotations", "labels",
+	"resources", "components", "bases", "crds", "generators", "transformers", "validators", "configurations",
+	"namePrefix", "nameSuffix", "commonLabels", "commonAnnotations", "pairs", "includeSelectors", "includeTemplates", "fields",
+	"patchesStrategicMerge", "patchesJson6902", "patches", "patch", "path", "target", "options", "allowNameChange", "allowKindChange",
+	"group", "version", "annotationSelector", "labelSelector",
+	"replacements", "source", "sourceValue", "fieldPath", "targets", "select", "reject", "fieldPaths", "delimiter", "index", "create",
+	"configMapGenerator", "secretGenerator", "generatorOptions", "files", "literals", "env", "envs", "behavior", "type", "disableNameSuffixHash", "immutable",
+	"images", "newName", "newTag", "digest", "replicas", "count", "vars", "objref", "fieldref",
+	"helmCharts", "helmGlobals", "openapi", "buildMetadata", "sortOptions", "order")
+
+func fieldsByFold(names ...string) map[string]string {
+	byFold := make(map[string]string, len(names))
+	for _, name := range names {
+		byFold[strings.ToLower(name)] = name
+	}
+	return byFold
+}
+
+// Folded is a kustomization with its keys as they are written everywhere: kustomize reads
+// them without regard to case, at each level. What people name themselves, below labels
+// and annotations, stays. Of two spellings of one key the last one counts, in the order of
+// their bytes, as in kustomize; twice are those that do not count.
+// https://github.com/kubernetes-sigs/kustomize/blob/kustomize/v5.8.2/api/types/kustomization.go
+func Folded(n *yaml.Node) (folded *yaml.Node, twice []*yaml.Node) {
+	switch n.Kind {
+	case yaml.SequenceNode:
+		content, changed := make([]*yaml.Node, len(n.Content)), false
+		for i, item := range n.Content {
+			var more []*yaml.Node
+			content[i], more = Folded(item)
+			changed, twice = changed || content[i] != item, append(twice, more...)
+		}
+		if !changed {
+			return n, twice
+		}
+		list := *n
+		list.Content = content
+		return &list, twice
+	case yaml.MappingNode:
+		return foldedMapping(n)
+	}
+	return n, nil
+}
+
+func foldedMapping(n *yaml.Node) (folded *yaml.Node, twice []*yaml.Node) {
+	out := *n
+	out.Content = nil
+	changed := false
+	at := make(map[string]int) // of a key in out
+	spelled := make(map[string]*yaml.Node)
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		key, value := n.Content[i], n.Content[i+1]
+		name := key.Value
+		if known, ok := fields[strings.ToLower(name)]; ok {
+			name = known
+		}
+		switch name {
+		case "commonLabels", "commonAnnotations", "pairs", "annotations", "labels":
+			if value.Kind == yaml.SequenceNode { // labels: of entries
+				var more []*yaml.Node
+				value, more = Folded(value)
+				twice = append(twice, more...)
+			}
+		default:
+			var more []*yaml.Node
+			value, more = Folded(value)
+			twice = append(twice, more...)
+		}
+		renamed := key
+		if name != key.Value {
+			copied := *key
+			copied.Value = name
+			renamed = &copied
+		}
+		changed = changed || renamed != key || value != n.Content[i+1]
+		if k, ok := at[name]; ok {
+			changed = true
+			if spelled[name].Value > key.Value {
+				twice = append(twice, key)
+				continue
+			}
+			twice = append(twice, spelled[name])
+			out.Content[k], out.Content[k+1] = renamed, value
+		} else {
+			at[name] = len(out.Content)
+			out.Content = append(out.Content, renamed, value)
+		}
+		spelled[name] = key
+	}
+	if !changed {
+		return n, twice
+	}
+	return &out, twice
+}

@@ -1,0 +1,389 @@
+package engine
+
+import (
+	"maps"
+	"path"
+	"slices"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+
+	"clusterpair.dev/generator"
+	"clusterpair.dev/internal/report"
+)
+
+// Engine is what applies files.
+type Engine string
+
+// The engines that are known. All but Flux and Argo CD decrypt nothing.
+const (
+	Flux   Engine = "Flux"
+	ArgoCD Engine = "Argo CD"
+	Helm   Engine = "Helm"
+	Fleet  Engine = "Rancher Fleet"
+)
+
+// Sync is an object that makes an engine apply a folder, in one of the forms that the
+// objects above it give it.
+type Sync struct {
+	Engine Engine
+	Object string // kind, namespace and name
+	File   string // its own path
+	At     report.Position
+	Path   string // of the folder, from the root of the repository
+	// Decrypts says that it asks for decryption, or names a plugin; Secret is the
+	// Secret with the key of Flux, NAMESPACE/NAME, and Plugin that of Argo CD.
+	Decrypts       bool
+	Secret, Plugin string
+	// Healthy says that it waits for the status of ClusterPairs, Prunes that it removes
+	// what its folder no longer has.
+	Healthy, Prunes bool
+	// Alone says that what it applies has other names, goes to another cluster, or is
+	// not applied now; Suspended that the engine does not look at it.
+	Alone, Suspended bool
+	// Unlisted says that it stands in the folder of a kustomization and none takes it in.
+	Unlisted bool
+	// Hydrates says that it commits what it renders to Git.
+	Hydrates bool
+	// Unsure is why nobody can tell whether it applies the folder; empty if it does.
+	Unsure string
+	// Ignores is a setting that keeps a changed credential away from the cluster.
+	Ignores Reference
+	// Dirs are the folders of the kustomizations that it builds.
+	Dirs map[string]bool
+
+	recursive        bool // folders below count without a kustomization
+	chart            bool // the folder is a Helm chart
+	include, exclude string
+	components       []string
+	patches          []patch
+	metadata         []metadata
+	substitute       map[string]string
+	ways             map[string]*way // of the files that kustomizations take in
+}
+
+// way is how a kustomization takes in a file.
+type way struct {
+	chain []*Kustomization // the innermost first
+	by    string           // the generator that decrypts it
+}
+
+// Unknown is an object of which nobody can tell from the files what it applies.
+type Unknown struct {
+	Engine Engine
+	Object string
+	At     report.Position
+	Why    string
+}
+
+// Pair is a ClusterPair in a file.
+type Pair struct {
+	Path      string // of its file, from the root of the repository
+	Encrypted bool
+}
+
+// Model is how the files of a repository are built and applied.
+type Model struct {
+	// Syncs are the objects that apply folders of this repository, sorted by their places.
+	Syncs []*Sync
+	// Unknown are those of which nobody can tell.
+	Unknown []Unknown
+	// Foreign are those that apply folders of another repository.
+	Foreign []Unknown
+
+	notes   *Notes
+	remotes []string
+	ours    map[string]bool
+	dirs    map[string]*Kustomization
+	folders map[string]bool
+	takers  map[string][]*Kustomization // by the file or folder that they take in
+	charts  map[string]bool
+	configs map[string][]*Config // by file
+}
+
+// Model is that of all that has been noted, with the pairs of the files. remotes are the
+// URLs by which Git knows the repository; there may be none.
+func (n *Notes) Model(pairs []Pair, remotes []string) *Model {
+	m := &Model{notes: n, dirs: make(map[string]*Kustomization, len(n.Kustomizations)), folders: map[string]bool{".": true},
+		takers: make(map[string][]*Kustomization), charts: make(map[string]bool), configs: make(map[string][]*Config)}
+	for _, remote := range remotes {
+		m.remotes = append(m.remotes, repositoryURL(remote))
+	}
+	for i := range n.Kustomizations {
+		k := &n.Kustomizations[i]
+		m.dirs[k.Dir] = k
+		m.folder(k.Dir)
+	}
+	for _, dir := range slices.Sorted(maps.Keys(m.dirs)) {
+		for _, resource := range m.dirs[dir].Resources {
+			m.takers[resource] = append(m.takers[resource], m.dirs[dir])
+		}
+	}
+	for i := range n.Configs {
+		c := &n.Configs[i]
+		m.configs[c.Path] = append(m.configs[c.Path], c)
+		m.folder(path.Dir(c.Path))
+	}
+	for _, dir := range n.charts {
+		m.charts[dir] = true
+		m.folder(dir)
+	}
+	for i := range pairs {
+		m.folder(path.Dir(pairs[i].Path))
+	}
+	for i := range n.objects {
+		m.folder(path.Dir(n.objects[i].Path))
+	}
+	m.findOwn()
+	m.form()
+	return m
+}
+
+// folder notes that a folder is here, with those around it.
+func (m *Model) folder(dir string) {
+	for !m.folders[dir] && dir != "/" {
+		m.folders[dir] = true
+		dir = path.Dir(dir)
+	}
+}
+
+// Kustomization is that of a folder, nil if there is none.
+func (m *Model) Kustomization(dir string) *Kustomization { return m.dirs[dir] }
+
+// Dirs are the folders of all kustomizations, sorted.
+func (m *Model) Dirs() []string { return slices.Sorted(maps.Keys(m.dirs)) }
+
+// Walk visits the files that a kustomization takes in, with those of its bases. seen gets
+// the folders of the kustomizations, and leaves out those that it has.
+func (m *Model) Walk(k *Kustomization, seen map[string]bool, visit func(file string)) {
+	m.walk(k, seen, nil, func(file string, _ []*Kustomization, by string) {
+		if by == "" {
+			visit(file)
+		}
+	})
+}
+
+func (m *Model) walk(k *Kustomization, seen map[string]bool, above []*Kustomization, visit func(file string, chain []*Kustomization, by string)) {
+	if seen[k.Dir] {
+		return
+	}
+	seen[k.Dir] = true
+	chain := append([]*Kustomization{k}, above...)
+	for _, resource := range k.Resources {
+		if base := m.dirs[resource]; base != nil {
+			m.walk(base, seen, chain, visit)
+		} else {
+			visit(resource, chain, "")
+		}
+	}
+	for _, generator := range k.Generators {
+		for _, file := range m.notes.ksops[generator] {
+			visit(file, chain, "KSOPS")
+		}
+	}
+	for _, c := range m.functionsOf(k) {
+		for _, file := range c.Files {
+			visit(path.Join(k.Dir, strings.TrimPrefix(file, path.Dir(c.Path)+"/")), chain, c.Kind+" "+c.Name)
+		}
+	}
+}
+
+// Roots gives for each file that a kustomization takes in the folders of those that no
+// other builds on.
+func (m *Model) Roots() map[string][]string {
+	roots := make(map[string][]string)
+	for _, dir := range m.Dirs() {
+		if len(m.takers[dir]) > 0 {
+			continue
+		}
+		alone := []string{dir}
+		m.Walk(m.dirs[dir], make(map[string]bool), func(file string) {
+			if known := roots[file]; known == nil {
+				roots[file] = alone
+			} else if !slices.Contains(known, dir) {
+				roots[file] = append(slices.Clone(known), dir)
+			}
+		})
+	}
+	return roots
+}
+
+// Functions are the functions of clusterpair that each kustomization lists, by its folder.
+func (m *Model) Functions() map[string][]Function {
+	own := make(map[string][]Function)
+	for dir, k := range m.dirs {
+		for _, c := range m.functionsOf(k) {
+			f := c.Function
+			f.Dir = dir
+			own[dir] = append(own[dir], f)
+		}
+	}
+	return own
+}
+
+// functionsOf are the configs that a kustomization lists.
+func (m *Model) functionsOf(k *Kustomization) []*Config {
+	var all []*Config
+	for i := range k.Inline {
+		all = append(all, &k.Inline[i])
+	}
+	for _, file := range k.Functions {
+		all = append(all, m.configs[file]...)
+		if base := m.dirs[file]; base != nil && base != k { // a kustomization of configs
+			for _, resource := range m.taken(base) {
+				all = append(all, m.configs[resource]...)
+			}
+		}
+	}
+	return all
+}
+
+// taken are the files that a kustomization takes in, without those of generators.
+func (m *Model) taken(k *Kustomization) (files []string) {
+	seen := make(map[string]bool)
+	var walk func(k *Kustomization)
+	walk = func(k *Kustomization) {
+		if seen[k.Dir] {
+			return
+		}
+		seen[k.Dir] = true
+		for _, resource := range k.Resources {
+			if base := m.dirs[resource]; base != nil {
+				walk(base)
+			} else {
+				files = append(files, resource)
+			}
+		}
+	}
+	walk(k)
+	return files
+}
+
+// cover finds out what a sync applies.
+func (m *Model) cover(s *Sync) {
+	s.Dirs, s.ways = make(map[string]bool), make(map[string]*way)
+	visit := func(file string, chain []*Kustomization, by string) {
+		if s.ways[file] == nil {
+			s.ways[file] = &way{chain, by}
+		}
+	}
+	switch k := m.dirs[s.Path]; {
+	case s.chart:
+	case k != nil:
+		m.walk(k, s.Dirs, nil, visit)
+	case s.recursive:
+		for dir, k := range m.dirs {
+			if Below(dir, s.Path) && !m.between(dir, s.Path) {
+				m.walk(k, s.Dirs, nil, visit)
+			}
+		}
+	}
+	for _, component := range s.components {
+		if k := m.dirs[path.Join(s.Path, component)]; k != nil {
+			m.walk(k, s.Dirs, nil, visit)
+		}
+	}
+}
+
+// TakesIn tells whether a sync applies a file by itself: where no kustomization is, all
+// files count, those of folders below if it says so.
+func (m *Model) TakesIn(s *Sync, file string) bool {
+	dir := path.Dir(file)
+	switch {
+	case s.chart:
+		return Below(file, path.Join(s.Path, "templates"))
+	case m.dirs[dir] != nil, dir != s.Path && !(s.recursive && Below(dir, s.Path) && !m.between(dir, s.Path)):
+		return false
+	}
+	name := strings.TrimPrefix(strings.TrimPrefix(file, s.Path), "/")
+	return (s.include == "" || globs(s.include, name)) && (s.exclude == "" || !globs(s.exclude, name))
+}
+
+// between tells whether there is a kustomization above a folder, at or below top: what
+// stands in the folder counts only as far as that one takes it in.
+// https://github.com/fluxcd/pkg/blob/e2cfd1a2/kustomize/kustomize_generator.go
+func (m *Model) between(dir, top string) bool {
+	for dir != top && dir != "." && dir != "/" {
+		if dir = path.Dir(dir); m.dirs[dir] != nil && (dir == top || Below(dir, top)) {
+			return true
+		}
+	}
+	return false
+}
+
+// Applies tells whether a sync applies the object in a file.
+func (m *Model) Applies(s *Sync, file string) bool {
+	return s.ways[file] != nil || m.TakesIn(s, file)
+}
+
+// decrypts tells whether one of the kustomizations that a sync builds has a generator
+// that decrypts, and names it.
+func (m *Model) decrypts(s *Sync) string {
+	for _, dir := range slices.Sorted(maps.Keys(s.Dirs)) {
+		k := m.dirs[dir]
+		for _, c := range m.functionsOf(k) {
+			if c.Kind == generator.DecryptorKind {
+				return c.Kind + " " + c.Name
+			}
+		}
+		for _, file := range k.Generators {
+			if _, known := m.notes.ksops[file]; known || strings.Contains(path.Base(file), "ksops") || strings.Contains(file, "\n") && strings.Contains(file, "ksops") {
+				return "KSOPS"
+			}
+		}
+		for i := range m.notes.Configs {
+			if c := &m.notes.Configs[i]; c.Kind == generator.DecryptorKind && c.Dir == dir {
+				return c.Kind + " " + c.Name
+			}
+		}
+	}
+	return ""
+}
+
+// PatchesOnly are the files that are patches and nothing else, and whether each may be
+// one of a ClusterPair by the target that its kustomization names.
+func (m *Model) PatchesOnly() map[string]bool {
+	patches := make(map[string]bool)
+	note := func(all []PatchFile) {
+		for _, p := range all {
+			patches[p.Path] = patches[p.Path] || p.Pairs
+		}
+	}
+	for i := range m.notes.Kustomizations {
+		note(m.notes.Kustomizations[i].Patches)
+	}
+	note(m.notes.PatchFiles)
+	maps.DeleteFunc(patches, func(file string, _ bool) bool {
+		return len(m.takers[file]) > 0 || slices.ContainsFunc(m.Syncs, func(s *Sync) bool { return m.TakesIn(s, file) })
+	})
+	return patches
+}
+
+// change does to an object what the kustomizations of a chain do, the innermost first.
+func (m *Model) change(object *yaml.Node, chain []*Kustomization) {
+	for _, k := range chain {
+		m.changeBy(object, k, make(map[string]bool), func(report.Position) {})
+	}
+}
+
+// changeBy does what one kustomization does, with its components; done gets the place of
+// each change.
+func (m *Model) changeBy(object *yaml.Node, k *Kustomization, seen map[string]bool, done func(report.Position)) {
+	if seen[k.Dir] {
+		return
+	}
+	seen[k.Dir] = true
+	for _, component := range k.Components {
+		if c := m.dirs[component]; c != nil {
+			m.changeBy(object, c, seen, done)
+		}
+	}
+	for _, p := range k.patches {
+		p.apply(object, m.notes.patches)
+		done(p.at)
+	}
+	for _, add := range k.metadata {
+		add.to(object)
+		done(add.at)
+	}
+}

@@ -1,0 +1,228 @@
+package engine
+
+import (
+	"path"
+	"slices"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+
+	"clusterpair.dev/internal/manifest"
+	"clusterpair.dev/internal/report"
+)
+
+// Document is a document of a file.
+type Document struct {
+	Path string // of the file, from the root of the repository, with slashes
+	Name string // what findings call the file
+	Node *yaml.Node
+}
+
+func (d *Document) at(n *yaml.Node) report.Position {
+	if n == nil {
+		return report.Position{File: d.Name}
+	}
+	return report.Position{File: d.Name, Line: n.Line, Column: n.Column}
+}
+
+// head is where an object begins: at its kind.
+func (d *Document) head() report.Position {
+	if kind := manifest.Field(d.Node, "kind"); kind != nil {
+		return d.at(kind)
+	}
+	return d.at(d.Node)
+}
+
+// Reference is a name, and where it stands.
+type Reference struct {
+	Name string
+	At   report.Position
+}
+
+func (d *Document) reference(n *yaml.Node, keys ...string) Reference {
+	v := manifest.Field(n, keys...)
+	if v == nil || v.Kind != yaml.ScalarNode {
+		return Reference{}
+	}
+	return Reference{strings.Clone(v.Value), d.at(v)}
+}
+
+// Notes are what documents say about how files are applied. The zero value knows of none.
+type Notes struct {
+	// Kustomizations are those of kustomize, Configs the function configs of
+	// clusterpair that stand in files of their own.
+	Kustomizations []Kustomization
+	Configs        []Config
+	// PatchFiles are those of transformers that stand in files of their own.
+	PatchFiles []PatchFile
+	objects    []object
+	sources    []source
+	patches    map[string][]Document // that may be patches, by file
+	ksops      map[string][]string   // files that a generator of KSOPS decrypts, by its own
+	charts     []string              // folders of Helm charts
+}
+
+// object is one that makes an engine apply files.
+type object struct {
+	Document
+	engine Engine
+	kind   string
+}
+
+// Merge adds what others have noted.
+func (n *Notes) Merge(o Notes) {
+	n.Kustomizations = append(n.Kustomizations, o.Kustomizations...)
+	n.Configs = append(n.Configs, o.Configs...)
+	n.PatchFiles = append(n.PatchFiles, o.PatchFiles...)
+	n.objects = append(n.objects, o.objects...)
+	n.sources = append(n.sources, o.sources...)
+	n.charts = append(n.charts, o.charts...)
+	for _, docs := range o.patches {
+		n.notePatch(docs...)
+	}
+	for file, files := range o.ksops {
+		n.noteKSOPS(file, files)
+	}
+}
+
+func (n *Notes) notePatch(docs ...Document) {
+	if n.patches == nil && len(docs) > 0 {
+		n.patches = make(map[string][]Document)
+	}
+	for _, d := range docs {
+		n.patches[d.Path] = append(n.patches[d.Path], d)
+	}
+}
+
+func (n *Notes) noteKSOPS(file string, files []string) {
+	if n.ksops == nil {
+		n.ksops = make(map[string][]string)
+	}
+	n.ksops[file] = append(n.ksops[file], files...)
+}
+
+// Objects tells whether there are objects that make an engine apply files.
+func (n *Notes) Objects() bool { return len(n.objects) > 0 }
+
+// Saw notes a file by its name alone: a Chart.yaml makes a chart of its folder.
+func (n *Notes) Saw(file string) {
+	if path.Base(file) == "Chart.yaml" {
+		n.charts = append(n.charts, path.Dir(file))
+	}
+}
+
+// Add notes a document, and tells whether it is one that an engine or kustomize acts on.
+func (n *Notes) Add(d Document) bool {
+	apiVersion, kind := manifest.Text(d.Node, "apiVersion"), manifest.Text(d.Node, "kind")
+	group, _, _ := strings.Cut(apiVersion, "/")
+	switch {
+	case IsConfig(d.Node):
+		n.Configs = append(n.Configs, ConfigOf(d, d.Node, d.head()))
+	case group == "kustomize.toolkit.fluxcd.io" && kind == "Kustomization":
+		n.addObject(d, Flux, kind)
+	case group == "fluxcd.controlplane.io" && kind == "FluxInstance":
+		n.fluxInstance(d)
+	case group == "fluxcd.controlplane.io" && kind == "ResourceSet":
+		for _, resource := range items(manifest.Field(d.Node, "spec"), "resources") {
+			n.Add(Document{d.Path, d.Name, resource})
+		}
+	case group == "source.toolkit.fluxcd.io" || group == "source.extensions.fluxcd.io":
+		n.addSource(d, kind)
+	case group == "helm.toolkit.fluxcd.io" && kind == "HelmRelease":
+		n.addObject(d, Helm, kind)
+	case group == "argoproj.io" && (kind == "Application" || kind == "ApplicationSet"):
+		n.addObject(d, ArgoCD, kind)
+	case group == "fleet.cattle.io" && kind == "GitRepo":
+		n.addObject(d, Fleet, kind)
+	case group == "viaduct.ai" && kind == "ksops":
+		var files []string
+		for _, file := range slices.Concat(items(d.Node, "files"), items(d.Node, "secretFrom")) {
+			for _, f := range append(items(file, "files"), file) {
+				if f.Kind == yaml.ScalarNode {
+					files = append(files, path.Join(path.Dir(d.Path), f.Value))
+				}
+			}
+		}
+		n.noteKSOPS(d.Path, files)
+	case group == "kustomize.config.k8s.io" || IsKustomization(d.Path):
+		n.Kustomizations = append(n.Kustomizations, kustomizationOf(d))
+	case d.Node.Kind == yaml.SequenceNode: // of JSON 6902, if it is one
+		n.notePatch(d)
+		return false
+	default:
+		return false
+	}
+	return true
+}
+
+func (n *Notes) addObject(d Document, e Engine, kind string) {
+	n.objects = append(n.objects, object{d, e, kind})
+	if e == Flux || e == ArgoCD {
+		n.notePatch(d) // which it is where a kustomization calls it so
+	}
+}
+
+// AddPair notes what a ClusterPair says to engines, which is in its metadata.
+func (n *Notes) AddPair(d Document) {
+	if stub := stubOf(d.Node); stub != nil {
+		n.notePatch(Document{d.Path, d.Name, stub})
+	}
+}
+
+// IsKustomization tells whether a file has the name of a kustomization.
+func IsKustomization(file string) bool {
+	switch path.Base(file) {
+	case "kustomization.yaml", "kustomization.yml", "Kustomization":
+		return true
+	}
+	return false
+}
+
+// fluxInstance notes the Kustomization that the Flux Operator makes of spec.sync.
+// https://fluxcd.control-plane.io/operator/fluxinstance/#sync-configuration
+func (n *Notes) fluxInstance(d Document) {
+	sync := manifest.Field(d.Node, "spec", "sync")
+	if sync == nil {
+		return
+	}
+	namespace := manifest.Text(d.Node, "metadata", "namespace")
+	name := manifest.Text(sync, "name")
+	if name == "" {
+		name = namespace
+	}
+	spec := mapping("path", manifest.Field(sync, "path"), "prune", scalar("true"),
+		"sourceRef", mapping("kind", manifest.Field(sync, "kind"), "name", scalar(name)))
+	made := Document{d.Path, d.Name, mapping("apiVersion", scalar("kustomize.toolkit.fluxcd.io/v1"), "kind", scalar("Kustomization"),
+		"metadata", mapping("namespace", scalar(namespace), "name", scalar(name)), "spec", spec)}
+	made.Node.Line, made.Node.Column = sync.Line, sync.Column
+	for _, patch := range items(manifest.Field(d.Node, "spec", "kustomize"), "patches") {
+		d.patchOf(patch).apply(made.Node, nil)
+	}
+	n.objects = append(n.objects, object{made, Flux, "FluxInstance"})
+	n.sources = append(n.sources, source{kind: manifest.Text(sync, "kind"), id: namespace + "/" + name, url: repositoryURL(manifest.Text(sync, "url"))})
+}
+
+func items(n *yaml.Node, key string) []*yaml.Node {
+	if list := manifest.Field(n, key); list != nil && list.Kind == yaml.SequenceNode {
+		return list.Content
+	}
+	return nil
+}
+
+func scalar(text string) *yaml.Node { return &yaml.Node{Kind: yaml.ScalarNode, Value: text} }
+
+// mapping is a mapping of keys and values; a value may be nil.
+func mapping(pairs ...any) *yaml.Node {
+	n := &yaml.Node{Kind: yaml.MappingNode, Tag: "!!map"}
+	for i := 0; i < len(pairs); i += 2 {
+		if value, _ := pairs[i+1].(*yaml.Node); value != nil {
+			n.Content = append(n.Content, scalar(pairs[i].(string)), value)
+		}
+	}
+	return n
+}
+
+// Below tells whether a file or folder is below another folder.
+func Below(file, dir string) bool {
+	return dir == "." || strings.HasPrefix(file, dir+"/")
+}

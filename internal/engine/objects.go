@@ -1,0 +1,347 @@
+package engine
+
+import (
+	"cmp"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+
+	"clusterpair.dev/internal/manifest"
+	"clusterpair.dev/internal/report"
+)
+
+// forming is what is known so far of the forms that objects have.
+type forming struct {
+	m     *Model
+	raw   [][]*Sync // of each object as it stands in its file
+	forms [][]*Sync // as the objects above it make it
+	begun []bool
+	only  map[string]bool // files that are patches and nothing else
+}
+
+// form finds the syncs, in each of the forms that kustomizations and the objects above
+// them give to their objects.
+func (m *Model) form() {
+	objects := m.notes.objects
+	f := &forming{m: m, raw: make([][]*Sync, len(objects)), forms: make([][]*Sync, len(objects)), begun: make([]bool, len(objects))}
+	for i := range objects {
+		f.raw[i] = m.syncsOf(&objects[i], objects[i].Node, nil)
+		for _, s := range f.raw[i] {
+			m.cover(s)
+		}
+	}
+	m.Syncs = slices.Concat(f.raw...)
+	f.only = m.PatchesOnly()
+	m.Syncs, m.Unknown, m.Foreign = nil, nil, nil
+	for i := range objects {
+		if _, isPatch := f.only[objects[i].Path]; isPatch {
+			continue
+		}
+		for _, s := range f.formsOf(i) {
+			m.note(s)
+		}
+	}
+	slices.SortStableFunc(m.Syncs, func(a, b *Sync) int { return Compare(a.At, b.At) })
+	slices.SortStableFunc(m.Unknown, func(a, b Unknown) int { return Compare(a.At, b.At) })
+	m.Unknown = slices.Compact(m.Unknown)
+	slices.SortStableFunc(m.Foreign, func(a, b Unknown) int { return Compare(a.At, b.At) })
+	m.Foreign = slices.Compact(m.Foreign)
+}
+
+// note takes a sync in, by what is known of it.
+func (m *Model) note(s *Sync) {
+	switch {
+	case s.Path == foreignPath:
+		m.Foreign = append(m.Foreign, Unknown{s.Engine, s.Object, s.At, "it applies another repository"})
+	case s.Path == "":
+		m.Unknown = append(m.Unknown, Unknown{s.Engine, s.Object, s.At, s.Unsure})
+	default:
+		if s.Unsure != "" {
+			m.Unknown = append(m.Unknown, Unknown{s.Engine, s.Object, s.At, s.Unsure})
+		}
+		m.Syncs = append(m.Syncs, s)
+	}
+}
+
+// foreignPath is that of a sync of another repository; one of which nothing is known has
+// none.
+const foreignPath = "\x00"
+
+// formsOf are the syncs of an object in each of its forms.
+func (f *forming) formsOf(i int) []*Sync {
+	if f.begun[i] { // it applies itself, or an object that applies it
+		if f.forms[i] == nil {
+			return f.raw[i]
+		}
+		return f.forms[i]
+	}
+	f.begun[i] = true
+	m, o := f.m, &f.m.notes.objects[i]
+	var forms []*Sync
+	known := make(map[string]bool)
+	add := func(node *yaml.Node, substitute map[string]string) {
+		for _, s := range m.syncsOf(o, node, substitute) {
+			m.cover(s)
+			s.Unlisted = m.dirs[dirOf(o.Path)] != nil && len(m.takers[o.Path]) == 0
+			if key := fmt.Sprint(s.Path, s.Decrypts, s.Secret, s.Plugin, s.Healthy, s.Suspended, s.Alone, s.Unsure, s.components, len(s.patches)); !known[key] {
+				known[key] = true
+				forms = append(forms, s)
+			}
+		}
+	}
+	changed := func(chain []*Kustomization, patches []patch) *yaml.Node {
+		if len(chain) == 0 && len(patches) == 0 {
+			return o.Node
+		}
+		node := copyOf(o.Node)
+		m.change(node, chain)
+		for _, p := range patches {
+			p.apply(node, m.notes.patches)
+		}
+		return node
+	}
+	above := false
+	for j := range m.notes.objects {
+		if !slices.ContainsFunc(f.raw[j], func(s *Sync) bool { return m.Applies(s, o.Path) }) {
+			continue
+		}
+		for _, s := range f.formsOf(j) {
+			if s.Path == foreignPath || !m.Applies(s, o.Path) {
+				continue
+			}
+			above = true
+			var chain []*Kustomization
+			if w := s.ways[o.Path]; w != nil {
+				chain = w.chain
+			}
+			add(changed(chain, s.patches), s.substitute)
+		}
+	}
+	if !above {
+		chains := m.chains(o.Path, make(map[string]bool))
+		for _, chain := range chains {
+			add(changed(chain, nil), nil)
+		}
+		if len(chains) == 0 {
+			add(o.Node, nil)
+		}
+	}
+	f.forms[i] = forms
+	return forms
+}
+
+// chains are the ways from a file or folder to the kustomizations that no other builds on.
+func (m *Model) chains(file string, seen map[string]bool) (chains [][]*Kustomization) {
+	for _, k := range m.takers[file] {
+		if seen[k.Dir] {
+			continue
+		}
+		seen[k.Dir] = true
+		above := m.chains(k.Dir, seen)
+		if len(above) == 0 {
+			chains = append(chains, []*Kustomization{k})
+		}
+		for _, chain := range above {
+			chains = append(chains, append([]*Kustomization{k}, chain...))
+		}
+	}
+	return chains
+}
+
+// syncsOf reads an object in one of its forms. substitute is what the Kustomization above
+// it puts in place of variables.
+func (m *Model) syncsOf(o *object, node *yaml.Node, substitute map[string]string) []*Sync {
+	d := o.Document
+	d.Node = node
+	switch o.engine {
+	case Flux:
+		return []*Sync{m.flux(&d, o.kind, substitute)}
+	case ArgoCD:
+		return m.argo(&d, o.kind)
+	case Helm:
+		return m.helm(&d)
+	case Fleet:
+		return m.fleet(&d)
+	}
+	return nil
+}
+
+// sync is one of an object, at a value in it.
+func (d *Document) sync(e Engine, kind string, at *yaml.Node) *Sync {
+	s := &Sync{Engine: e, File: d.Path, At: d.head(),
+		Object: kind + " " + strings.Clone(manifest.Text(d.Node, "metadata", "namespace")) + "/" + strings.Clone(manifest.Text(d.Node, "metadata", "name"))}
+	if at != nil && at.Line > 0 {
+		s.At = d.at(at)
+	}
+	return s
+}
+
+// flux reads a Kustomization of Flux.
+// https://fluxcd.io/flux/components/kustomize/kustomizations/
+func (m *Model) flux(d *Document, kind string, substitute map[string]string) *Sync {
+	if kind == "FluxInstance" {
+		kind = "Kustomization"
+	}
+	n := d.Node
+	spec := manifest.Field(n, "spec")
+	at := manifest.Field(spec, "path")
+	s := d.sync(Flux, kind, at)
+	s.recursive = true
+	s.Decrypts = manifest.Text(spec, "decryption", "provider") == "sops"
+	s.Prunes = manifest.Text(spec, "prune") == "true"
+	s.Suspended = manifest.Text(spec, "suspend") == "true"
+	s.Alone = s.Suspended || manifest.Field(spec, "kubeConfig") != nil
+	for _, key := range []string{"targetNamespace", "namePrefix", "nameSuffix"} {
+		s.Alone = s.Alone || manifest.Text(spec, key) != ""
+	}
+	if name := manifest.Text(spec, "decryption", "secretRef", "name"); name != "" {
+		s.Secret = manifest.Text(n, "metadata", "namespace") + "/" + name
+	}
+	s.Healthy = waitsForPairs(spec)
+	for _, c := range items(spec, "components") {
+		s.components = append(s.components, c.Value)
+	}
+	for _, p := range items(spec, "patches") {
+		s.patches = append(s.patches, d.patchOf(p))
+	}
+	for _, field := range []string{"annotations", "labels"} {
+		s.metadata = append(s.metadata, d.metadata(field, spec, "commonMetadata", field)...)
+	}
+	for _, entry := range items(spec, "ignore") {
+		if target := manifest.Field(entry, "target"); target == nil || MayBePair(target) {
+			s.ignores(d, items(entry, "paths"))
+		}
+	}
+	s.substitute = variables(manifest.Field(spec, "postBuild"))
+	dir := substituted(manifest.Text(spec, "path"), substitute)
+	m.fluxPath(s, n, dir)
+	return s
+}
+
+// fluxPath finds the folder that a Kustomization of Flux applies.
+func (m *Model) fluxPath(s *Sync, n *yaml.Node, dir string) {
+	kind := cmp.Or(manifest.Text(n, "spec", "sourceRef", "kind"), "GitRepository")
+	name := manifest.Text(n, "spec", "sourceRef", "name")
+	source := m.sourceOf(n)
+	switch {
+	case isTemplate(dir):
+		s.Unsure = "its path is made of variables"
+		return
+	case source != nil && m.foreign(source.url):
+		s.Path = foreignPath
+		return
+	}
+	s.Path = cleaned(dir)
+	if kind == "GitRepository" {
+		return
+	}
+	if source != nil && len(source.copies) > 0 {
+		if here, ok := source.here(s.Path); ok {
+			s.Path = here
+			return
+		}
+	}
+	s.Unsure = fmt.Sprintf("it applies a folder of %s %s, and only who packs that knows what is in it", kind, name)
+	if s.Path == "." || !m.folders[s.Path] { // which says nothing
+		s.Path = ""
+	}
+}
+
+// waitsForPairs tells whether Flux looks at the status of ClusterPairs.
+// https://fluxcd.io/flux/components/kustomize/kustomizations/#health-check-expressions
+func waitsForPairs(spec *yaml.Node) bool {
+	if manifest.Text(spec, "wait") != "true" && len(items(spec, "healthChecks")) == 0 {
+		return false
+	}
+	return slices.ContainsFunc(items(spec, "healthCheckExprs"), func(e *yaml.Node) bool {
+		return manifest.Text(e, "kind") == "ClusterPair" && strings.HasPrefix(manifest.Text(e, "apiVersion"), "stork.libopenstorage.org/") && manifest.Text(e, "current") != ""
+	})
+}
+
+// ignores notes that the engine compares no credential, by JSON pointers.
+func (s *Sync) ignores(d *Document, pointers []*yaml.Node) {
+	for _, p := range pointers {
+		if p.Value == "/spec" || p.Value == "/spec/config" || strings.HasPrefix(p.Value, "/spec/config/") {
+			s.Ignores = Reference{p.Value, d.at(p)}
+			return
+		}
+	}
+}
+
+// variables are those that Flux substitutes, as far as the object says them.
+func variables(postBuild *yaml.Node) map[string]string {
+	vars := manifest.Field(postBuild, "substitute")
+	if vars == nil || vars.Kind != yaml.MappingNode {
+		return nil
+	}
+	known := make(map[string]string)
+	for i := 0; i+1 < len(vars.Content); i += 2 {
+		known[vars.Content[i].Value] = vars.Content[i+1].Value
+	}
+	return known
+}
+
+var variable = regexp.MustCompile(`\$\{([A-Za-z_][A-Za-z0-9_]*)(?::?[-=]([^}]*))?\}`)
+
+// substituted is a text with its variables in place, as far as they are known.
+func substituted(text string, vars map[string]string) string {
+	if vars == nil || !strings.Contains(text, "${") {
+		return text
+	}
+	return variable.ReplaceAllStringFunc(text, func(found string) string {
+		parts := variable.FindStringSubmatch(found)
+		if value, ok := vars[parts[1]]; ok {
+			return value
+		}
+		return found
+	})
+}
+
+// isTemplate tells whether a text is one of which only another program knows the value.
+func isTemplate(text string) bool {
+	return strings.Contains(text, "{{") || strings.Contains(text, "${") || strings.Contains(text, "<<")
+}
+
+// helm reads a HelmRelease whose chart is a folder of a Git repository.
+// https://fluxcd.io/flux/components/helm/helmreleases/#chart-template
+func (m *Model) helm(d *Document) []*Sync {
+	chart := manifest.Field(d.Node, "spec", "chart", "spec")
+	at := manifest.Field(chart, "chart")
+	if at == nil || manifest.Text(chart, "sourceRef", "kind") != "GitRepository" || isTemplate(at.Value) || !m.charts[cleaned(at.Value)] {
+		return nil
+	}
+	s := d.sync(Helm, "HelmRelease", at)
+	s.Path, s.chart, s.Prunes = cleaned(at.Value), true, true
+	return []*Sync{s}
+}
+
+// fleet reads a GitRepo of Rancher Fleet.
+// https://fleet.rancher.io/ref-gitrepo
+func (m *Model) fleet(d *Document) []*Sync {
+	spec := manifest.Field(d.Node, "spec")
+	if m.foreign(repositoryURL(manifest.Text(spec, "repo"))) {
+		return nil
+	}
+	paths := items(spec, "paths")
+	if len(paths) == 0 {
+		paths = []*yaml.Node{{Kind: yaml.ScalarNode, Value: "."}}
+	}
+	var syncs []*Sync
+	for _, p := range paths {
+		if strings.ContainsAny(p.Value, "*?[") {
+			continue
+		}
+		s := d.sync(Fleet, "GitRepo", p)
+		s.Path, s.recursive, s.Prunes = cleaned(p.Value), true, true
+		syncs = append(syncs, s)
+	}
+	return syncs
+}
+
+// Compare compares two places.
+func Compare(a, b report.Position) int {
+	return cmp.Or(strings.Compare(a.File, b.File), a.Line-b.Line, a.Column-b.Column)
+}
