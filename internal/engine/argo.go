@@ -23,7 +23,7 @@ func argoSpec(kind string, n *yaml.Node) *yaml.Node {
 func argoSources(o *object) []*yaml.Node { return sourcesIn(argoSpec(o.kind, o.Node)) }
 
 func sourcesIn(spec *yaml.Node) []*yaml.Node {
-	if several := items(spec, "sources"); len(several) > 0 {
+	if several := manifest.Items(spec, "sources"); len(several) > 0 {
 		return several
 	}
 	if dry := manifest.Field(spec, "sourceHydrator", "drySource"); dry != nil {
@@ -91,18 +91,18 @@ func (m *Model) argoSource(d *Document, kind string, spec, source *yaml.Node) *S
 	s.include, s.exclude = manifest.Text(source, "directory", "include"), manifest.Text(source, "directory", "exclude")
 	s.Prunes = manifest.Text(spec, "syncPolicy", "automated", "prune") == "true"
 	s.Hydrates = manifest.Field(spec, "sourceHydrator") != nil
-	for _, p := range items(manifest.Field(source, "kustomize"), "patches") {
+	for _, p := range manifest.Items(source, "kustomize", "patches") {
 		s.patches = append(s.patches, d.patchOf(p))
 	}
-	for _, c := range items(manifest.Field(source, "kustomize"), "components") {
+	for _, c := range manifest.Items(source, "kustomize", "components") {
 		s.components = append(s.components, c.Value)
 	}
 	s.metadata = slices.Concat(d.metadata("annotations", source, "kustomize", "commonAnnotations"), d.metadata("labels", source, "kustomize", "commonLabels"))
-	respects := slices.ContainsFunc(items(manifest.Field(spec, "syncPolicy"), "syncOptions"), func(o *yaml.Node) bool { return o.Value == "RespectIgnoreDifferences=true" })
-	for _, entry := range items(spec, "ignoreDifferences") {
+	respects := slices.ContainsFunc(manifest.Items(spec, "syncPolicy", "syncOptions"), func(o *yaml.Node) bool { return o.Value == "RespectIgnoreDifferences=true" })
+	for _, entry := range manifest.Items(spec, "ignoreDifferences") {
 		if respects && wildcard(manifest.Text(entry, "kind"), "ClusterPair") && wildcard(manifest.Text(entry, "group"), "stork.libopenstorage.org") {
-			s.ignores(d, items(entry, "jsonPointers"))
-			for _, e := range items(entry, "jqPathExpressions") {
+			s.ignores(d, manifest.Items(entry, "jsonPointers"))
+			for _, e := range manifest.Items(entry, "jqPathExpressions") {
 				if strings.HasPrefix(e.Value, ".spec.config") {
 					s.Ignores = Reference{e.Value, d.at(e)}
 				}
@@ -137,7 +137,7 @@ func patchedTemplate(n, spec *yaml.Node) (patched *yaml.Node, doubt string) {
 // path. unsure is why that is not certain: each folder that fits is then one that may be.
 // https://argo-cd.readthedocs.io/en/stable/operator-manual/applicationset/Generators/
 func (m *Model) expand(n *yaml.Node, template string) (paths []string, unsure string) {
-	for _, generator := range items(manifest.Field(n, "spec"), "generators") {
+	for _, generator := range manifest.Items(n, "spec", "generators") {
 		more, known := m.generated(generator, template)
 		if paths = append(paths, more...); !known {
 			unsure = "its path is a template, which only the ApplicationSet controller fills in"
@@ -154,8 +154,8 @@ func (m *Model) expand(n *yaml.Node, template string) (paths []string, unsure st
 func (m *Model) generated(generator *yaml.Node, template string) (paths []string, known bool) {
 	git, list := manifest.Field(generator, "git"), manifest.Field(generator, "list")
 	switch {
-	case len(items(git, "directories")) > 0:
-		for _, dir := range m.matching(items(git, "directories")) {
+	case len(manifest.Items(git, "directories")) > 0:
+		for _, dir := range m.matching(manifest.Items(git, "directories")) {
 			filled := fill(template, map[string]string{"path": dir, "path.path": dir, "path.basename": path.Base(dir)})
 			if isTemplate(filled) {
 				return nil, false
@@ -163,8 +163,8 @@ func (m *Model) generated(generator *yaml.Node, template string) (paths []string
 			paths = append(paths, filled)
 		}
 		return paths, true
-	case len(items(list, "elements")) > 0:
-		for _, element := range items(list, "elements") {
+	case len(manifest.Items(list, "elements")) > 0:
+		for _, element := range manifest.Items(list, "elements") {
 			values := make(map[string]string)
 			for i := 0; element.Kind == yaml.MappingNode && i+1 < len(element.Content); i += 2 {
 				values[element.Content[i].Value] = element.Content[i+1].Value

@@ -57,7 +57,7 @@ func ConfigOf(d Document, n *yaml.Node, at report.Position) Config {
 			}
 		}
 	case generator.DecryptorKind:
-		for _, file := range items(manifest.Field(n, "spec"), "files") {
+		for _, file := range manifest.Items(n, "spec", "files") {
 			c.Files = append(c.Files, path.Join(c.Dir, file.Value))
 		}
 	}

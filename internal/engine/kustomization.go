@@ -53,10 +53,10 @@ func kustomizationOf(d Document) Kustomization {
 		k.Twice = append(k.Twice, Reference{key.Value, d.at(key)})
 	}
 	for _, key := range []string{"patches", "patchesStrategicMerge", "patchesJson6902", "replacements", "transformers", "configurations", "vars"} {
-		k.Edits = k.Edits || len(items(n, key)) > 0
+		k.Edits = k.Edits || len(manifest.Items(n, key)) > 0
 	}
 	for _, key := range []string{"resources", "components", "bases"} {
-		for _, entry := range items(n, key) {
+		for _, entry := range manifest.Items(n, key) {
 			k.Resources = append(k.Resources, path.Join(k.Dir, entry.Value))
 			if key == "components" {
 				k.Components = append(k.Components, path.Join(k.Dir, entry.Value))
@@ -64,8 +64,8 @@ func kustomizationOf(d Document) Kustomization {
 		}
 	}
 	k.readPatches(&d, n)
-	for _, entry := range slices.Concat(items(n, "configMapGenerator"), items(n, "secretGenerator")) {
-		for _, file := range items(entry, "files") {
+	for _, entry := range slices.Concat(manifest.Items(n, "configMapGenerator"), manifest.Items(n, "secretGenerator")) {
+		for _, file := range manifest.Items(entry, "files") {
 			_, name, named := strings.Cut(file.Value, "=")
 			if !named {
 				name = file.Value
@@ -73,10 +73,10 @@ func kustomizationOf(d Document) Kustomization {
 			k.Files = append(k.Files, Reference{path.Join(k.Dir, name), d.at(file)})
 		}
 	}
-	for _, entry := range items(n, "generators") {
+	for _, entry := range manifest.Items(n, "generators") {
 		k.Generators = append(k.Generators, path.Join(k.Dir, entry.Value))
 	}
-	for _, entry := range slices.Concat(items(n, "generators"), items(n, "transformers")) {
+	for _, entry := range slices.Concat(manifest.Items(n, "generators"), manifest.Items(n, "transformers")) {
 		if !strings.Contains(entry.Value, "\n") {
 			k.Functions = append(k.Functions, path.Join(k.Dir, entry.Value))
 			continue
@@ -92,7 +92,7 @@ func kustomizationOf(d Document) Kustomization {
 
 // readPatches reads what a kustomization does to objects.
 func (k *Kustomization) readPatches(d *Document, n *yaml.Node) {
-	for _, entry := range items(n, "patchesStrategicMerge") {
+	for _, entry := range manifest.Items(n, "patchesStrategicMerge") {
 		p := patch{at: d.at(entry)}
 		if strings.Contains(entry.Value, "\n") {
 			p.docs = inlineDocs(entry)
@@ -101,18 +101,18 @@ func (k *Kustomization) readPatches(d *Document, n *yaml.Node) {
 		}
 		k.addPatch(p)
 	}
-	for _, entry := range slices.Concat(items(n, "patches"), items(n, "patchesJson6902")) {
+	for _, entry := range slices.Concat(manifest.Items(n, "patches"), manifest.Items(n, "patchesJson6902")) {
 		k.addPatch(d.patchOf(entry))
 	}
-	for _, entry := range items(n, "replacements") {
+	for _, entry := range manifest.Items(n, "replacements") {
 		if file := manifest.Text(entry, "path"); file != "" {
 			k.Patches = append(k.Patches, PatchFile{path.Join(k.Dir, file), true})
 		}
 	}
-	for _, entry := range items(n, "configurations") {
+	for _, entry := range manifest.Items(n, "configurations") {
 		k.Patches = append(k.Patches, PatchFile{path.Join(k.Dir, entry.Value), true})
 	}
-	for _, entry := range items(n, "labels") {
+	for _, entry := range manifest.Items(n, "labels") {
 		k.metadata = append(k.metadata, d.metadata("labels", entry, "pairs")...)
 	}
 	k.metadata = slices.Concat(k.metadata, d.metadata("labels", n, "commonLabels"), d.metadata("annotations", n, "commonAnnotations"))

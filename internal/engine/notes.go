@@ -19,10 +19,7 @@ type Document struct {
 }
 
 func (d *Document) at(n *yaml.Node) report.Position {
-	if n == nil {
-		return report.Position{File: d.Name}
-	}
-	return report.Position{File: d.Name, Line: n.Line, Column: n.Column}
+	return manifest.Position(n, d.Name)
 }
 
 // head is where an object begins: at its kind.
@@ -123,7 +120,7 @@ func (n *Notes) Add(d Document) bool {
 	case group == "fluxcd.controlplane.io" && kind == "FluxInstance":
 		n.fluxInstance(d)
 	case group == "fluxcd.controlplane.io" && kind == "ResourceSet":
-		for _, resource := range items(manifest.Field(d.Node, "spec"), "resources") {
+		for _, resource := range manifest.Items(d.Node, "spec", "resources") {
 			n.Add(Document{d.Path, d.Name, resource})
 		}
 	case group == "source.toolkit.fluxcd.io" || group == "source.extensions.fluxcd.io":
@@ -136,8 +133,8 @@ func (n *Notes) Add(d Document) bool {
 		n.addObject(d, Fleet, kind)
 	case group == "viaduct.ai" && kind == "ksops":
 		var files []string
-		for _, file := range slices.Concat(items(d.Node, "files"), items(d.Node, "secretFrom")) {
-			for _, f := range append(items(file, "files"), file) {
+		for _, file := range slices.Concat(manifest.Items(d.Node, "files"), manifest.Items(d.Node, "secretFrom")) {
+			for _, f := range append(manifest.Items(file, "files"), file) {
 				if f.Kind == yaml.ScalarNode {
 					files = append(files, path.Join(path.Dir(d.Path), f.Value))
 				}
@@ -195,18 +192,11 @@ func (n *Notes) fluxInstance(d Document) {
 	made := Document{d.Path, d.Name, mapping("apiVersion", scalar("kustomize.toolkit.fluxcd.io/v1"), "kind", scalar("Kustomization"),
 		"metadata", mapping("namespace", scalar(namespace), "name", scalar(name)), "spec", spec)}
 	made.Node.Line, made.Node.Column = sync.Line, sync.Column
-	for _, patch := range items(manifest.Field(d.Node, "spec", "kustomize"), "patches") {
+	for _, patch := range manifest.Items(d.Node, "spec", "kustomize", "patches") {
 		d.patchOf(patch).apply(made.Node, nil)
 	}
 	n.objects = append(n.objects, object{made, Flux, "FluxInstance"})
 	n.sources = append(n.sources, source{kind: manifest.Text(sync, "kind"), id: namespace + "/" + name, url: repositoryURL(manifest.Text(sync, "url"))})
-}
-
-func items(n *yaml.Node, key string) []*yaml.Node {
-	if list := manifest.Field(n, key); list != nil && list.Kind == yaml.SequenceNode {
-		return list.Content
-	}
-	return nil
 }
 
 func scalar(text string) *yaml.Node { return &yaml.Node{Kind: yaml.ScalarNode, Value: text} }

@@ -201,18 +201,18 @@ func (m *Model) flux(d *Document, kind string, substitute map[string]string) *Sy
 		s.Secret = manifest.Text(n, "metadata", "namespace") + "/" + name
 	}
 	s.Healthy = waitsForPairs(spec)
-	for _, c := range items(spec, "components") {
+	for _, c := range manifest.Items(spec, "components") {
 		s.components = append(s.components, c.Value)
 	}
-	for _, p := range items(spec, "patches") {
+	for _, p := range manifest.Items(spec, "patches") {
 		s.patches = append(s.patches, d.patchOf(p))
 	}
 	for _, field := range []string{"annotations", "labels"} {
 		s.metadata = append(s.metadata, d.metadata(field, spec, "commonMetadata", field)...)
 	}
-	for _, entry := range items(spec, "ignore") {
+	for _, entry := range manifest.Items(spec, "ignore") {
 		if target := manifest.Field(entry, "target"); target == nil || MayBePair(target) {
-			s.ignores(d, items(entry, "paths"))
+			s.ignores(d, manifest.Items(entry, "paths"))
 		}
 	}
 	s.substitute = variables(manifest.Field(spec, "postBuild"))
@@ -253,10 +253,10 @@ func (m *Model) fluxPath(s *Sync, n *yaml.Node, dir string) {
 // waitsForPairs tells whether Flux looks at the status of ClusterPairs.
 // https://fluxcd.io/flux/components/kustomize/kustomizations/#health-check-expressions
 func waitsForPairs(spec *yaml.Node) bool {
-	if manifest.Text(spec, "wait") != "true" && len(items(spec, "healthChecks")) == 0 {
+	if manifest.Text(spec, "wait") != "true" && len(manifest.Items(spec, "healthChecks")) == 0 {
 		return false
 	}
-	return slices.ContainsFunc(items(spec, "healthCheckExprs"), func(e *yaml.Node) bool {
+	return slices.ContainsFunc(manifest.Items(spec, "healthCheckExprs"), func(e *yaml.Node) bool {
 		return manifest.Text(e, "kind") == "ClusterPair" && strings.HasPrefix(manifest.Text(e, "apiVersion"), "stork.libopenstorage.org/") && manifest.Text(e, "current") != ""
 	})
 }
@@ -325,7 +325,7 @@ func (m *Model) fleet(d *Document) []*Sync {
 	if m.foreign(repositoryURL(manifest.Text(spec, "repo"))) {
 		return nil
 	}
-	paths := items(spec, "paths")
+	paths := manifest.Items(spec, "paths")
 	if len(paths) == 0 {
 		paths = []*yaml.Node{{Kind: yaml.ScalarNode, Value: "."}}
 	}

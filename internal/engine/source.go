@@ -35,9 +35,9 @@ func (n *Notes) addSource(d Document, kind string) {
 	case "GitRepository":
 		n.sources = append(n.sources, source{kind: kind, id: id, url: repositoryURL(manifest.Text(spec, "url"))})
 	case "ArtifactGenerator":
-		for _, artifact := range items(spec, "artifacts") {
+		for _, artifact := range manifest.Items(spec, "artifacts") {
 			s := source{kind: "ExternalArtifact", id: namespace + "/" + manifest.Text(artifact, "name")}
-			for _, c := range items(artifact, "copy") {
+			for _, c := range manifest.Items(artifact, "copy") {
 				if p, ok := packedOf(manifest.Text(c, "from"), manifest.Text(c, "to")); ok {
 					s.copies = append(s.copies, p)
 				}

@@ -444,6 +444,14 @@ func Index(n *yaml.Node, key string) int {
 	return -1
 }
 
+// Items are the entries of the list under a way of keys, none if there is no list.
+func Items(n *yaml.Node, keys ...string) []*yaml.Node {
+	if list := Field(n, keys...); list != nil && list.Kind == yaml.SequenceNode {
+		return list.Content
+	}
+	return nil
+}
+
 // Position is where a node of a file stands, the file alone if it is nil.
 func Position(n *yaml.Node, file string) report.Position {
 	if n == nil {

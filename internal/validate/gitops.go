@@ -21,10 +21,10 @@ func (f *fileRun) engineObject(n *yaml.Node, group, kind string) {
 	case group == "clusterpair.dev":
 		f.config(n, kind)
 	case group == "kustomize.toolkit.fluxcd.io":
-		f.patches(items(spec, "patches"))
+		f.patches(manifest.Items(spec, "patches"))
 	case group == "fluxcd.controlplane.io":
-		f.patches(items(manifest.Field(spec, "kustomize"), "patches"))
-		for _, resource := range items(spec, "resources") {
+		f.patches(manifest.Items(spec, "kustomize", "patches"))
+		for _, resource := range manifest.Items(spec, "resources") {
 			inner, _, _ := strings.Cut(manifest.Text(resource, "apiVersion"), "/")
 			f.engineObject(resource, inner, manifest.Text(resource, "kind"))
 		}
@@ -32,9 +32,9 @@ func (f *fileRun) engineObject(n *yaml.Node, group, kind string) {
 		if kind == "ApplicationSet" {
 			spec = manifest.Field(spec, "template", "spec")
 		}
-		f.patches(items(manifest.Field(spec, "source", "kustomize"), "patches"))
-		for _, source := range items(spec, "sources") {
-			f.patches(items(manifest.Field(source, "kustomize"), "patches"))
+		f.patches(manifest.Items(spec, "source", "kustomize", "patches"))
+		for _, source := range manifest.Items(spec, "sources") {
+			f.patches(manifest.Items(source, "kustomize", "patches"))
 		}
 	case group == "kustomize.config.k8s.io" || engine.IsKustomization(f.file.Path):
 		f.kustomization(n)
@@ -47,20 +47,20 @@ func (f *fileRun) kustomization(n *yaml.Node) {
 	for _, key := range twice {
 		f.add(key, key.Value, "duplicate-key", report.Error, fmt.Sprintf("key %s stands here in another spelling, too: kustomize takes the two for one, and one of them goes unread", quote(key.Value)), "remove one of the two")
 	}
-	for _, entry := range items(n, "patchesStrategicMerge") {
+	for _, entry := range manifest.Items(n, "patchesStrategicMerge") {
 		if strings.Contains(entry.Value, "\n") {
 			f.inlinePatch(entry, nil)
 		}
 	}
-	f.patches(items(n, "patches"))
-	f.patches(items(n, "patchesJson6902"))
-	f.replacements(items(n, "replacements"))
-	for _, entry := range items(n, "labels") {
+	f.patches(manifest.Items(n, "patches"))
+	f.patches(manifest.Items(n, "patchesJson6902"))
+	f.replacements(manifest.Items(n, "replacements"))
+	for _, entry := range manifest.Items(n, "labels") {
 		if finding, ok := f.fieldSpecBreach(manifest.Field(entry, "fields")); ok {
 			f.findings = append(f.findings, finding)
 		}
 	}
-	for _, entry := range slices.Concat(items(n, "generators"), items(n, "transformers")) {
+	for _, entry := range slices.Concat(manifest.Items(n, "generators"), manifest.Items(n, "transformers")) {
 		if !strings.Contains(entry.Value, "\n") {
 			continue
 		}
@@ -83,13 +83,6 @@ func moveBelow(n, text *yaml.Node) {
 	for _, child := range n.Content {
 		moveBelow(child, text)
 	}
-}
-
-func items(n *yaml.Node, key string) []*yaml.Node {
-	if list := manifest.Field(n, key); list != nil && list.Kind == yaml.SequenceNode {
-		return list.Content
-	}
-	return nil
 }
 
 // copies finds encrypted pairs and Secrets that a generator copies.

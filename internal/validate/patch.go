@@ -180,11 +180,11 @@ func (f *fileRun) replacements(entries []*yaml.Node) []engine.PatchFile {
 // replacementBreach finds in a replacement that it copies a value into the
 // encrypted part of a pair, or out of it.
 func (f *fileRun) replacementBreach(entry *yaml.Node) (report.Finding, bool) {
-	for _, target := range items(entry, "targets") {
+	for _, target := range manifest.Items(entry, "targets") {
 		if selector := manifest.Field(target, "select"); selector == nil || !engine.MayBePair(selector) {
 			continue
 		}
-		for _, field := range items(target, "fieldPaths") {
+		for _, field := range manifest.Items(target, "fieldPaths") {
 			if place := sealedPlace(field.Value); place != "" {
 				return f.breachOf(field, place), true
 			}
@@ -267,11 +267,11 @@ func (f *fileRun) builtin(n *yaml.Node) {
 		if text := manifest.Field(n, "patches"); text != nil {
 			f.inlinePatch(text, nil)
 		}
-		for _, entry := range items(n, "paths") {
+		for _, entry := range manifest.Items(n, "paths") {
 			f.noted.engines.PatchFiles = append(f.noted.engines.PatchFiles, engine.PatchFile{Path: path.Join(path.Dir(f.file.Path), entry.Value)})
 		}
 	case "ReplacementTransformer":
-		f.noted.engines.PatchFiles = append(f.noted.engines.PatchFiles, f.replacements(items(n, "replacements"))...)
+		f.noted.engines.PatchFiles = append(f.noted.engines.PatchFiles, f.replacements(manifest.Items(n, "replacements"))...)
 	}
 }
 

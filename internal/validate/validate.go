@@ -404,7 +404,7 @@ func (f *fileRun) list(n *yaml.Node) {
 // isList tells whether a document is a list of objects. kubectl takes any that
 // has items for one, kustomize those whose kind says so.
 func isList(n *yaml.Node) bool {
-	return slices.ContainsFunc(items(n, "items"), func(item *yaml.Node) bool { return manifest.Field(item, "kind") != nil || looksLikePair(item) })
+	return slices.ContainsFunc(manifest.Items(n, "items"), func(item *yaml.Node) bool { return manifest.Field(item, "kind") != nil || looksLikePair(item) })
 }
 
 // withoutItems is a list without its items.
