@@ -29,6 +29,11 @@ var meant = map[string]string{
 	"edit": "decrypt", "rotate": "credential rotate", "revoke": "credential revoke", "expired": "expiring", "expires": "expiring",
 }
 
+// plainFlags are flags whose values are neither files nor a choice among a few.
+var plainFlags = []string{
+	"age", "allow", "lifetime", "max-age", "namespace", "project-mappings", "server", "storage-options", "stork-version", "timeout", "tls-server-name", "within",
+}
+
 // forgive adds to the commands below root what helps those who mistype: each says
 // what it expects and what was meant.
 func forgive(root *cobra.Command) {
@@ -65,6 +70,11 @@ func forgive(root *cobra.Command) {
 					return usageError(withHint(fmt.Errorf("-o %s: this command's -o takes the name of a file, and no format", format), "leave out -o: the result is printed as YAML; or name a file, as in -o pair.yaml"))
 				}
 				return run(cmd, args)
+			}
+		}
+		for _, name := range plainFlags {
+			if cmd.Flags().Lookup(name) != nil {
+				_ = cmd.RegisterFlagCompletionFunc(name, cobra.NoFileCompletions) // fails where the command has its own
 			}
 		}
 		if cmd.RunE != nil {
