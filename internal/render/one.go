@@ -160,7 +160,7 @@ func (o *One) Render(ctx context.Context, c *generator.Config, read func(path st
 	if err != nil {
 		return result, nil, err
 	}
-	doc, file, findings, err := o.load(read)
+	doc, file, findings, err := o.load(ctx, read)
 	if err != nil || report.HasErrors(findings) {
 		return result, findings, err
 	}
@@ -259,7 +259,7 @@ func (e *oneFile) Previous(string, string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if data != nil && !isRendered(data) && !isRenderedJSON(data) {
+	if data != nil && !isRendered(data) {
 		return nil, report.Finding{Rule: "output-taken", Severity: report.Error, Position: report.Position{File: e.path},
 			Message: "the file exists and is no encrypted ClusterPair, so that it is not overwritten", Hint: "move it away, or write to another file"}
 	}
@@ -289,7 +289,7 @@ func (d oneDocument) Documents(context.Context, string) ([]*yaml.Node, error) {
 // load reads the kubeconfig by kubectl's rules: the flag, the files of
 // KUBECONFIG merged, or ~/.kube/config. The files that it names are inlined.
 // file names what was read, for findings.
-func (o *One) load(read func(path string) ([]byte, error)) (doc *yaml.Node, file string, findings []report.Finding, err error) {
+func (o *One) load(ctx context.Context, read func(path string) ([]byte, error)) (doc *yaml.Node, file string, findings []report.Finding, err error) {
 	rules := clientcmd.NewDefaultClientConfigLoadingRules()
 	rules.ExplicitPath = o.Kubeconfig
 	rules.WarnIfAllMissing = false
@@ -297,7 +297,7 @@ func (o *One) load(read func(path string) ([]byte, error)) (doc *yaml.Node, file
 	if o.Kubeconfig != "" {
 		paths = []string{o.Kubeconfig}
 	}
-	data, findings, err := o.check(paths, read)
+	data, findings, err := o.check(ctx, paths, read)
 	if err != nil || findings != nil {
 		return nil, "", findings, err
 	}
@@ -329,8 +329,8 @@ func (o *One) load(read func(path string) ([]byte, error)) (doc *yaml.Node, file
 
 // check reads and judges each file before client-go does: the errors of client-go quote
 // what it cannot read, tokens included, and those of check name a line instead. data is
-// what the last file holds.
-func (o *One) check(paths []string, read func(path string) ([]byte, error)) (data []byte, findings []report.Finding, err error) {
+// what the last file holds, decrypted if it is the only one.
+func (o *One) check(ctx context.Context, paths []string, read func(path string) ([]byte, error)) (data []byte, findings []report.Finding, err error) {
 	found := 0
 	for _, path := range paths {
 		data, err = read(path)
@@ -345,6 +345,17 @@ func (o *One) check(paths []string, read func(path string) ([]byte, error)) (dat
 		var f report.Finding
 		if errors.As(err, &f) {
 			return nil, []report.Finding{f}, nil
+		}
+		if slices.ContainsFunc(docs, sopsfile.IsEncrypted) {
+			if o.Kubeconfig == "" {
+				return nil, nil, report.WithHint(fmt.Errorf("%s is encrypted with SOPS", path), "name it, so that it is decrypted: --kubeconfig %s", report.Typed(path))
+			}
+			if docs, err = seal.Open(ctx, sopsfile.New(nil), data, path); err != nil {
+				return nil, nil, err
+			}
+			if data, err = sopsfile.Marshal(docs, 0); err != nil {
+				return nil, nil, fmt.Errorf("%s cannot be written as YAML", path)
+			}
 		}
 		for _, doc := range docs {
 			if bad := kubeconfig.CheckDocument(doc, path); report.HasErrors(bad) {

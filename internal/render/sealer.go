@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
+	"strings"
 
 	"go.yaml.in/yaml/v3"
 
@@ -93,9 +94,14 @@ func (s *Sealer) Previous(namespace, name string) ([]byte, error) {
 		return nil, report.WithHint(fmt.Errorf("read %s: %w", s.tree.Show(path), worktree.Cause(err)), "move it out of the way: clusterpair renders into this file")
 	}
 	if !isRendered(data) && !s.rendered(data) {
-		return nil, report.Finding{Rule: "output-taken", Severity: report.Error, Position: report.Position{File: s.tree.Show(path)},
+		f := report.Finding{Rule: "output-taken", Severity: report.Error, Position: report.Position{File: s.tree.Show(path)},
 			Message: "the file exists and is no encrypted ClusterPair, so that it is not overwritten",
 			Hint:    "move it away, or set spec.output to another directory"}
+		if doc := encrypted(data); doc != nil && strings.HasPrefix(manifest.Text(doc, "kind"), "ENC[") {
+			f.Message = "the file exists, and all of it is encrypted, kind and metadata too: what it is cannot be told, so that it is not overwritten"
+			f.Hint = "if it is this pair, give the same command again after this one: rm " + report.Typed(f.Position.File)
+		}
+		return nil, f
 	}
 	return data, nil
 }
@@ -107,10 +113,25 @@ func (s *Sealer) rendered(data []byte) bool {
 	return s.name != "" && hasLine(data, "kind: "+generator.ClusterPairKind) && bytes.Contains(data, []byte(" "+generator.AnnotationGeneratedBy+": "+s.name+"\n"))
 }
 
-// isRendered tells whether a file is an encrypted ClusterPair, by lines that stand in
-// clear in every style of YAML.
+// isRendered tells whether a file is an encrypted ClusterPair: by two lines, as
+// clusterpair, sops and kustomize write them, or in any other style, as JSON and KYAML.
 func isRendered(data []byte) bool {
-	return hasLine(data, "kind: "+generator.ClusterPairKind) && hasLine(data, "sops:")
+	if hasLine(data, "kind: "+generator.ClusterPairKind) && hasLine(data, "sops:") {
+		return true
+	}
+	return bytes.Contains(data, []byte(generator.ClusterPairKind)) && manifest.Text(encrypted(data), "kind") == generator.ClusterPairKind
+}
+
+// encrypted is the only document of a SOPS file, nil if the file is none.
+func encrypted(data []byte) *yaml.Node {
+	if !bytes.Contains(data, []byte("sops")) {
+		return nil
+	}
+	docs, err := manifest.Values(data, "")
+	if err != nil || len(docs) != 1 || !sopsfile.IsEncrypted(docs[0]) {
+		return nil
+	}
+	return docs[0]
 }
 
 // renderedBy returns a function that tells whether a file is a pair that the config of
@@ -118,7 +139,10 @@ func isRendered(data []byte) bool {
 func renderedBy(config string) func(data []byte) bool {
 	mark := []byte(" " + generator.AnnotationGeneratedBy + ": " + config + "\n")
 	return func(data []byte) bool {
-		return config != "" && isRendered(data) && bytes.Contains(data, mark)
+		if config == "" || !isRendered(data) {
+			return false
+		}
+		return bytes.Contains(data, mark) || manifest.Text(encrypted(data), "metadata", "annotations", generator.AnnotationGeneratedBy) == config
 	}
 }
 
@@ -146,7 +170,7 @@ func (s *Sealer) Encrypt(ctx context.Context, namespace, name string, plain *yam
 	if err != nil {
 		return nil, nil, err
 	}
-	if !hasLine(previous, "sops:") {
+	if !hasLine(previous, "sops:") && encrypted(previous) == nil {
 		previous = nil
 	}
 	document, findings, err := seal.EncryptPair(ctx, s.safe, plain, previous, policy, sopsfile.EncryptOptions{Sealed: sealed, File: s.tree.Show(path)})
@@ -170,10 +194,4 @@ func (w Plain) Encrypt(_ context.Context, _, _ string, plain *yaml.Node, _ []byt
 		document, err = sopsfile.Marshal([]*yaml.Node{plain}, 0)
 	}
 	return document, nil, err
-}
-
-// isRenderedJSON is isRendered for JSON.
-func isRenderedJSON(data []byte) bool {
-	docs, err := manifest.Values(data, "")
-	return err == nil && len(docs) == 1 && sopsfile.IsJSON(data) && sopsfile.IsEncrypted(docs[0]) && manifest.Text(docs[0], "kind") == generator.ClusterPairKind
 }

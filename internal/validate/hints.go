@@ -27,9 +27,21 @@ import (
 // is known. A pair that no config has rendered has none.
 func (f *fileRun) renderedBy(annotations *yaml.Node, origin Origin) {
 	f.render = origin.Render
-	if f.render == "" && manifest.Text(annotations, generator.AnnotationGeneratedBy) != "" {
+	by := manifest.Text(annotations, generator.AnnotationGeneratedBy)
+	if f.render == "" && by != "" {
 		f.render = "clusterpair generate -f CONFIG"
 	}
+	if strings.HasPrefix(by, "ENC[") { // generate cannot tell whose it is, either
+		f.render = f.removing()
+	}
+}
+
+// removing is the command that renders a pair when its file is gone.
+func (f *fileRun) removing() string {
+	if strings.HasPrefix(f.render, "rm ") || f.typed() == unnamed {
+		return f.render
+	}
+	return "rm " + f.typed() + " && " + f.render
 }
 
 // anew is the hint to make a pair anew, after the words of first.
@@ -50,7 +62,7 @@ func (f *fileRun) replaced() string {
 	if f.render == "" || f.typed() == unnamed {
 		return f.anew(first)
 	}
-	return first + "render it anew: rm " + f.typed() + " && " + f.render
+	return first + "render it anew: " + f.removing()
 }
 
 // reencrypted is the hint for a pair that is not encrypted as it should be, after the
@@ -78,7 +90,7 @@ func (f *fileRun) rekeyed() string {
 	case f.render == "" || f.typed() == unnamed:
 		return first + f.sops("rotate -i")
 	default:
-		return first + "rm " + f.typed() + " && " + f.render
+		return first + f.removing()
 	}
 }
 
