@@ -166,7 +166,7 @@ type Selector struct {
 // defaults are filled in and every field has been checked. file names the
 // document in findings.
 func ParseConfig(doc *yaml.Node, file string) (*Config, []report.Finding) {
-	findings := schema.Validate("#"+GeneratorKind, doc, file, schema.Options{})
+	findings := append(schema.Validate("#"+GeneratorKind, doc, file, schema.Options{}), dates(doc, file)...)
 	if report.HasErrors(findings) {
 		return nil, findings
 	}
@@ -207,6 +207,19 @@ func ParseConfig(doc *yaml.Node, file string) (*Config, []report.Finding) {
 		return nil, findings
 	}
 	return c, findings
+}
+
+// dates refuses dates without quotes. kustomize hands a function a time of day in their
+// place, so that it would render another pair than clusterpair generate.
+func dates(n *yaml.Node, file string) (findings []report.Finding) {
+	if n.Kind == yaml.ScalarNode && n.ShortTag() == "!!timestamp" {
+		return []report.Finding{{Rule: "value-type", Severity: report.Error, Position: manifest.Position(n, file),
+			Message: "a date without quotes, to which kustomize adds a time of day", Hint: "quote it"}}
+	}
+	for _, child := range n.Content {
+		findings = append(findings, dates(child, file)...)
+	}
+	return findings
 }
 
 // Listed are the pairs that a config of kind ClusterPairGenerator lists, as

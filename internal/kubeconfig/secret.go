@@ -209,11 +209,18 @@ var SecretAnnotations = []string{istioCluster}
 
 const istioCluster = "networking.istio.io/cluster"
 
+// sveltosRenewed is the key under which Sveltos keeps the kubeconfig whose token it
+// renews; kubeconfig is the first one, whose token ends.
+// https://projectsveltos.github.io/sveltos/main/register/token_renewal/
+const sveltosRenewed = "re-kubeconfig"
+
 // conventionKey is the key that the Secret's type or labels promise, empty if
 // they promise none or the key is not there.
 func conventionKey(s *Secret) string {
 	var promised []string
-	switch {
+	switch _, renewed := s.Data[sveltosRenewed]; {
+	case renewed:
+		return sveltosRenewed
 	case s.Type == "cluster.x-k8s.io/secret" || s.Labels["cluster.x-k8s.io/cluster-name"] != "":
 		promised = []string{"value"}
 	case s.Type == "connection.crossplane.io/v1alpha1",

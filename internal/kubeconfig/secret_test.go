@@ -56,6 +56,7 @@ var fixtures = map[string]struct {
 	"ocm-hub":         {server: "https://api.hub.example.com:6443", credential: "certificate", context: "default-context"},
 	"rancher-fleet":   {server: west, credential: "token", context: "default", rules: []string{"credential-unbounded"}},
 	"service-account": {options: Options{Server: west}, server: west, credential: "token", context: "stork-remote-token", rules: []string{"credential-unbounded"}},
+	"sveltos":         {server: west, credential: "token", context: "flux-west", rules: []string{"credential-unbounded"}},
 	"vcluster":        {options: Options{Server: west}, server: west, credential: "certificate", context: "my-vcluster", rules: []string{"credential-unbounded"}},
 }
 

@@ -451,9 +451,9 @@ func (p *PairStatus) judge(now time.Time, within time.Duration, stalling []strin
 	case p.SchedulerStatus == "" && since < patience:
 		p.find("pair-not-ready", fmt.Sprintf("Stork has not looked yet, %s after the last change", since), "clusterpair status --wait "+named)
 	case p.SchedulerStatus == "" && !p.Seen:
-		p.find("pair-stuck", fmt.Sprintf("Stork has not touched it for %s: it does not run, or waits for something else", since), "kubectl get pods -A -l name=stork")
+		p.find("pair-stuck", fmt.Sprintf("Stork has not touched it for %s: it does not run, or waits without limit for ten destinations that answer nothing, which stall all", since), "kubectl get pods -A -l name=stork")
 	case p.SchedulerStatus == "":
-		p.find("pair-stuck", fmt.Sprintf("Stork has seen it and said nothing for %s: so it does where a kubeconfig cannot be used", since), "clusterpair preflight "+named)
+		p.find("pair-stuck", fmt.Sprintf("Stork has seen it and said nothing for %s: it cannot use the kubeconfig, or waits without limit for a destination that answers nothing", since), "clusterpair preflight "+named)
 	case !p.Ready():
 		message := fmt.Sprintf("storage is %s and scheduler %s, not %s and Ready", cmp.Or(p.StorageStatus, "empty"), p.SchedulerStatus, p.WantsStorage())
 		if p.Event != "" {

@@ -1,6 +1,7 @@
 package sopsfile
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strconv"
@@ -28,6 +29,26 @@ type Metadata struct {
 	LastModified     time.Time
 	// Version is that of the sops that wrote the file.
 	Version string
+}
+
+// Indispensable is a recipient without whose key nobody decrypts the file, empty if
+// there is none. A key that stands in several groups is one key.
+func (m *Metadata) Indispensable() string {
+	needed := cmp.Or(m.ShamirThreshold, len(m.Recipients))
+	for _, group := range m.Recipients {
+		for _, key := range group {
+			left := 0 // groups that can do without the key
+			for _, other := range m.Recipients {
+				if slices.ContainsFunc(other, func(r string) bool { return r != key }) {
+					left++
+				}
+			}
+			if left < needed {
+				return key
+			}
+		}
+	}
+	return ""
 }
 
 // IsEncrypted tells whether doc, a document or its mapping, is a SOPS file: it

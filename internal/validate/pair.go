@@ -94,6 +94,7 @@ func (f *fileRun) pair(n *yaml.Node) {
 
 	first := len(f.findings)
 	f.sizeOf(annotations)
+	f.labels(manifest.Field(n, "metadata", "labels"))
 	if local := manifest.Field(annotations, "config.kubernetes.io/local-config"); local != nil && local.Value != "false" {
 		f.add(local, "metadata.annotations", "metadata-invalid", report.Error, "kustomize leaves out what has this annotation and says nothing: the ClusterPair reaches no cluster, and is deleted where it is", "remove the annotation config.kubernetes.io/local-config")
 	}
@@ -167,6 +168,19 @@ func (f *fileRun) sizeOf(annotations *yaml.Node) {
 	}
 	if size > 256<<10 {
 		f.add(annotations, "metadata.annotations", "metadata-invalid", report.Error, "the API server refuses annotations of more than 256 KiB together", "move them into a ConfigMap")
+	}
+}
+
+// labels judges labels without quotes by what kustomize makes of them, as Flux builds
+// all that it applies.
+func (f *fileRun) labels(labels *yaml.Node) {
+	if labels == nil || labels.Kind != yaml.MappingNode {
+		return
+	}
+	for i := 1; i < len(labels.Content); i += 2 {
+		if value := labels.Content[i]; value.ShortTag() == "!!timestamp" {
+			f.add(value, "metadata.labels", "value-type", report.Error, "a date without quotes: kustomize, and Flux by it, adds a time of day, which no API server takes in a label", "quote it")
+		}
 	}
 }
 

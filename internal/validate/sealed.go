@@ -127,12 +127,15 @@ func (f *fileRun) recipients(sops *yaml.Node, m *sopsfile.Metadata, policy *sops
 	for _, group := range m.Recipients {
 		all = append(all, group...)
 	}
-	if len(all) == 1 {
-		second := "add a second one that is kept offline to .sops.yaml, then "
+	if key := m.Indispensable(); key != "" {
+		message, second := "one recipient: with its key the pair is lost", "add a second one that is kept offline to .sops.yaml, then "
 		if !f.ruled {
 			second = "choose a second RECIPIENT that is kept offline, then "
 		}
-		f.add(at, "sops", "single-recipient", report.Warning, "one recipient: with its key the pair is lost", f.reencrypted(second, m, "RECIPIENT"))
+		if len(m.Recipients) > 1 {
+			message, second = "the key groups that do without "+key+" are too few: with its key the pair is lost", "add a second one that is kept offline to its key group, then "
+		}
+		f.add(at, "sops", "single-recipient", report.Warning, message, f.reencrypted(second, m, "RECIPIENT"))
 	}
 	if policy == nil {
 		return
