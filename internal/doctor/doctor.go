@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"clusterpair.dev/generator"
+	"clusterpair.dev/internal/engine"
 	"clusterpair.dev/internal/gitfiles"
 	"clusterpair.dev/internal/judge"
 	"clusterpair.dev/internal/launch"
@@ -97,7 +98,7 @@ type examination struct {
 	repo     gitfiles.Repository
 	git      bool
 	safe     *sopsfile.Safe
-	graph    *validate.Graph
+	graph    *engine.Graph
 	findings map[string][]report.Finding // of each rule
 	unread   []error
 	looked   []string // paths in which credentials were looked for

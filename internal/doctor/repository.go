@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"clusterpair.dev/generator"
+	"clusterpair.dev/internal/engine"
 	"clusterpair.dev/internal/gitfiles"
 	"clusterpair.dev/internal/kustomize"
 	"clusterpair.dev/internal/manifest"
@@ -23,7 +24,6 @@ import (
 	"clusterpair.dev/internal/report"
 	"clusterpair.dev/internal/seal"
 	"clusterpair.dev/internal/sopsfile"
-	"clusterpair.dev/internal/validate"
 	"clusterpair.dev/internal/worktree"
 )
 
@@ -560,7 +560,7 @@ func (e *examination) applied(p *Part) {
 			lines = append(lines, pair.File)
 		}
 	}
-	idle := slices.DeleteFunc(slices.Clone(e.graph.Syncs), func(s validate.Sync) bool { return len(s.Pairs) == 0 || !s.Suspended && !s.Unlisted })
+	idle := slices.DeleteFunc(slices.Clone(e.graph.Syncs), func(s engine.Applied) bool { return len(s.Pairs) == 0 || !s.Suspended && !s.Unlisted })
 	for _, s := range idle {
 		if s.Suspended {
 			p.add(report.Warned, "applied", "take suspend: true out of it", "%s: %s is suspended, and applies nothing", s.At, s.Object)
@@ -587,7 +587,7 @@ func (e *examination) applied(p *Part) {
 // that one of the syncs builds.
 func (e *examination) kustomizationOver(file string) (string, bool) {
 	for dir := path.Dir(e.repo.Path(file)); ; dir = path.Dir(dir) {
-		if _, ok := e.graph.Folders[dir]; ok && slices.ContainsFunc(e.graph.Syncs, func(s validate.Sync) bool { return s.Path == dir }) {
+		if _, ok := e.graph.Folders[dir]; ok && slices.ContainsFunc(e.graph.Syncs, func(s engine.Applied) bool { return s.Path == dir }) {
 			return e.repo.Shown(dir), true
 		}
 		if dir == "." || dir == "/" {

@@ -35,8 +35,8 @@ func (e *examination) verdicts(p *Part, rule, name string) bool {
 }
 
 // syncs are those of an engine.
-func (e *examination) syncs(of engine.Engine) []validate.Sync {
-	return slices.DeleteFunc(slices.Clone(e.graph.Syncs), func(s validate.Sync) bool { return s.Engine != of })
+func (e *examination) syncs(of engine.Engine) []engine.Applied {
+	return slices.DeleteFunc(slices.Clone(e.graph.Syncs), func(s engine.Applied) bool { return s.Engine != of })
 }
 
 // unknown says of which objects of an engine nobody can tell what they apply, and tells
@@ -57,7 +57,7 @@ func (e *examination) hasUnknown(of engine.Engine) bool {
 }
 
 // encryptedPairs is how many encrypted ClusterPairs some syncs apply.
-func encryptedPairs(syncs []validate.Sync) int {
+func encryptedPairs(syncs []engine.Applied) int {
 	paths := make(map[string]bool)
 	for _, s := range syncs {
 		for _, path := range s.Pairs {
@@ -247,7 +247,7 @@ func (e *examination) argoCD(p *Part) {
 	if bad := e.verdicts(p, "argo-decryption", "decryption"); !bad && !hydrated && encryptedPairs(syncs) > 0 {
 		p.ok("decryption", "no Application applies ciphertext")
 	}
-	applies := slices.ContainsFunc(syncs, func(s validate.Sync) bool { return len(s.Pairs)+len(s.Functions) > 0 })
+	applies := slices.ContainsFunc(syncs, func(s engine.Applied) bool { return len(s.Pairs)+len(s.Functions) > 0 })
 	switch {
 	case e.argo.health[generator.ClusterPairKind]:
 		p.ok("health", "Argo CD is told by the status of Stork whether a ClusterPair is healthy")
@@ -259,7 +259,7 @@ func (e *examination) argoCD(p *Part) {
 
 // hydrated says which Applications commit decrypted ClusterPairs to Git, and tells whether
 // there are any.
-func (e *examination) hydrated(p *Part, syncs []validate.Sync) bool {
+func (e *examination) hydrated(p *Part, syncs []engine.Applied) bool {
 	found := false
 	for _, s := range syncs {
 		if s.Hydrates && s.Decrypts && len(s.Pairs) > 0 {
@@ -272,8 +272,8 @@ func (e *examination) hydrated(p *Part, syncs []validate.Sync) bool {
 }
 
 // argoCDExec looks at the Applications that leave decrypting to kustomize.
-func (e *examination) argoCDExec(p *Part, syncs []validate.Sync, inside bool) {
-	var users []validate.Sync
+func (e *examination) argoCDExec(p *Part, syncs []engine.Applied, inside bool) {
+	var users []engine.Applied
 	for _, s := range syncs {
 		if s.Decrypts {
 			continue
@@ -324,7 +324,7 @@ func (e *examination) argoCDExec(p *Part, syncs []validate.Sync, inside bool) {
 }
 
 // argoCDPlugins looks at config management plugins.
-func (e *examination) argoCDPlugins(p *Part, syncs []validate.Sync, inside bool) {
+func (e *examination) argoCDPlugins(p *Part, syncs []engine.Applied, inside bool) {
 	wanted := make(map[string]bool) // plugins that are to decrypt
 	for _, s := range syncs {
 		if s.Plugin != "" && len(s.Pairs)+len(s.Functions) > 0 {

@@ -5,6 +5,66 @@ import (
 	"slices"
 )
 
+// Graph is how the files of a run are built and applied, as far as they say so.
+type Graph struct {
+	// Syncs are what engines apply.
+	Syncs []Applied
+	// Unknown are the objects of which nobody can tell what they apply.
+	Unknown []Unknown
+	// Folders are the kustomizations by their paths from the root of the
+	// repository, each with the functions of clusterpair that building it runs.
+	Folders map[string][]Function
+	// Strays are the configs with the annotation of a function that no
+	// kustomization lists as one.
+	Strays []Function
+	// Pairs are the ClusterPairs in files.
+	Pairs []Committed
+}
+
+// Applied is a sync with what it applies.
+type Applied struct {
+	*Sync
+	// Pairs are the paths of the encrypted ClusterPairs that it applies.
+	Pairs []string
+	// Functions are those of clusterpair that building the folder runs.
+	Functions []Function
+}
+
+// Committed is a ClusterPair in a file.
+type Committed struct {
+	Pair
+	// Applied says that one of the syncs applies it, be it through a function.
+	Applied bool
+}
+
+// Graph is that of a model.
+func (m *Model) Graph() *Graph {
+	g := &Graph{Folders: m.Built(), Strays: m.Strays(), Unknown: m.Unknown}
+	own := m.Functions()
+	running := make(map[string]bool) // folders with functions that are applied
+	for _, s := range m.Syncs {
+		out := Applied{Sync: s, Functions: m.FunctionsOf(s, own)}
+		for _, f := range out.Functions {
+			running[f.Dir] = true
+		}
+		for _, p := range m.pairs {
+			if p.Encrypted && m.Applies(s, p.Path) {
+				out.Pairs = append(out.Pairs, p.Path)
+			}
+		}
+		g.Syncs = append(g.Syncs, out)
+	}
+	for _, p := range m.pairs {
+		c := Committed{Pair: p, Applied: slices.ContainsFunc(m.Syncs, func(s *Sync) bool { return m.Applies(s, p.Path) })}
+		for dir := range running { // its function decrypts or renders the pair
+			c.Applied = c.Applied || Below(p.Path, dir)
+		}
+		g.Pairs = append(g.Pairs, c)
+	}
+	slices.SortFunc(g.Pairs, func(a, b Committed) int { return cmp.Compare(a.Path, b.Path) })
+	return g
+}
+
 // Strays are the configs with the annotation of a function that no kustomization lists
 // as one.
 func (m *Model) Strays() []Function {

@@ -78,7 +78,9 @@ type Unknown struct {
 
 // Pair is a ClusterPair in a file.
 type Pair struct {
-	Path      string // of its file, from the root of the repository
+	ID        string // NAMESPACE/NAME
+	File      string // what findings call it
+	Path      string // of the file, from the root of the repository
 	Encrypted bool
 }
 
@@ -92,6 +94,7 @@ type Model struct {
 	Foreign []Unknown
 
 	notes   *Notes
+	pairs   []Pair
 	remotes []string
 	ours    map[string]bool
 	dirs    map[string]*Kustomization
@@ -104,7 +107,7 @@ type Model struct {
 // Model is that of all that has been noted, with the pairs of the files. remotes are the
 // URLs by which Git knows the repository; there may be none.
 func (n *Notes) Model(pairs []Pair, remotes []string) *Model {
-	m := &Model{notes: n, dirs: make(map[string]*Kustomization, len(n.Kustomizations)), folders: map[string]bool{".": true},
+	m := &Model{notes: n, pairs: pairs, dirs: make(map[string]*Kustomization, len(n.Kustomizations)), folders: map[string]bool{".": true},
 		takers: make(map[string][]*Kustomization), charts: make(map[string]bool), configs: make(map[string][]*Config)}
 	for _, remote := range remotes {
 		m.remotes = append(m.remotes, repositoryURL(remote))

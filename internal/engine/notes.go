@@ -108,48 +108,57 @@ func (n *Notes) Saw(file string) {
 	}
 }
 
+// kinds are those of engines that stand in the files of repositories, by group and kind,
+// with how each is noted.
+var kinds = map[string]func(n *Notes, d Document, kind string){
+	"kustomize.toolkit.fluxcd.io/Kustomization":     func(n *Notes, d Document, kind string) { n.addObject(d, Flux, kind) },
+	"fluxcd.controlplane.io/FluxInstance":           func(n *Notes, d Document, _ string) { n.fluxInstance(d) },
+	"helm.toolkit.fluxcd.io/HelmRelease":            func(n *Notes, d Document, kind string) { n.addObject(d, Helm, kind) },
+	"argoproj.io/Application":                       func(n *Notes, d Document, kind string) { n.addObject(d, ArgoCD, kind) },
+	"argoproj.io/ApplicationSet":                    func(n *Notes, d Document, kind string) { n.addObject(d, ArgoCD, kind) },
+	"fleet.cattle.io/GitRepo":                       func(n *Notes, d Document, kind string) { n.addObject(d, Fleet, kind) },
+	"source.toolkit.fluxcd.io/GitRepository":        (*Notes).addSource,
+	"source.extensions.fluxcd.io/ArtifactGenerator": (*Notes).addSource,
+	"viaduct.ai/ksops":                              func(n *Notes, d Document, _ string) { n.addKSOPS(d) },
+}
+
 // Add notes a document, and tells whether it is one that an engine or kustomize acts on.
 func (n *Notes) Add(d Document) bool {
-	apiVersion, kind := manifest.Text(d.Node, "apiVersion"), manifest.Text(d.Node, "kind")
-	group, _, _ := strings.Cut(apiVersion, "/")
+	kind := manifest.Text(d.Node, "kind")
+	group, _, _ := strings.Cut(manifest.Text(d.Node, "apiVersion"), "/")
+	note := kinds[group+"/"+kind]
 	switch {
-	case IsConfig(d.Node):
-		n.Configs = append(n.Configs, ConfigOf(d, d.Node, d.head()))
-	case group == "kustomize.toolkit.fluxcd.io" && kind == "Kustomization":
-		n.addObject(d, Flux, kind)
-	case group == "fluxcd.controlplane.io" && kind == "FluxInstance":
-		n.fluxInstance(d)
+	case note != nil:
+		note(n, d, kind)
 	case group == "fluxcd.controlplane.io" && kind == "ResourceSet":
 		for _, resource := range manifest.Items(d.Node, "spec", "resources") {
 			n.Add(Document{d.Path, d.Name, resource})
 		}
-	case group == "source.toolkit.fluxcd.io" || group == "source.extensions.fluxcd.io":
-		n.addSource(d, kind)
-	case group == "helm.toolkit.fluxcd.io" && kind == "HelmRelease":
-		n.addObject(d, Helm, kind)
-	case group == "argoproj.io" && (kind == "Application" || kind == "ApplicationSet"):
-		n.addObject(d, ArgoCD, kind)
-	case group == "fleet.cattle.io" && kind == "GitRepo":
-		n.addObject(d, Fleet, kind)
-	case group == "viaduct.ai" && kind == "ksops":
-		var files []string
-		for _, file := range slices.Concat(manifest.Items(d.Node, "files"), manifest.Items(d.Node, "secretFrom")) {
-			for _, f := range append(manifest.Items(file, "files"), file) {
-				if f.Kind == yaml.ScalarNode {
-					files = append(files, path.Join(path.Dir(d.Path), f.Value))
-				}
-			}
-		}
-		n.noteKSOPS(d.Path, files)
+	case IsConfig(d.Node):
+		n.Configs = append(n.Configs, ConfigOf(d, d.Node, d.head()))
 	case group == "kustomize.config.k8s.io" || IsKustomization(d.Path):
 		n.Kustomizations = append(n.Kustomizations, kustomizationOf(d))
-	case d.Node.Kind == yaml.SequenceNode: // of JSON 6902, if it is one
-		n.notePatch(d)
-		return false
 	default:
+		if d.Node.Kind == yaml.SequenceNode { // a patch of JSON 6902, if it is one
+			n.notePatch(d)
+		}
 		return false
 	}
 	return true
+}
+
+// addKSOPS notes the files that a generator of KSOPS decrypts.
+// https://github.com/viaduct-ai/kustomize-sops
+func (n *Notes) addKSOPS(d Document) {
+	var files []string
+	for _, entry := range slices.Concat(manifest.Items(d.Node, "files"), manifest.Items(d.Node, "secretFrom")) {
+		for _, f := range append(manifest.Items(entry, "files"), entry) {
+			if f.Kind == yaml.ScalarNode {
+				files = append(files, path.Join(path.Dir(d.Path), f.Value))
+			}
+		}
+	}
+	n.noteKSOPS(d.Path, files)
 }
 
 func (n *Notes) addObject(d Document, e Engine, kind string) {

@@ -92,17 +92,6 @@ func (f *forming) formsOf(i int) []*Sync {
 			}
 		}
 	}
-	changed := func(chain []*Kustomization, patches []patch) *yaml.Node {
-		if len(chain) == 0 && len(patches) == 0 {
-			return o.Node
-		}
-		node := copyOf(o.Node)
-		m.change(node, chain)
-		for _, p := range patches {
-			p.apply(node, m.notes.patches)
-		}
-		return node
-	}
 	above := false
 	for j := range m.notes.objects {
 		if !slices.ContainsFunc(f.raw[j], func(s *Sync) bool { return m.Applies(s, o.Path) }) {
@@ -117,13 +106,13 @@ func (f *forming) formsOf(i int) []*Sync {
 			if w := s.ways[o.Path]; w != nil {
 				chain = w.chain
 			}
-			add(changed(chain, s.patches), s.substitute)
+			add(m.changed(o.Node, chain, s.patches), s.substitute)
 		}
 	}
 	if !above {
 		chains := m.chains(o.Path, make(map[string]bool))
 		for _, chain := range chains {
-			add(changed(chain, nil), nil)
+			add(m.changed(o.Node, chain, nil), nil)
 		}
 		if len(chains) == 0 {
 			add(o.Node, nil)
@@ -131,6 +120,19 @@ func (f *forming) formsOf(i int) []*Sync {
 	}
 	f.forms[i] = forms
 	return forms
+}
+
+// changed is an object after the kustomizations of a chain and some patches.
+func (m *Model) changed(object *yaml.Node, chain []*Kustomization, patches []patch) *yaml.Node {
+	if len(chain) == 0 && len(patches) == 0 {
+		return object
+	}
+	object = copyOf(object)
+	m.change(object, chain)
+	for _, p := range patches {
+		p.apply(object, m.notes.patches)
+	}
+	return object
 }
 
 // chains are the ways from a file or folder to the kustomizations that no other builds on.

@@ -14,6 +14,23 @@ import (
 	"clusterpair.dev/internal/report"
 )
 
+// Graph is how all files so far are built and applied.
+func (v *Validator) Graph() *engine.Graph {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.repo.modelled(&v.options).Graph()
+}
+
+// modelled is the model of the engines for the pairs so far.
+func (r *repository) modelled(o *Options) *engine.Model {
+	pairs := make([]engine.Pair, len(r.pairs))
+	for i := range r.pairs {
+		p := &r.pairs[i]
+		pairs[i] = engine.Pair{ID: p.id(), File: p.file, Path: p.path, Encrypted: p.encrypted}
+	}
+	return r.engines.Model(pairs, o.Remotes)
+}
+
 // engineObject judges what an object that an engine or kustomize acts on says by itself.
 func (f *fileRun) engineObject(n *yaml.Node, group, kind string) {
 	spec := manifest.Field(n, "spec")
@@ -282,28 +299,37 @@ func (j *judgement) renamed(r *repository, admins []string) {
 			continue
 		}
 		for i := range r.migrations {
-			m := &r.migrations[i]
-			if m.built || !files[m.path] {
-				continue
+			if m := &r.migrations[i]; !m.built && files[m.path] {
+				j.renamedPair(r, k, m, files)
+				j.movedNamespace(k, m, admins)
 			}
-			object := fmt.Sprintf("%s %s/%s", m.kind, m.namespace, m.name)
-			meant := func(p pair) bool {
-				return files[p.path] && p.name == m.pair.name && (p.namespace == m.namespace || p.namespace == "" || m.namespace == "")
-			}
-			if by := cmp.Or(k.Prefix, k.Suffix); by.Name != "" && slices.ContainsFunc(r.pairs, meant) {
-				j.add(by.At, object, "migration-reference", fmt.Sprintf("kustomize renames ClusterPair %s to %s, and %s %s goes on naming the former", quote(m.pair.name), quote(k.Prefix.Name+m.pair.name+k.Suffix.Name), m.kind, quote(m.name)),
-					fmt.Sprintf("a file under configurations that says: nameReference: [{kind: ClusterPair, fieldSpecs: [{kind: %s, path: %s}]}]", m.kind, m.pairField()))
-			}
-			if to := k.Namespace; to.Name != "" && !slices.Contains(admins, to.Name) {
-				fits := m.namespace == "" || slices.Contains(admins, m.namespace)
-				for _, ns := range m.namespaces {
-					if ns.name != to.Name && (fits || ns.name == m.namespace) {
-						j.add(to.At, object, "migration-namespace", fmt.Sprintf("kustomize moves %s %s, which lists namespace %s: outside the admin namespace %s it moves its own namespace alone", m.kind, quote(m.name), quote(ns.name), admins[0]),
-							"leave the "+m.kind+" out of this kustomization, or let it name "+to.Name+" only")
-						break
-					}
-				}
-			}
+		}
+	}
+}
+
+// renamedPair finds that a kustomization gives the pair of a migration another name.
+func (j *judgement) renamedPair(r *repository, k *engine.Kustomization, m *migration, files map[string]bool) {
+	meant := func(p pair) bool {
+		return files[p.path] && p.name == m.pair.name && (p.namespace == m.namespace || p.namespace == "" || m.namespace == "")
+	}
+	if by := cmp.Or(k.Prefix, k.Suffix); by.Name != "" && slices.ContainsFunc(r.pairs, meant) {
+		j.add(by.At, m.object(), "migration-reference", fmt.Sprintf("kustomize renames ClusterPair %s to %s, and %s %s goes on naming the former", quote(m.pair.name), quote(k.Prefix.Name+m.pair.name+k.Suffix.Name), m.kind, quote(m.name)),
+			fmt.Sprintf("a file under configurations that says: nameReference: [{kind: ClusterPair, fieldSpecs: [{kind: %s, path: %s}]}]", m.kind, m.pairField()))
+	}
+}
+
+// movedNamespace finds that a kustomization moves a migration away from what it moves.
+func (j *judgement) movedNamespace(k *engine.Kustomization, m *migration, admins []string) {
+	to := k.Namespace
+	if to.Name == "" || slices.Contains(admins, to.Name) {
+		return
+	}
+	fits := m.namespace == "" || slices.Contains(admins, m.namespace)
+	for _, ns := range m.namespaces {
+		if ns.name != to.Name && (fits || ns.name == m.namespace) {
+			j.add(to.At, m.object(), "migration-namespace", fmt.Sprintf("kustomize moves %s %s, which lists namespace %s: outside the admin namespace %s it moves its own namespace alone", m.kind, quote(m.name), quote(ns.name), admins[0]),
+				"leave the "+m.kind+" out of this kustomization, or let it name "+to.Name+" only")
+			return
 		}
 	}
 }

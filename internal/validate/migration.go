@@ -68,8 +68,6 @@ type migrationRun struct {
 	pairs      pairIndex // of those that it can mean
 }
 
-func (m *migrationRun) object() string { return fmt.Sprintf("%s %s/%s", m.kind, m.namespace, m.name) }
-
 // judgeReferences looks for the pairs that it names.
 func (m *migrationRun) judgeReferences() {
 	m.judgeReference(m.migration.pair, "clusterPair", m.namespace)

@@ -62,31 +62,9 @@ func kubeconfigParts(config *yaml.Node) int {
 
 // pair judges a ClusterPair.
 func (f *fileRun) pair(n *yaml.Node) {
-	p := pair{
-		file: f.file.Name, path: f.file.Path, at: f.position(n), built: f.object != nil,
-		namespace: noted(n, "metadata", "namespace"), name: noted(n, "metadata", "name"),
-		mode: noted(n, "spec", "options", "mode"),
-	}
-	if name := manifest.Field(n, "metadata", "name"); name != nil {
-		p.at = f.position(name)
-	}
 	annotations := manifest.Field(n, "metadata", "annotations")
-	p.ca, p.caAt = noted(annotations, generator.AnnotationCA), spotOf(manifest.Field(annotations, generator.AnnotationCA))
-	if by := manifest.Field(annotations, generator.AnnotationGeneratedBy); by != nil {
-		p.by, p.byAt = unique.Make(strings.Clone(by.Value)), spotOf(by)
-	}
-	both := manifest.Field(annotations, generator.AnnotationBidirectional)
-	if p.bidirectional, p.bidirectionalAt = both != nil && both.Value == "true", spotOf(both); p.bidirectional {
-		p.destination, p.credentialID = noted(annotations, generator.AnnotationDestination), noted(annotations, generator.AnnotationCredentialID)
-	}
-	options := manifest.Field(n, "spec", "options")
-	p.twoFabrics = manifest.Field(options, "token") != nil
-	p.modeAt = spotOf(cmp.Or(manifest.Field(options, "mode"), options))
-	projects := manifest.Field(n, "spec", "platformOptions", "rancher", "projectMappings")
-	p.projects, p.projectsAt = projectMappings(projects), spotOf(projects)
-
-	p.encrypted = sopsfile.IsEncrypted(n)
-	if p.aside = f.aside; f.aside {
+	p := f.facts(n, annotations)
+	if f.aside {
 		f.noted.pairs = append(f.noted.pairs, p)
 		return
 	}
@@ -103,6 +81,19 @@ func (f *fileRun) pair(n *yaml.Node) {
 	f.ruled = origin.Policy != nil
 	p.rendered, p.ruled, p.storkVersion = origin.Rendered, f.ruled, origin.StorkVersion
 	f.identified(annotations)
+	f.judgePair(&p, n, annotations, origin, first)
+	f.allowed(first, annotations)
+	if p.namespace != "" && p.name != "" {
+		for i := first; i < len(f.findings); i++ {
+			f.findings[i].Object = p.namespace + "/" + p.name
+		}
+	}
+	f.noted.pairs = append(f.noted.pairs, p)
+}
+
+// judgePair judges a pair by the form in which it stands in the file. first is the number
+// of findings before it.
+func (f *fileRun) judgePair(p *pair, n, annotations *yaml.Node, origin Origin, first int) {
 	o := schema.Options{StorkVersion: origin.StorkVersion}
 	switch {
 	case p.encrypted && f.options.Plaintext:
@@ -137,13 +128,32 @@ func (f *fileRun) pair(n *yaml.Node) {
 		f.leaks(n)
 		p.leadsTo(f.plainPair(n, annotations, o, first))
 	}
-	f.allowed(first, annotations)
-	if p.namespace != "" && p.name != "" {
-		for i := first; i < len(f.findings); i++ {
-			f.findings[i].Object = p.namespace + "/" + p.name
-		}
+}
+
+// facts are what other manifests must know of a pair.
+func (f *fileRun) facts(n, annotations *yaml.Node) pair {
+	p := pair{
+		file: f.file.Name, path: f.file.Path, at: f.position(n), built: f.object != nil, aside: f.aside, encrypted: sopsfile.IsEncrypted(n),
+		namespace: noted(n, "metadata", "namespace"), name: noted(n, "metadata", "name"),
+		mode: noted(n, "spec", "options", "mode"),
 	}
-	f.noted.pairs = append(f.noted.pairs, p)
+	if name := manifest.Field(n, "metadata", "name"); name != nil {
+		p.at = f.position(name)
+	}
+	p.ca, p.caAt = noted(annotations, generator.AnnotationCA), spotOf(manifest.Field(annotations, generator.AnnotationCA))
+	if by := manifest.Field(annotations, generator.AnnotationGeneratedBy); by != nil {
+		p.by, p.byAt = unique.Make(strings.Clone(by.Value)), spotOf(by)
+	}
+	both := manifest.Field(annotations, generator.AnnotationBidirectional)
+	if p.bidirectional, p.bidirectionalAt = both != nil && both.Value == "true", spotOf(both); p.bidirectional {
+		p.destination, p.credentialID = noted(annotations, generator.AnnotationDestination), noted(annotations, generator.AnnotationCredentialID)
+	}
+	options := manifest.Field(n, "spec", "options")
+	p.twoFabrics = manifest.Field(options, "token") != nil
+	p.modeAt = spotOf(cmp.Or(manifest.Field(options, "mode"), options))
+	projects := manifest.Field(n, "spec", "platformOptions", "rancher", "projectMappings")
+	p.projects, p.projectsAt = projectMappings(projects), spotOf(projects)
+	return p
 }
 
 // holdsCredential tells whether a pair in clear has the destination's
@@ -354,9 +364,13 @@ func (f *fileRun) annotated(n, annotations *yaml.Node, d *kubeconfig.Destination
 			f.add(by, "metadata.annotations", "annotation-drift", report.Error, key+" is missing from a rendered pair: those who judge it without a key learn nothing", hint)
 		}
 	}
-	if f.object != nil {
-		return // a kustomization may change options on purpose
+	if f.object == nil { // a kustomization may change options on purpose
+		f.digested(n, annotations, by, d, hint)
 	}
+}
+
+// digested compares the digest with spec.
+func (f *fileRun) digested(n, annotations, by *yaml.Node, d *kubeconfig.Destination, hint string) {
 	switch at := manifest.Field(annotations, generator.AnnotationDigest); {
 	case at != nil && !generator.HasDigest(at.Value, manifest.Field(n, "spec")):
 		f.add(at, "metadata.annotations", "annotation-drift", report.Error, generator.AnnotationDigest+" is not that of spec: a value was changed after rendering, such as an option in clear, which the MAC does not cover", hint)

@@ -82,17 +82,19 @@ func readersOf(n *yaml.Node, m *sopsfile.Metadata) (all unique.Handle[string], a
 	return unique.Make(strings.Join(slices.Compact(recipients), "\n")), spotOf(recipientsNode(manifest.Field(n, "sops")))
 }
 
-// readers finds source clusters that can decrypt the pairs of another.
-func (j *judgement) readers(r *repository, sources [][]string) {
+// readSource is a source cluster, or a config that renders for one, with its pairs.
+type readSource struct {
+	name  string
+	roots []string
+	pairs map[unique.Handle[string]][]int // by their recipients
+	order []unique.Handle[string]
+}
+
+// readSources are the source clusters of the pairs whose recipients are known.
+func (r *repository) readSources(sources [][]string) []*readSource {
 	var none unique.Handle[string]
-	type source struct {
-		name  string
-		roots []string
-		pairs map[unique.Handle[string]][]int // by their recipients
-		order []unique.Handle[string]
-	}
-	var all []*source
-	byName := make(map[string]*source)
+	var all []*readSource
+	byName := make(map[string]*readSource)
 	for i := range r.pairs {
 		p := &r.pairs[i]
 		if p.readers == none || p.aside || p.built {
@@ -104,7 +106,7 @@ func (j *judgement) readers(r *repository, sources [][]string) {
 		}
 		s := byName[name]
 		if s == nil {
-			s = &source{name: name, roots: sources[i], pairs: make(map[unique.Handle[string]][]int)}
+			s = &readSource{name: name, roots: sources[i], pairs: make(map[unique.Handle[string]][]int)}
 			byName[name], all = s, append(all, s)
 		}
 		if s.pairs[p.readers] == nil {
@@ -112,6 +114,12 @@ func (j *judgement) readers(r *repository, sources [][]string) {
 		}
 		s.pairs[p.readers] = append(s.pairs[p.readers], i)
 	}
+	return all
+}
+
+// readers finds source clusters that can decrypt the pairs of another.
+func (j *judgement) readers(r *repository, sources [][]string) {
+	all := r.readSources(sources)
 	if len(all) < 2 {
 		return
 	}

@@ -7,7 +7,6 @@ import (
 	"path"
 	"slices"
 	"strings"
-	"time"
 	"unique"
 
 	"go.yaml.in/yaml/v3"
@@ -17,6 +16,7 @@ import (
 	"clusterpair.dev/internal/kubeconfig"
 	"clusterpair.dev/internal/manifest"
 	"clusterpair.dev/internal/report"
+	"clusterpair.dev/internal/stork"
 )
 
 // repository is what the files of a run say about each other.
@@ -131,6 +131,8 @@ type migration struct {
 	policy                reference
 }
 
+func (m *migration) object() string { return fmt.Sprintf("%s %s/%s", m.kind, m.namespace, m.name) }
+
 // pairField is the field that names its ClusterPair.
 func (m *migration) pairField() string {
 	if m.kind == "MigrationSchedule" {
@@ -214,38 +216,33 @@ func (f *fileRun) schedulePolicy(n *yaml.Node, kind string) {
 			f.add(key, "policy", "schedule-policy", report.Error, fmt.Sprintf("unknown policy %s, which Stork drops", quote(key.Value)), hint)
 		}
 	}
-	if minutes := manifest.Field(policy, "interval", "intervalMinutes"); manifest.Field(policy, "interval") != nil && (minutes == nil || minutes.ShortTag() != "!!int" || minutes.Value == "0" || strings.HasPrefix(minutes.Value, "-")) {
-		f.add(field(manifest.Field(policy, "interval"), "intervalMinutes"), "policy.interval", "schedule-policy", report.Error, "intervalMinutes is not a number of at least 1", "intervalMinutes: 30")
-	}
-	for _, kind := range kinds[1:] {
-		section := manifest.Field(policy, kind)
-		if section == nil {
-			continue
-		}
-		if at := field(section, "time"); manifest.Text(section, "time") == "" || !isKitchenTime(at.Value) {
-			f.add(at, "policy."+kind+".time", "schedule-policy", report.Error, "time is not of the form 3:04PM, and Stork refuses it", `time: "11:15PM"`)
-		}
-		if day := manifest.Field(section, "day"); kind == "weekly" && (day == nil || !isWeekday(day.Value)) {
-			f.add(field(section, "day"), "policy.weekly.day", "schedule-policy", report.Error, "day is no day of the week", `day: "Sunday"`)
-		}
-		if date := manifest.Field(section, "date"); kind == "monthly" && (date == nil || !isDayOfMonth(date)) {
-			f.add(field(section, "date"), "policy.monthly.date", "schedule-policy", report.Error, "date is not between 1 and 31", "date: 1")
+	for _, kind := range kinds {
+		if section := manifest.Field(policy, kind); section != nil && section.ShortTag() != "!!null" { // as storkctl writes one that is not set
+			f.policySection(section, kind)
 		}
 	}
 }
 
-func isKitchenTime(s string) bool {
-	_, err := time.Parse(time.Kitchen, s)
-	return err == nil
-}
-
-func isWeekday(s string) bool {
-	for day := time.Sunday; day <= time.Saturday; day++ {
-		if name := strings.ToLower(day.String()); strings.ToLower(s) == name || strings.ToLower(s) == name[:3] {
-			return true
-		}
+// policySection judges one section of a policy.
+func (f *fileRun) policySection(section *yaml.Node, kind string) {
+	bad := func(name, message, hint string) {
+		f.add(field(section, name), "policy."+kind+"."+name, "schedule-policy", report.Error, message, hint)
 	}
-	return false
+	if kind == "interval" {
+		if minutes := manifest.Field(section, "intervalMinutes"); minutes == nil || minutes.ShortTag() != "!!int" || minutes.Value == "0" || strings.HasPrefix(minutes.Value, "-") {
+			bad("intervalMinutes", "intervalMinutes is not a number of at least 1", "intervalMinutes: 30")
+		}
+		return
+	}
+	if !stork.IsTime(manifest.Text(section, "time")) {
+		bad("time", "time is not of the form 3:04PM, and Stork refuses it", `time: "11:15PM"`)
+	}
+	if kind == "weekly" && !stork.IsDay(manifest.Text(section, "day")) {
+		bad("day", "day is no day of the week as Stork writes it", `day: "Sunday"`)
+	}
+	if date := manifest.Field(section, "date"); kind == "monthly" && (date == nil || !isDayOfMonth(date)) {
+		bad("date", "date is not between 1 and 31", "date: 1")
+	}
 }
 
 func isDayOfMonth(n *yaml.Node) bool {
@@ -348,35 +345,43 @@ func (j *judgement) directions(r *repository, sources [][]string, o *Options) {
 		if !p.bidirectional {
 			continue
 		}
-		var back *pair
-		several := false
-		for _, k := range byID[p.id()] {
-			other := &r.pairs[k]
-			if k == i || sameSource(sources[k], sources[i]) || back != nil && !back.aside && other.aside {
-				continue // one that is not to be judged counts for lack of others
-			}
-			several = back != nil && back.aside == other.aside
-			back = other
-		}
+		back, several := r.counterpart(i, byID[p.id()], sources)
 		switch {
 		case back == nil && !o.Partial:
 			j.pair(p, p.place(p.bidirectionalAt), "reverse-missing", fmt.Sprintf("ClusterPair %s is for both directions, and no other cluster has one of this name: there is no failback", p.id()),
 				"render the pair of the same name and namespace for the destination, or remove the annotation "+generator.AnnotationBidirectional)
-			continue
 		case back == nil || several:
-			continue
-		case back.bidirectional && j.files[back.file] && engine.Compare(p.at, back.at) < 0:
-			continue // it is said once, of the later one
+		case back.bidirectional && j.files[back.file] && engine.Compare(p.at, back.at) < 0: // it is said once, of the later one
+		default:
+			j.direction(p, back)
 		}
-		if p.sameDestination(back) {
-			j.pair(p, p.place(p.caAt), "self-pair", fmt.Sprintf("this pair and the one in %s lead to the same cluster: one of them leads to its own", back.at), "render one of them from the other cluster's kubeconfig")
+	}
+}
+
+// counterpart is the pair for the other direction among those of one name. several says
+// that there is more than one.
+func (r *repository) counterpart(i int, named []int, sources [][]string) (back *pair, several bool) {
+	for _, k := range named {
+		other := &r.pairs[k]
+		if k == i || sameSource(sources[k], sources[i]) || back != nil && !back.aside && other.aside {
+			continue // one that is not to be judged counts for lack of others
 		}
-		if p.mode != back.mode || p.twoFabrics != back.twoFabrics {
-			j.pair(p, p.place(p.modeAt), "mode-asymmetric", fmt.Sprintf("mode and storage options differ from those of the other direction in %s", back.place(back.modeAt)), "give both the same mode, and both storage options or none")
-		}
-		if !inverse(p.projects, back.projects) {
-			j.pair(p, p.place(p.projectsAt), "rancher-mapping", fmt.Sprintf("projectMappings are not the inverse of those in %s", back.place(back.projectsAt)), "map each project back to the one it came from")
-		}
+		several = back != nil && back.aside == other.aside
+		back = other
+	}
+	return back, several
+}
+
+// direction compares a pair with that of the other direction.
+func (j *judgement) direction(p, back *pair) {
+	if p.sameDestination(back) {
+		j.pair(p, p.place(p.caAt), "self-pair", fmt.Sprintf("this pair and the one in %s lead to the same cluster: one of them leads to its own", back.at), "render one of them from the other cluster's kubeconfig")
+	}
+	if p.mode != back.mode || p.twoFabrics != back.twoFabrics {
+		j.pair(p, p.place(p.modeAt), "mode-asymmetric", fmt.Sprintf("mode and storage options differ from those of the other direction in %s", back.place(back.modeAt)), "give both the same mode, and both storage options or none")
+	}
+	if !inverse(p.projects, back.projects) {
+		j.pair(p, p.place(p.projectsAt), "rancher-mapping", fmt.Sprintf("projectMappings are not the inverse of those in %s", back.place(back.projectsAt)), "map each project back to the one it came from")
 	}
 }
 

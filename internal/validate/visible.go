@@ -1,6 +1,7 @@
 package validate
 
 import (
+	"cmp"
 	"encoding/base64"
 	"fmt"
 	"slices"
@@ -80,19 +81,17 @@ func (f *fileRun) visibleCluster(path string, cluster *yaml.Node, digest string)
 	}
 }
 
+// visibleUser judges a user by the fields that it has.
 func (f *fileRun) visibleUser(path string, user *yaml.Node) {
 	f.lengths(user, path)
 	token, exec := has(user, "token"), has(user, "exec")
 	certificate, key := has(user, "client-certificate-data"), has(user, "client-key-data")
-	basic := has(user, "username")
-	if basic == nil {
-		basic = has(user, "password")
-	}
+	basic := cmp.Or(has(user, "username"), has(user, "password"))
 	const hint = "use a service account's token, and render the pair anew"
-	if token == nil && exec == nil && certificate == nil && key == nil && basic == nil && has(user, "tokenFile") == nil && has(user, "client-certificate") == nil && has(user, "auth-provider") == nil {
+	if cmp.Or(token, exec, certificate, key, basic, has(user, "tokenFile"), has(user, "client-certificate"), has(user, "auth-provider")) == nil {
 		f.add(user, path, "no-credential", report.Error, "the user has no credential; Stork would call the pair Ready, because anyone may ask for the version, and fail at the first migration", hint)
 	}
-	if (certificate == nil) != (key == nil) && has(user, "client-certificate") == nil && has(user, "client-key") == nil {
+	if (certificate == nil) != (key == nil) && cmp.Or(has(user, "client-certificate"), has(user, "client-key")) == nil {
 		f.add(user, path, "certificate-invalid", report.Error, "a client certificate without its key, or a key without its certificate, which client-go refuses", f.restored())
 	}
 	if basic != nil {
@@ -101,7 +100,7 @@ func (f *fileRun) visibleUser(path string, user *yaml.Node) {
 	switch {
 	case token != nil && basic != nil:
 		f.add(token, path, "several-credentials", report.Error, "both a token and a password, which client-go refuses", "keep one")
-	case exec != nil && (token != nil || basic != nil || certificate != nil || key != nil):
+	case exec != nil && cmp.Or(token, basic, certificate, key) != nil:
 		f.add(exec, path, "several-credentials", report.Error, "an exec user with another credential beside it", "keep one")
 	}
 	if exec != nil {
