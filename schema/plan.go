@@ -95,7 +95,7 @@ var planClusterPair = node{kinds: aMapping, variants: []variant{
 						}, node: &node{fail: "a storage option without ip and token on a pair over one fabric [storage-options-left]\nhint: options: {} here, or add ip and token for a pair over two fabrics", form: &planOption}},
 					}},
 				}}},
-				{name: "platformOptions", doc: "platformOptions are for Rancher only.", node: &node{kinds: aMapping, variants: []variant{
+				{name: "platformOptions", doc: "platformOptions are for Rancher only.", node: &node{kinds: aNull | aMapping, variants: []variant{
 					{empty: "an empty value, which Stork drops, so that GitOps sees a difference for ever [drifting-field]\nhint: remove it", fields: []field{
 						{name: "rancher", node: &node{kinds: aNull | aMapping, variants: []variant{
 							{empty: "an empty value, which Stork drops, so that GitOps sees a difference for ever [drifting-field]\nhint: remove it", fields: []field{
@@ -347,7 +347,7 @@ var planClusterPairWithMode = node{kinds: aMapping, variants: []variant{
 						}, node: &node{fail: "a storage option without ip and token on a pair over one fabric [storage-options-left]\nhint: options: {} here, or add ip and token for a pair over two fabrics", form: &planOption}},
 					}},
 				}}},
-				{name: "platformOptions", doc: "platformOptions are for Rancher only.", node: &node{kinds: aMapping, variants: []variant{
+				{name: "platformOptions", doc: "platformOptions are for Rancher only.", node: &node{kinds: aNull | aMapping, variants: []variant{
 					{empty: "an empty value, which Stork drops, so that GitOps sees a difference for ever [drifting-field]\nhint: remove it", fields: []field{
 						{name: "rancher", node: &node{kinds: aNull | aMapping, variants: []variant{
 							{empty: "an empty value, which Stork drops, so that GitOps sees a difference for ever [drifting-field]\nhint: remove it", fields: []field{
@@ -437,7 +437,7 @@ var planClusterPairWithoutMode = node{kinds: aMapping, variants: []variant{
 						}, node: &node{fail: "a storage option without ip and token on a pair over one fabric [storage-options-left]\nhint: options: {} here, or add ip and token for a pair over two fabrics", form: &planOption}},
 					}},
 				}}},
-				{name: "platformOptions", doc: "platformOptions are for Rancher only.", node: &node{kinds: aMapping, variants: []variant{
+				{name: "platformOptions", doc: "platformOptions are for Rancher only.", node: &node{kinds: aNull | aMapping, variants: []variant{
 					{empty: "an empty value, which Stork drops, so that GitOps sees a difference for ever [drifting-field]\nhint: remove it", fields: []field{
 						{name: "rancher", node: &node{kinds: aNull | aMapping, variants: []variant{
 							{empty: "an empty value, which Stork drops, so that GitOps sees a difference for ever [drifting-field]\nhint: remove it", fields: []field{
@@ -528,7 +528,7 @@ var planEncrypted = node{kinds: aMapping, variants: []variant{
 						}, node: &node{fail: "a storage option without ip and token on a pair over one fabric [storage-options-left]\nhint: options: {} here, or add ip and token for a pair over two fabrics", form: &planOption}},
 					}},
 				}}},
-				{name: "platformOptions", doc: "platformOptions are for Rancher only.", node: &node{kinds: aMapping, variants: []variant{
+				{name: "platformOptions", doc: "platformOptions are for Rancher only.", node: &node{kinds: aNull | aMapping, variants: []variant{
 					{empty: "an empty value, which Stork drops, so that GitOps sees a difference for ever [drifting-field]\nhint: remove it", fields: []field{
 						{name: "rancher", node: &node{kinds: aNull | aMapping, variants: []variant{
 							{empty: "an empty value, which Stork drops, so that GitOps sees a difference for ever [drifting-field]\nhint: remove it", fields: []field{
@@ -619,7 +619,7 @@ var planEncryptedWithMode = node{kinds: aMapping, variants: []variant{
 						}, node: &node{fail: "a storage option without ip and token on a pair over one fabric [storage-options-left]\nhint: options: {} here, or add ip and token for a pair over two fabrics", form: &planOption}},
 					}},
 				}}},
-				{name: "platformOptions", doc: "platformOptions are for Rancher only.", node: &node{kinds: aMapping, variants: []variant{
+				{name: "platformOptions", doc: "platformOptions are for Rancher only.", node: &node{kinds: aNull | aMapping, variants: []variant{
 					{empty: "an empty value, which Stork drops, so that GitOps sees a difference for ever [drifting-field]\nhint: remove it", fields: []field{
 						{name: "rancher", node: &node{kinds: aNull | aMapping, variants: []variant{
 							{empty: "an empty value, which Stork drops, so that GitOps sees a difference for ever [drifting-field]\nhint: remove it", fields: []field{
@@ -710,7 +710,7 @@ var planEncryptedWithoutMode = node{kinds: aMapping, variants: []variant{
 						}, node: &node{fail: "a storage option without ip and token on a pair over one fabric [storage-options-left]\nhint: options: {} here, or add ip and token for a pair over two fabrics", form: &planOption}},
 					}},
 				}}},
-				{name: "platformOptions", doc: "platformOptions are for Rancher only.", node: &node{kinds: aMapping, variants: []variant{
+				{name: "platformOptions", doc: "platformOptions are for Rancher only.", node: &node{kinds: aNull | aMapping, variants: []variant{
 					{empty: "an empty value, which Stork drops, so that GitOps sees a difference for ever [drifting-field]\nhint: remove it", fields: []field{
 						{name: "rancher", node: &node{kinds: aNull | aMapping, variants: []variant{
 							{empty: "an empty value, which Stork drops, so that GitOps sees a difference for ever [drifting-field]\nhint: remove it", fields: []field{
