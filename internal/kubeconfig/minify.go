@@ -193,8 +193,11 @@ func (c *checker) inline(n *yaml.Node, fileKey, dataKey string, sibling func(str
 			return content
 		}
 	}
-	c.refuse(at, "file-reference", fmt.Sprintf("%s names a file, which Stork would look for inside its own pod", fileKey),
-		"inline it: kubectl config view --raw --flatten --minify")
+	hint := "inline it: kubectl config view --raw --flatten --minify"
+	if dataKey == "token" { // which --flatten leaves as it is
+		hint = "write what is in it as token, or " + HintLasting
+	}
+	c.refuse(at, "file-reference", fmt.Sprintf("%s names a file, which Stork would look for inside its own pod", fileKey), hint)
 	c.refused(dataKey)
 	return nil
 }

@@ -371,7 +371,7 @@ var catalogue = []Rule{
 	{ID: "file-reference", Severity: Error, Needs: Plaintext, Group: groupKubeconfig,
 		Title:       "a file is named, which would be looked up in the Stork pod",
 		Consequence: "Stork looks up the path in the file system of its own pod. The file is not there, and the status of the pair stays empty for ever.",
-		Fix:         "Put the content itself there: `kubectl config view --raw --flatten --minify` prints a kubeconfig so."},
+		Fix:         "Put the content itself there: `kubectl config view --raw --flatten --minify` prints a kubeconfig so, but for `tokenFile`: write what is in that file as `token`."},
 	{ID: "exec-credential", Severity: Error, Needs: Plaintext, Group: groupKubeconfig,
 		Title:       "the credential comes from a command",
 		Consequence: "Stork runs the command inside its pod, with the pod's cloud credentials. A command that the image lacks ends in Error, and how the user is spelled depends on the Stork release.",

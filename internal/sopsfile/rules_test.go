@@ -215,6 +215,7 @@ func FuzzRules(f *testing.F) {
 func TestRulesErrors(t *testing.T) {
 	for name, test := range map[string]struct{ text, want string }{
 		"syntax":     {"creation_rules:\n- a: b: c\n", "c/.sops.yaml:2: mapping values are not allowed in this context"},
+		"twice":      {"creation_rules:\n- age: " + age1 + "\n  age: " + age1 + "\n", "c/.sops.yaml:3: a key that stands twice in one mapping, first on line 2"},
 		"type":       {"creation_rules:\n- age: " + age1 + "\n- shamir_threshold: hidden\n", "c/.sops.yaml:3: cannot unmarshal !!str"},
 		"recipient":  {"creation_rules:\n- path_regex: x\n  age: nonsense\n", `c/.sops.yaml:2: age: "nonsense" is not a recipient`},
 		"private":    {"creation_rules:\n- age: AGE-SECRET-KEY-1QQQQ\n", "c/.sops.yaml:2: age: a private key stands where a recipient belongs (age1…, as age-keygen -y prints it)"},

@@ -389,7 +389,10 @@ func scalarNode(v any) *yaml.Node {
 	return y
 }
 
-var yamlLine = regexp.MustCompile(`line (\d+): *`)
+var (
+	yamlLine  = regexp.MustCompile(`line (\d+): *`)
+	yamlTwice = regexp.MustCompile(`^mapping key .* already defined at line (\d+)`)
+)
 
 // yamlProblem takes line and cause out of an error of the YAML library, and
 // leaves out whatever the library quotes from the input.
@@ -398,6 +401,9 @@ func yamlProblem(err error) (line int, problem string) {
 	if m := yamlLine.FindStringSubmatchIndex(problem); m != nil {
 		line, _ = strconv.Atoi(problem[m[2]:m[3]])
 		problem = problem[m[1]:]
+	}
+	if m := yamlTwice.FindStringSubmatch(problem); m != nil {
+		return line, "a key that stands twice in one mapping, first on line " + m[1]
 	}
 	if i := strings.IndexAny(problem, "\"'`\n"); i >= 0 {
 		problem = problem[:i]
