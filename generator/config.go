@@ -13,7 +13,6 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/selection"
 
-	"clusterpair.dev/internal/kubeconfig"
 	"clusterpair.dev/internal/manifest"
 	"clusterpair.dev/internal/report"
 	"clusterpair.dev/internal/stork"
@@ -337,11 +336,11 @@ func checkAllowances(allow []Allowance, node *yaml.Node, file string) []report.F
 // CheckAllowance tells whether a rule may be waived, and the finding to report
 // if it may not.
 func CheckAllowance(rule string) (report.Finding, bool) {
-	if kubeconfig.Allowable(rule) {
+	if report.Waivable(rule) {
 		return report.Finding{}, true
 	}
-	hint := "rules that can be allowed: " + strings.Join(kubeconfig.AllowableRules(), ", ")
-	if near := report.Nearest(rule, kubeconfig.AllowableRules()); near != "" {
+	hint := "rules that can be allowed: " + strings.Join(report.WaivableRules(), ", ")
+	if near := report.Nearest(rule, report.WaivableRules()); near != "" {
 		hint = fmt.Sprintf("did you mean %s? %s", near, hint)
 	}
 	return report.Finding{Rule: "config", Severity: report.Error, Path: "allow",

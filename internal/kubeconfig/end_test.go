@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"clusterpair.dev/internal/report"
 )
 
 // bound are the claims of a token that is bound to an object of a kind and ends
@@ -72,7 +74,7 @@ func TestEnd(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			allow := make(map[string]bool)
-			for _, rule := range AllowableRules() {
+			for _, rule := range report.WaivableRules() {
 				allow[rule] = true
 			}
 			want := test.want

@@ -41,13 +41,23 @@ type Options struct {
 	// StorkVersion is the release of the source cluster's Stork, as "24.3";
 	// empty is unknown. It decides how an exec user is spelled.
 	StorkVersion string
-	// Allow holds the rules that the user waives. Rules for which [Allowable]
+	// Allow holds the rules that the user waives. Rules for which [report.Waivable]
 	// is false cannot be waived.
 	Allow map[string]bool
 	// Within is the horizon of the rule credential-expiring; zero means 30 days.
 	Within time.Duration
 	// Now is the time by which certificates and tokens are judged.
 	Now time.Time
+}
+
+// AllowAll waives every rule that can be waived, for who only asks what a kubeconfig
+// says.
+func AllowAll() map[string]bool {
+	allow := make(map[string]bool)
+	for _, rule := range report.WaivableRules() {
+		allow[rule] = true
+	}
+	return allow
 }
 
 // Destination is a kubeconfig of one context with everything inline. Its

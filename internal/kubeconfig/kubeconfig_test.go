@@ -333,8 +333,8 @@ func TestNoWaiverOfWhatStopsStork(t *testing.T) {
 	for _, rule := range []string{"auth-provider", "bad-base64", "ca-invalid", "certificate-invalid", "context-broken", "duplicate-key",
 		"file-reference", "kubeconfig-spelling", "required-field", "secret-key", "server-invalid", "several-credentials",
 		"still-encrypted", "token-malformed", "value-type", "yaml"} {
-		if Allowable(rule) {
-			t.Errorf("%s is allowable", rule)
+		if report.Waivable(rule) {
+			t.Errorf("%s may be waived", rule)
 		}
 		all[rule] = true
 	}
@@ -342,9 +342,9 @@ func TestNoWaiverOfWhatStopsStork(t *testing.T) {
 	if got := rulesOf(findings); d != nil || !slices.Equal(got, []string{"server-invalid", "token-malformed"}) {
 		t.Errorf("destination %v, findings %v", d, findings)
 	}
-	for _, rule := range AllowableRules() {
-		if !Allowable(rule) {
-			t.Errorf("%s is listed and not allowable", rule)
+	for _, rule := range report.WaivableRules() {
+		if !report.Waivable(rule) {
+			t.Errorf("%s is listed and may not be waived", rule)
 		}
 	}
 }

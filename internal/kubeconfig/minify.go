@@ -251,28 +251,6 @@ func entryNames(root *yaml.Node, section string) []string {
 	return names
 }
 
-func boolOf(n *yaml.Node, key string) bool {
-	v := field(n, key)
-	if scalarType(v) != isBool {
-		return false
-	}
-	return yaml11Bools[v.Value] || strings.EqualFold(v.Value, "true")
-}
-
-func listOf(n *yaml.Node, key string) []string {
-	v := field(n, key)
-	if v == nil || v.Kind != yaml.SequenceNode {
-		return nil
-	}
-	texts := make([]string, len(v.Content))
-	for i, item := range v.Content {
-		if item = content(item); scalarType(item) == isText {
-			texts[i] = item.Value
-		}
-	}
-	return texts
-}
-
 // name calls an assembled context, cluster and user by one name.
 func (c *checker) name(s string) {
 	d := &c.destination

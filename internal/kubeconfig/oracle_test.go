@@ -25,7 +25,7 @@ import (
 func agree(t *testing.T, text string) bool {
 	t.Helper()
 	o := Options{Now: now, StorkVersion: "24.4", Allow: make(map[string]bool)}
-	for _, rule := range AllowableRules() {
+	for _, rule := range report.WaivableRules() {
 		o.Allow[rule] = true
 	}
 	d, findings := fromText(text, o)

@@ -25,99 +25,6 @@ const (
 	maxDepth = 100
 )
 
-// shape is what client-go decodes a node into. client-go takes null for any.
-type shape struct {
-	kind   shapeKind
-	fields map[string]*shape // of a structure
-	elem   *shape            // of a list or dictionary
-	named  bool              // a list whose elements have unique names
-}
-
-type shapeKind int
-
-const (
-	anything shapeKind = iota
-	text
-	boolean
-	data // base64
-	structure
-	dictionary
-	list
-)
-
-var (
-	aText      = &shape{kind: text}
-	aBool      = &shape{kind: boolean}
-	aData      = &shape{kind: data}
-	texts      = &shape{kind: list, elem: aText}
-	extensions = namedList("extension", &shape{})
-
-	clusterShape = &shape{kind: structure, fields: map[string]*shape{
-		"server":                     aText,
-		"tls-server-name":            aText,
-		"insecure-skip-tls-verify":   aBool,
-		"certificate-authority":      aText,
-		"certificate-authority-data": aData,
-		"proxy-url":                  aText,
-		"disable-compression":        aBool,
-		"extensions":                 extensions,
-	}}
-	contextShape = &shape{kind: structure, fields: map[string]*shape{
-		"cluster":    aText,
-		"user":       aText,
-		"namespace":  aText,
-		"extensions": extensions,
-	}}
-	userShape = &shape{kind: structure, fields: map[string]*shape{
-		"client-certificate":      aText,
-		"client-certificate-data": aData,
-		"client-key":              aText,
-		"client-key-data":         aData,
-		"token":                   aText,
-		"tokenFile":               aText,
-		"as":                      aText,
-		"as-uid":                  aText,
-		"as-groups":               texts,
-		"as-user-extra":           {kind: dictionary, elem: texts},
-		"username":                aText,
-		"password":                aText,
-		"auth-provider": {kind: structure, fields: map[string]*shape{
-			"name": aText, "config": {kind: dictionary, elem: aText},
-		}},
-		"exec": {kind: structure, fields: map[string]*shape{
-			"apiVersion":         aText,
-			"command":            aText,
-			"args":               texts,
-			"env":                {kind: list, elem: &shape{kind: structure, fields: map[string]*shape{"name": aText, "value": aText}}},
-			"installHint":        aText,
-			"interactiveMode":    aText,
-			"provideClusterInfo": aBool,
-		}},
-		"extensions": extensions,
-	}}
-	configShape = &shape{kind: structure, fields: map[string]*shape{
-		"apiVersion":      aText,
-		"kind":            aText,
-		"preferences":     {kind: structure, fields: map[string]*shape{"colors": aBool, "extensions": extensions}},
-		"clusters":        namedList("cluster", clusterShape),
-		"contexts":        namedList("context", contextShape),
-		"users":           namedList("user", userShape),
-		"current-context": aText,
-		"extensions":      extensions,
-	}}
-)
-
-func namedList(key string, value *shape) *shape {
-	return &shape{kind: list, named: true, elem: &shape{kind: structure, fields: map[string]*shape{"name": aText, key: value}}}
-}
-
-// pairSpelling are the fields that a ClusterPair spells otherwise than a
-// kubeconfig. client-go drops them without a word.
-var pairSpelling = map[string]string{
-	"act-as": "as", "act-as-uid": "as-uid", "act-as-groups": "as-groups", "act-as-user-extra": "as-user-extra",
-	"InteractiveMode": "interactiveMode",
-}
-
 // parse reads the one YAML or JSON document of a kubeconfig.
 func (c *checker) parse(text []byte) *yaml.Node {
 	at := place{position: c.origin.position}
@@ -448,19 +355,6 @@ func judgeData(value string) (message, hint string) {
 	return "", ""
 }
 
-func (k shapeKind) String() string {
-	switch k {
-	case boolean:
-		return "a bool"
-	case structure, dictionary:
-		return "a mapping"
-	case list:
-		return "a list"
-	default:
-		return "a text"
-	}
-}
-
 // What client-go takes a scalar for.
 type scalarKind int
 
@@ -531,6 +425,23 @@ const (
 	hintDecrypt = "give the file to clusterpair as SOPS wrote it, whole and with a key at hand, or decrypt what it was taken from: sops decrypt FILE"
 )
 
+// origin is the text that a kubeconfig stands in: a file, or a value of a Secret.
+type origin struct {
+	file string
+	// position is that of the whole, for what has no place of its own.
+	position report.Position
+	// key is the Secret's key; lines then count inside its value, and position
+	// is the value's.
+	key string
+}
+
+// place is where a field stands, so that a finding can say it.
+type place struct {
+	position report.Position
+	within   string // such as `line 3 of key "value": `, empty in a plain file
+	path     string
+}
+
 // at is the place of a node.
 func (c *checker) at(n *yaml.Node, path string) place {
 	if n == nil {
@@ -568,6 +479,26 @@ func position(n *yaml.Node, file string) report.Position {
 	return report.Position{File: file, Line: n.Line, Column: n.Column}
 }
 
+// report adds a finding. A waived one stays visible as an info.
+func (c *checker) report(at place, rule string, severity report.Severity, message, hint string) {
+	if c.options.Allow[rule] && report.Waivable(rule) {
+		severity, hint = report.Info, ""
+		message += " (allowed)"
+	}
+	c.findings = append(c.findings, at.finding(rule, severity, message, hint))
+}
+
+// refuse adds an error that cannot be waived, whatever its rule.
+func (c *checker) refuse(at place, rule, message, hint string) {
+	f := at.finding(rule, report.Error, message, hint)
+	f.Firm = true
+	c.findings = append(c.findings, f)
+}
+
+func (at place) finding(rule string, severity report.Severity, message, hint string) report.Finding {
+	return report.Finding{Rule: rule, Severity: severity, Position: at.position, Path: at.path, Message: at.within + message, Hint: hint}
+}
+
 // content is the node that a document or an alias stands for.
 func content(n *yaml.Node) *yaml.Node {
 	for n != nil {
@@ -602,6 +533,30 @@ func textOf(n *yaml.Node, key string) string {
 		return v.Value
 	}
 	return ""
+}
+
+// boolOf is the bool under a key, false if there is none.
+func boolOf(n *yaml.Node, key string) bool {
+	v := field(n, key)
+	if scalarType(v) != isBool {
+		return false
+	}
+	return yaml11Bools[v.Value] || strings.EqualFold(v.Value, "true")
+}
+
+// listOf are the texts of the list under a key.
+func listOf(n *yaml.Node, key string) []string {
+	v := field(n, key)
+	if v == nil || v.Kind != yaml.SequenceNode {
+		return nil
+	}
+	texts := make([]string, len(v.Content))
+	for i, item := range v.Content {
+		if item = content(item); scalarType(item) == isText {
+			texts[i] = item.Value
+		}
+	}
+	return texts
 }
 
 // isNull tells whether a document or value is empty or null.

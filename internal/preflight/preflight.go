@@ -162,7 +162,7 @@ func (r *Run) configs(ctx context.Context, configs []kustomize.Config) error {
 		c.Spec.Files = append(c.Spec.Files, found.Resources...)
 		// What a waiver may let pass does not stop the pair here: the destination is to say.
 		var allow []generator.Allowance
-		for _, rule := range kubeconfig.AllowableRules() {
+		for _, rule := range report.WaivableRules() {
 			allow = append(allow, generator.Allowance{Rule: rule, Reason: "judged by preflight"})
 		}
 		for i := range c.Spec.Pairs {

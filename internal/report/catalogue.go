@@ -104,6 +104,13 @@ func Waivable(id string) bool {
 	return ok && r.Waivable != ""
 }
 
+// WaivableRules are the rules that a user may waive, sorted.
+func WaivableRules() []string {
+	ids := slices.DeleteFunc(RuleIDs(), func(id string) bool { return !Waivable(id) })
+	slices.Sort(ids)
+	return ids
+}
+
 // Plain is a Consequence or Fix for a terminal. No full stop follows what is to
 // be typed at its end.
 func Plain(text string) string {
