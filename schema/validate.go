@@ -24,6 +24,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"go.yaml.in/yaml/v3"
 
@@ -417,4 +418,111 @@ func duplicates(n *yaml.Node) map[*yaml.Node]bool {
 		}
 	}
 	return twice
+}
+
+// variant is the form that a mapping is meant to have. The plan's compiler
+// makes sure that one form holds if and only if this one does.
+func (p *node) variant(n *yaml.Node) *variant {
+	for i := range p.variants[:len(p.variants)-1] {
+		if v := &p.variants[i]; hasOne(n, v.when) {
+			return v
+		}
+	}
+	return &p.variants[len(p.variants)-1]
+}
+
+// hasOne tells whether a mapping has one of the keys.
+func hasOne(n *yaml.Node, keys []string) bool {
+	for i := 0; i < len(n.Content); i += 2 {
+		if slices.Contains(keys, n.Content[i].Value) {
+			return true
+		}
+	}
+	return false
+}
+
+// field is the index of a field, -1 if there is none.
+func (v *variant) field(name string) int {
+	for i := range v.fields {
+		if v.fields[i].name == name {
+			return i
+		}
+	}
+	return -1
+}
+
+func (p *pattern) accepts(key string) bool {
+	for i := range p.checks {
+		if !p.checks[i].accepts(key) {
+			return false
+		}
+	}
+	return true
+}
+
+func (c *check) accepts(s string) bool {
+	switch {
+	case c.match != nil:
+		return c.match.matches(s)
+	case c.differ != nil:
+		return !c.differ.matches(s)
+	case c.maxRunes != 0:
+		return utf8.RuneCountInString(s) <= c.maxRunes
+	default:
+		return slices.Contains(c.oneOf, s)
+	}
+}
+
+// kindOf is the kind of a value as sigs.k8s.io/yaml sees it.
+func kindOf(n *yaml.Node) kinds {
+	tag := n.ShortTag()
+	// Readers of YAML differ in whether they believe a tag or the value.
+	if n.Style&yaml.TaggedStyle != 0 && (n.Tag == "!" || tag != tags[n.Kind]) {
+		return other
+	}
+	switch n.Kind {
+	case yaml.MappingNode:
+		return aMapping
+	case yaml.SequenceNode:
+		return aList
+	}
+	switch tag {
+	case "!!null":
+		return aNull
+	case "!!bool":
+		return aBool
+	case "!!int":
+		return anInt
+	case "!!float":
+		switch strings.ToLower(strings.TrimLeft(n.Value, "+-")) {
+		case ".inf", ".nan":
+			return other
+		}
+		return aFloat
+	case "!!str", "!!timestamp", "!!merge":
+		// A node without a line was built, not read, and is quoted when it is
+		// written.
+		if tag == "!!str" && n.Style == 0 && n.Line > 0 && isBool11(n.Value) {
+			return aBool
+		}
+		return aString
+	default:
+		return other
+	}
+}
+
+// tags are those that say of a value what it is anyway.
+var tags = map[yaml.Kind]string{yaml.MappingNode: "!!map", yaml.SequenceNode: "!!seq", yaml.ScalarNode: "!!str"}
+
+// isBool11 tells whether YAML 1.1 reads s as a bool and YAML 1.2 as a string.
+// https://yaml.org/type/bool.html
+func isBool11(s string) bool {
+	if len(s) > 3 {
+		return false
+	}
+	switch s {
+	case "y", "Y", "yes", "Yes", "YES", "n", "N", "no", "No", "NO", "on", "On", "ON", "off", "Off", "OFF":
+		return true
+	}
+	return false
 }
