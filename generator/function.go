@@ -180,28 +180,23 @@ func SortResults(rs []Result) {
 }
 
 func decrypt(ctx context.Context, rl *framework.ResourceList, doc *yaml.Node, h header, env Environment) ([]report.Finding, error) {
-	findings := checkConfig(doc, h, env)
-	if report.HasErrors(findings) {
-		return findings, nil
+	var spec struct {
+		Files        []string `yaml:"files"`
+		StorkVersion string   `yaml:"storkVersion"`
 	}
-	var config struct {
-		Spec struct {
-			Files        []string `yaml:"files"`
-			StorkVersion string   `yaml:"storkVersion"`
-		} `yaml:"spec"`
-	}
-	if err := doc.Decode(&config); err != nil {
-		return findings, fmt.Errorf("%s/%s: function config cannot be read although its schema accepts it", h.kind, h.name)
+	findings, err := readSpec(doc, h, env, &spec)
+	if err != nil || report.HasErrors(findings) {
+		return findings, err
 	}
 	var items []*kyaml.RNode
-	err := env.Decrypt(ctx, config.Spec.Files, func(file string, doc *yaml.Node) error {
+	err = env.Decrypt(ctx, spec.Files, func(file string, doc *yaml.Node) error {
 		if kind := readHeader(doc).kind; kind != ClusterPairKind {
 			findings = append(findings, report.Finding{Rule: "pair-kind", Severity: report.Error, Position: manifest.Position(doc, file),
 				Message: fmt.Sprintf("kind %q is no %s", kind, ClusterPairKind),
 				Hint:    "list only encrypted ClusterPairs under spec.files of a " + DecryptorKind})
 			return nil
 		}
-		for _, f := range schema.Validate("#"+ClusterPairKind, doc, file, schema.Options{StorkVersion: config.Spec.StorkVersion}) {
+		for _, f := range schema.Validate("#"+ClusterPairKind, doc, file, schema.Options{StorkVersion: spec.StorkVersion}) {
 			if f.Severity == report.Error {
 				findings = append(findings, f)
 			}
@@ -213,6 +208,15 @@ func decrypt(ctx context.Context, rl *framework.ResourceList, doc *yaml.Node, h 
 		return findings, err
 	}
 	rl.Items = items
+	return findings, nil
+}
+
+// readSpec judges a config, and reads its spec where there is no Error among the findings.
+func readSpec(doc *yaml.Node, h header, env Environment, spec any) ([]report.Finding, error) {
+	findings := checkConfig(doc, h, env)
+	if n := manifest.Field(doc, "spec"); n != nil && !report.HasErrors(findings) && n.Decode(spec) != nil {
+		return findings, fmt.Errorf("%s/%s: function config cannot be read although its schema accepts it", h.kind, h.name)
+	}
 	return findings, nil
 }
 
@@ -259,24 +263,18 @@ func unknownRule(rule *yaml.Node, file string) report.Finding {
 
 // validate judges the stream and leaves it as it is.
 func validate(ctx context.Context, rl *framework.ResourceList, doc *yaml.Node, h header, env Environment) ([]report.Finding, error) {
-	findings := checkConfig(doc, h, env)
-	if report.HasErrors(findings) {
-		return findings, nil
+	var spec struct {
+		StorkVersion string   `yaml:"storkVersion"`
+		Within       string   `yaml:"within"`
+		MaxAge       string   `yaml:"maxAge"`
+		Strict       bool     `yaml:"strict"`
+		Plaintext    bool     `yaml:"plaintext"`
+		Skip         []string `yaml:"skip"`
 	}
-	var config struct {
-		Spec struct {
-			StorkVersion string   `yaml:"storkVersion"`
-			Within       string   `yaml:"within"`
-			MaxAge       string   `yaml:"maxAge"`
-			Strict       bool     `yaml:"strict"`
-			Plaintext    bool     `yaml:"plaintext"`
-			Skip         []string `yaml:"skip"`
-		} `yaml:"spec"`
+	findings, err := readSpec(doc, h, env, &spec)
+	if err != nil || report.HasErrors(findings) {
+		return findings, err
 	}
-	if err := doc.Decode(&config); err != nil {
-		return findings, fmt.Errorf("%s/%s: function config cannot be read although its schema accepts it", h.kind, h.name)
-	}
-	spec := config.Spec
 	v := Validation{StorkVersion: spec.StorkVersion, Plaintext: spec.Plaintext, Skip: spec.Skip}
 	v.Within, _ = ParseDuration(spec.Within) // the schema has judged both
 	v.MaxAge, _ = ParseDuration(spec.MaxAge)
