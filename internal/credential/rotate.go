@@ -87,12 +87,11 @@ func takers(file string, unknown func(config string, err error)) (paths []string
 			if found.Stray() {
 				continue
 			}
-			c, findings := generator.ParseConfig(found.Doc, found.File)
+			c, findings := found.Parse()
 			if i := slices.IndexFunc(findings, func(f report.Finding) bool { return f.Severity == report.Error }); i >= 0 {
 				unknown(path, findings[i])
 				continue
 			}
-			c.Spec.Files = append(c.Spec.Files, found.Resources...)
 			secrets, err := render.OpenSecrets(found.Tree, nil, c, nil)
 			if err != nil {
 				unknown(path, err)
@@ -116,11 +115,10 @@ func listed(path string) ([]string, error) {
 	}
 	var names []string
 	for _, found := range configs {
-		c, findings := generator.ParseConfig(found.Doc, found.File)
+		c, findings := found.Parse()
 		if c == nil {
 			return nil, findings[0]
 		}
-		c.Spec.Files = append(c.Spec.Files, found.Resources...)
 		secrets, err := render.OpenSecrets(found.Tree, nil, c, nil)
 		if err != nil {
 			return nil, err

@@ -60,13 +60,12 @@ func (e *examination) readConfigs(file string) {
 }
 
 func (c *config) read(f kustomize.Config, safe *sopsfile.Safe) error {
-	config, findings := generator.ParseConfig(f.Doc, f.File)
+	config, findings := f.Parse()
 	for _, finding := range findings {
 		if finding.Severity == report.Error {
 			return finding
 		}
 	}
-	config.Spec.Files = append(config.Spec.Files, f.Resources...)
 	secrets, noSecret := render.OpenSecrets(f.Tree, safe, config, nil)
 	if noSecret == nil {
 		c.secrets = secrets.Files()

@@ -66,7 +66,7 @@ type Run struct {
 	tree    *worktree.Tree
 	safe    *sopsfile.Safe
 	held    map[string]*heldSecret // by NAMESPACE/NAME
-	// sources are spec.files of the configs.
+	// sources are the files of the configs.
 	sources []string
 
 	mu       sync.Mutex
@@ -142,7 +142,7 @@ func (r *Run) ReadHeld() error {
 		return err
 	}
 	for _, found := range configs {
-		c, bad := generator.ParseConfig(found.Doc, found.File)
+		c, bad := found.Parse()
 		if report.HasErrors(bad) {
 			r.findings = append(r.findings, bad...)
 			continue

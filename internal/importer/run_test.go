@@ -167,6 +167,24 @@ func TestReconcile(t *testing.T) {
 				t.Fatal(err)
 			}
 		}, then: secrets{"fleet/west": password}, want: "changed secrets/dr.yaml", check: "changed secrets/dr.yaml, error credential-drift"},
+		{name: "moved to a resource of a kustomization", first: token, change: func(t *testing.T) {
+			const elsewhere = "apart/secrets/west.yaml"
+			if err := os.MkdirAll(filepath.Dir(elsewhere), 0o700); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.Rename(file, elsewhere); err != nil {
+				t.Fatal(err)
+			}
+			for name, text := range map[string]string{
+				"kustomization.yaml": "resources: [" + elsewhere + "]\ntransformers: [clusterpair.yaml]\n",
+				"clusterpair.yaml": "apiVersion: clusterpair.dev/v1alpha1\nkind: ClusterPairGenerator\nmetadata: {name: east}\n" +
+					"spec: {selector: {matchLabels: {role: dr}, namespace: apps}}\n",
+			} {
+				if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}, then: secrets{"fleet/west": password}, want: "changed apart/secrets/west.yaml", check: "changed apart/secrets/west.yaml, error credential-drift"},
 		{name: "one of credential create", first: token, change: edit("clusterpair.dev/imported-from: sha256:here", holders.AnnotationAccount+": kube-system/stork"), then: secrets{"fleet/west": token}, want: "error output-taken"},
 	} {
 		for _, check := range []bool{false, true} {

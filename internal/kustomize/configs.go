@@ -33,6 +33,16 @@ type Config struct {
 	Generated []string
 }
 
+// Parse reads a config of kind ClusterPairGenerator. Its files are then also those that
+// the kustomization lists. Without a config there is an Error among the findings.
+func (c *Config) Parse() (*generator.Config, []report.Finding) {
+	parsed, findings := generator.ParseConfig(c.Doc, c.File)
+	if parsed != nil {
+		parsed.Spec.Files = append(parsed.Spec.Files, c.Resources...)
+	}
+	return parsed, findings
+}
+
 // Close closes the trees of configs.
 func Close(configs []Config) {
 	for _, c := range configs {

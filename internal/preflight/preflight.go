@@ -154,12 +154,11 @@ func (r *Run) Path(ctx context.Context, path string, read func(path string) ([]b
 // configs takes the pairs that configs render.
 func (r *Run) configs(ctx context.Context, configs []kustomize.Config) error {
 	for _, found := range configs {
-		c, findings := generator.ParseConfig(found.Doc, found.File)
+		c, findings := found.Parse()
 		r.findings = append(r.findings, findings...)
 		if c == nil {
 			continue
 		}
-		c.Spec.Files = append(c.Spec.Files, found.Resources...)
 		// What a waiver may let pass does not stop the pair here: the destination is to say.
 		var allow []generator.Allowance
 		for _, rule := range report.WaivableRules() {

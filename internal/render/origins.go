@@ -172,7 +172,7 @@ func readConfigs(dir string) map[string]configFacts {
 		if f.Kind != generator.GeneratorKind {
 			continue
 		}
-		c, _ := generator.ParseConfig(f.Doc, f.File)
+		c, _ := f.Parse()
 		if c == nil {
 			continue
 		}

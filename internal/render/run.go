@@ -65,12 +65,11 @@ func Begin(configs []kustomize.Config, options Options) *Run {
 	r := &Run{options: options, tx: worktree.Begin(options.Dry)}
 	named := make(map[string]report.Position)
 	for _, found := range configs {
-		c, bad := generator.ParseConfig(found.Doc, found.File)
+		c, bad := found.Parse()
 		r.findings = append(r.findings, bad...)
 		if c == nil {
 			continue
 		}
-		c.Spec.Files = append(c.Spec.Files, found.Resources...)
 		w := r.tx.Stage(found.Tree, c.Spec.Output)
 		name := c.Metadata.Name + " " + w.Show("")
 		if first, twice := named[name]; twice {
