@@ -174,22 +174,21 @@ func (j *judgement) kept(s *engine.Sync, pairs []applied) {
 		if a.Keeps == "" {
 			continue
 		}
-		object := s.Object
 		message := fmt.Sprintf("%s: %s does not apply the ClusterPair in %s", a.Keeps, s.Engine, a.file)
 		if strings.HasSuffix(a.Keeps, "IfNotPresent") {
 			message = fmt.Sprintf("%s: %s never changes the ClusterPair in %s again, so that a rotated credential does not reach the cluster", a.Keeps, s.Engine, a.file)
 		}
-		j.add(cmp.Or(a.KeepsAt, s.At), object, "pair-ignored", message, "remove it")
+		j.addUnsure(s, cmp.Or(a.KeepsAt, s.At), "pair-ignored", message, "remove it")
 	}
 	if len(pairs) > 0 && s.Ignores.Name != "" {
-		j.add(s.Ignores.At, s.Object, "pair-ignored", fmt.Sprintf("%s ignores %s: a rotated credential does not reach the cluster, and %s says that all is in sync", s.Engine, s.Ignores.Name, s.Engine), "remove it")
+		j.addUnsure(s, s.Ignores.At, "pair-ignored", fmt.Sprintf("%s ignores %s: a rotated credential does not reach the cluster, and %s says that all is in sync", s.Engine, s.Ignores.Name, s.Engine), "remove it")
 	}
 }
 
 // flux judges what a Kustomization of Flux does with the pairs that it applies.
 func (j *judgement) flux(s *engine.Sync, pairs []applied, functions map[string][]engine.Function) {
 	for _, f := range j.model.FunctionsOf(s, functions) {
-		j.add(s.At, s.Object, "flux-function", fmt.Sprintf("Flux builds %s, whose kustomization runs %s %s, and Flux runs no functions: the build fails", f.Dir, f.Kind, f.Name),
+		j.addUnsure(s, s.At, "flux-function", fmt.Sprintf("Flux builds %s, whose kustomization runs %s %s, and Flux runs no functions: the build fails", f.Dir, f.Kind, f.Name),
 			"commit the rendered pairs, and name their folder as spec.path")
 	}
 	var plain []*pair
@@ -197,33 +196,33 @@ func (j *judgement) flux(s *engine.Sync, pairs []applied, functions map[string][
 		switch {
 		case !p.encrypted || p.Form != engine.Ciphertext:
 		case p.Why != "":
-			j.add(cmp.Or(p.WhyAt, s.At), s.Object, "flux-decryption", fmt.Sprintf("%s: Flux leaves the ClusterPair in %s encrypted, and applies it as ciphertext, which stops Stork", p.Why, p.file), "remove it")
+			j.addUnsure(s, cmp.Or(p.WhyAt, s.At), "flux-decryption", fmt.Sprintf("%s: Flux leaves the ClusterPair in %s encrypted, and applies it as ciphertext, which stops Stork", p.Why, p.file), "remove it")
 		default:
 			plain = append(plain, p.pair)
 		}
 	}
 	if len(plain) > 0 {
-		j.addUnsure(s, "flux-decryption", fmt.Sprintf("Flux applies %s as ciphertext, which stops Stork", encryptedPairs(plain)),
+		j.addUnsure(s, s.At, "flux-decryption", fmt.Sprintf("Flux applies %s as ciphertext, which stops Stork", encryptedPairs(plain)),
 			"spec: {decryption: {provider: sops, secretRef: {name: sops-age}}}")
 	}
 	if len(pairs) > 0 && !s.Healthy {
-		j.addUnsure(s, "flux-health", fmt.Sprintf("Flux reports success without a look at the status of %s", report.Count(len(pairs), "ClusterPair", "ClusterPairs")),
+		j.addUnsure(s, s.At, "flux-health", fmt.Sprintf("Flux reports success without a look at the status of %s", report.Count(len(pairs), "ClusterPair", "ClusterPairs")),
 			"spec.wait: true, and spec.healthCheckExprs for kind ClusterPair: current: status.schedulerStatus == 'Ready' && status.storageStatus in ['NotProvided', 'Ready']")
 	}
 }
 
 // addUnsure adds a finding about a sync. Where nobody can tell whether it applies the
-// folder, the finding is a warning that says so.
-func (j *judgement) addUnsure(s *engine.Sync, rule, message, hint string) {
-	if s.Unsure == "" {
-		j.add(s.At, s.Object, rule, message, hint)
-		return
+// folder, the finding says so, and an error becomes a warning.
+func (j *judgement) addUnsure(s *engine.Sync, at report.Position, rule, message, hint string) {
+	known, _ := report.RuleOf(rule)
+	severity := known.Severity
+	if s.Unsure != "" {
+		message = fmt.Sprintf("if it is folder %s that is applied here, %s; nobody can tell: %s", s.Path, message, s.Unsure)
+		if severity == report.Error {
+			severity = report.Warning
+		}
 	}
-	before := len(j.findings)
-	j.add(s.At, s.Object, rule, fmt.Sprintf("if it is folder %s that is applied here, %s; nobody can tell: %s", s.Path, message, s.Unsure), hint)
-	for i := range j.findings[before:] {
-		j.findings[before+i].Severity = report.Warning
-	}
+	j.addFinding(report.Finding{Rule: rule, Severity: severity, Position: at, Object: s.Object, Message: message, Hint: hint})
 }
 
 // argo judges what an Application or ApplicationSet of Argo CD does with the pairs that it
@@ -232,12 +231,12 @@ func (j *judgement) argo(s *engine.Sync, pairs []applied) {
 	sealed := ofForm(pairs, engine.Ciphertext)
 	switch clear := len(ofForm(pairs, engine.Clear)) > 0 || j.model.Decrypts(s); {
 	case s.Hydrates && clear:
-		j.add(s.At, s.Object, "plaintext-credential", "Argo CD commits what this source renders to Git, and a plugin decrypts the ClusterPair first: the credential is then in clear for every reader of the repository",
+		j.addUnsure(s, s.At, "plaintext-credential", "Argo CD commits what this source renders to Git, and a plugin decrypts the ClusterPair first: the credential is then in clear for every reader of the repository",
 			"apply the pair by an Application with spec.source, which commits nothing")
 	case clear:
-		j.add(s.At, s.Object, "argo-plaintext", "Argo CD decrypts the ClusterPairs in its repo-server, whose cache then holds them in clear", "keep the cache private to Argo CD, or let Flux decrypt inside the source cluster")
+		j.addUnsure(s, s.At, "argo-plaintext", "Argo CD decrypts the ClusterPairs in its repo-server, whose cache then holds them in clear", "keep the cache private to Argo CD, or let Flux decrypt inside the source cluster")
 	case len(sealed) > 0:
-		j.addUnsure(s, "argo-decryption", fmt.Sprintf("Argo CD applies %s as ciphertext, which stops Stork", encryptedPairs(sealed)),
+		j.addUnsure(s, s.At, "argo-decryption", fmt.Sprintf("Argo CD applies %s as ciphertext, which stops Stork", encryptedPairs(sealed)),
 			"list them under spec.files of a ClusterPairDecryptor among the generators of a kustomization, instead of its resources")
 	}
 }
