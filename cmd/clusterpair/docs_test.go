@@ -272,10 +272,13 @@ func (p *pageShell) other(t *testing.T, b *block) {
 	}
 }
 
+// aboutFinding is a line that a page shows whole, however long it is.
+var aboutFinding = regexp.MustCompile(`(error|warning|hint):`)
+
 // shortened is a line as a page shows it. Ciphertexts are others in each run.
 func shortened(line string) string {
 	line = cipherOfRun.ReplaceAllString(line, "$1…")
-	if len(line) > 96 && !strings.Contains(line, "error:") && !strings.Contains(line, "hint:") {
+	if len(line) > 96 && !aboutFinding.MatchString(line) {
 		line = line[:95] + "…"
 	}
 	return line
