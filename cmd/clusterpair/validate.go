@@ -112,6 +112,7 @@ func (o *validateOptions) run(cmd *cobra.Command, args []string) error {
 	o.whole = !files.Partial
 	options.Partial = files.Around == nil && files.Partial && o.kustomization == ""
 	options.LeftOut = files.LeftOut
+	options.Remotes = func() []string { return repo.Remotes(cmd.Context()) }
 	options.Orphans = !files.Partial && (files.Whole || files.Around != nil)
 	v := validate.New(options)
 	unread, err := judge.All(cmd.Context(), source, files, v, func(ctx context.Context, file validate.File) error {

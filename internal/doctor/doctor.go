@@ -160,7 +160,8 @@ func (e *examination) scan() (err error) {
 	if err != nil {
 		return err
 	}
-	v := validate.New(validate.Options{Orphans: !files.Partial && (files.Whole || files.Around != nil), Now: time.Now(), Origin: render.NewOrigins(e.repo).Of, Encrypt: seal.Hint})
+	v := validate.New(validate.Options{Orphans: !files.Partial && (files.Whole || files.Around != nil), Now: time.Now(), Origin: render.NewOrigins(e.repo).Of, Encrypt: seal.Hint,
+		Remotes: func() []string { return e.repo.Remotes(e.ctx) }})
 	e.unread, err = judge.Files(e.ctx, source, files, v, func(ctx context.Context, file validate.File) error {
 		name := path.Base(file.Path)
 		switch {

@@ -56,6 +56,9 @@ func (m *Model) Application(s *Sync, file string) (a Application, ok bool) {
 	}
 	disabled, kept := m.metadataOf(s, file, chain)
 	a.Keeps, a.KeepsAt = kept.text, kept.at
+	if s.Engine == Flux && slices.Contains(m.notes.links, file) {
+		a.Keeps, a.KeepsAt = "a symbolic link, which is in no artifact of Flux", report.Position{}
+	}
 	switch s.Engine {
 	case Flux:
 		if s.Decrypts {

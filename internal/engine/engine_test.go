@@ -45,14 +45,14 @@ func TestExplain(t *testing.T) {
 					}
 					doc := Document{Path: file.Name, Name: file.Name, Node: d.Node}
 					if manifest.Text(d.Node, "kind") == "ClusterPair" {
-						notes.AddPair(doc)
+						notes.AddPair(doc, strings.Contains(string(archive.Comment), "link "+file.Name))
 						pairs = append(pairs, Pair{Path: file.Name, Encrypted: true})
 						return
 					}
 					notes.Add(doc)
 				})
 			}
-			m := notes.Model(pairs, remotes)
+			m := notes.Model(pairs, func() []string { return remotes })
 			patches := m.PatchesOnly()
 			var got strings.Builder
 			for _, p := range pairs {

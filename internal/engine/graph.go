@@ -54,7 +54,11 @@ func (m *Model) Graph() *Graph {
 		}
 		g.Syncs = append(g.Syncs, out)
 	}
+	patches := m.PatchesOnly()
 	for _, p := range m.pairs {
+		if _, isPatch := patches[p.Path]; isPatch {
+			continue
+		}
 		c := Committed{Pair: p, Applied: slices.ContainsFunc(m.Syncs, func(s *Sync) bool { return m.Applies(s, p.Path) })}
 		for dir := range running { // its function decrypts or renders the pair
 			c.Applied = c.Applied || Below(p.Path, dir)

@@ -95,27 +95,26 @@ type Model struct {
 
 	notes   *Notes
 	pairs   []Pair
-	remotes []string
+	remotes func() []string
 	ours    map[string]bool
 	dirs    map[string]*Kustomization
 	folders map[string]bool
+	holds   map[string]bool             // folders with a file to apply
 	takers  map[string][]*Kustomization // by the file or folder that they take in
 	charts  map[string]bool
 	configs map[string][]*Config // by file
 }
 
 // Model is that of all that has been noted, with the pairs of the files. remotes are the
-// URLs by which Git knows the repository; there may be none.
-func (n *Notes) Model(pairs []Pair, remotes []string) *Model {
-	m := &Model{notes: n, pairs: pairs, dirs: make(map[string]*Kustomization, len(n.Kustomizations)), folders: map[string]bool{".": true},
+// URLs by which Git knows the repository, asked for where objects name several; it may be nil.
+func (n *Notes) Model(pairs []Pair, remotes func() []string) *Model {
+	m := &Model{notes: n, pairs: pairs, remotes: remotes, dirs: make(map[string]*Kustomization, len(n.Kustomizations)), folders: map[string]bool{".": true}, holds: make(map[string]bool),
 		takers: make(map[string][]*Kustomization), charts: make(map[string]bool), configs: make(map[string][]*Config)}
-	for _, remote := range remotes {
-		m.remotes = append(m.remotes, repositoryURL(remote))
-	}
 	for i := range n.Kustomizations {
 		k := &n.Kustomizations[i]
 		m.dirs[k.Dir] = k
 		m.folder(k.Dir)
+		m.holds[k.Dir] = k.Dir != "."
 	}
 	for _, dir := range slices.Sorted(maps.Keys(m.dirs)) {
 		for _, resource := range m.dirs[dir].Resources {
@@ -132,7 +131,9 @@ func (n *Notes) Model(pairs []Pair, remotes []string) *Model {
 		m.folder(dir)
 	}
 	for i := range pairs {
-		m.folder(path.Dir(pairs[i].Path))
+		dir := path.Dir(pairs[i].Path)
+		m.folder(dir)
+		m.holds[dir] = dir != "."
 	}
 	for i := range n.objects {
 		m.folder(path.Dir(n.objects[i].Path))

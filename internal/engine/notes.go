@@ -57,6 +57,7 @@ type Notes struct {
 	patches    map[string][]Document // that may be patches, by file
 	ksops      map[string][]string   // files that a generator of KSOPS decrypts, by its own
 	charts     []string              // folders of Helm charts
+	links      []string              // files of ClusterPairs that are symbolic links
 }
 
 // object is one that makes an engine apply files.
@@ -74,6 +75,7 @@ func (n *Notes) Merge(o Notes) {
 	n.objects = append(n.objects, o.objects...)
 	n.sources = append(n.sources, o.sources...)
 	n.charts = append(n.charts, o.charts...)
+	n.links = append(n.links, o.links...)
 	for _, docs := range o.patches {
 		n.notePatch(docs...)
 	}
@@ -168,8 +170,12 @@ func (n *Notes) addObject(d Document, e Engine, kind string) {
 	}
 }
 
-// AddPair notes what a ClusterPair says to engines, which is in its metadata.
-func (n *Notes) AddPair(d Document) {
+// AddPair notes what a ClusterPair says to engines, which is in its metadata, or whether
+// its file is a symbolic link.
+func (n *Notes) AddPair(d Document, link bool) {
+	if link {
+		n.links = append(n.links, d.Path)
+	}
 	if stub := stubOf(d.Node); stub != nil {
 		n.notePatch(Document{d.Path, d.Name, stub})
 	}

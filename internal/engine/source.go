@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"net/url"
 	"path"
-	"slices"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -94,17 +93,26 @@ func repositoryURL(text string) string {
 	return strings.ToLower(host) + "/" + strings.Trim(strings.TrimSuffix(strings.TrimSuffix(way, "/"), ".git"), "/")
 }
 
+// bootstrapped stands for the URL of a source that is not in the files.
+const bootstrapped = "\x00bootstrapped"
+
 // own are the URLs of this repository among those that objects name. Git's remotes say it
 // best; else it is what the sync that Flux was bootstrapped with fetches, else the URL of
 // which most folders are here. Where nothing tells them apart, each may be it.
 func (m *Model) own(named map[string]int) map[string]bool {
 	own := make(map[string]bool)
-	for u := range named {
-		if slices.Contains(m.remotes, u) {
-			own[u] = true
+	if len(named) < 2 {
+		return own
+	}
+	if m.remotes != nil {
+		for _, remote := range m.remotes() {
+			u := repositoryURL(remote)
+			if _, ok := named[u]; ok {
+				own[u] = true
+			}
 		}
 	}
-	if len(own) > 0 || len(named) < 2 {
+	if len(own) > 0 {
 		return own
 	}
 	for _, s := range m.notes.sources {
@@ -137,10 +145,7 @@ func (m *Model) foreign(u string) bool {
 func (m *Model) findOwn() {
 	named := make(map[string]int)
 	count := func(u, dir string) {
-		if u == "" {
-			return
-		}
-		if named[u] += 0; dir != "." && m.folders[dir] {
+		if named[u] += 0; m.holds[dir] {
 			named[u]++
 		}
 	}
@@ -149,17 +154,24 @@ func (m *Model) findOwn() {
 		spec := manifest.Field(o.Node, "spec")
 		switch o.engine {
 		case Flux:
-			if s := m.sourceOf(o.Node); s != nil {
+			// A source that is not in the files was most likely made by flux bootstrap.
+			if s := m.sourceOf(o.Node); s != nil && s.url != "" {
 				count(s.url, cleaned(manifest.Text(spec, "path")))
+			} else if s == nil && manifest.Text(spec, "sourceRef", "kind") == "GitRepository" {
+				count(bootstrapped, cleaned(manifest.Text(spec, "path")))
 			}
 		case ArgoCD:
 			for _, source := range argoSources(o) {
-				count(repositoryURL(manifest.Text(source, "repoURL")), cleaned(manifest.Text(source, "path")))
+				if u := repositoryURL(manifest.Text(source, "repoURL")); u != "" {
+					count(u, cleaned(manifest.Text(source, "path")))
+				}
 			}
 		}
 	}
 	for _, s := range m.notes.sources {
-		count(s.url, ".")
+		if s.url != "" {
+			named[s.url] += 0
+		}
 	}
 	m.ours = m.own(named)
 }

@@ -34,6 +34,8 @@ type File struct {
 	// Rest that Git knows it under a name that tells nothing. Of none, it was found
 	// by its name.
 	Any, Data, Rest bool
+	// Link says that it was found as a symbolic link.
+	Link bool
 
 	blob string // in the index
 }

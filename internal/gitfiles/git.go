@@ -57,6 +57,22 @@ func (r Repository) Tracked(ctx context.Context, dirs []string, wanted func(name
 	return files, nil
 }
 
+// Remotes are the URLs by which Git knows the repository: none where there is no Git, or
+// no remote.
+func (r Repository) Remotes(ctx context.Context) []string {
+	out, err := launch.Command(ctx, "git", "-C", r.Root, "config", "--null", "--get-regexp", `^remote\..*\.url$`).Output()
+	if err != nil {
+		return nil
+	}
+	var urls []string
+	for entry := range strings.SplitSeq(string(out), "\x00") {
+		if _, url, ok := strings.Cut(entry, "\n"); ok {
+			urls = append(urls, url)
+		}
+	}
+	return urls
+}
+
 // isSource tells by its name whether a file is the source of a program, a picture
 // or an archive. Nobody keeps a kubeconfig under such a name, and a repository
 // may have a hundred thousand of them.

@@ -169,7 +169,7 @@ func (w *WorkTree) Walk(ctx context.Context, dir string, wanted func(name string
 				return fs.SkipDir // in a volume of Kubernetes the links beside show the files, too
 			}
 		case d.Type()&^fs.ModeSymlink == 0 && wanted(d.Name()):
-			visit(File{Name: name, Path: w.Path(name)})
+			visit(File{Name: name, Path: w.Path(name), Link: d.Type()&fs.ModeSymlink != 0})
 		}
 		return nil
 	})

@@ -174,11 +174,14 @@ func (j *judgement) kept(s *engine.Sync, pairs []applied) {
 		if a.Keeps == "" {
 			continue
 		}
-		message := fmt.Sprintf("%s: %s does not apply the ClusterPair in %s", a.Keeps, s.Engine, a.file)
+		message, hint := fmt.Sprintf("%s: %s does not apply the ClusterPair in %s", a.Keeps, s.Engine, a.file), "remove it"
 		if strings.HasSuffix(a.Keeps, "IfNotPresent") {
 			message = fmt.Sprintf("%s: %s never changes the ClusterPair in %s again, so that a rotated credential does not reach the cluster", a.Keeps, s.Engine, a.file)
 		}
-		j.addUnsure(s, cmp.Or(a.KeepsAt, s.At), "pair-ignored", message, "remove it")
+		if a.KeepsAt.File == "" { // of a link
+			hint = "commit the file itself in its place"
+		}
+		j.addUnsure(s, cmp.Or(a.KeepsAt, a.at), "pair-ignored", message, hint)
 	}
 	if len(pairs) > 0 && s.Ignores.Name != "" {
 		j.addUnsure(s, s.Ignores.At, "pair-ignored", fmt.Sprintf("%s ignores %s: a rotated credential does not reach the cluster, and %s says that all is in sync", s.Engine, s.Ignores.Name, s.Engine), "remove it")

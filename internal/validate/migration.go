@@ -5,6 +5,9 @@ import (
 	"slices"
 	"strings"
 
+	"go.yaml.in/yaml/v3"
+
+	"clusterpair.dev/internal/manifest"
 	"clusterpair.dev/internal/report"
 	"clusterpair.dev/internal/stork"
 )
@@ -26,14 +29,15 @@ func (j *judgement) migrations(r *repository, o *Options) {
 		}
 	}
 	admins := slices.Compact(slices.Sorted(slices.Values(r.admins)))
-	if len(admins) == 0 {
+	known := len(admins) > 0
+	if !known {
 		admins = []string{"kube-system"}
 	}
 	if !o.Partial {
 		j.renamed(r, admins)
 	}
 	for i := range r.migrations {
-		m := &migrationRun{judgement: j, migration: &r.migrations[i], repository: r, options: o, admins: admins, files: files, pairs: files}
+		m := &migrationRun{judgement: j, migration: &r.migrations[i], repository: r, options: o, admins: admins, adminsKnown: known, files: files, pairs: files}
 		if m.built && len(built) > 0 {
 			m.pairs = built // what kustomize has renamed goes by its old name in the files
 		}
@@ -63,9 +67,12 @@ type migrationRun struct {
 	*migration
 	repository *repository
 	options    *Options
-	admins     []string  // the admin namespaces
-	files      pairIndex // of all pairs
-	pairs      pairIndex // of those that it can mean
+	admins     []string // the admin namespaces
+	// adminsKnown says that the files tell them: else they are those of an installation
+	// in which nobody has set another one.
+	adminsKnown bool
+	files       pairIndex // of all pairs
+	pairs       pairIndex // of those that it can mean
 }
 
 // judgeReferences looks for the pairs that it names.
@@ -123,7 +130,11 @@ func (m *migrationRun) judgeReference(ref reference, field string, namespaces ..
 	if near := report.Nearest(strings.TrimPrefix(namespaces[0]+"/"+ref.name, "/"), m.known(namespaces[0])); near != "" {
 		hint = fmt.Sprintf("there is ClusterPair %s", near)
 	}
-	m.add(ref.at, m.object(), "migration-reference", fmt.Sprintf("%s names ClusterPair %s%s", field, quote(ref.name), where), hint)
+	add := m.add
+	if field == "adminClusterPair" {
+		add = m.addAdmin
+	}
+	add(ref.at, m.object(), "migration-reference", fmt.Sprintf("%s names ClusterPair %s%s", field, quote(ref.name), where), hint)
 }
 
 // known are the names of pairs to choose from, without a namespace where there is none.
@@ -165,8 +176,52 @@ func (m *migrationRun) judgeNamespaces() {
 	}
 	for _, ns := range m.namespaces {
 		if ns.name != m.namespace {
-			m.add(ns.at, m.object(), "migration-namespace", fmt.Sprintf("namespace %s: outside the admin namespace %s a %s moves its own namespace alone", quote(ns.name), m.admins[0], m.kind), "move the "+m.kind+" to "+m.admins[0]+", or name "+m.namespace+" only")
+			m.addAdmin(ns.at, m.object(), "migration-namespace", fmt.Sprintf("namespace %s: outside the admin namespace %s a %s moves its own namespace alone", quote(ns.name), m.admins[0], m.kind), "move the "+m.kind+" to "+m.admins[0]+", or name "+m.namespace+" only")
 		}
+	}
+}
+
+// adminNamespace notes the admin namespace that an installation of Stork is given: by its
+// ConfigMap, by the operator's StorageCluster or by an argument of its Deployment.
+func (f *fileRun) adminNamespace(n *yaml.Node, kind string) bool {
+	switch kind {
+	case "ConfigMap":
+		if manifest.Text(n, "metadata", "name") != "stork-controller-config" {
+			return false
+		}
+		f.administers(noted(n, "data", "admin-ns"))
+	case "StorageCluster":
+		f.administers(noted(n, "spec", "stork", "args", "admin-namespace"))
+	case "Deployment":
+		for _, container := range manifest.Items(n, "spec", "template", "spec", "containers") {
+			words := slices.Concat(manifest.Items(container, "command"), manifest.Items(container, "args"))
+			for i, word := range words {
+				if value, ok := strings.CutPrefix(word.Value, "--admin-namespace="); ok {
+					f.administers(strings.Clone(value))
+				} else if word.Value == "--admin-namespace" && i+1 < len(words) {
+					f.administers(strings.Clone(words[i+1].Value))
+				}
+			}
+		}
+	default:
+		return false
+	}
+	return true
+}
+
+func (f *fileRun) administers(namespace string) {
+	if namespace != "" {
+		f.noted.admins = append(f.noted.admins, namespace)
+	}
+}
+
+// addAdmin adds a finding that depends on the admin namespace: a warning where that is not
+// known.
+func (m *migrationRun) addAdmin(at report.Position, object, rule, message, hint string) {
+	if m.adminsKnown {
+		m.add(at, object, rule, message, hint)
+	} else {
+		m.warn(at, object, rule, message, hint)
 	}
 }
 
@@ -176,5 +231,5 @@ func (m *migrationRun) judgePolicy() {
 	if ref.name == "" || m.options.Partial || slices.Contains(builtInPolicies, ref.name) || policies["/"+ref.name] || policies[m.namespace+"/"+ref.name] {
 		return
 	}
-	m.add(ref.at, m.object(), "schedule-policy", fmt.Sprintf("there is no SchedulePolicy %s here, and Stork has none built in", quote(ref.name)), "built in: "+strings.Join(builtInPolicies, ", "))
+	m.warn(ref.at, m.object(), "schedule-policy", fmt.Sprintf("there is no SchedulePolicy %s here, and Stork has none built in", quote(ref.name)), "built in: "+strings.Join(builtInPolicies, ", "))
 }

@@ -367,12 +367,40 @@ func (v *Validator) judgePatches(m *engine.Model) {
 		}
 	}
 	r.mayPatch = slices.DeleteFunc(r.mayPatch, func(p mayPatch) bool { return p.sealed && !r.overSealed(p.path, m) })
+	v.skeletons(m, isPatch)
 	v.takeOut(isPatch)
 	for _, m := range r.mayPatch {
 		if isPatch(m.path) && (m.pair || patches[m.path]) {
 			v.putIn(m)
 		}
 	}
+}
+
+// skeletons takes out that a pair has no config, where an encrypted patch adds it.
+func (v *Validator) skeletons(m *engine.Model, isPatch func(file string) bool) {
+	filled := make(map[string]bool) // files of pairs
+	for i := range v.repo.pairs {
+		patch := &v.repo.pairs[i]
+		if !patch.encrypted || !isPatch(patch.path) {
+			continue
+		}
+		for _, dir := range m.Dirs() {
+			k := m.Kustomization(dir)
+			if !slices.ContainsFunc(k.Patches, func(p engine.PatchFile) bool { return p.Path == patch.path }) {
+				continue
+			}
+			m.Walk(k, make(map[string]bool), func(file string) {
+				for j := range v.repo.pairs {
+					if p := &v.repo.pairs[j]; p.path == file && p.name == patch.name {
+						filled[p.file] = true
+					}
+				}
+			})
+		}
+	}
+	v.findings = slices.DeleteFunc(v.findings, func(f report.Finding) bool {
+		return f.Rule == "required-field" && filled[f.Position.File] && strings.Contains(f.Message, `"config"`)
+	})
 }
 
 // takeOut takes patches out of the objects, and what a whole object alone can break out

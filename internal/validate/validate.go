@@ -53,8 +53,9 @@ type Options struct {
 	Skip, Only []string
 	// Now is the time by which credentials are judged.
 	Now time.Time
-	// Remotes are the URLs by which Git knows the repository. There may be none.
-	Remotes []string
+	// Remotes gives the URLs by which Git knows the repository. It is asked where objects
+	// name several repositories. May be nil.
+	Remotes func() []string
 	// Origin says what a pair should have been made by. May be nil.
 	Origin func(path, config string) (Origin, error)
 	// Encrypt is the hint for a file in clear: the command that encrypts it, or what
@@ -102,6 +103,8 @@ type File struct {
 	// Credentials says that credentials in clear are all that is looked for. The
 	// file counts as checked if it has one.
 	Credentials bool
+	// Link says that it is a symbolic link.
+	Link bool
 }
 
 // Validator judges the files of one run. Its methods may be called by several
@@ -355,7 +358,7 @@ func (f *fileRun) document(n *yaml.Node) {
 	case kind != "ClusterPair" && isList(n):
 		f.list(n)
 	case looksLikePair(n):
-		f.noted.engines.AddPair(f.engineDocument(n))
+		f.noted.engines.AddPair(f.engineDocument(n), f.file.Link)
 		f.pair(n)
 	case n.Kind == yaml.SequenceNode:
 		f.noted.engines.Add(f.engineDocument(n))
@@ -371,10 +374,7 @@ func (f *fileRun) document(n *yaml.Node) {
 	case group == "clusterpair.dev" || group == "argoproj.io" || group == "kustomize.toolkit.fluxcd.io":
 	case apiVersion == "builtin":
 		f.builtin(n)
-	case kind == "ConfigMap" && manifest.Text(n, "metadata", "name") == "stork-controller-config":
-		if admin := noted(n, "data", "admin-ns"); admin != "" {
-			f.noted.admins = append(f.noted.admins, admin)
-		}
+	case f.adminNamespace(n, kind):
 	default:
 		f.notePatch(n)
 	}

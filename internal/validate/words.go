@@ -14,7 +14,7 @@ import (
 // ZXlK, which is that in base64.
 var words = []string{
 	"ClusterPair", "stork.libopenstorage.org", "Secret", "clusterpair.dev/",
-	"current-context", "kustomize.toolkit.fluxcd.io", "argoproj.io", "stork-controller-config",
+	"current-context", "kustomize.toolkit.fluxcd.io", "argoproj.io", "stork-controller-config", "admin-namespace",
 	"insert_storage_options", "spec/config", "spec/options", "sops", "encrypted_regex", "fieldPaths", "builtin",
 	" config:", "{config:", ",config:", "\"config\"", "'config'", "? config",
 	" options:", "{options:", ",options:", "\"options\"", "'options'", "? options",

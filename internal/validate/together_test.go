@@ -1,0 +1,114 @@
+package validate
+
+import (
+	"context"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/txtar"
+)
+
+// TestTogether judges files together by rules that look at more than one of them, and
+// compares with the findings, one a line: file, severity, rule. remote lines say what Git
+// knows the repository by, link lines which files are symbolic links.
+func TestTogether(t *testing.T) {
+	data, err := os.ReadFile("../../fixtures/valid/flux-decryption/pairs/remotecluster.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	sealed := string(data)
+	for _, tc := range []struct {
+		name, files string
+		remotes     []string
+		links       []string
+		only        []string
+		want        []string
+	}{
+		{
+			name: "the admin namespace of the operator", only: []string{"migration-namespace", "migration-reference"},
+			files: "-- px.yaml --\napiVersion: core.libopenstorage.org/v1\nkind: StorageCluster\nmetadata: {name: px, namespace: portworx}\nspec: {stork: {args: {admin-namespace: portworx}}}\n" +
+				"-- pair.yaml --\nSEALED\n-- m.yaml --\n" + schedule("portworx", "apps"),
+			want: []string{"m.yaml error migration-reference"},
+		},
+		{
+			name: "the admin namespace of an argument", only: []string{"migration-namespace"},
+			files: "-- stork.yaml --\napiVersion: apps/v1\nkind: Deployment\nmetadata: {name: stork, namespace: kube-system}\nspec: {template: {spec: {containers: [{name: stork, command: [/stork, --admin-namespace, dr]}]}}}\n" +
+				"-- pair.yaml --\nSEALED\n-- m.yaml --\n" + schedule("dr", "apps") + "---\n" + schedule("migrationnamespace", "apps"),
+			want: []string{"m.yaml error migration-namespace"},
+		},
+		{
+			name: "nothing says what the admin namespace is", only: []string{"migration-namespace"},
+			files: "-- pair.yaml --\nSEALED\n-- m.yaml --\n" + schedule("portworx", "apps"),
+			want:  []string{"m.yaml warning migration-namespace"},
+		},
+		{
+			name: "a policy that lives elsewhere", only: []string{"schedule-policy"},
+			files: "-- pair.yaml --\nSEALED\n-- m.yaml --\n" + schedule("migrationnamespace", "migrationnamespace"),
+			want:  []string{"m.yaml warning schedule-policy"},
+		},
+		{
+			name: "a skeleton that an encrypted patch fills", only: []string{"required-field"},
+			files: "-- base/kustomization.yaml --\nresources: [pair.yaml]\n-- base/pair.yaml --\napiVersion: stork.libopenstorage.org/v1alpha1\nkind: ClusterPair\nmetadata: {name: remotecluster, namespace: migrationnamespace}\nspec: {options: {}}\n" +
+				"-- east/kustomization.yaml --\nresources: [../base]\npatches: [{path: config.yaml}]\n-- east/config.yaml --\nSEALED\n",
+		},
+		{
+			name: "a skeleton that nothing fills", only: []string{"required-field"},
+			files: "-- base/kustomization.yaml --\nresources: [pair.yaml]\n-- base/pair.yaml --\napiVersion: stork.libopenstorage.org/v1alpha1\nkind: ClusterPair\nmetadata: {name: remotecluster, namespace: migrationnamespace}\nspec: {options: {}}\n",
+			want:  []string{"base/pair.yaml error required-field"},
+		},
+		{
+			name: "a link", only: []string{"pair-ignored"}, links: []string{"dr/pair.yaml"},
+			files: "-- ks.yaml --\n" + kustomizationOf("flux-system", "./dr") + "-- dr/pair.yaml --\nSEALED\n",
+			want:  []string{"dr/pair.yaml error pair-ignored"},
+		},
+		{
+			name: "a repository that Git knows", only: []string{"flux-decryption"}, remotes: []string{"git@git.example.com:fleet.git"},
+			files: "-- sources.yaml --\n" + gitRepository("ours", "https://git.example.com/fleet") + "---\n" + gitRepository("theirs", "https://git.example.com/other") +
+				"-- a.yaml --\n" + kustomizationOf("ours", "./dr") + "-- b.yaml --\n" + kustomizationOf("theirs", "./dr") + "-- dr/pair.yaml --\nSEALED\n",
+			want: []string{"a.yaml error flux-decryption"},
+		},
+		{
+			name: "an artifact", only: []string{"flux-decryption"},
+			files: "-- a.yaml --\n" + strings.Replace(kustomizationOf("flux-system", "./dr"), "GitRepository", "OCIRepository", 1) + "-- dr/pair.yaml --\nSEALED\n",
+			want:  []string{"a.yaml warning flux-decryption"},
+		},
+		{
+			name: "two spellings of a key", only: []string{"duplicate-key"},
+			files: "-- kustomization.yaml --\nresources: [a.yaml]\nResources: [pair.yaml]\n-- pair.yaml --\nSEALED\n",
+			want:  []string{"kustomization.yaml error duplicate-key"},
+		},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			v := New(Options{Only: tc.only, Now: time.Now(), Remotes: func() []string { return tc.remotes }})
+			for _, file := range txtar.Parse([]byte(strings.ReplaceAll(tc.files, "SEALED\n", sealed))).Files {
+				err := v.File(context.Background(), File{Name: file.Name, Path: file.Name, Data: file.Data, Link: slices.Contains(tc.links, file.Name)})
+				if err != nil {
+					t.Fatal(err)
+				}
+			}
+			var got []string
+			for _, f := range v.Findings() {
+				got = append(got, f.Position.File+" "+f.Severity.String()+" "+f.Rule)
+			}
+			if !slices.Equal(got, tc.want) {
+				t.Errorf("got %q, want %q", got, tc.want)
+			}
+		})
+	}
+}
+
+func schedule(namespace, moves string) string {
+	return "apiVersion: stork.libopenstorage.org/v1alpha1\nkind: MigrationSchedule\nmetadata: {name: s, namespace: " + namespace + "}\n" +
+		"spec: {schedulePolicyName: nightly, template: {spec: {clusterPair: remotecluster, includeVolumes: false, namespaces: [" + moves + "]}}}\n"
+}
+
+func kustomizationOf(source, path string) string {
+	return "apiVersion: kustomize.toolkit.fluxcd.io/v1\nkind: Kustomization\nmetadata: {name: dr, namespace: flux-system}\nspec: {sourceRef: {kind: GitRepository, name: " + source + "}, path: " + path + "}\n"
+}
+
+func gitRepository(name, url string) string {
+	return "apiVersion: source.toolkit.fluxcd.io/v1\nkind: GitRepository\nmetadata: {name: " + name + ", namespace: flux-system}\nspec: {url: '" + url + "'}\n"
+}
