@@ -7,6 +7,7 @@ import (
 	"filippo.io/age"
 
 	"clusterpair.dev/internal/manifest"
+	"clusterpair.dev/internal/plainjson"
 	"clusterpair.dev/internal/report"
 	"clusterpair.dev/internal/sopsfile"
 )
@@ -35,7 +36,7 @@ func TestJSON(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !sopsfile.IsJSON(data) {
+	if !plainjson.Is(data) {
 		t.Errorf("no JSON:\n%s", data)
 	}
 	docs, err := manifest.Values(data, "west.json")

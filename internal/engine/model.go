@@ -363,6 +363,23 @@ func (m *Model) PatchesOnly() map[string]bool {
 	return patches
 }
 
+// Patched are the files that a patch in a file may change: those of the kustomizations
+// that list it, or build on one that does.
+func (m *Model) Patched(patch string) map[string]bool {
+	patched := make(map[string]bool)
+	for _, root := range m.dirs {
+		dirs, files := make(map[string]bool), make(map[string]bool)
+		m.Walk(root, dirs, func(file string) { files[file] = true })
+		for dir := range dirs {
+			if slices.ContainsFunc(m.dirs[dir].Patches, func(p PatchFile) bool { return p.Path == patch }) {
+				maps.Copy(patched, files)
+				break
+			}
+		}
+	}
+	return patched
+}
+
 // change does to an object what the kustomizations of a chain do, the innermost first.
 func (m *Model) change(object *yaml.Node, chain []*Kustomization) {
 	for _, k := range chain {

@@ -109,3 +109,8 @@ func (p *parser) value(depth int) (*yaml.Node, error) {
 	}
 	return n, err
 }
+
+// Is tells whether a file is written as JSON, as an object.
+func Is(data []byte) bool {
+	return bytes.HasPrefix(bytes.TrimLeft(data[:min(len(data), 100)], " \t\r\n"), []byte("{")) && json.Valid(data)
+}

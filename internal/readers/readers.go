@@ -1,6 +1,7 @@
-// Package readers finds source clusters that can decrypt the ClusterPairs of another one.
+// Package readers tells who can decrypt a file by its recipients alone.
 //
-// [Find] needs nothing but the recipients of the files, and no key.
+// [Find] finds source clusters that can decrypt the ClusterPairs of another one;
+// [Indispensable] a key with which a file is lost. Neither needs a key.
 // A pair is decrypted on its source cluster, so that among the recipients of all of a
 // source's pairs there is its own reader. Recipients that many sources have in common,
 // as those of CI or of recovery, are nobody's own, and a key that several clusters
@@ -8,6 +9,7 @@
 package readers
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 )
@@ -135,4 +137,23 @@ func rarest(recipients []string, counts map[string]int) []string {
 		}
 	}
 	return all
+}
+
+// Indispensable is a recipient among groups without whose key nobody decrypts a file of
+// which threshold groups are needed, zero for all; empty if there is none. A key that
+// stands in several groups is one key.
+func Indispensable(groups [][]string, threshold int) string {
+	needed := cmp.Or(threshold, len(groups))
+	for _, key := range slices.Concat(groups...) {
+		left := 0 // groups that can do without the key
+		for _, group := range groups {
+			if slices.ContainsFunc(group, func(r string) bool { return r != key }) {
+				left++
+			}
+		}
+		if left < needed {
+			return key
+		}
+	}
+	return ""
 }

@@ -4,10 +4,12 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"regexp"
 
 	"go.yaml.in/yaml/v3"
 
 	"clusterpair.dev/internal/manifest"
+	"clusterpair.dev/internal/plainjson"
 	"clusterpair.dev/internal/report"
 	"clusterpair.dev/internal/sopsfile"
 	"clusterpair.dev/internal/worktree"
@@ -17,7 +19,7 @@ import (
 // its keys, in the format that sops takes from the file's name.
 func Decrypt(ctx context.Context, data []byte, file string) ([]byte, error) {
 	format := sopsfile.FormatOf(file)
-	if format == sopsfile.Lines && sopsfile.IsSealedLines(data) {
+	if format == sopsfile.Lines && isSealedLines(data) {
 		return nil, report.Finding{Rule: "file-format", Severity: report.Error, Position: report.Position{File: file},
 			Message: "the file holds lines NAME=VALUE, which sops decrypts and clusterpair does not", Hint: "sops decrypt " + report.Typed(file)}
 	}
@@ -25,7 +27,7 @@ func Decrypt(ctx context.Context, data []byte, file string) ([]byte, error) {
 	if err != nil {
 		return nil, Explain(err, file)
 	}
-	if whole, ok := sopsfile.Unwrap(docs); ok && format == sopsfile.Binary && file != "-" && sopsfile.IsJSON(data) {
+	if whole, ok := sopsfile.Unwrap(docs); ok && format == sopsfile.Binary && file != "-" && plainjson.Is(data) {
 		return whole, nil
 	}
 	var plain []byte
@@ -93,3 +95,9 @@ func Open(ctx context.Context, safe *sopsfile.Safe, data []byte, name string) ([
 	}
 	return manifest.Contents(docs), nil
 }
+
+// sealedLines is where sops keeps the MAC of a file of lines.
+var sealedLines = regexp.MustCompile(`(?m)^(?:sops_mac=|\[sops\]\s*$)`)
+
+// isSealedLines tells whether a file of the format [sopsfile.Lines] is encrypted.
+func isSealedLines(data []byte) bool { return sealedLines.Match(data) }

@@ -217,13 +217,13 @@ func fits(in Input, format sopsfile.Format, docs []*yaml.Node, bad error) error 
 	switch {
 	case format == sopsfile.YAML && bad != nil:
 		return bad
-	case format == sopsfile.Lines && sopsfile.IsSealedLines(in.Data):
+	case format == sopsfile.Lines && isSealedLines(in.Data):
 		return &EncryptedError{}
 	case format == sopsfile.Lines && (bad != nil || !mappings):
 		return &FormatError{Format: format} // it is what its name tells
 	case format == sopsfile.Lines:
 		return &FormatError{Format: format, Documents: len(docs)}
-	case format == sopsfile.JSON && mappings && (in.Name == in.Target && !sopsfile.IsJSON(in.Data) || len(docs) > 1):
+	case format == sopsfile.JSON && mappings && (in.Name == in.Target && !plainjson.Is(in.Data) || len(docs) > 1):
 		return &FormatError{Format: format, Documents: len(docs)}
 	case bad != nil:
 		return bad

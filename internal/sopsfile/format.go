@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"unicode/utf8"
 
@@ -40,14 +39,7 @@ func FormatOf(name string) Format {
 	return Binary
 }
 
-// sealedLines is where sops keeps the MAC of a file of lines.
-var sealedLines = regexp.MustCompile(`(?m)^(?:sops_mac=|\[sops\]\s*$)`)
-
-// IsSealedLines tells whether a file of the format [Lines] is encrypted.
-func IsSealedLines(data []byte) bool { return sealedLines.Match(data) }
-
-// binaryKey is the key below which the binary format has the file.
-const binaryKey = "data"
+const binaryKey = "data" // below which the binary format has the file
 
 // Wrap makes a document of a whole file, for [Binary].
 func Wrap(file []byte) *yaml.Node {
@@ -167,9 +159,4 @@ func (n *node) dropComments() {
 		}
 	}
 	n.children = kept
-}
-
-// IsJSON tells whether a file is written as JSON.
-func IsJSON(data []byte) bool {
-	return strings.HasPrefix(string(bytes.TrimLeft(data[:min(len(data), 100)], " \t\r\n")), "{") && json.Valid(data)
 }

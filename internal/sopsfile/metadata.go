@@ -1,7 +1,6 @@
 package sopsfile
 
 import (
-	"cmp"
 	"fmt"
 	"slices"
 	"strconv"
@@ -31,31 +30,9 @@ type Metadata struct {
 	Version string
 }
 
-// Indispensable is a recipient without whose key nobody decrypts the file, empty if
-// there is none. A key that stands in several groups is one key.
-func (m *Metadata) Indispensable() string {
-	needed := cmp.Or(m.ShamirThreshold, len(m.Recipients))
-	for _, group := range m.Recipients {
-		for _, key := range group {
-			left := 0 // groups that can do without the key
-			for _, other := range m.Recipients {
-				if slices.ContainsFunc(other, func(r string) bool { return r != key }) {
-					left++
-				}
-			}
-			if left < needed {
-				return key
-			}
-		}
-	}
-	return ""
-}
-
 // IsEncrypted tells whether doc, a document or its mapping, is a SOPS file: it
 // has a key sops at its top, whole or broken.
-func IsEncrypted(doc *yaml.Node) bool {
-	return section(doc) != nil
-}
+func IsEncrypted(doc *yaml.Node) bool { return section(doc) != nil }
 
 // ReadMetadata returns the sops section of doc. It asks for no key. The error
 // is [ErrNotEncrypted] or a [MalformedError]; file is for its message.

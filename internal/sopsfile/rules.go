@@ -201,11 +201,10 @@ func (g *group) vault(uri string) {
 	g.add("hc_vault", m.VaultAddress, m.EnginePath, m.KeyName)
 }
 
-// FindRules returns the path of the .sops.yaml that counts for a run in dir,
-// as sops finds it: config if it is not empty (sops takes it from --config or
-// SOPS_CONFIG), else the first one in dir and the directories above it. The
-// path is "" when there is none; ignored is a .sops.yml on the way, which
-// sops leaves alone.
+// FindRules returns the path of the .sops.yaml that counts for a run in dir, as sops finds
+// it: config if it is not empty (sops takes it from --config or SOPS_CONFIG), else the
+// first one in dir and the directories above it. The path is "" when there is none;
+// ignored is a .sops.yml on the way, which sops leaves alone.
 func FindRules(dir, config string) (path, ignored string) {
 	if config != "" {
 		return config, ""
@@ -229,8 +228,7 @@ func FindRules(dir, config string) (path, ignored string) {
 	return "", ignored
 }
 
-// Rules are the creation rules of a .sops.yaml. They may be used by several
-// goroutines.
+// Rules are the creation rules of a .sops.yaml. They may be used by several goroutines.
 type Rules struct {
 	path   string
 	dir    string // absolute

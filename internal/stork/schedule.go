@@ -2,6 +2,7 @@ package stork
 
 import (
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -32,4 +33,10 @@ func IsTime(text string) bool {
 		_, err = time.Parse(strings.ToLower(time.Kitchen), text)
 	}
 	return err == nil
+}
+
+// IsDate tells whether a number is that of a day of the month.
+func IsDate(number string) bool {
+	day, err := strconv.ParseInt(number, 0, 64)
+	return err == nil && 1 <= day && day <= 31
 }

@@ -24,4 +24,9 @@ func TestSchedule(t *testing.T) {
 			t.Errorf("%s is no time", at)
 		}
 	}
+	for number, want := range map[string]bool{"1": true, "31": true, "0": false, "32": false, "-1": false, "x": false} {
+		if IsDate(number) != want {
+			t.Errorf("%s: %v", number, !want)
+		}
+	}
 }

@@ -283,7 +283,7 @@ func (j *judgement) twice(r *repository) {
 // from the namespaces that they move: it knows neither field of them. Nothing is
 // said where a kustomization around or below may edit them.
 // https://github.com/kubernetes-sigs/kustomize/blob/kustomize/v5.8.2/api/internal/konfig/builtinpluginconsts/namereference.go
-func (j *judgement) renamed(r *repository, admins []string) {
+func (j *judgement) renamed(r *repository, admins []string, known bool) {
 	edited := make(map[string]bool) // folders, with what they take in
 	for _, dir := range j.model.Dirs() {
 		if k := j.model.Kustomization(dir); k.Edits {
@@ -303,7 +303,7 @@ func (j *judgement) renamed(r *repository, admins []string) {
 		for i := range r.migrations {
 			if m := &r.migrations[i]; !m.built && files[m.path] {
 				j.renamedPair(r, k, m, files)
-				j.movedNamespace(k, m, admins)
+				j.movedNamespace(k, m, admins, known)
 			}
 		}
 	}
@@ -321,7 +321,7 @@ func (j *judgement) renamedPair(r *repository, k *engine.Kustomization, m *migra
 }
 
 // movedNamespace finds that a kustomization moves a migration away from what it moves.
-func (j *judgement) movedNamespace(k *engine.Kustomization, m *migration, admins []string) {
+func (j *judgement) movedNamespace(k *engine.Kustomization, m *migration, admins []string, known bool) {
 	to := k.Namespace
 	if to.Name == "" || slices.Contains(admins, to.Name) {
 		return
@@ -329,7 +329,11 @@ func (j *judgement) movedNamespace(k *engine.Kustomization, m *migration, admins
 	fits := m.namespace == "" || slices.Contains(admins, m.namespace)
 	for _, ns := range m.namespaces {
 		if ns.name != to.Name && (fits || ns.name == m.namespace) {
-			j.add(to.At, m.object(), "migration-namespace", fmt.Sprintf("kustomize moves %s %s, which lists namespace %s: outside the admin namespace %s it moves its own namespace alone", m.kind, quote(m.name), quote(ns.name), admins[0]),
+			add := j.warn
+			if known {
+				add = j.add
+			}
+			add(to.At, m.object(), "migration-namespace", fmt.Sprintf("kustomize moves %s %s, which lists namespace %s: outside the admin namespace %s it moves its own namespace alone", m.kind, quote(m.name), quote(ns.name), admins[0]),
 				"leave the "+m.kind+" out of this kustomization, or let it name "+to.Name+" only")
 			return
 		}

@@ -34,7 +34,7 @@ func (j *judgement) migrations(r *repository, o *Options) {
 		admins = []string{"kube-system"}
 	}
 	if !o.Partial {
-		j.renamed(r, admins)
+		j.renamed(r, admins, known)
 	}
 	for i := range r.migrations {
 		m := &migrationRun{judgement: j, migration: &r.migrations[i], repository: r, options: o, admins: admins, adminsKnown: known, files: files, pairs: files}

@@ -332,22 +332,8 @@ func sealedBreach(at report.Position) report.Finding {
 
 // overSealed tells whether a patch is among those of an encrypted pair.
 func (r *repository) overSealed(patch string, m *engine.Model) bool {
-	sealed := make(map[string]bool)
-	for i := range r.pairs {
-		if p := &r.pairs[i]; p.encrypted && p.path != patch {
-			sealed[p.path] = true
-		}
-	}
-	for _, root := range m.Dirs() {
-		dirs, found := make(map[string]bool), false
-		m.Walk(m.Kustomization(root), dirs, func(file string) { found = found || sealed[file] })
-		for dir := range dirs {
-			if found && slices.ContainsFunc(m.Kustomization(dir).Patches, func(p engine.PatchFile) bool { return p.Path == patch }) {
-				return true
-			}
-		}
-	}
-	return false
+	files := m.Patched(patch)
+	return slices.ContainsFunc(r.pairs, func(p pair) bool { return p.encrypted && p.path != patch && files[p.path] })
 }
 
 // judgePatches takes out what has been found only because a patch is no whole
@@ -384,18 +370,11 @@ func (v *Validator) skeletons(m *engine.Model, isPatch func(file string) bool) {
 		if !patch.encrypted || !isPatch(patch.path) {
 			continue
 		}
-		for _, dir := range m.Dirs() {
-			k := m.Kustomization(dir)
-			if !slices.ContainsFunc(k.Patches, func(p engine.PatchFile) bool { return p.Path == patch.path }) {
-				continue
+		files := m.Patched(patch.path)
+		for j := range v.repo.pairs {
+			if p := &v.repo.pairs[j]; files[p.path] && p.name == patch.name {
+				filled[p.file] = true
 			}
-			m.Walk(k, make(map[string]bool), func(file string) {
-				for j := range v.repo.pairs {
-					if p := &v.repo.pairs[j]; p.path == file && p.name == patch.name {
-						filled[p.file] = true
-					}
-				}
-			})
 		}
 	}
 	v.findings = slices.DeleteFunc(v.findings, func(f report.Finding) bool {

@@ -240,14 +240,9 @@ func (f *fileRun) policySection(section *yaml.Node, kind string) {
 	if kind == "weekly" && !stork.IsDay(manifest.Text(section, "day")) {
 		bad("day", "day is no day of the week as Stork writes it", `day: "Sunday"`)
 	}
-	if date := manifest.Field(section, "date"); kind == "monthly" && (date == nil || !isDayOfMonth(date)) {
+	if date := manifest.Field(section, "date"); kind == "monthly" && (date == nil || date.ShortTag() != "!!int" || !stork.IsDate(date.Value)) {
 		bad("date", "date is not between 1 and 31", "date: 1")
 	}
-}
-
-func isDayOfMonth(n *yaml.Node) bool {
-	var day int
-	return n.ShortTag() == "!!int" && n.Decode(&day) == nil && 1 <= day && day <= 31
 }
 
 // judge finds what is wrong among the files, as far as it stands in one that

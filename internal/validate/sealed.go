@@ -12,6 +12,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"clusterpair.dev/internal/manifest"
+	"clusterpair.dev/internal/readers"
 	"clusterpair.dev/internal/report"
 	"clusterpair.dev/internal/sopsfile"
 )
@@ -127,7 +128,7 @@ func (f *fileRun) recipients(sops *yaml.Node, m *sopsfile.Metadata, policy *sops
 	for _, group := range m.Recipients {
 		all = append(all, group...)
 	}
-	if key := m.Indispensable(); key != "" {
+	if key := readers.Indispensable(m.Recipients, m.ShamirThreshold); key != "" {
 		message, second := "one recipient: with its key the pair is lost", "add a second one that is kept offline to .sops.yaml, then "
 		if !f.ruled {
 			second = "choose a second RECIPIENT that is kept offline, then "

@@ -30,6 +30,7 @@ import (
 	"clusterpair.dev/internal/manifest"
 	"clusterpair.dev/internal/report"
 	"clusterpair.dev/internal/sopsfile"
+	"clusterpair.dev/internal/words"
 )
 
 // Options say by what to judge.
@@ -271,7 +272,7 @@ func concerns(f *File) bool {
 	if engine.IsKustomization(f.Path) || path.Base(f.Path) == "Chart.yaml" {
 		return true
 	}
-	return interesting().in(f.Data) || bytes.Contains(f.Data, []byte("eyJ")) || isEscaped(f.Data) || leak.HasUserinfo(f.Data)
+	return interesting().In(f.Data) || bytes.Contains(f.Data, []byte("eyJ")) || words.Escaped(f.Data) || leak.HasUserinfo(f.Data)
 }
 
 // fileRun is one file on its way through the rules.

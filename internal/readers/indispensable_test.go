@@ -1,4 +1,4 @@
-package sopsfile
+package readers
 
 import "testing"
 
@@ -19,8 +19,7 @@ func TestIndispensable(t *testing.T) {
 		{"two of three groups, one key in two", [][]string{{"a"}, {"a"}, {"c"}}, 2, "a"},
 		{"one of two groups", [][]string{{"a"}, {"b"}}, 1, ""},
 	} {
-		m := &Metadata{Recipients: tt.groups, ShamirThreshold: tt.threshold}
-		if got := m.Indispensable(); got != tt.want {
+		if got := Indispensable(tt.groups, tt.threshold); got != tt.want {
 			t.Errorf("%s: %q, want %q", tt.name, got, tt.want)
 		}
 	}
