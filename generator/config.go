@@ -65,18 +65,23 @@ type Spec struct {
 
 // Pair is one ClusterPair to render.
 type Pair struct {
-	Name            string            `yaml:"name"`
+	Name         string      `yaml:"name"`
+	Destination  Destination `yaml:"destination"`
+	PairSettings `yaml:",inline"`
+
+	// Position is where the pair stands in the config.
+	Position report.Position `yaml:"-"`
+}
+
+// PairSettings are what a [Pair] says of itself, and a [Selector] of all its pairs.
+type PairSettings struct {
 	Namespace       string            `yaml:"namespace"`
 	Mode            string            `yaml:"mode"`
-	Destination     Destination       `yaml:"destination"`
 	Options         Options           `yaml:"options"`
 	ProjectMappings map[string]string `yaml:"projectMappings"`
 	Labels          map[string]string `yaml:"labels"`
 	Annotations     map[string]string `yaml:"annotations"`
 	Allow           []Allowance       `yaml:"allow"`
-
-	// Position is where the pair stands in the config.
-	Position report.Position `yaml:"-"`
 
 	modePosition report.Position
 }
@@ -143,21 +148,14 @@ type Selector struct {
 	// for the Secret's. Empty: the Secret's name without a final -kubeconfig.
 	Name string `yaml:"name"`
 
-	Namespace       string            `yaml:"namespace"`
-	Mode            string            `yaml:"mode"`
-	Key             string            `yaml:"key"`
-	Context         string            `yaml:"context"`
-	Server          string            `yaml:"server"`
-	TLSServerName   string            `yaml:"tlsServerName"`
-	Options         Options           `yaml:"options"`
-	ProjectMappings map[string]string `yaml:"projectMappings"`
-	Labels          map[string]string `yaml:"labels"`
-	Annotations     map[string]string `yaml:"annotations"`
-	Allow           []Allowance       `yaml:"allow"`
+	Key           string `yaml:"key"`
+	Context       string `yaml:"context"`
+	Server        string `yaml:"server"`
+	TLSServerName string `yaml:"tlsServerName"`
+	PairSettings  `yaml:",inline"`
 
-	matches      labels.Selector
-	position     report.Position
-	modePosition report.Position
+	matches  labels.Selector
+	position report.Position
 }
 
 // ParseConfig reads a function config of kind ClusterPairGenerator from its
@@ -371,13 +369,12 @@ func (s *Selector) pair(h header) (Pair, error) {
 		}
 	}
 	return Pair{
-		Name: name, Namespace: s.Namespace, Mode: s.Mode, Options: s.Options,
+		Name: name,
 		Destination: Destination{
 			Secret:  &SecretReference{Name: h.name, Namespace: h.namespace, Key: s.Key},
 			Context: s.Context, Server: s.Server, TLSServerName: s.TLSServerName,
 		},
-		ProjectMappings: s.ProjectMappings, Labels: s.Labels, Annotations: s.Annotations, Allow: s.Allow,
-		Position: s.position, modePosition: s.modePosition,
+		PairSettings: s.PairSettings, Position: s.position,
 	}, nil
 }
 

@@ -195,7 +195,7 @@ func (r *run) selectorToken(ctx context.Context, files []string) error {
 		return nil
 	}
 	want := s.Options.TokenFrom.Secret
-	j := &job{pair: &Pair{Name: "selector", Options: s.Options, Position: s.position}}
+	j := &job{pair: &Pair{Name: "selector", PairSettings: PairSettings{Options: s.Options}, Position: s.position}}
 	var look func(file string, doc *yaml.Node) error
 	look = func(file string, doc *yaml.Node) error {
 		h := readHeader(doc)
