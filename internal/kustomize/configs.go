@@ -251,11 +251,7 @@ type kustomizationFile struct {
 }
 
 func readKustomization(t *worktree.Tree, name string) (*kustomizationFile, error) {
-	data, err := t.ReadFile(name)
-	if err != nil {
-		return nil, err
-	}
-	docs, err := manifest.Values(data, t.Show(name))
+	docs, err := documents(t, name)
 	if err != nil {
 		return nil, err
 	}
@@ -384,15 +380,20 @@ func configEntry(t *worktree.Tree, name string, entry *yaml.Node) ([]Config, err
 
 // In finds the configs in a file of a tree, whoever lists it.
 func In(t *worktree.Tree, file string) ([]Config, error) {
-	data, err := t.ReadFile(file)
-	if err != nil {
-		return nil, err
-	}
-	docs, err := manifest.Values(data, t.Show(file))
+	docs, err := documents(t, file)
 	if err != nil {
 		return nil, err
 	}
 	return configsAmong(t, docs, t.Show(file)), nil
+}
+
+// documents are those of a file of a tree.
+func documents(t *worktree.Tree, file string) ([]*yaml.Node, error) {
+	data, err := t.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	return manifest.Values(data, t.Show(file))
 }
 
 func configsAmong(t *worktree.Tree, docs []*yaml.Node, file string) []Config {
