@@ -41,25 +41,29 @@ type Committed struct {
 func (m *Model) Graph() *Graph {
 	g := &Graph{Folders: m.Built(), Strays: m.Strays(), Unknown: m.Unknown}
 	own := m.Functions()
+	at := make(map[*Sync]int)
 	running := make(map[string]bool) // folders with functions that are applied
 	for _, s := range m.Syncs {
 		out := Applied{Sync: s, Functions: m.FunctionsOf(s, own)}
 		for _, f := range out.Functions {
 			running[f.Dir] = true
 		}
-		for _, p := range m.pairs {
-			if p.Encrypted && m.Applies(s, p.Path) {
+		g.Syncs = append(g.Syncs, out)
+		at[s] = len(g.Syncs) - 1
+	}
+	for _, p := range m.pairs {
+		for _, s := range m.Applying(p.Path) {
+			if out := &g.Syncs[at[s]]; p.Encrypted {
 				out.Pairs = append(out.Pairs, p.Path)
 			}
 		}
-		g.Syncs = append(g.Syncs, out)
 	}
 	patches := m.PatchesOnly()
 	for _, p := range m.pairs {
 		if _, isPatch := patches[p.Path]; isPatch {
 			continue
 		}
-		c := Committed{Pair: p, Applied: slices.ContainsFunc(m.Syncs, func(s *Sync) bool { return m.Applies(s, p.Path) })}
+		c := Committed{Pair: p, Applied: len(m.Applying(p.Path)) > 0}
 		for dir := range running { // its function decrypts or renders the pair
 			c.Applied = c.Applied || Below(p.Path, dir)
 		}

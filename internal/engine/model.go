@@ -100,6 +100,8 @@ type Model struct {
 	dirs    map[string]*Kustomization
 	folders map[string]bool
 	holds   map[string]bool             // folders with a file to apply
+	asked   map[string]bool             // files of pairs and objects: what else is taken in does not matter
+	index   index                       // of Syncs
 	takers  map[string][]*Kustomization // by the file or folder that they take in
 	charts  map[string]bool
 	configs map[string][]*Config // by file
@@ -108,7 +110,7 @@ type Model struct {
 // Model is that of all that has been noted, with the pairs of the files. remotes are the
 // URLs by which Git knows the repository, asked for where objects name several; it may be nil.
 func (n *Notes) Model(pairs []Pair, remotes func() []string) *Model {
-	m := &Model{notes: n, pairs: pairs, remotes: remotes, dirs: make(map[string]*Kustomization, len(n.Kustomizations)), folders: map[string]bool{".": true}, holds: make(map[string]bool),
+	m := &Model{notes: n, pairs: pairs, remotes: remotes, dirs: make(map[string]*Kustomization, len(n.Kustomizations)), folders: map[string]bool{".": true}, holds: make(map[string]bool), asked: make(map[string]bool),
 		takers: make(map[string][]*Kustomization), charts: make(map[string]bool), configs: make(map[string][]*Config)}
 	for i := range n.Kustomizations {
 		k := &n.Kustomizations[i]
@@ -134,9 +136,11 @@ func (n *Notes) Model(pairs []Pair, remotes func() []string) *Model {
 		dir := path.Dir(pairs[i].Path)
 		m.folder(dir)
 		m.holds[dir] = dir != "."
+		m.asked[pairs[i].Path] = true
 	}
 	for i := range n.objects {
 		m.folder(path.Dir(n.objects[i].Path))
+		m.asked[n.objects[i].Path] = true
 	}
 	m.findOwn()
 	m.form()
@@ -267,7 +271,7 @@ func (m *Model) taken(k *Kustomization) (files []string) {
 func (m *Model) cover(s *Sync) {
 	s.Dirs, s.ways = make(map[string]bool), make(map[string]*way)
 	visit := func(file string, chain []*Kustomization, by string) {
-		if s.ways[file] == nil {
+		if m.asked[file] && s.ways[file] == nil {
 			s.ways[file] = &way{chain, by}
 		}
 	}
@@ -320,6 +324,47 @@ func (m *Model) Applies(s *Sync, file string) bool {
 	return s.ways[file] != nil || m.TakesIn(s, file)
 }
 
+// index finds the syncs that may apply a file.
+type index struct {
+	files   map[string][]*Sync // that kustomizations take in
+	folders map[string][]*Sync // by their paths, if they take in files by themselves
+}
+
+func (m *Model) indexed(syncs []*Sync) index {
+	x := index{make(map[string][]*Sync), make(map[string][]*Sync)}
+	for _, s := range syncs {
+		for file := range s.ways {
+			x.files[file] = append(x.files[file], s)
+		}
+		if s.chart || m.dirs[s.Path] == nil {
+			x.folders[s.Path] = append(x.folders[s.Path], s)
+		}
+	}
+	return x
+}
+
+// around are the syncs of the folders around a file.
+func (x index) around(file string) (syncs []*Sync) {
+	for dir := path.Dir(file); ; dir = path.Dir(dir) {
+		if syncs = append(syncs, x.folders[dir]...); dir == "." || dir == "/" {
+			return syncs
+		}
+	}
+}
+
+// Applying are the syncs that apply the object in a file.
+func (m *Model) Applying(file string) []*Sync { return m.applying(m.index, file) }
+
+func (m *Model) applying(x index, file string) []*Sync {
+	syncs := slices.Clone(x.files[file])
+	for _, s := range x.around(file) {
+		if s.ways[file] == nil && m.TakesIn(s, file) {
+			syncs = append(syncs, s)
+		}
+	}
+	return syncs
+}
+
 // decrypts tells whether one of the kustomizations that a sync builds has a generator
 // that decrypts, and names it.
 func (m *Model) decrypts(s *Sync) string {
@@ -358,7 +403,7 @@ func (m *Model) PatchesOnly() map[string]bool {
 	}
 	note(m.notes.PatchFiles)
 	maps.DeleteFunc(patches, func(file string, _ bool) bool {
-		return len(m.takers[file]) > 0 || slices.ContainsFunc(m.Syncs, func(s *Sync) bool { return m.TakesIn(s, file) })
+		return len(m.takers[file]) > 0 || slices.ContainsFunc(m.index.around(file), func(s *Sync) bool { return m.TakesIn(s, file) })
 	})
 	return patches
 }

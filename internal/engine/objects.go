@@ -20,20 +20,25 @@ type forming struct {
 	forms [][]*Sync // as the objects above it make it
 	begun []bool
 	only  map[string]bool // files that are patches and nothing else
+	index index           // of raw
+	of    map[*Sync]int   // the object of a raw sync
 }
 
 // form finds the syncs, in each of the forms that kustomizations and the objects above
 // them give to their objects.
 func (m *Model) form() {
 	objects := m.notes.objects
-	f := &forming{m: m, raw: make([][]*Sync, len(objects)), forms: make([][]*Sync, len(objects)), begun: make([]bool, len(objects))}
+	f := &forming{m: m, raw: make([][]*Sync, len(objects)), forms: make([][]*Sync, len(objects)), begun: make([]bool, len(objects)), of: make(map[*Sync]int)}
 	for i := range objects {
 		f.raw[i] = m.syncsOf(&objects[i], objects[i].Node, nil)
 		for _, s := range f.raw[i] {
 			m.cover(s)
+			f.of[s] = i
 		}
 	}
 	m.Syncs = slices.Concat(f.raw...)
+	f.index = m.indexed(m.Syncs)
+	m.index = f.index
 	f.only = m.PatchesOnly()
 	m.Syncs, m.Unknown, m.Foreign = nil, nil, nil
 	for i := range objects {
@@ -49,6 +54,7 @@ func (m *Model) form() {
 	m.Unknown = slices.Compact(m.Unknown)
 	slices.SortStableFunc(m.Foreign, func(a, b Unknown) int { return Compare(a.At, b.At) })
 	m.Foreign = slices.Compact(m.Foreign)
+	m.index = m.indexed(m.Syncs)
 }
 
 // note takes a sync in, by what is known of it.
@@ -93,10 +99,12 @@ func (f *forming) formsOf(i int) []*Sync {
 		}
 	}
 	above := false
-	for j := range m.notes.objects {
-		if !slices.ContainsFunc(f.raw[j], func(s *Sync) bool { return m.Applies(s, o.Path) }) {
-			continue
-		}
+	var appliers []int
+	for _, s := range m.applying(f.index, o.Path) {
+		appliers = append(appliers, f.of[s])
+	}
+	slices.Sort(appliers)
+	for _, j := range slices.Compact(appliers) {
 		for _, s := range f.formsOf(j) {
 			if s.Path == foreignPath || !m.Applies(s, o.Path) {
 				continue

@@ -135,14 +135,17 @@ func (j *judgement) syncs(r *repository) {
 	j.copies(r)
 	j.twice(r)
 	functions := j.model.Functions()
-	for _, s := range j.model.Syncs {
-		var pairs []applied
-		for i := range r.pairs {
-			p := &r.pairs[i]
+	bySync := make(map[*engine.Sync][]applied)
+	for i := range r.pairs {
+		p := &r.pairs[i]
+		for _, s := range j.model.Applying(p.path) {
 			if a, ok := j.model.Application(s, p.path); ok && !p.built {
-				pairs = append(pairs, applied{p, a})
+				bySync[s] = append(bySync[s], applied{p, a})
 			}
 		}
+	}
+	for _, s := range j.model.Syncs {
+		pairs := bySync[s]
 		j.kept(s, pairs)
 		switch s.Engine {
 		case engine.Flux:

@@ -184,7 +184,7 @@ func (v *Validator) Resources() []string {
 	var paths []string
 	for i := range v.repo.engines.Kustomizations {
 		k := &v.repo.engines.Kustomizations[i]
-		paths = slices.Concat(paths, k.Resources, k.Generators)
+		paths = append(append(paths, k.Resources...), k.Generators...)
 		for _, p := range k.Patches {
 			paths = append(paths, p.Path)
 		}
