@@ -1,6 +1,7 @@
 package sopsfile_test
 
 import (
+	"os"
 	"testing"
 	"time"
 
@@ -53,6 +54,11 @@ func environment(t testing.TB) {
 	t.Setenv("HOME", home)
 	t.Setenv("XDG_CONFIG_HOME", home)
 	t.Setenv("GNUPGHOME", home)
+	// Who tests may have keys of their own.
+	for _, name := range []string{"SOPS_AGE_KEY_FILE", "SOPS_AGE_KEY_CMD", "SOPS_AGE_SSH_PRIVATE_KEY_FILE", "SOPS_AGE_SSH_PRIVATE_KEY_CMD"} {
+		t.Setenv(name, "")
+		os.Unsetenv(name)
+	}
 }
 
 // sopsSelector is what sops' Metadata takes of a Selector.
