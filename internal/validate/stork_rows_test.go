@@ -208,6 +208,7 @@ var rows = []struct {
 	{name: "a token that is still encrypted", edits: []string{token, "token: ENC[AES256_GCM,data:aa==,iv:bb==,tag:cc==,type:str]"}, rule: "still-encrypted"},
 	{name: "an annotation that looks like ciphertext", edits: []string{meta, meta + "  annotations: {a: \"ENC[b\"}\n"}, rule: "metadata-encrypted"},
 	{name: "a merge key", edits: []string{"x:\n", "x: &x\n", "user: u\n", "user: u\n      z: {<<: *x}\n"}, rule: "value-type"},
+	{name: "a date for a label", edits: []string{meta, meta + "  labels: {a: 2026-11-22}\n"}, rule: "value-type"},
 	{name: "a null for a label", edits: []string{meta, meta + "  labels: {a: null}\n"}, rule: "value-type"},
 	{name: "escapes of JSON", edits: []string{one, asJSON}},
 }
@@ -219,6 +220,7 @@ var known = map[string]string{
 	"refuses config-list-form":                    "a null in place of users: Stork connects as nobody",
 	"refuses kubeconfig-spelling":                 "a null by a name that Stork never reads",
 	"refuses still-encrypted":                     "Stork sends ciphertext as the token",
+	"refuses value-type: a date without quotes":   "kustomize adds a time of day, which no API server takes in a label",
 	"refuses value-type: a merge key":             "SOPS and kustomize see no fields in it",
 	"refuses value-type: is null where":           "a null is an empty text to Stork, which nobody means",
 	"refuses ca-invalid":                          "client-go 0.20 trusts nobody by a CA that is no PEM, and says so only when it connects",

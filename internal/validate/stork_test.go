@@ -171,7 +171,7 @@ var (
 
 // ofValueType is what kind of wrong type a finding is about.
 func ofValueType(message, text string) string {
-	for _, what := range []string{"a key that is no string", "a merge key", "is null where"} {
+	for _, what := range []string{"a date without quotes", "a key that is no string", "a merge key", "is null where"} {
 		if strings.Contains(message, what) {
 			return what
 		}
