@@ -38,8 +38,6 @@ type Application struct {
 	Steps []string
 }
 
-func dirOf(file string) string { return path.Dir(file) }
-
 // Application tells how a sync applies a file; ok says whether it does.
 func (m *Model) Application(s *Sync, file string) (a Application, ok bool) {
 	w := s.ways[file]

@@ -102,6 +102,7 @@ type Model struct {
 	holds   map[string]bool             // folders with a file to apply
 	asked   map[string]bool             // files of pairs and objects: what else is taken in does not matter
 	index   index                       // of Syncs
+	sorted  []string                    // the keys of dirs
 	takers  map[string][]*Kustomization // by the file or folder that they take in
 	charts  map[string]bool
 	configs map[string][]*Config // by file
@@ -118,7 +119,8 @@ func (n *Notes) Model(pairs []Pair, remotes func() []string) *Model {
 		m.folder(k.Dir)
 		m.holds[k.Dir] = k.Dir != "."
 	}
-	for _, dir := range slices.Sorted(maps.Keys(m.dirs)) {
+	m.sorted = slices.Sorted(maps.Keys(m.dirs))
+	for _, dir := range m.sorted {
 		for _, resource := range m.dirs[dir].Resources {
 			m.takers[resource] = append(m.takers[resource], m.dirs[dir])
 		}
@@ -159,7 +161,7 @@ func (m *Model) folder(dir string) {
 func (m *Model) Kustomization(dir string) *Kustomization { return m.dirs[dir] }
 
 // Dirs are the folders of all kustomizations, sorted.
-func (m *Model) Dirs() []string { return slices.Sorted(maps.Keys(m.dirs)) }
+func (m *Model) Dirs() []string { return m.sorted }
 
 // Walk visits the files that a kustomization takes in, with those of its bases. seen gets
 // the folders of the kustomizations, and leaves out those that it has.
@@ -280,9 +282,9 @@ func (m *Model) cover(s *Sync) {
 	case k != nil:
 		m.walk(k, s.Dirs, nil, visit)
 	case s.recursive:
-		for dir, k := range m.dirs {
+		for _, dir := range m.sorted {
 			if Below(dir, s.Path) && !m.between(dir, s.Path) {
-				m.walk(k, s.Dirs, nil, visit)
+				m.walk(m.dirs[dir], s.Dirs, nil, visit)
 			}
 		}
 	}

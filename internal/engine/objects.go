@@ -3,6 +3,7 @@ package engine
 import (
 	"cmp"
 	"fmt"
+	"path"
 	"regexp"
 	"slices"
 	"strings"
@@ -87,15 +88,18 @@ func (f *forming) formsOf(i int) []*Sync {
 	f.begun[i] = true
 	m, o := f.m, &f.m.notes.objects[i]
 	var forms []*Sync
-	known := make(map[string]bool)
+	known := make(map[string]bool) // by all that a form says
 	add := func(node *yaml.Node, substitute map[string]string) {
+		text, err := jsonOf(node)
+		if key := fmt.Sprint(string(text), substitute); err == nil && known[key] {
+			return
+		} else if err == nil {
+			known[key] = true
+		}
 		for _, s := range m.syncsOf(o, node, substitute) {
 			m.cover(s)
-			s.Unlisted = m.dirs[dirOf(o.Path)] != nil && len(m.takers[o.Path]) == 0
-			if key := fmt.Sprint(s.Path, s.Decrypts, s.Secret, s.Plugin, s.Healthy, s.Suspended, s.Alone, s.Unsure, s.components, len(s.patches)); !known[key] {
-				known[key] = true
-				forms = append(forms, s)
-			}
+			s.Unlisted = m.dirs[path.Dir(o.Path)] != nil && len(m.takers[o.Path]) == 0
+			forms = append(forms, s)
 		}
 	}
 	above := false
@@ -143,14 +147,20 @@ func (m *Model) changed(object *yaml.Node, chain []*Kustomization, patches []pat
 	return object
 }
 
+// maxChains bounds the ways that are followed: kustomizations that take in each other in
+// layers have more than anybody could look at.
+const maxChains = 256
+
 // chains are the ways from a file or folder to the kustomizations that no other builds on.
-func (m *Model) chains(file string, seen map[string]bool) (chains [][]*Kustomization) {
+// on are the folders of the way so far.
+func (m *Model) chains(file string, on map[string]bool) (chains [][]*Kustomization) {
 	for _, k := range m.takers[file] {
-		if seen[k.Dir] {
+		if on[k.Dir] || len(chains) >= maxChains {
 			continue
 		}
-		seen[k.Dir] = true
-		above := m.chains(k.Dir, seen)
+		on[k.Dir] = true
+		above := m.chains(k.Dir, on)
+		delete(on, k.Dir)
 		if len(above) == 0 {
 			chains = append(chains, []*Kustomization{k})
 		}
@@ -294,7 +304,7 @@ func variables(postBuild *yaml.Node) map[string]string {
 	return known
 }
 
-var variable = regexp.MustCompile(`\$\{([A-Za-z_][A-Za-z0-9_]*)(?::?[-=]([^}]*))?\}`)
+var variable = regexp.MustCompile(`\$\{([A-Za-z_][A-Za-z0-9_]*)(:?[-=]([^}]*))?\}`)
 
 // substituted is a text with its variables in place, as far as they are known.
 func substituted(text string, vars map[string]string) string {
@@ -305,6 +315,9 @@ func substituted(text string, vars map[string]string) string {
 		parts := variable.FindStringSubmatch(found)
 		if value, ok := vars[parts[1]]; ok {
 			return value
+		}
+		if parts[2] != "" { // a default
+			return parts[3]
 		}
 		return found
 	})
