@@ -1,7 +1,6 @@
 package validate
 
 import (
-	"context"
 	"os"
 	"slices"
 	"strings"
@@ -9,11 +8,13 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/txtar"
+
+	"clusterpair.dev/internal/report"
 )
 
 // TestTogether judges files together by rules that look at more than one of them, and
-// compares with the findings, one a line: file, severity, rule. remote lines say what Git
-// knows the repository by, link lines which files are symbolic links.
+// compares with the findings, one a line: file, severity, rule. remotes are what Git
+// knows the repository by.
 func TestTogether(t *testing.T) {
 	data, err := os.ReadFile("../../fixtures/valid/flux-decryption/pairs/remotecluster.yaml")
 	if err != nil {
@@ -82,15 +83,8 @@ func TestTogether(t *testing.T) {
 		},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			v := New(Options{Only: tc.only, Now: time.Now(), Remotes: func() []string { return tc.remotes }})
-			for _, file := range txtar.Parse([]byte(strings.ReplaceAll(tc.files, "SEALED\n", sealed))).Files {
-				err := v.File(context.Background(), File{Name: file.Name, Path: file.Name, Data: file.Data, Link: slices.Contains(tc.links, file.Name)})
-				if err != nil {
-					t.Fatal(err)
-				}
-			}
 			var got []string
-			for _, f := range v.Findings() {
+			for _, f := range judged(t, Options{Only: tc.only, Remotes: func() []string { return tc.remotes }}, strings.ReplaceAll(tc.files, "SEALED\n", sealed), tc.links...) {
 				got = append(got, f.Position.File+" "+f.Severity.String()+" "+f.Rule)
 			}
 			if !slices.Equal(got, tc.want) {
@@ -98,6 +92,19 @@ func TestTogether(t *testing.T) {
 			}
 		})
 	}
+}
+
+// judged are the findings about the files of an archive, some of which are symbolic links.
+func judged(t *testing.T, o Options, archive string, links ...string) []report.Finding {
+	t.Helper()
+	o.Now = time.Now()
+	v := New(o)
+	for _, file := range txtar.Parse([]byte(archive)).Files {
+		if err := v.File(t.Context(), File{Name: file.Name, Path: file.Name, Data: file.Data, Link: slices.Contains(links, file.Name)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return v.Findings()
 }
 
 func schedule(namespace, moves string) string {

@@ -2,12 +2,8 @@ package validate
 
 import (
 	"os"
-	"slices"
 	"strings"
 	"testing"
-	"time"
-
-	"github.com/rogpeppe/go-internal/txtar"
 
 	"clusterpair.dev/internal/report"
 )
@@ -46,20 +42,11 @@ func TestUnsure(t *testing.T) {
 		{"a generator that decrypts", "argo-plaintext", strings.Replace(set, "MORE", "source", 1) + function, templated, report.Info},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			judged := func(files string) (found []report.Finding) {
-				v := New(Options{Only: []string{c.rule}, Now: time.Now()})
-				for _, file := range txtar.Parse([]byte(files)).Files {
-					if err := v.File(t.Context(), File{Name: file.Name, Path: file.Name, Data: file.Data}); err != nil {
-						t.Fatal(err)
-					}
-				}
-				return slices.DeleteFunc(v.Findings(), func(f report.Finding) bool { return f.Rule != c.rule })
-			}
-			certain := judged(c.files)
+			certain := judged(t, Options{Only: []string{c.rule}}, c.files)
 			if len(certain) != 1 || certain[0].Severity != c.severity || strings.Contains(certain[0].Message, "nobody can tell") {
 				t.Errorf("certain: %+v", certain)
 			}
-			unsure := judged(c.unsure.Replace(c.files))
+			unsure := judged(t, Options{Only: []string{c.rule}}, c.unsure.Replace(c.files))
 			if len(unsure) != 1 || unsure[0].Severity != max(c.severity, report.Warning) || !strings.HasPrefix(unsure[0].Message, "if it is folder dr that is applied here, ") {
 				t.Errorf("unsure: %+v", unsure)
 			}
