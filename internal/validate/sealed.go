@@ -124,10 +124,6 @@ func selectorNode(sops *yaml.Node) (*yaml.Node, string) {
 // recipients judges for whom the file is encrypted.
 func (f *fileRun) recipients(sops *yaml.Node, m *sopsfile.Metadata, policy *sopsfile.Policy) {
 	at := recipientsNode(sops)
-	var all []string
-	for _, group := range m.Recipients {
-		all = append(all, group...)
-	}
 	if key := readers.Indispensable(m.Recipients, m.ShamirThreshold); key != "" {
 		message, second := "one recipient: with its key the pair is lost", "add a second one that is kept offline to .sops.yaml, then "
 		if !f.ruled {
@@ -147,7 +143,7 @@ func (f *fileRun) recipients(sops *yaml.Node, m *sopsfile.Metadata, policy *sops
 		due = append(due, group...)
 	}
 	held := anyVersion(m.Recipients, due)
-	all = slices.Concat(held...)
+	all := slices.Concat(held...)
 	missing, extra := without(due, all), without(all, due)
 	var differ []string
 	if len(missing) > 0 {
