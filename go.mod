@@ -3,7 +3,6 @@ module clusterpair.dev
 go 1.26.0
 
 require (
-	gopkg.in/evanphx/json-patch.v4 v4.13.0
 	cuelang.org/go v0.17.1
 	filippo.io/age v1.3.1
 	github.com/getsops/sops/v3 v3.13.3
@@ -17,6 +16,7 @@ require (
 	golang.org/x/sync v0.22.0
 	golang.org/x/sys v0.48.0
 	golang.org/x/term v0.45.0
+	gopkg.in/evanphx/json-patch.v4 v4.13.0
 	k8s.io/apimachinery v0.37.2
 	k8s.io/client-go v0.37.2
 	k8s.io/klog/v2 v2.140.0
