@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"log"
 	"slices"
-	"sync"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -19,6 +18,7 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/tools/clientcmd"
+	"k8s.io/client-go/util/workqueue"
 )
 
 const (
@@ -28,8 +28,10 @@ const (
 
 	finalizer = "stork.libopenstorage.org/finalizer-cleanup"
 
-	// Stork looks at each pair every ten seconds.
-	interval = time.Second
+	// Stork looks at a pair when it changes, and ten seconds after the last look,
+	// at ten pairs at once.
+	interval = 10 * time.Second
+	workers  = 10
 )
 
 // double stands in for Stork's ClusterPair controller: of what that does in a
@@ -39,7 +41,7 @@ const (
 type double struct {
 	client rest.Interface
 	pairs  cache.Store
-	busy   sync.Map // names of pairs
+	queue  workqueue.RateLimitingInterface // names of pairs
 }
 
 // runDouble serves the ClusterPairs of a cluster until ctx ends; of one
@@ -59,35 +61,53 @@ func runDouble(ctx context.Context, kubeconfig, namespace string) error {
 	if err != nil {
 		return err
 	}
-	d := &double{client: client, pairs: cache.NewStore(cache.MetaNamespaceKeyFunc)}
+	d := &double{client: client, queue: workqueue.NewRateLimitingQueue(workqueue.DefaultControllerRateLimiter())}
+	changed := func(pair any) {
+		if key, err := cache.DeletionHandlingMetaNamespaceKeyFunc(pair); err == nil {
+			d.queue.Add(key)
+		}
+	}
 	// The cache is as Stork's informer has it: one pair that cannot be decoded
 	// keeps it as it was.
 	source := cache.NewListWatchFromClient(client, "clusterpairs", namespace, fields.Everything())
-	go cache.NewReflector(source, &ClusterPair{}, d.pairs, 0).Run(ctx.Done())
+	pairs, informer := cache.NewInformer(source, &ClusterPair{}, 0, cache.ResourceEventHandlerFuncs{
+		AddFunc: changed, UpdateFunc: func(_, pair any) { changed(pair) }, DeleteFunc: changed,
+	})
+	d.pairs = pairs
+	for range workers {
+		go d.work(ctx)
+	}
+	informer.Run(ctx.Done())
+	d.queue.ShutDown()
+	return nil
+}
+
+// work looks at one pair after the other. A destination that takes the request
+// and never answers keeps it for ever, as it does Stork's.
+func (d *double) work(ctx context.Context) {
 	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-time.After(interval):
-			d.reconcileAll(ctx)
+		name, shut := d.queue.Get()
+		if shut {
+			return
 		}
+		d.look(ctx, name.(string))
 	}
 }
 
-// reconcileAll starts a look at each pair that is not being looked at.
-func (d *double) reconcileAll(ctx context.Context) {
-	for _, object := range d.pairs.List() {
-		pair := object.(*ClusterPair).DeepCopyObject().(*ClusterPair)
-		name := pair.Namespace + "/" + pair.Name
-		if _, busy := d.busy.LoadOrStore(name, true); busy {
-			continue
+func (d *double) look(ctx context.Context, name string) {
+	defer d.queue.Done(name)
+	object, exists, err := d.pairs.GetByKey(name)
+	if err == nil && exists {
+		if err = d.reconcile(ctx, object.(*ClusterPair).DeepCopyObject().(*ClusterPair)); err == nil {
+			d.queue.AddAfter(name, interval)
 		}
-		go func() {
-			defer d.busy.Delete(name)
-			if err := d.reconcile(ctx, pair); err != nil && ctx.Err() == nil {
-				log.Printf("reconcile %s: %v", name, err)
-			}
-		}()
+	}
+	switch {
+	case err == nil:
+		d.queue.Forget(name)
+	case ctx.Err() == nil:
+		log.Printf("reconcile %s: %v", name, err)
+		d.queue.AddRateLimited(name)
 	}
 }
 
@@ -136,7 +156,7 @@ func (d *double) pairStorage(ctx context.Context, pair *ClusterPair) error {
 }
 
 // pairScheduler asks the destination for its version, which it tells anybody,
-// and never again once it has answered.
+// and never again once it has answered. Like Stork's client it has no time limit.
 func (d *double) pairScheduler(ctx context.Context, pair *ClusterPair) error {
 	if pair.Status.SchedulerStatus == statusReady {
 		return nil
@@ -146,7 +166,6 @@ func (d *double) pairScheduler(ctx context.Context, pair *ClusterPair) error {
 	if err != nil {
 		return err // and nothing else: the status stays as it was
 	}
-	destination.Timeout = 32 * time.Second // discovery's
 	destination.NegotiatedSerializer = serializer.NewCodecFactory(runtime.NewScheme()).WithoutConversion()
 	client, err := rest.UnversionedRESTClientFor(destination)
 	if err != nil {
