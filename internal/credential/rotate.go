@@ -88,8 +88,8 @@ func takers(file string, unknown func(config string, err error)) (paths []string
 				continue
 			}
 			c, findings := found.Parse()
-			if i := slices.IndexFunc(findings, func(f report.Finding) bool { return f.Severity == report.Error }); i >= 0 {
-				unknown(path, findings[i])
+			if err := firstError(findings); err != nil {
+				unknown(path, err)
 				continue
 			}
 			secrets, err := render.OpenSecrets(found.Tree, nil, c, nil)
@@ -106,6 +106,16 @@ func takers(file string, unknown func(config string, err error)) (paths []string
 	return paths, nil
 }
 
+// firstError is the first of the findings that is an error, nil if none is.
+func firstError(findings []report.Finding) error {
+	for _, f := range findings {
+		if f.Severity == report.Error {
+			return f
+		}
+	}
+	return nil
+}
+
 // listed are the files that configs take Secrets from.
 func listed(path string) ([]string, error) {
 	configs, err := kustomize.Find(path)
@@ -117,7 +127,7 @@ func listed(path string) ([]string, error) {
 	for _, found := range configs {
 		c, findings := found.Parse()
 		if c == nil {
-			return nil, findings[0]
+			return nil, firstError(findings)
 		}
 		secrets, err := render.OpenSecrets(found.Tree, nil, c, nil)
 		if err != nil {
