@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"maps"
+	"path"
 	"slices"
 	"strconv"
 	"strings"
@@ -136,7 +137,8 @@ type Allowance struct {
 	Reason string `yaml:"reason"`
 }
 
-// Selector renders one pair for every Secret whose labels match.
+// Selector renders one pair for every Secret whose labels match and whose name Exclude
+// does not have.
 type Selector struct {
 	MatchLabels      map[string]string `yaml:"matchLabels"`
 	MatchExpressions []struct {
@@ -144,6 +146,9 @@ type Selector struct {
 		Operator string   `yaml:"operator"`
 		Values   []string `yaml:"values"`
 	} `yaml:"matchExpressions"`
+	// Exclude are names of Secrets that are left out, NAME or NAMESPACE/NAME, in which
+	// * and ? stand for what they do in the name of a file.
+	Exclude []string `yaml:"exclude"`
 	// Name makes a pair's name: ${name}, ${namespace} and ${label:KEY} stand
 	// for the Secret's. Empty: the Secret's name without a final -kubeconfig.
 	Name string `yaml:"name"`
@@ -357,6 +362,18 @@ func (s *Selector) compile() (labels.Selector, error) {
 		sel = sel.Add(*r)
 	}
 	return sel, nil
+}
+
+// takes tells whether the selector renders a pair for a Secret.
+func (s *Selector) takes(h header) bool {
+	return s.matches.Matches(h.labels) && !slices.ContainsFunc(s.Exclude, func(pattern string) bool {
+		name := h.name
+		if strings.Contains(pattern, "/") {
+			name = h.namespace + "/" + name
+		}
+		match, _ := path.Match(pattern, name) // the schema has judged it
+		return match
+	})
 }
 
 // pair makes the pair that the selector renders for a Secret.

@@ -89,7 +89,7 @@ type Result struct {
 // used. An error means that the run could not be done: a file, a key or the
 // network failed, emit did, or ctx ended.
 func Generate(ctx context.Context, c *Config, in Inputs, emit func(Result) error) ([]report.Finding, error) {
-	r := &run{config: c, in: in, emit: emit, jobs: make([]*job, len(c.Spec.Pairs)), rendered: make(map[string]report.Position)}
+	r := &run{config: c, in: in, emit: emit, jobs: make([]*job, len(c.Spec.Pairs)), rendered: make(map[string]report.Position), matched: make(map[string]bool)}
 	for i := range c.Spec.Pairs {
 		r.addJob(i, &c.Spec.Pairs[i])
 	}
@@ -106,6 +106,9 @@ func Generate(ctx context.Context, c *Config, in Inputs, emit func(Result) error
 			r.tokensOnly = true
 			err = r.read(ctx, slices.DeleteFunc(slices.Clone(files), func(f string) bool { return slices.Contains(in.Only, f) }))
 		}
+	}
+	if err == nil {
+		err = r.readPersonal(ctx)
 	}
 	if err == nil {
 		r.missing()
@@ -150,7 +153,33 @@ type run struct {
 	unread   bool     // whether a file could not be read
 	others   []string // names of Secrets that no pair wanted, for hints
 	bare     []string // files with a kubeconfig that no pair names, for hints
-	matched  bool     // whether the selector has matched anything
+
+	matched  map[string]bool // the Secrets that the selector has taken, NAMESPACE/NAME
+	personal []personal
+	last     bool // whether the personal ones are being taken in
+}
+
+// personal is a Secret with the kubeconfig of a cluster's users, which waits for all
+// others: the selector takes it if there is none for controllers.
+type personal struct {
+	file    string
+	doc     *yaml.Node
+	header  header
+	instead string // the Secret for controllers, NAMESPACE/NAME
+}
+
+// readPersonal takes in the Secrets for users of clusters that have no other.
+func (r *run) readPersonal(ctx context.Context) error {
+	r.last = true
+	for _, p := range r.personal {
+		if r.matched[p.instead] {
+			continue
+		}
+		if err := r.secret(ctx, p.file, p.doc, p.header); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // job is one pair on its way: it is rendered as soon as its destination and,
@@ -309,14 +338,20 @@ func (r *run) secret(ctx context.Context, file string, doc *yaml.Node, h header)
 	}
 	if r.tokensOnly {
 		jobs = nil
-	} else if s := r.config.Spec.Selector; s != nil && s.matches.Matches(h.labels) {
+	} else if s := r.config.Spec.Selector; s != nil && s.takes(h) {
+		if other := kubeconfig.ForControllers(h.name, h.labels); other != "" && !r.last {
+			r.mu.Lock()
+			r.personal = append(r.personal, personal{file, doc, h, SecretReference{Name: other, Namespace: h.namespace}.String()})
+			r.mu.Unlock()
+			return nil
+		}
 		p, err := s.pair(h)
 		if err != nil {
 			r.report(report.Finding{Rule: "pair-name", Severity: report.Error, Position: manifest.Position(doc, file), Message: err.Error()})
 			return nil
 		}
 		r.mu.Lock()
-		r.matched = true
+		r.matched[h.String()] = true
 		r.mu.Unlock()
 		jobs = append(jobs, &job{pair: &p, token: cmp.Or(p.Options.Token, r.token)})
 	}
@@ -519,7 +554,7 @@ func (r *run) missing() {
 				Hint:    r.otherSecrets(from.Secret)})
 		}
 	}
-	if s := r.config.Spec.Selector; s != nil && r.in.Only == nil && !r.matched && !report.HasErrors(r.findings) {
+	if s := r.config.Spec.Selector; s != nil && r.in.Only == nil && len(r.matched) == 0 && !report.HasErrors(r.findings) {
 		r.report(report.Finding{Rule: "secret-missing", Severity: report.Error, Position: s.position, Path: "spec.selector",
 			Message: "no Secret matches the selector", Hint: "see the labels of the Secrets: grep -A3 labels: FILE"})
 	}

@@ -895,6 +895,7 @@ var planSelector = node{kinds: aMapping, variants: []variant{
 			}},
 		}}},
 		{name: "context", doc: "context is the one to take: current-context unless said here.", node: &planConfigText},
+		{name: "exclude", doc: "exclude leaves out Secrets by name, with * for any characters and ? for one.", node: &node{kinds: aNull | aList, items: &planSecretPattern}},
 		{name: "key", doc: "key is that of the kubeconfig in the Secrets.", node: &planSecretKey},
 		{name: "labels", node: &node{kinds: aNull | aMapping, variants: []variant{
 			{key: "not a label key [config]\nhint: as in role or example.com/role", patterns: []pattern{
@@ -1366,8 +1367,12 @@ var planAllowance = node{kinds: aMapping, variants: []variant{
 	}},
 }}
 
+var planSecretPattern = node{kinds: aString, checks: []check{
+	{match: &regex45, fail: "not a name of Secrets, in which * and ? may stand for others [config]\nhint: NAME or NAMESPACE/NAME, as in *-user-kubeconfig"},
+}}
+
 var planSecretKey = node{kinds: aString, checks: []check{
-	{match: &regex45, fail: "a key of a Secret has letters, digits, '-', '_' and '.' [config]\nhint: as in value or kubeconfig"},
+	{match: &regex46, fail: "a key of a Secret has letters, digits, '-', '_' and '.' [config]\nhint: as in value or kubeconfig"},
 }}
 
 var planMatchValue = node{kinds: aString, checks: []check{
@@ -1389,7 +1394,7 @@ var planSecretReference = node{kinds: aMapping, variants: []variant{
 }}
 
 var planServer = node{kinds: aString, checks: []check{
-	{match: &regex46, fail: "server is no https URL without user, query and fragment [server-invalid]\nhint: as in https://west.example.com:6443"},
+	{match: &regex47, fail: "server is no https URL without user, query and fragment [server-invalid]\nhint: as in https://west.example.com:6443"},
 }}
 
 var planDestination = node{kinds: aMapping, variants: []variant{
@@ -1414,7 +1419,7 @@ var planNoSelector = node{kinds: aNull | aString, checks: []check{
 
 var planMAC = node{kinds: aString, wrongKind: "mac is no ENC[…] of a text: changes by those who have no key go unnoticed [mac-missing]\nhint: take the file back to what was encrypted last, or encrypt it again from its source", checks: []check{
 	{match: &regex15, fail: "mac is no ENC[…] of a text: changes by those who have no key go unnoticed [mac-missing]\nhint: take the file back to what was encrypted last, or encrypt it again from its source"},
-	{match: &regex47, fail: "mac is no ENC[…] of a text: changes by those who have no key go unnoticed [mac-missing]\nhint: take the file back to what was encrypted last, or encrypt it again from its source"},
+	{match: &regex48, fail: "mac is no ENC[…] of a text: changes by those who have no key go unnoticed [mac-missing]\nhint: take the file back to what was encrypted last, or encrypt it again from its source"},
 }}
 
 var planCipherText = node{kinds: aNull | aString, wrongKind: "the value is in clear: without a key anybody could have written it [leaf-not-encrypted]\nhint: take the file back to what was encrypted last, or encrypt it again from its source", checks: []check{
@@ -1452,7 +1457,7 @@ var planEncryptedContext = node{kinds: aMapping, wrongKind: "a context that is n
 
 var planCipherBool = node{kinds: aNull | aString, wrongKind: "the value is in clear: without a key anybody could have written it [leaf-not-encrypted]\nhint: take the file back to what was encrypted last, or encrypt it again from its source", checks: []check{
 	{match: &regex15, fail: "the value is in clear, or no whole ENC[…]: without a key anybody could have written it [leaf-not-encrypted]\nhint: take the file back to what was encrypted last, or encrypt it again from its source"},
-	{match: &regex48, fail: "the value decrypts to no bool: one such ClusterPair stops Stork for all of them [value-type]\nhint: write true or false without quotes in the plaintext, then encrypt"},
+	{match: &regex49, fail: "the value decrypts to no bool: one such ClusterPair stops Stork for all of them [value-type]\nhint: write true or false without quotes in the plaintext, then encrypt"},
 }}
 
 var planEncryptedUser = node{kinds: aMapping, wrongKind: "a user that is no mapping: null ends Stork's process [null-entry]\nhint: remove it or give it a credential", variants: []variant{
@@ -1513,8 +1518,8 @@ var planPath = node{kinds: aNull | aString, checks: []check{
 }}
 
 var planData = node{kinds: aNull | aString, checks: []check{
-	{match: &regex49, fail: "not base64: one such ClusterPair stops Stork for all of them [bad-base64]\nhint: encode PEM with base64 -w0, decrypt ENC[…] with sops"},
-	{differ: &regex50, fail: "base64 with line breaks, or loose bits at its end: Stork writes it otherwise, so that GitOps sees a difference for ever [drifting-field]\nhint: encode with base64 -w0", warning: true},
+	{match: &regex50, fail: "not base64: one such ClusterPair stops Stork for all of them [bad-base64]\nhint: encode PEM with base64 -w0, decrypt ENC[…] with sops"},
+	{differ: &regex51, fail: "base64 with line breaks, or loose bits at its end: Stork writes it otherwise, so that GitOps sees a difference for ever [drifting-field]\nhint: encode with base64 -w0", warning: true},
 }}
 
 var planText = node{kinds: aNull | aString, checks: []check{
@@ -1620,14 +1625,16 @@ var regex43 = regex{expr: "^[^A-Z]*$"}
 
 var regex44 = regex{expr: "^as(-uid|-groups|-user-extra)?$"}
 
-var regex45 = regex{expr: "^[-._a-zA-Z0-9]{1,253}$"}
+var regex45 = regex{expr: "^([-a-z0-9*?]+/)?[-.a-z0-9*?]+$"}
 
-var regex46 = regex{expr: "^https://[^\\s/?#@]+(/[^\\s?#]*)?$"}
+var regex46 = regex{expr: "^[-._a-zA-Z0-9]{1,253}$"}
 
-var regex47 = regex{expr: ",type:str\\]$"}
+var regex47 = regex{expr: "^https://[^\\s/?#@]+(/[^\\s?#]*)?$"}
 
-var regex48 = regex{expr: ",type:bool\\]$"}
+var regex48 = regex{expr: ",type:str\\]$"}
 
-var regex49 = regex{expr: "^[\r\n]*(([A-Za-z0-9+/][\r\n]*){4})*(([A-Za-z0-9+/][\r\n]*){2}(=[\r\n]*){2}|([A-Za-z0-9+/][\r\n]*){3}=[\r\n]*)?$"}
+var regex49 = regex{expr: ",type:bool\\]$"}
 
-var regex50 = regex{expr: "[\r\n]|[^AQgw]==$|[^AEIMQUYcgkosw048=]=$"}
+var regex50 = regex{expr: "^[\r\n]*(([A-Za-z0-9+/][\r\n]*){4})*(([A-Za-z0-9+/][\r\n]*){2}(=[\r\n]*){2}|([A-Za-z0-9+/][\r\n]*){3}=[\r\n]*)?$"}
+
+var regex51 = regex{expr: "[\r\n]|[^AQgw]==$|[^AEIMQUYcgkosw048=]=$"}

@@ -316,6 +316,11 @@ func (r *Run) Select(ctx context.Context, namespace, selector string) error {
 			return nil
 		}
 		r.seen[id] = true
+		if other := kubeconfig.ForControllers(s.Name, s.Labels); other != "" && r.seen[s.Namespace+"/"+other] && r.held[id] == nil { // listed by their names
+			r.report(report.Finding{Rule: "secret-key", Severity: report.Info, Position: report.Position{File: id},
+				Message: "the Secret is for users of the cluster, and is left out beside " + other})
+			return nil
+		}
 		if !group.Go(id, func() error { return r.take(ctx, s, report.Warning) }) {
 			return errStop
 		}

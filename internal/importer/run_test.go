@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -30,7 +31,7 @@ type secrets map[string]string
 func (s secrets) object(id string) map[string]any {
 	namespace, name, _ := strings.Cut(id, "/")
 	return map[string]any{"type": "Opaque", "data": map[string]string{"value": base64.StdEncoding.EncodeToString([]byte(s[id]))},
-		"metadata": map[string]any{"namespace": namespace, "name": name, "labels": map[string]string{"role": "dr"},
+		"metadata": map[string]any{"namespace": namespace, "name": name, "labels": map[string]string{"role": "dr", "cluster.x-k8s.io/cluster-name": strings.Split(name, "-")[0]},
 			"annotations": map[string]string{"kubectl.kubernetes.io/last-applied-configuration": s[id]}}}
 }
 
@@ -39,7 +40,7 @@ func (s secrets) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	path := strings.TrimPrefix(r.URL.Path, "/api/v1/")
 	if strings.HasSuffix(path, "secrets") {
 		items := []any{}
-		for id := range s {
+		for _, id := range slices.Sorted(maps.Keys(s)) { // as API servers do
 			items = append(items, s.object(id))
 		}
 		json.NewEncoder(w).Encode(map[string]any{"metadata": map[string]any{}, "items": items})
@@ -152,6 +153,9 @@ func TestReconcile(t *testing.T) {
 		{name: "a name that neither has", first: token, then: secrets{}, names: []string{"none"}, want: "error secret-missing"},
 		{name: "no kubeconfig", first: token, then: secrets{"fleet/west": token, "fleet/other": "a"}, want: "warning secret-key"},
 		{name: "no kubeconfig, by its name", first: token, then: secrets{"fleet/other": "a"}, names: []string{"other"}, want: "error secret-key"},
+		{name: "one for users beside it", first: token, then: secrets{"fleet/west": token, "fleet/north-kubeconfig": token, "fleet/north-kubeconfig-user": token, "fleet/north-user-kubeconfig": token},
+			want: "created secrets/fleet/north-kubeconfig.yaml, info secret-key, info secret-key", check: "created secrets/fleet/north-kubeconfig.yaml, error credential-drift, info secret-key, info secret-key"},
+		{name: "one for users alone", first: token, then: secrets{"fleet/west": token, "fleet/north-user-kubeconfig": token}, want: "created secrets/fleet/north-user-kubeconfig.yaml", check: "created secrets/fleet/north-user-kubeconfig.yaml, error credential-drift"},
 		{name: "of another cluster", first: token, change: edit("sha256:here", "sha256:there"), then: secrets{"fleet/west": token}, want: "error output-taken"},
 		{name: "in clear", first: token, change: write("kind: Secret\nmetadata: {name: west, namespace: fleet}\n"), then: secrets{"fleet/west": token}, want: "error output-taken"},
 		{name: "another file of its name", first: token, change: write("kind: ConfigMap\n"), then: secrets{"fleet/west": token}, want: "error output-taken"},

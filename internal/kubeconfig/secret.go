@@ -171,6 +171,17 @@ func (c *checker) fromSecret(s *Secret) {
 	}
 }
 
+// ForControllers is the name of the Secret for controllers of the cluster whose users this
+// one is for, empty if it is for no users. Cluster API's providers for EKS, GKE and AKS
+// write both, under the same labels; that for users asks them to log in.
+func ForControllers(name string, labels map[string]string) string {
+	cluster := labels["cluster.x-k8s.io/cluster-name"]
+	if cluster != "" && (name == cluster+"-user-kubeconfig" || name == cluster+"-kubeconfig-user") {
+		return cluster + "-kubeconfig"
+	}
+	return ""
+}
+
 // usualKeys are those of [kubeconfigKeys] that a Secret has: the first one, and each
 // whose value differs from that.
 func usualKeys(s *Secret) []string {
