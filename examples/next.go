@@ -1,8 +1,13 @@
 package examples
 
 import (
+	"io"
+	"os"
 	"path"
+	"path/filepath"
 	"strings"
+
+	"clusterpair.dev/internal/report"
 )
 
 // Next is what to type in the directory of the layout once it is laid out: dir is that
@@ -19,6 +24,33 @@ func (l *Layout) Next(dir, keys string, git, hooks bool) string {
 		begin = "  git init\n"
 	}
 	return begin + strings.NewReplacer(" HOOKS", withHooks, "  INSTALL\n", install).Replace(steps.in(nextSteps[l.Example]))
+}
+
+// WriteNext says what to type in a directory, that of [Layout.Next] by its path from the
+// root of the repository. The keys are taken to be in the working directory.
+func (l *Layout) WriteNext(w io.Writer, dir, inRepository string, git, hooks bool) {
+	keys := "."
+	if abs, err := filepath.Abs(dir); err == nil {
+		if wd, err := os.Getwd(); err == nil {
+			if rel, err := filepath.Rel(abs, wd); err == nil {
+				keys = report.Typed(rel)
+			}
+		}
+	}
+	report.Say(w, "Next, in %s:\n", dir)
+	_, _ = io.WriteString(w, report.Lines(l.Next(inRepository, keys, git, hooks))) // as Say, which knows no lines
+}
+
+// KeepHooks leaves the hooks out of the files of a layout for a directory whose path from
+// the root of the repository is inRepository, where they would go unread, or replace those
+// that are there.
+func KeepHooks(files map[string]string, dir, inRepository string) {
+	file := filepath.Join(dir, HooksFile)
+	_, missing := os.Lstat(file)
+	there, err := os.ReadFile(file)
+	if inRepository != "." || missing == nil && (err != nil || string(there) != files[HooksFile]) {
+		delete(files, HooksFile)
+	}
 }
 
 // HooksFile is the file of a layout that pre-commit reads. It reads that at the top of a

@@ -171,7 +171,7 @@ func (o *createOptions) run(cmd *cobra.Command) error {
 
 // make makes the objects and the token, after asking, and writes the file.
 func (o *createOptions) make(cmd *cobra.Command, client *cluster.Client, endpoint cluster.Endpoint, uid string, objects []cluster.Object, lifetime time.Duration) error {
-	if err := recoverFile(cmd, o.output); err != nil {
+	if err := worktree.RecoverFile(cmd.Context(), cmd.ErrOrStderr(), o.output); err != nil {
 		return err
 	}
 	f, err := o.renewal().OpenFor(cmd.Context(), client, o.output, o.account, endpoint, uid)
@@ -206,26 +206,10 @@ func (o *createOptions) make(cmd *cobra.Command, client *cluster.Client, endpoin
 	if err := worktree.WriteFile(f.Path, sealed, 0o644); err != nil {
 		return f.Unmint(cmd.Context(), client, err)
 	}
-	say(cmd.OutOrStdout(), "%s Secret %s/%s\n%s %s\n", worktree.Created, o.account.Namespace, f.Secret, verbOf(f.Before), f.Path)
-	warnShortened(cmd, f, lifetime)
+	say(cmd.OutOrStdout(), "%s Secret %s/%s\n%s %s\n", worktree.Created, o.account.Namespace, f.Secret, f.Verb(), f.Path)
+	f.WarnShortened(cmd.ErrOrStderr(), lifetime)
 	say(cmd.ErrOrStderr(), "The credential %s. For a config:\n  destination: {secret: {name: %s}}\n  files: [%s]\n", f.Ending(), f.Name, f.Path)
 	return nil
-}
-
-// verbOf is what becomes of a file.
-func verbOf(before []byte) string {
-	if before == nil {
-		return worktree.Created
-	}
-	return worktree.Changed
-}
-
-// warnShortened says so if the server grants less than it was asked for.
-func warnShortened(cmd *cobra.Command, f *credential.File, asked time.Duration) {
-	const slack = time.Minute
-	if granted := time.Until(f.Expires); !f.Expires.IsZero() && granted < asked-slack {
-		say(cmd.ErrOrStderr(), "warning: the API server grants %s instead of %s (its --service-account-max-token-expiration)\n", granted.Round(time.Minute), asked)
-	}
 }
 
 // apply makes the objects, and says what became of each.

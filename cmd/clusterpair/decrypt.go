@@ -4,6 +4,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"clusterpair.dev/internal/seal"
+	"clusterpair.dev/internal/worktree"
 )
 
 func newDecryptCommand() *cobra.Command {
@@ -18,7 +19,7 @@ environment of the cloud key services. FILE may be -.`,
 		Example: `  clusterpair decrypt rendered/migrationnamespace/remotecluster.yaml`,
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := recoverFile(cmd, output); err != nil {
+			if err := worktree.RecoverFile(cmd.Context(), cmd.ErrOrStderr(), output); err != nil {
 				return err
 			}
 			data, err := readInput(cmd, args[0])

@@ -7,6 +7,7 @@ import (
 
 	"clusterpair.dev/internal/report"
 	"clusterpair.dev/internal/seal"
+	"clusterpair.dev/internal/worktree"
 )
 
 func newEncryptCommand() *cobra.Command {
@@ -54,7 +55,7 @@ the format.`,
 
 // encrypt does what is asked for, and writes the result.
 func encrypt(cmd *cobra.Command, request seal.Request) error {
-	if err := recoverFile(cmd, request.Output); err != nil {
+	if err := worktree.RecoverFile(cmd.Context(), cmd.ErrOrStderr(), request.Output); err != nil {
 		return err
 	}
 	data, err := readInput(cmd, request.Input)

@@ -7,12 +7,9 @@ import (
 	"io"
 	"os"
 	"strings"
-	"sync"
-	"time"
 
 	"github.com/spf13/cobra"
 	"go.yaml.in/yaml/v3"
-	"golang.org/x/term"
 
 	"clusterpair.dev/internal/kustomize"
 	"clusterpair.dev/internal/mask"
@@ -100,8 +97,8 @@ func (o *generateOptions) render(cmd *cobra.Command, instead map[string]*yaml.No
 		return err
 	}
 	options := render.Options{Dry: o.check || o.dryRun, Instead: instead, Progress: func(config string) (pair, end func()) {
-		bar := newProgress(cmd.ErrOrStderr(), "rendering "+config)
-		return bar.count, bar.clear
+		bar := report.NewProgress(cmd.ErrOrStderr(), "rendering "+config)
+		return bar.Count, bar.Clear
 	}}
 	diffs := new(mask.Diffs)
 	if o.diff {
@@ -114,7 +111,7 @@ func (o *generateOptions) render(cmd *cobra.Command, instead map[string]*yaml.No
 		for _, c := range configs {
 			dirs = append(dirs, c.Tree.Abs("."))
 		}
-		unlock, err := enter(cmd, r.Recover, dirs...)
+		unlock, err := worktree.Enter(cmd.Context(), cmd.ErrOrStderr(), r.Recover, dirs...)
 		defer unlock()
 		if err != nil {
 			return err
@@ -175,49 +172,4 @@ func (o *generateOptions) tell(cmd *cobra.Command, stages []*worktree.Stage, dif
 		return &exitError{code: exitFindings, err: withHint(errors.New("the rendered files are not what the config says"), "%s", hint)}
 	}
 	return nil
-}
-
-// progress shows on a terminal how far a long run is.
-type progress struct {
-	mu    sync.Mutex
-	w     io.Writer
-	what  string
-	start time.Time
-	last  time.Time
-	done  int
-	shown bool
-}
-
-func newProgress(w io.Writer, what string) *progress {
-	p := &progress{what: what, start: time.Now()}
-	if f, ok := w.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
-		p.w = w
-	}
-	return p
-}
-
-// count adds a pair, and shows the count of a run that has taken more than a
-// second, ten times a second at most.
-func (p *progress) count() {
-	if p.w == nil {
-		return
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.done++
-	now := time.Now()
-	if now.Sub(p.start) < time.Second || now.Sub(p.last) < 100*time.Millisecond {
-		return
-	}
-	p.last, p.shown = now, true
-	say(p.w, "\r%s: pair %d", p.what, p.done)
-}
-
-// clear clears the line.
-func (p *progress) clear() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.shown {
-		say(p.w, "\r\033[K")
-	}
 }

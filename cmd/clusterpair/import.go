@@ -86,7 +86,7 @@ func (o *importOptions) run(cmd *cobra.Command, names []string) error {
 	}
 	defer r.Close()
 	if !o.options.Check {
-		unlock, err := enter(cmd, r.Recover, r.Dir())
+		unlock, err := worktree.Enter(cmd.Context(), cmd.ErrOrStderr(), r.Recover, r.Dir())
 		defer unlock()
 		if err != nil {
 			return err

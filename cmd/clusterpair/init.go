@@ -3,14 +3,12 @@ package main
 import (
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"clusterpair.dev/examples"
-	"clusterpair.dev/internal/report"
 	"clusterpair.dev/internal/worktree"
 )
 
@@ -111,10 +109,7 @@ func (o *initOptions) run(cmd *cobra.Command, dir string) error {
 	if err != nil {
 		return err
 	}
-	// pre-commit reads one file, at the top of the work tree; who has one keeps it.
-	if _, err := os.Lstat(filepath.Join(dir, examples.HooksFile)); inRepository != "." || err == nil && !fileHolds(filepath.Join(dir, examples.HooksFile), files[examples.HooksFile]) {
-		delete(files, examples.HooksFile)
-	}
+	examples.KeepHooks(files, dir, inRepository)
 
 	tx := worktree.Begin(o.dryRun)
 	defer tx.Close()
@@ -123,7 +118,7 @@ func (o *initOptions) run(cmd *cobra.Command, dir string) error {
 		if err := w.Make(); err != nil {
 			return err
 		}
-		unlock, err := enter(cmd, w.Recover, t.Abs(output))
+		unlock, err := worktree.Enter(cmd.Context(), cmd.ErrOrStderr(), w.Recover, t.Abs(output))
 		defer unlock()
 		if err != nil {
 			return err
@@ -147,28 +142,7 @@ func (o *initOptions) run(cmd *cobra.Command, dir string) error {
 	would := map[bool]string{true: "would be "}[o.dryRun]
 	say(cmd.ErrOrStderr(), "files: %s%d created, %d unchanged\n", would, sum.Created, sum.Unchanged)
 	if !o.dryRun {
-		tellNext(cmd.ErrOrStderr(), layout, dir, inRepository, t.Git, files[examples.HooksFile] != "")
+		layout.WriteNext(cmd.ErrOrStderr(), dir, inRepository, t.Git, files[examples.HooksFile] != "")
 	}
 	return nil
-}
-
-// fileHolds tells whether a file holds a text.
-func fileHolds(path, text string) bool {
-	data, err := os.ReadFile(path)
-	return err == nil && string(data) == text
-}
-
-// tellNext says what to type in the directory. The keys are taken to be where init
-// was run.
-func tellNext(w io.Writer, layout *examples.Layout, dir, inRepository string, git, hooks bool) {
-	keys := "."
-	if abs, err := filepath.Abs(dir); err == nil {
-		if wd, err := os.Getwd(); err == nil {
-			if rel, err := filepath.Rel(abs, wd); err == nil {
-				keys = report.Typed(rel)
-			}
-		}
-	}
-	say(w, "Next, in %s:\n", dir)
-	_, _ = io.WriteString(w, report.Lines(layout.Next(inRepository, keys, git, hooks))) // as say, which knows no lines
 }

@@ -3,9 +3,7 @@ package main
 import (
 	"bufio"
 	"errors"
-	"fmt"
 	"os"
-	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -62,32 +60,10 @@ func writePlaintext(cmd *cobra.Command, path string, data []byte) (err error) {
 	return err
 }
 
-// warnPlaintext warns when clear text goes into a Git work tree: into the file
-// path, or, if that is empty, into what standard output is redirected to.
+// warnPlaintext warns when clear text goes into a Git work tree, as
+// [worktree.PlaintextInside] says.
 func warnPlaintext(cmd *cobra.Command, path string) {
-	if path == "" {
-		f := stdoutFile(cmd)
-		if f == nil {
-			return
-		}
-		info, err := f.Stat()
-		if err != nil || !info.Mode().IsRegular() {
-			return
-		}
-		// Only Linux tells where standard output goes.
-		if path, err = os.Readlink(fmt.Sprintf("/proc/self/fd/%d", f.Fd())); err != nil {
-			return
-		}
-	}
-	abs, err := filepath.Abs(path)
-	if err != nil {
-		return
-	}
-	if top, ok := worktree.Top(filepath.Dir(abs)); ok {
-		_ = report.WriteText(cmd.ErrOrStderr(), []report.Finding{{Rule: "plaintext-credential", Severity: report.Warning, Position: report.Position{File: path},
-			Message: fmt.Sprintf("a credential is written in clear into the Git work tree %s", top),
-			Hint:    "never commit the file"}})
-	}
+	_ = printFindings(cmd, worktree.PlaintextInside(path, report.FileOf(cmd.OutOrStdout()))) // warnings alone
 }
 
 // confirm asks on the terminal, and is an error unless the answer is yes.

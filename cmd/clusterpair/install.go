@@ -4,6 +4,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"clusterpair.dev/internal/install"
+	"clusterpair.dev/internal/worktree"
 )
 
 func newInstallCommand() *cobra.Command {
@@ -22,7 +23,8 @@ copied to DIR/man/man1. man finds them there if DIR is in the PATH.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			recovered, err := install.Copy(cmd.Context(), args[0])
-			return tellRecovered(cmd, recovered, err)
+			worktree.TellRecovered(cmd.ErrOrStderr(), recovered)
+			return err
 		},
 	}
 }

@@ -11,7 +11,6 @@ import (
 	"os"
 	"os/signal"
 	"slices"
-	"sync"
 	"syscall"
 	"time"
 
@@ -67,17 +66,17 @@ func main() {
 // run is the command with everything it touches handed in, but for files, the
 // environment and the working directory.
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	out := &output{w: stdout}
+	out := &report.Output{W: stdout}
 	root := newRootCommand(out)
 	root.SetArgs(args)
 	root.SetIn(stdin)
 	root.SetErr(stderr)
 	cmd, err := execute(ctx, root)
-	switch failure := out.failure(); {
+	switch failure := out.Failure(); {
 	case errors.Is(failure, syscall.EPIPE):
 		return exitPipe
 	case failure != nil:
-		sayError(stderr, fmt.Errorf("write standard output: %w", cause(failure)), "what was printed is not complete: see df -h, or send it elsewhere")
+		report.SayError(stderr, fmt.Errorf("write standard output: %w", cause(failure)), "what was printed is not complete: see df -h, or send it elsewhere")
 		return exitFailed
 	case err == nil:
 		return exitFine
@@ -101,7 +100,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		case exit.code == exitUsage:
 			hint = cmd.CommandPath() + " --help"
 		}
-		sayError(stderr, exit.err, hint)
+		report.SayError(stderr, exit.err, hint)
 	}
 	return exit.code
 }
@@ -116,44 +115,6 @@ func execute(ctx context.Context, root *cobra.Command) (cmd *cobra.Command, err 
 	}()
 	defer defect.Recover(&err, "")
 	return root.ExecuteContextC(ctx)
-}
-
-// output is standard output. It remembers that something could not be written, so
-// that no command has to look at each line that it prints.
-type output struct {
-	w io.Writer
-
-	mu  sync.Mutex
-	err error
-}
-
-func (o *output) Write(p []byte) (int, error) {
-	n, err := o.w.Write(p)
-	if err != nil {
-		o.mu.Lock()
-		defer o.mu.Unlock()
-		if o.err == nil {
-			o.err = err
-		}
-	}
-	return n, err
-}
-
-// failure is the first error.
-func (o *output) failure() error {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.err
-}
-
-// stdoutFile is the file that standard output is, nil if it is none.
-func stdoutFile(cmd *cobra.Command) *os.File {
-	w := cmd.OutOrStdout()
-	if o, ok := w.(*output); ok {
-		w = o.w
-	}
-	f, _ := w.(*os.File)
-	return f
 }
 
 // newRootCommand is clusterpair with all of its commands, which print to out.
@@ -254,6 +215,9 @@ func coded(run func(*cobra.Command, []string) error) func(*cobra.Command, []stri
 		return &exitError{code: exitFailed, err: err}
 	}
 }
+
+// say is [report.Say].
+func say(w io.Writer, format string, args ...any) { report.Say(w, format, args...) }
 
 func usageError(err error) error { return report.Usage(err) }
 

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"clusterpair.dev/internal/render"
+	"clusterpair.dev/internal/worktree"
 )
 
 // onePair is generate with the name of a pair.
@@ -36,7 +37,7 @@ func (o *onePair) run(cmd *cobra.Command) error {
 	if err := printFindings(cmd, findings); err != nil {
 		return &exitError{code: exitUsage} // the findings have said why
 	}
-	if err := recoverFile(cmd, o.Output); err != nil {
+	if err := worktree.RecoverFile(cmd.Context(), cmd.ErrOrStderr(), o.Output); err != nil {
 		return err
 	}
 	result, findings, err := o.Render(cmd.Context(), c, func(path string) ([]byte, error) { return readInput(cmd, path) })

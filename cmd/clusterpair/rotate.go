@@ -51,7 +51,7 @@ destination is the cluster of the kubeconfig.`,
 }
 
 func (o *rotateOptions) run(cmd *cobra.Command, path string) error {
-	if err := recoverFile(cmd, path); err != nil {
+	if err := worktree.RecoverFile(cmd.Context(), cmd.ErrOrStderr(), path); err != nil {
 		return err
 	}
 	files, configs, err := credential.Find(path, o.config, func(config string, err error) {
@@ -95,22 +95,9 @@ func (o *rotateOptions) run(cmd *cobra.Command, path string) error {
 		say(cmd.OutOrStdout(), "%s %s\n", worktree.Changed, r.Path)
 	}
 	for _, r := range rotations {
-		tellRotated(cmd, r, len(configs) > 0)
+		r.Write(cmd.ErrOrStderr(), len(configs) > 0)
 	}
 	return nil
-}
-
-// tellRotated says what is to be known of a rotated credential.
-func tellRotated(cmd *cobra.Command, r *credential.Rotation, rendered bool) {
-	w := cmd.ErrOrStderr()
-	warnShortened(cmd, r.File, r.Asked)
-	say(w, "The credential in %s %s.\n", r.Path, r.Ending())
-	if !rendered {
-		say(w, "No config here takes it: render the pairs that use it with clusterpair generate -f CONFIG.\n")
-	}
-	if len(r.Previous) > 0 {
-		say(w, "The one before still works. When the new one is synced and clusterpair preflight says that it works, end it:\n  clusterpair credential revoke %s\n", r.Path)
-	}
 }
 
 // otherCluster says that a cluster is not the destination of a credential.

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"fmt"
 	"io"
 
 	"github.com/spf13/cobra"
@@ -30,7 +29,7 @@ tells what to do about it.`,
 			if len(args) == 0 {
 				return report.ListRules(cmd.OutOrStdout())
 			}
-			if err := knownRule(args[0]); err != nil {
+			if err := report.CheckRule(args[0]); err != nil {
 				return err
 			}
 			_, err := io.WriteString(cmd.OutOrStdout(), docs.Explain(args[0]))
@@ -46,16 +45,4 @@ func completeRules() []cobra.Completion {
 		completions = append(completions, cobra.CompletionWithDesc(r.ID, r.Title))
 	}
 	return completions
-}
-
-// knownRule is an error that names the nearest rule if there is none with an id.
-func knownRule(id string) error {
-	if _, known := report.RuleOf(id); known {
-		return nil
-	}
-	hint := "see them all: clusterpair rules"
-	if near := report.Nearest(id, report.RuleIDs()); near != "" {
-		hint = fmt.Sprintf("did you mean %s?", near)
-	}
-	return usageError(withHint(fmt.Errorf("there is no rule %q", id), "%s", hint))
 }

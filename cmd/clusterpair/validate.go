@@ -4,12 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 
 	"clusterpair.dev/internal/gitfiles"
 	"clusterpair.dev/internal/judge"
@@ -138,7 +136,7 @@ func (o *validateOptions) run(cmd *cobra.Command, args []string) error {
 func (o *validateOptions) options(repo gitfiles.Repository) (validate.Options, error) {
 	options := validate.Options{StorkVersion: o.storkVersion, Plaintext: o.plaintext, Skip: o.skip, Only: o.only, Now: time.Now()}
 	for _, rule := range slices.Concat(o.skip, o.only) {
-		if err := knownRule(rule); err != nil {
+		if err := report.CheckRule(rule); err != nil {
 			return options, err
 		}
 	}
@@ -182,7 +180,7 @@ func (o *validateOptions) finish(cmd *cobra.Command, v *validate.Validator, unre
 		findings = slices.DeleteFunc(findings, func(f report.Finding) bool { return f.Severity != report.Error || f.Waived != "" })
 	}
 	files, pairs := v.Checked()
-	r := &report.Report{Findings: findings, Files: files, Pairs: pairs, Policy: judged, Unread: len(unread), Version: version(), Strict: o.strict, Color: color(cmd), Quiet: o.quiet}
+	r := &report.Report{Findings: findings, Files: files, Pairs: pairs, Policy: judged, Unread: len(unread), Version: version(), Strict: o.strict, Color: report.Colored(cmd.OutOrStdout()), Quiet: o.quiet}
 	if err := report.Write(cmd.OutOrStdout(), o.format, r); err != nil {
 		return err
 	}
@@ -195,11 +193,4 @@ func (o *validateOptions) finish(cmd *cobra.Command, v *validate.Validator, unre
 		return &exitError{code: exitFindings}
 	}
 	return nil
-}
-
-// color tells whether a person reads standard output and wants it colored.
-// https://no-color.org
-func color(cmd *cobra.Command) bool {
-	f := stdoutFile(cmd)
-	return f != nil && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb" && term.IsTerminal(int(f.Fd()))
 }

@@ -13,6 +13,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"path/filepath"
 	"slices"
@@ -311,6 +312,22 @@ func (f *File) Ending() string {
 		return "does not end by itself"
 	}
 	return "ends on " + f.Expires.UTC().Format("2006-01-02 15:04 MST")
+}
+
+// Verb is what becomes of the file when it is written.
+func (f *File) Verb() string {
+	if f.Before == nil {
+		return worktree.Created
+	}
+	return worktree.Changed
+}
+
+// WarnShortened says so if the server grants less than it was asked for.
+func (f *File) WarnShortened(w io.Writer, asked time.Duration) {
+	const slack = time.Minute
+	if granted := time.Until(f.Expires); !f.Expires.IsZero() && granted < asked-slack {
+		report.Say(w, "warning: the API server grants %s instead of %s (its --service-account-max-token-expiration)\n", granted.Round(time.Minute), asked)
+	}
 }
 
 // OpenWritten reads a file that credential create has written.

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -200,6 +201,19 @@ type Rotation struct {
 
 	doc    *yaml.Node // in clear
 	sealed []byte
+}
+
+// Write says what is to be known of a rotated credential. rendered says that the pairs
+// that use it hold it.
+func (r *Rotation) Write(w io.Writer, rendered bool) {
+	r.WarnShortened(w, r.Asked)
+	report.Say(w, "The credential in %s %s.\n", r.Path, r.Ending())
+	if !rendered {
+		report.Say(w, "No config here takes it: render the pairs that use it with clusterpair generate -f CONFIG.\n")
+	}
+	if len(r.Previous) > 0 {
+		report.Say(w, "The one before still works. When the new one is synced and clusterpair preflight says that it works, end it:\n  clusterpair credential revoke %s\n", r.Path)
+	}
 }
 
 // Prepare does for one file what comes before its token. There is no rotation if one of

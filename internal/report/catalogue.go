@@ -138,6 +138,18 @@ func ListRules(w io.Writer) error {
 	return b.Flush()
 }
 
+// CheckRule is an error that names the nearest rule if there is none with an id.
+func CheckRule(id string) error {
+	if _, known := RuleOf(id); known {
+		return nil
+	}
+	hint := "see them all: clusterpair rules"
+	if near := Nearest(id, RuleIDs()); near != "" {
+		hint = fmt.Sprintf("did you mean %s?", near)
+	}
+	return Usage(WithHint(fmt.Errorf("there is no rule %q", id), "%s", hint))
+}
+
 // RuleIDs are the ids of all rules, in the order of the catalogue.
 func RuleIDs() []string {
 	ids := make([]string, len(catalogue))
