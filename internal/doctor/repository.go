@@ -559,9 +559,11 @@ func (e *examination) applied(p *Part) {
 			lines = append(lines, pair.File)
 		}
 	}
-	idle := slices.DeleteFunc(slices.Clone(e.graph.Syncs), func(s engine.Applied) bool { return len(s.Pairs) == 0 || !s.Suspended && !s.Unlisted })
+	idle := slices.DeleteFunc(slices.Clone(e.graph.Syncs), func(s engine.Applied) bool { return len(s.Pairs) == 0 || !s.Suspended && !s.Unlisted && s.Idle == "" })
 	for _, s := range idle {
-		if s.Suspended {
+		if s.Idle != "" {
+			p.add(report.Warned, "applied", "", "%s: %s is not in the cluster: %s", s.At, s.Object, s.Idle)
+		} else if s.Suspended {
 			p.add(report.Warned, "applied", "take suspend: true out of it", "%s: %s is suspended, and applies nothing", s.At, s.Object)
 		} else {
 			p.add(report.Warned, "applied", "list the file under resources there", "%s: %s: the kustomization in its folder does not list it, so that nothing applies it", s.At, s.Object)

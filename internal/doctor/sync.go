@@ -99,6 +99,9 @@ func (e *examination) flux(p *Part) {
 	}
 	var secrets []string
 	for _, s := range syncs {
+		if len(s.Pairs) > 0 && s.Decrypts && s.Secret == "" {
+			p.add(report.Skipped, "key", "spec: {decryption: {provider: sops, secretRef: {name: sops-age}}}", "%s: %s names no Secret with a key: cannot tell whether kustomize-controller has one of its own", s.At, s.Object)
+		}
 		if len(s.Pairs) > 0 && s.Secret != "" && !slices.Contains(secrets, s.Secret) {
 			secrets = append(secrets, s.Secret)
 		}

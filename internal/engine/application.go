@@ -1,7 +1,7 @@
 package engine
 
 import (
-	"path"
+	"maps"
 	"slices"
 	"strings"
 
@@ -54,6 +54,10 @@ func (m *Model) Application(s *Sync, file string) (a Application, ok bool) {
 	}
 	disabled, kept := m.metadataOf(s, file, chain)
 	a.Keeps, a.KeepsAt = kept.text, kept.at
+	untold := slices.ContainsFunc(slices.Collect(maps.Keys(s.Dirs)), func(dir string) bool { return m.dirs[dir].replaces })
+	if s.refused.text != "" {
+		a.Keeps, a.KeepsAt = s.refused.text, s.refused.at
+	}
 	if s.Engine == Flux && slices.Contains(m.notes.links, file) {
 		a.Keeps, a.KeepsAt = "a symbolic link, which is in no artifact of Flux", report.Position{}
 	}
@@ -77,11 +81,21 @@ func (m *Model) Application(s *Sync, file string) (a Application, ok bool) {
 			}
 		}
 	}
-	if s.Unsure != "" && a.Form == Clear {
+	if (s.Unsure != "" || untold) && a.Form == Clear {
 		a.Form = Untold
 	}
 	return a, true
 }
+
+// Never tells whether something keeps the object away from the cluster, and not only a
+// change of it.
+func (a *Application) Never() bool { return a.Keeps != "" && !a.Once() && !a.Anew() }
+
+// Once tells whether something keeps a change of the object away from the cluster.
+func (a *Application) Once() bool { return strings.HasSuffix(a.Keeps, ifNotPresent) }
+
+// Anew tells whether the engine deletes the object in each sync, and makes it again.
+func (a *Application) Anew() bool { return strings.HasSuffix(a.Keeps, anew) }
 
 // Decrypts tells whether a kustomization that a sync builds decrypts by a generator.
 func (m *Model) Decrypts(s *Sync) bool { return m.decrypts(s) != "" }
@@ -106,14 +120,15 @@ func (s *says) look(text string, at report.Position) {
 // built: that it is to stay encrypted, and that it is to be left alone.
 func (m *Model) metadataOf(s *Sync, file string, chain []*Kustomization) (disabled, kept says) {
 	stubs := m.notes.patches[file]
-	touched := len(s.patches) + len(s.metadata)
+	touched := len(s.patches) + len(s.metadata) + len(s.components)
 	for _, k := range chain {
-		touched += len(k.patches) + len(k.metadata) + len(k.Components)
+		touched += len(k.patches) + len(k.metadata) + len(k.Components) + len(k.Transformers) + len(k.inlineTransformers)
 	}
 	if touched == 0 && len(stubs) == 0 {
 		return says{}, says{}
 	}
-	object := mapping("apiVersion", scalar("stork.libopenstorage.org/v1alpha1"), "kind", scalar("ClusterPair"), "metadata", mapping("name", scalar("")))
+	namespace, name, _ := strings.Cut(m.ids[file], "/")
+	object := mapping("apiVersion", scalar("stork.libopenstorage.org/v1alpha1"), "kind", scalar("ClusterPair"), "metadata", mapping("name", scalar(name), "namespace", scalar(namespace)))
 	look := func(at report.Position) {
 		disabled.look(saysDisabled(object), at)
 		kept.look(keptBy(s.Engine, object), at)
@@ -125,17 +140,13 @@ func (m *Model) metadataOf(s *Sync, file string, chain []*Kustomization) (disabl
 	for _, k := range chain {
 		m.changeBy(object, k, make(map[string]bool), look)
 	}
-	for _, component := range s.components {
-		if k := m.dirs[path.Join(s.Path, component)]; k != nil {
-			m.changeBy(object, k, make(map[string]bool), look)
-		}
-	}
-	for _, p := range s.patches {
-		p.apply(object, m.notes.patches)
-		look(p.at)
-	}
+	m.changeLast(object, s, look)
 	still := disabled
-	for _, add := range s.metadata { // Flux adds it after it has decrypted
+	if s.Engine == Flux && s.substitute != nil { // after it has decrypted, too
+		substituteIn(object, s.substitute)
+		look(s.At)
+	}
+	for _, add := range s.metadata { // Flux adds it after that
 		add.to(object)
 		look(add.at)
 	}
@@ -159,7 +170,7 @@ func annotationsOf(object *yaml.Node) *yaml.Node {
 }
 
 func isForEngine(key string) bool {
-	return strings.HasPrefix(key, fluxGroup) || strings.HasPrefix(key, argoGroup)
+	return strings.HasPrefix(key, fluxGroup) || strings.HasPrefix(key, argoGroup) || strings.HasPrefix(key, "helm.sh/hook")
 }
 
 // to gives annotations or labels to an object.
@@ -167,29 +178,29 @@ func (add metadata) to(object *yaml.Node) {
 	merge(object, mapping("metadata", mapping(add.field, add.values)))
 }
 
-// stubOf is the part of an object that engines act on, nil if it says nothing to them
-// and has no name to be chosen by.
+// stubOf is the part of an object that engines and selectors act on, nil if that is its
+// name alone.
 func stubOf(n *yaml.Node) *yaml.Node {
 	meta := manifest.Field(n, "metadata")
 	if meta == nil || meta.Kind != yaml.MappingNode {
 		return nil
 	}
 	fields := []any{"name", cloned(manifest.Field(meta, "name")), "namespace", cloned(manifest.Field(meta, "namespace"))}
-	said := false
+	said := manifest.Field(n, "$patch") != nil
 	for _, field := range []string{"annotations", "labels"} {
 		values := manifest.Field(meta, field)
 		if values == nil || values.Kind != yaml.MappingNode {
 			continue
 		}
 		for i := 0; i+1 < len(values.Content); i += 2 {
-			said = said || isForEngine(values.Content[i].Value)
+			said = said || !strings.HasPrefix(values.Content[i].Value, "clusterpair.dev/") // which clusterpair writes into each
 		}
 		fields = append(fields, field, cloned(values))
 	}
 	if !said {
 		return nil
 	}
-	return mapping("apiVersion", cloned(manifest.Field(n, "apiVersion")), "kind", cloned(manifest.Field(n, "kind")), "metadata", mapping(fields...))
+	return mapping("$patch", cloned(manifest.Field(n, "$patch")), "apiVersion", cloned(manifest.Field(n, "apiVersion")), "kind", cloned(manifest.Field(n, "kind")), "metadata", mapping(fields...))
 }
 
 // cloned is a value that keeps no other text in memory.
@@ -228,7 +239,7 @@ func saysDisabled(object *yaml.Node) string {
 // https://fluxcd.io/flux/components/kustomize/kustomizations/#controlling-the-apply-behavior-of-resources
 func keptByFlux(object *yaml.Node) string {
 	for _, field := range []string{"annotations", "labels"} {
-		for name, values := range map[string][]string{"reconcile": {"disabled"}, "ssa": {"Ignore", "IfNotPresent"}} {
+		for name, values := range map[string][]string{"reconcile": {"disabled"}, "ssa": {"Ignore", ifNotPresent}} {
 			for _, value := range values {
 				if strings.EqualFold(manifest.Text(object, "metadata", field, fluxGroup+name), value) {
 					return fluxGroup + name + ": " + value
@@ -240,22 +251,59 @@ func keptByFlux(object *yaml.Node) string {
 }
 
 // keptByArgo is the annotation by which Argo CD never applies an object, takes it away
-// again or makes it anew each time. A hook that is misspelt belongs to no phase.
+// again or makes it anew each time.
 // https://argo-cd.readthedocs.io/en/stable/user-guide/resource_hooks/
 func keptByArgo(object *yaml.Node) string {
-	for hook := range strings.SplitSeq(manifest.Text(object, "metadata", "annotations", argoGroup+"hook"), ",") {
-		if hook = strings.TrimSpace(hook); hook != "" && hook != "Sync" {
-			return argoGroup + "hook: " + hook
-		}
+	if kept := keptByHook(object); kept != "" {
+		return kept
 	}
 	options := manifest.Text(object, "metadata", "annotations", argoGroup+"sync-options")
 	if strings.Contains(options, "Replace=true") && strings.Contains(options, "Force=true") {
-		return argoGroup + "sync-options: " + options
+		return argoGroup + "sync-options: " + options + anew
 	}
 	return ""
 }
 
+// keptByHook is the annotation that makes a hook of an object: one that is misspelt
+// belongs to no phase, and the others are made anew in each sync.
+// https://github.com/argoproj/gitops-engine/blob/5baed5604d2d/pkg/sync/hook/hook.go
+func keptByHook(object *yaml.Node) string {
+	annotations := manifest.Field(object, "metadata", "annotations")
+	for _, kind := range []struct {
+		key, policy, succeeded string
+		applied                []string
+	}{
+		{argoGroup + "hook", argoGroup + "hook-delete-policy", "HookSucceeded", []string{"PreSync", "Sync", "PostSync"}},
+		{"helm.sh/hook", "helm.sh/hook-delete-policy", "hook-succeeded", []string{"pre-install", "pre-upgrade", "post-install", "post-upgrade"}},
+	} {
+		hook := manifest.Field(annotations, kind.key)
+		if hook == nil || hook.Value == "crd-install" {
+			continue
+		}
+		has := func(key string, words ...string) bool {
+			return slices.ContainsFunc(strings.Split(manifest.Text(annotations, key), ","), func(word string) bool { return slices.Contains(words, strings.TrimSpace(word)) })
+		}
+		switch {
+		case !has(kind.key, kind.applied...):
+			return kind.key + ": " + hook.Value
+		case has(kind.policy, kind.succeeded):
+			return kind.policy + ": " + kind.succeeded
+		}
+		return kind.key + ": " + hook.Value + anew
+	}
+	return ""
+}
+
+// anew ends what deletes an object in each sync and makes it again.
+const anew = ", which makes it anew in each sync"
+
+// ifNotPresent ends what keeps only a change of an object away from the cluster.
+const ifNotPresent = "IfNotPresent"
+
 func keptBy(e Engine, object *yaml.Node) string {
+	if manifest.Field(object, "$patch") != nil {
+		return "$patch: delete"
+	}
 	switch e {
 	case Flux:
 		return keptByFlux(object)

@@ -46,7 +46,7 @@ func TestExplain(t *testing.T) {
 					doc := Document{Path: file.Name, Name: file.Name, Node: d.Node}
 					if manifest.Text(d.Node, "kind") == "ClusterPair" {
 						notes.AddPair(doc, strings.Contains(string(archive.Comment), "link "+file.Name))
-						pairs = append(pairs, Pair{Path: file.Name, Encrypted: true})
+						pairs = append(pairs, Pair{ID: manifest.Text(d.Node, "metadata", "namespace") + "/" + manifest.Text(d.Node, "metadata", "name"), Path: file.Name, Encrypted: true})
 						return
 					}
 					notes.Add(doc)

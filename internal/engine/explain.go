@@ -69,6 +69,9 @@ func (a *Application) lines() []string {
 	if s.Suspended {
 		say("not now: it is suspended")
 	}
+	if s.Idle != "" {
+		say("not at all: %s", s.Idle)
+	}
 	if s.Unlisted {
 		say("not at all, as long as the kustomization beside it does not list %s", s.File)
 	}

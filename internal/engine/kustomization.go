@@ -23,12 +23,16 @@ type Kustomization struct {
 	// Edits says that it may change any field of what it takes in.
 	Edits     bool
 	Functions []string // files of its generators and transformers
-	Inline    []Config // those that stand in it
+	// Transformers are the files of transformers alone.
+	Transformers []string
+	Inline       []Config // those that stand in it
 	// Twice are the keys that it has in two spellings, which kustomize takes for one.
 	Twice []Reference
 
-	patches  []patch
-	metadata []metadata
+	patches            []patch
+	metadata           []metadata
+	inlineTransformers []transformer
+	replaces           bool // a replacement of it may change what an object says to an engine
 }
 
 // PatchFile is a file of a kustomization that changes objects.
@@ -79,11 +83,16 @@ func kustomizationOf(d Document) Kustomization {
 	for _, entry := range slices.Concat(manifest.Items(n, "generators"), manifest.Items(n, "transformers")) {
 		if !strings.Contains(entry.Value, "\n") {
 			k.Functions = append(k.Functions, path.Join(k.Dir, entry.Value))
+			if slices.Contains(manifest.Items(n, "transformers"), entry) {
+				k.Transformers = append(k.Transformers, path.Join(k.Dir, entry.Value))
+			}
 			continue
 		}
 		manifest.Scan([]byte(entry.Value), d.Name, func(inner manifest.Document, _ *report.Finding) {
 			if IsConfig(inner.Node) {
 				k.Inline = append(k.Inline, ConfigOf(d, inner.Node, d.at(entry)))
+			} else if manifest.Text(inner.Node, "apiVersion") == builtin {
+				k.inlineTransformers = append(k.inlineTransformers, d.transformer(inner.Node, d.at(entry)))
 			}
 		})
 	}
@@ -107,6 +116,11 @@ func (k *Kustomization) readPatches(d *Document, n *yaml.Node) {
 	for _, entry := range manifest.Items(n, "replacements") {
 		if file := manifest.Text(entry, "path"); file != "" {
 			k.Patches = append(k.Patches, PatchFile{path.Join(k.Dir, file), true})
+		}
+		for _, target := range manifest.Items(entry, "targets") {
+			k.replaces = k.replaces || MayBePair(manifest.Field(target, "select")) && slices.ContainsFunc(manifest.Items(target, "fieldPaths"), func(p *yaml.Node) bool {
+				return strings.HasPrefix(p.Value, "metadata.annotations") || strings.HasPrefix(p.Value, "metadata.labels")
+			})
 		}
 	}
 	for _, entry := range manifest.Items(n, "configurations") {
@@ -132,6 +146,51 @@ func (k *Kustomization) addPatch(p patch) {
 	if p.file != "" {
 		k.Patches = append(k.Patches, PatchFile{p.file, p.target != nil && MayBePair(p.target)})
 	}
+}
+
+// transformer is one of kustomize itself, which does in an object of its own what a field
+// of a kustomization does otherwise.
+type transformer struct {
+	patches  []patch
+	metadata []metadata
+}
+
+const builtin = "builtin"
+
+// transformer reads one, at a place.
+// https://github.com/kubernetes-sigs/kustomize/tree/kustomize/v5.8.2/api/internal/builtins
+func (d *Document) transformer(n *yaml.Node, at report.Position) (t transformer) {
+	adds := func(field string) {
+		if slices.ContainsFunc(manifest.Items(n, "fieldSpecs"), func(s *yaml.Node) bool { return manifest.Text(s, "path") == "metadata/"+field }) {
+			t.metadata = d.metadata(field, n, field)
+		}
+	}
+	switch manifest.Text(n, "kind") {
+	case "AnnotationsTransformer":
+		adds("annotations")
+	case "LabelTransformer":
+		adds("labels")
+	case "PatchTransformer", "PatchJson6902Transformer":
+		p := d.patchOf(n)
+		if operations := manifest.Field(n, "jsonOp"); operations != nil {
+			p.docs = inlineDocs(operations)
+		}
+		t.patches = append(t.patches, p)
+	case "PatchStrategicMergeTransformer":
+		if text := manifest.Field(n, "patches"); text != nil {
+			t.patches = append(t.patches, patch{docs: inlineDocs(text)})
+		}
+		for _, entry := range manifest.Items(n, "paths") {
+			t.patches = append(t.patches, patch{file: path.Join(path.Dir(d.Path), entry.Value)})
+		}
+	}
+	for i := range t.patches {
+		t.patches[i].at = at
+	}
+	for i := range t.metadata {
+		t.metadata[i].at = at
+	}
+	return t
 }
 
 // Renames tells whether a kustomization gives objects other names, or a namespace.

@@ -41,6 +41,8 @@ type Sync struct {
 	// Alone says that what it applies has other names, goes to another cluster, or is
 	// not applied now; Suspended that the engine does not look at it.
 	Alone, Suspended bool
+	// Idle is why it does not get into the cluster, empty if it does.
+	Idle string
 	// Unlisted says that it stands in the folder of a kustomization and none takes it in.
 	Unlisted bool
 	// Hydrates says that it commits what it renders to Git.
@@ -58,8 +60,9 @@ type Sync struct {
 	components       []string
 	patches          []patch
 	metadata         []metadata
-	substitute       map[string]string
-	ways             map[string]*way // of the files that kustomizations take in
+	refused          says              // what the API server does not take of it
+	substitute       map[string]string // nil if nothing is substituted
+	ways             map[string]*way   // of the files that kustomizations take in
 }
 
 // way is how a kustomization takes in a file.
@@ -106,13 +109,14 @@ type Model struct {
 	takers  map[string][]*Kustomization // by the file or folder that they take in
 	charts  map[string]bool
 	configs map[string][]*Config // by file
+	ids     map[string]string    // of pairs, by file
 }
 
 // Model is that of all that has been noted, with the pairs of the files. remotes are the
 // URLs by which Git knows the repository, asked for where objects name several; it may be nil.
 func (n *Notes) Model(pairs []Pair, remotes func() []string) *Model {
 	m := &Model{notes: n, pairs: pairs, remotes: remotes, dirs: make(map[string]*Kustomization, len(n.Kustomizations)), folders: map[string]bool{".": true}, holds: make(map[string]bool), asked: make(map[string]bool),
-		takers: make(map[string][]*Kustomization), charts: make(map[string]bool), configs: make(map[string][]*Config)}
+		takers: make(map[string][]*Kustomization), charts: make(map[string]bool), configs: make(map[string][]*Config), ids: make(map[string]string)}
 	for i := range n.Kustomizations {
 		k := &n.Kustomizations[i]
 		m.dirs[k.Dir] = k
@@ -139,6 +143,7 @@ func (n *Notes) Model(pairs []Pair, remotes func() []string) *Model {
 		m.folder(dir)
 		m.holds[dir] = dir != "."
 		m.asked[pairs[i].Path] = true
+		m.ids[pairs[i].Path] = pairs[i].ID
 	}
 	for i := range n.objects {
 		m.folder(path.Dir(n.objects[i].Path))
@@ -302,11 +307,18 @@ func (m *Model) TakesIn(s *Sync, file string) bool {
 	switch {
 	case s.chart:
 		return Below(file, path.Join(s.Path, "templates"))
-	case m.dirs[dir] != nil, dir != s.Path && !(s.recursive && Below(dir, s.Path) && !m.between(dir, s.Path)):
+	case !readAlone(s.Engine, path.Ext(file)), m.dirs[dir] != nil, dir != s.Path && !(s.recursive && Below(dir, s.Path) && !m.between(dir, s.Path)):
 		return false
 	}
 	name := strings.TrimPrefix(strings.TrimPrefix(file, s.Path), "/")
 	return (s.include == "" || globs(s.include, name)) && (s.exclude == "" || !globs(s.exclude, name))
+}
+
+// readAlone tells whether an engine reads files with an extension where no kustomization
+// lists them.
+// https://github.com/fluxcd/pkg/blob/e2cfd1a2/kustomize/kustomize_generator.go
+func readAlone(e Engine, extension string) bool {
+	return extension == ".yaml" || extension == ".yml" || extension == ".json" && e != Flux
 }
 
 // between tells whether there is a kustomization above a folder, at or below top: what
@@ -434,6 +446,19 @@ func (m *Model) change(object *yaml.Node, chain []*Kustomization) {
 	}
 }
 
+// changeLast does what a sync adds to the kustomization that it builds.
+func (m *Model) changeLast(object *yaml.Node, s *Sync, done func(report.Position)) {
+	for _, component := range s.components {
+		if k := m.dirs[path.Join(s.Path, component)]; k != nil {
+			m.changeBy(object, k, make(map[string]bool), done)
+		}
+	}
+	for _, p := range s.patches {
+		p.apply(object, m.notes.patches)
+		done(p.at)
+	}
+}
+
 // changeBy does what one kustomization does, with its components; done gets the place of
 // each change.
 func (m *Model) changeBy(object *yaml.Node, k *Kustomization, seen map[string]bool, done func(report.Position)) {
@@ -446,12 +471,30 @@ func (m *Model) changeBy(object *yaml.Node, k *Kustomization, seen map[string]bo
 			m.changeBy(object, c, seen, done)
 		}
 	}
-	for _, p := range k.patches {
-		p.apply(object, m.notes.patches)
-		done(p.at)
+	change := func(patches []patch, metadata []metadata) {
+		for _, p := range patches {
+			p.apply(object, m.notes.patches)
+			done(p.at)
+		}
+		for _, add := range metadata {
+			add.to(object)
+			done(add.at)
+		}
 	}
-	for _, add := range k.metadata {
-		add.to(object)
-		done(add.at)
+	change(k.patches, k.metadata)
+	k.rename(object)
+	for _, t := range k.inlineTransformers {
+		change(t.patches, t.metadata)
+	}
+	for _, file := range k.Transformers {
+		files := []string{file}
+		if base := m.dirs[file]; base != nil && base != k {
+			files = m.taken(base)
+		}
+		for _, file := range files {
+			for _, t := range m.notes.transformers[file] {
+				change(t.patches, t.metadata)
+			}
+		}
 	}
 }

@@ -51,13 +51,14 @@ type Notes struct {
 	Kustomizations []Kustomization
 	Configs        []Config
 	// PatchFiles are those of transformers that stand in files of their own.
-	PatchFiles []PatchFile
-	objects    []object
-	sources    []source
-	patches    map[string][]Document // that may be patches, by file
-	ksops      map[string][]string   // files that a generator of KSOPS decrypts, by its own
-	charts     []string              // folders of Helm charts
-	links      []string              // files of ClusterPairs that are symbolic links
+	PatchFiles   []PatchFile
+	objects      []object
+	sources      []source
+	patches      map[string][]Document    // that may be patches, by file
+	ksops        map[string][]string      // files that a generator of KSOPS decrypts, by its own
+	transformers map[string][]transformer // of kustomize itself, by file
+	charts       []string                 // folders of Helm charts
+	links        []string                 // files of ClusterPairs that are symbolic links
 }
 
 // object is one that makes an engine apply files.
@@ -82,6 +83,9 @@ func (n *Notes) Merge(o Notes) {
 	for file, files := range o.ksops {
 		n.noteKSOPS(file, files)
 	}
+	for file, more := range o.transformers {
+		n.noteTransformers(file, more...)
+	}
 }
 
 func (n *Notes) notePatch(docs ...Document) {
@@ -91,6 +95,13 @@ func (n *Notes) notePatch(docs ...Document) {
 	for _, d := range docs {
 		n.patches[d.Path] = append(n.patches[d.Path], d)
 	}
+}
+
+func (n *Notes) noteTransformers(file string, more ...transformer) {
+	if n.transformers == nil {
+		n.transformers = make(map[string][]transformer)
+	}
+	n.transformers[file] = append(n.transformers[file], more...)
 }
 
 func (n *Notes) noteKSOPS(file string, files []string) {
@@ -141,6 +152,9 @@ func (n *Notes) Add(d Document) bool {
 	case group == "kustomize.config.k8s.io" || IsKustomization(d.Path):
 		n.Kustomizations = append(n.Kustomizations, kustomizationOf(d))
 	default:
+		if group == builtin {
+			n.noteTransformers(d.Path, d.transformer(d.Node, d.head()))
+		}
 		if d.Node.Kind == yaml.SequenceNode { // a patch of JSON 6902, if it is one
 			n.notePatch(d)
 		}

@@ -3,6 +3,7 @@ package engine
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"path"
 	"regexp"
 	"slices"
@@ -31,7 +32,7 @@ func (m *Model) form() {
 	objects := m.notes.objects
 	f := &forming{m: m, raw: make([][]*Sync, len(objects)), forms: make([][]*Sync, len(objects)), begun: make([]bool, len(objects)), of: make(map[*Sync]int)}
 	for i := range objects {
-		f.raw[i] = m.syncsOf(&objects[i], objects[i].Node, nil)
+		f.raw[i] = m.syncsOf(&objects[i], objects[i].Node)
 		for _, s := range f.raw[i] {
 			m.cover(s)
 			f.of[s] = i
@@ -69,6 +70,11 @@ func (m *Model) note(s *Sync) {
 		if s.Unsure != "" {
 			m.Unknown = append(m.Unknown, Unknown{s.Engine, s.Object, s.At, s.Unsure})
 		}
+		for _, dir := range slices.Sorted(maps.Keys(s.Dirs)) {
+			if m.dirs[dir].replaces {
+				m.Unknown = append(m.Unknown, Unknown{s.Engine, s.Object, s.At, "a replacement in folder " + dir + " may write annotations by which the engine goes"})
+			}
+		}
 		m.Syncs = append(m.Syncs, s)
 	}
 }
@@ -89,15 +95,20 @@ func (f *forming) formsOf(i int) []*Sync {
 	m, o := f.m, &f.m.notes.objects[i]
 	var forms []*Sync
 	known := make(map[string]bool) // by all that a form says
-	add := func(node *yaml.Node, substitute map[string]string) {
+	add := func(node *yaml.Node, by *Sync) {
+		idle := ""
+		if by != nil {
+			node, idle = by.given(node)
+		}
 		text, err := jsonOf(node)
-		if key := fmt.Sprint(string(text), substitute); err == nil && known[key] {
+		if key := fmt.Sprint(string(text), idle); err == nil && known[key] {
 			return
 		} else if err == nil {
 			known[key] = true
 		}
-		for _, s := range m.syncsOf(o, node, substitute) {
+		for _, s := range m.syncsOf(o, node) {
 			m.cover(s)
+			s.Idle = idle
 			s.Unlisted = m.dirs[path.Dir(o.Path)] != nil && len(m.takers[o.Path]) == 0
 			forms = append(forms, s)
 		}
@@ -118,7 +129,7 @@ func (f *forming) formsOf(i int) []*Sync {
 			if w := s.ways[o.Path]; w != nil {
 				chain = w.chain
 			}
-			add(m.changed(o.Node, chain, s.patches), s.substitute)
+			add(m.changed(o.Node, chain, s), s)
 		}
 	}
 	if !above {
@@ -134,15 +145,37 @@ func (f *forming) formsOf(i int) []*Sync {
 	return forms
 }
 
-// changed is an object after the kustomizations of a chain and some patches.
-func (m *Model) changed(object *yaml.Node, chain []*Kustomization, patches []patch) *yaml.Node {
-	if len(chain) == 0 && len(patches) == 0 {
+// given is an object as a sync gives it to the cluster after it has built it. idle is why
+// it does not, empty if it does.
+func (s *Sync) given(node *yaml.Node) (given *yaml.Node, idle string) {
+	given = copyOf(node)
+	if s.Engine == Flux && s.substitute != nil {
+		substituteIn(given, s.substitute)
+	}
+	for _, add := range s.metadata {
+		add.to(given)
+	}
+	switch kept := (&Application{Keeps: keptBy(s.Engine, given)}); {
+	case s.Suspended:
+		idle = s.Object + " is suspended, which applies it"
+	case kept.Never():
+		idle = s.Object + " does not apply it: " + kept.Keeps
+	default:
+		idle = s.Idle
+	}
+	return given, idle
+}
+
+// changed is an object after the kustomizations of a chain, and after what a sync says
+// that builds them; it may be nil.
+func (m *Model) changed(object *yaml.Node, chain []*Kustomization, s *Sync) *yaml.Node {
+	if len(chain) == 0 && (s == nil || len(s.components)+len(s.patches) == 0) {
 		return object
 	}
 	object = copyOf(object)
 	m.change(object, chain)
-	for _, p := range patches {
-		p.apply(object, m.notes.patches)
+	if s != nil {
+		m.changeLast(object, s, func(report.Position) {})
 	}
 	return object
 }
@@ -171,14 +204,13 @@ func (m *Model) chains(file string, on map[string]bool) (chains [][]*Kustomizati
 	return chains
 }
 
-// syncsOf reads an object in one of its forms. substitute is what the Kustomization above
-// it puts in place of variables.
-func (m *Model) syncsOf(o *object, node *yaml.Node, substitute map[string]string) []*Sync {
+// syncsOf reads an object in one of its forms.
+func (m *Model) syncsOf(o *object, node *yaml.Node) []*Sync {
 	d := o.Document
 	d.Node = node
 	switch o.engine {
 	case Flux:
-		return []*Sync{m.flux(&d, o.kind, substitute)}
+		return []*Sync{m.flux(&d, o.kind)}
 	case ArgoCD:
 		return m.argo(&d, o.kind)
 	case Helm:
@@ -201,7 +233,7 @@ func (d *Document) sync(e Engine, kind string, at *yaml.Node) *Sync {
 
 // flux reads a Kustomization of Flux.
 // https://fluxcd.io/flux/components/kustomize/kustomizations/
-func (m *Model) flux(d *Document, kind string, substitute map[string]string) *Sync {
+func (m *Model) flux(d *Document, kind string) *Sync {
 	if kind == "FluxInstance" {
 		kind = "Kustomization"
 	}
@@ -210,7 +242,11 @@ func (m *Model) flux(d *Document, kind string, substitute map[string]string) *Sy
 	at := manifest.Field(spec, "path")
 	s := d.sync(Flux, kind, at)
 	s.recursive = true
-	s.Decrypts = manifest.Text(spec, "decryption", "provider") == "sops"
+	provider := manifest.Text(spec, "decryption", "provider")
+	s.Decrypts = provider == "sops"
+	if manifest.Field(spec, "decryption") != nil && !s.Decrypts && !isTemplate(provider) {
+		s.refused = says{fmt.Sprintf("spec.decryption.provider: %q, which no API server takes", provider), d.at(cmp.Or(manifest.Field(spec, "decryption", "provider"), manifest.Field(spec, "decryption")))}
+	}
 	s.Prunes = manifest.Text(spec, "prune") == "true"
 	s.Suspended = manifest.Text(spec, "suspend") == "true"
 	s.Alone = s.Suspended || manifest.Field(spec, "kubeConfig") != nil
@@ -236,8 +272,10 @@ func (m *Model) flux(d *Document, kind string, substitute map[string]string) *Sy
 		}
 	}
 	s.substitute = variables(manifest.Field(spec, "postBuild"))
-	dir := substituted(manifest.Text(spec, "path"), substitute)
-	m.fluxPath(s, n, dir)
+	m.fluxPath(s, n, manifest.Text(spec, "path"))
+	if s.Unsure == "" && isTemplate(provider) {
+		s.Unsure = "whether it decrypts is made of variables"
+	}
 	return s
 }
 
@@ -308,7 +346,7 @@ var variable = regexp.MustCompile(`\$\{([A-Za-z_][A-Za-z0-9_]*)(:?[-=]([^}]*))?\
 
 // substituted is a text with its variables in place, as far as they are known.
 func substituted(text string, vars map[string]string) string {
-	if vars == nil || !strings.Contains(text, "${") {
+	if !strings.Contains(text, "${") {
 		return text
 	}
 	return variable.ReplaceAllStringFunc(text, func(found string) string {
@@ -321,6 +359,26 @@ func substituted(text string, vars map[string]string) string {
 		}
 		return found
 	})
+}
+
+// substituteIn puts variables of Flux in place in an object, unless it says no.
+// https://fluxcd.io/flux/components/kustomize/kustomizations/#post-build-variable-substitution
+func substituteIn(object *yaml.Node, vars map[string]string) {
+	for _, field := range []string{"annotations", "labels"} {
+		if manifest.Text(object, "metadata", field, fluxGroup+"substitute") == "disabled" {
+			return
+		}
+	}
+	var walk func(n *yaml.Node)
+	walk = func(n *yaml.Node) {
+		if n.Kind == yaml.ScalarNode {
+			n.Value = substituted(n.Value, vars)
+		}
+		for _, child := range n.Content {
+			walk(child)
+		}
+	}
+	walk(object)
 }
 
 // isTemplate tells whether a text is one of which only another program knows the value.

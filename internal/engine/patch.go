@@ -1,9 +1,11 @@
 package engine
 
 import (
+	"cmp"
 	"encoding/json"
 	"path"
 	"regexp"
+	"slices"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -66,29 +68,57 @@ func (p patch) apply(object *yaml.Node, files map[string][]Document) {
 
 // names tells whether a patch is for an object, by what it says itself.
 func names(doc, object *yaml.Node) bool {
-	for _, key := range [][]string{{"kind"}, {"metadata", "name"}} {
-		if manifest.Text(doc, key...) != manifest.Text(object, key...) {
-			return false
-		}
-	}
 	group, _, _ := strings.Cut(manifest.Text(doc, "apiVersion"), "/")
 	of, _, _ := strings.Cut(manifest.Text(object, "apiVersion"), "/")
-	namespace := manifest.Text(doc, "metadata", "namespace")
-	return group == of && (namespace == "" || namespace == manifest.Text(object, "metadata", "namespace"))
+	name, namespace := manifest.Text(doc, "metadata", "name"), manifest.Text(doc, "metadata", "namespace")
+	return group == of && manifest.Text(doc, "kind") == manifest.Text(object, "kind") && slices.ContainsFunc(namesOf(object), func(id named) bool {
+		return name == id.name && (namespace == "" || namespace == id.namespace)
+	})
+}
+
+// named is a name that an object has had in a build.
+type named struct{ name, namespace string }
+
+// renamed is the key under which those are noted that kustomizations have given to it.
+const renamed = "$renamed"
+
+func namesOf(object *yaml.Node) []named {
+	names := []named{{manifest.Text(object, "metadata", "name"), manifest.Text(object, "metadata", "namespace")}}
+	for _, id := range manifest.Items(object, renamed) {
+		names = append(names, named{manifest.Text(id, "name"), manifest.Text(id, "namespace")})
+	}
+	return names
+}
+
+// rename notes the name that a kustomization gives to an object.
+func (k *Kustomization) rename(object *yaml.Node) {
+	if !k.Renames() {
+		return
+	}
+	names := namesOf(object)
+	last := names[len(names)-1]
+	id := mapping("name", scalar(k.Prefix.Name+last.name+k.Suffix.Name), "namespace", scalar(cmp.Or(k.Namespace.Name, last.namespace)))
+	if list := manifest.Field(object, renamed); list != nil {
+		list.Content = append(list.Content, id)
+	} else {
+		object.Content = append(object.Content, scalar(renamed), &yaml.Node{Kind: yaml.SequenceNode, Content: []*yaml.Node{id}})
+	}
 }
 
 // Selects tells whether a selector of kustomize takes in an object.
-// https://github.com/kubernetes-sigs/kustomize/blob/kustomize/v5.8.2/api/types/selector.go
+// https://github.com/kubernetes-sigs/kustomize/blob/kustomize/v5.8.2/api/resmap/reswrangler.go
 func Selects(selector, object *yaml.Node) bool {
 	group, version, _ := strings.Cut(manifest.Text(object, "apiVersion"), "/")
 	if !anchored(manifest.Text(selector, "group"), group) || !anchored(manifest.Text(selector, "version"), version) ||
 		!anchored(manifest.Text(selector, "kind"), manifest.Text(object, "kind")) {
 		return false
 	}
-	for _, key := range []string{"name", "namespace"} {
-		if !anchored(manifest.Text(selector, key), manifest.Text(object, "metadata", key)) {
-			return false
-		}
+	// The name and the namespace are each the first or the last one, together or not.
+	ids := namesOf(object)
+	name, namespace := manifest.Text(selector, "name"), manifest.Text(selector, "namespace")
+	first, last := ids[0], ids[len(ids)-1]
+	if !anchored(name, first.name) && !anchored(name, last.name) || !anchored(namespace, first.namespace) && !anchored(namespace, last.namespace) {
+		return false
 	}
 	rn := kyaml.NewRNode(object)
 	for key, matches := range map[string]func(string) (bool, error){"labelSelector": rn.MatchesLabelSelector, "annotationSelector": rn.MatchesAnnotationSelector} {
@@ -119,6 +149,10 @@ func MayBePair(target *yaml.Node) bool {
 // schema: lists are replaced, null removes. Kind and name stay, as they do in kustomize.
 func merge(object, doc *yaml.Node) {
 	kind, name := manifest.Field(object, "kind"), manifest.Field(object, "metadata", "name")
+	if manifest.Text(doc, "$patch") == "delete" { // which keptBy knows
+		object.Content = append(object.Content, scalar("$patch"), scalar("delete"))
+		return
+	}
 	merged, err := merge2.Merge(kyaml.NewRNode(copyOf(doc)), kyaml.NewRNode(copyOf(object)), kyaml.MergeOptions{})
 	if err == nil && merged != nil {
 		object.Content = merged.YNode().Content

@@ -164,7 +164,7 @@ func (j *judgement) syncs(r *repository) {
 // ofForm are the encrypted pairs among those that are applied in a form.
 func ofForm(pairs []applied, form engine.Form) (some []*pair) {
 	for _, a := range pairs {
-		if a.encrypted && a.Form == form {
+		if a.encrypted && a.Form == form && !a.Never() {
 			some = append(some, a.pair)
 		}
 	}
@@ -178,7 +178,9 @@ func (j *judgement) kept(s *engine.Sync, pairs []applied) {
 			continue
 		}
 		message, hint := fmt.Sprintf("%s: %s does not apply the ClusterPair in %s", a.Keeps, s.Engine, a.file), "remove it"
-		if strings.HasSuffix(a.Keeps, "IfNotPresent") {
+		if a.Anew() {
+			message = fmt.Sprintf("%s: %s deletes the ClusterPair in %s each time, and with it what Stork knows of it", a.Keeps, s.Engine, a.file)
+		} else if a.Once() {
 			message = fmt.Sprintf("%s: %s never changes the ClusterPair in %s again, so that a rotated credential does not reach the cluster", a.Keeps, s.Engine, a.file)
 		}
 		if a.KeepsAt.File == "" { // of a link
@@ -200,7 +202,7 @@ func (j *judgement) flux(s *engine.Sync, pairs []applied, functions map[string][
 	var plain []*pair
 	for _, p := range pairs {
 		switch {
-		case !p.encrypted || p.Form != engine.Ciphertext:
+		case !p.encrypted || p.Form != engine.Ciphertext || p.Never():
 		case p.Why != "":
 			j.addUnsure(s, cmp.Or(p.WhyAt, s.At), "flux-decryption", fmt.Sprintf("%s: Flux leaves the ClusterPair in %s encrypted, and applies it as ciphertext, which stops Stork", p.Why, p.file), "remove it")
 		default:
