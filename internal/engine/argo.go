@@ -85,6 +85,13 @@ func firstOf(texts ...string) string {
 // argoSource reads one source but for its path.
 func (m *Model) argoSource(d *Document, kind string, spec, source *yaml.Node) *Sync {
 	s := d.sync(ArgoCD, kind, manifest.Field(source, "path"))
+	annotations := manifest.Field(d.Node, "metadata", "annotations")
+	if kind == "ApplicationSet" {
+		annotations = manifest.Field(d.Node, "spec", "template", "metadata", "annotations")
+	}
+	if manifest.Text(annotations, argoGroup+"skip-reconcile") == "true" {
+		s.Idle = argoGroup + "skip-reconcile: true, by which Argo CD leaves it alone"
+	}
 	s.Decrypts = manifest.Field(source, "plugin") != nil
 	s.Plugin = strings.Clone(manifest.Text(source, "plugin", "name"))
 	s.recursive = manifest.Text(source, "directory", "recurse") == "true"
@@ -139,6 +146,8 @@ func patchedTemplate(n, spec *yaml.Node) (patched *yaml.Node, doubt string) {
 func (m *Model) expand(n *yaml.Node, template string) (paths []string, unsure string) {
 	for _, generator := range manifest.Items(n, "spec", "generators") {
 		more, known := m.generated(generator, template)
+		// A selector leaves parameters out, and a template of its own goes before the other.
+		known = known && manifest.Field(generator, "selector") == nil && manifest.Field(generator, "list", "template") == nil && manifest.Field(generator, "git", "template") == nil
 		if paths = append(paths, more...); !known {
 			unsure = "its path is a template, which only the ApplicationSet controller fills in"
 		}

@@ -108,7 +108,7 @@ func (f *forming) formsOf(i int) []*Sync {
 		}
 		for _, s := range m.syncsOf(o, node) {
 			m.cover(s)
-			s.Idle = idle
+			s.Idle = cmp.Or(idle, s.Idle)
 			s.Unlisted = m.dirs[path.Dir(o.Path)] != nil && len(m.takers[o.Path]) == 0
 			forms = append(forms, s)
 		}
