@@ -103,7 +103,7 @@ func kustomizationOf(d Document) Kustomization {
 func (k *Kustomization) readPatches(d *Document, n *yaml.Node) {
 	for _, entry := range manifest.Items(n, "patchesStrategicMerge") {
 		p := patch{at: d.at(entry)}
-		if strings.Contains(entry.Value, "\n") {
+		if IsText(entry.Value) {
 			p.docs = inlineDocs(entry)
 		} else {
 			p.file = path.Join(k.Dir, entry.Value)
@@ -131,6 +131,10 @@ func (k *Kustomization) readPatches(d *Document, n *yaml.Node) {
 	}
 	k.metadata = slices.Concat(k.metadata, d.metadata("labels", n, "commonLabels"), d.metadata("annotations", n, "commonAnnotations"))
 }
+
+// IsText tells whether an entry of patchesStrategicMerge is the patch itself, and no path
+// of its file.
+func IsText(entry string) bool { return strings.ContainsAny(entry, "\n{") }
 
 // metadata are the annotations or labels under a key, none if there are none.
 func (d *Document) metadata(field string, n *yaml.Node, keys ...string) []metadata {

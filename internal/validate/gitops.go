@@ -65,7 +65,7 @@ func (f *fileRun) kustomization(n *yaml.Node) {
 		f.add(key, key.Value, "duplicate-key", report.Error, fmt.Sprintf("key %s stands here in another spelling, too: kustomize takes the two for one, and one of them goes unread", quote(key.Value)), "remove one of the two")
 	}
 	for _, entry := range manifest.Items(n, "patchesStrategicMerge") {
-		if strings.Contains(entry.Value, "\n") {
+		if engine.IsText(entry.Value) {
 			f.inlinePatch(entry, nil)
 		}
 	}
