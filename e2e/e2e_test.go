@@ -84,7 +84,11 @@ func runAll(m *testing.M) (code int, err error) {
 	if err != nil {
 		return 0, err
 	}
-	if code := m.Run(); code != 0 || len(ran) == 0 {
+	code = m.Run()
+	if err := tellAgreement(os.Stdout); err != nil {
+		return 0, err
+	}
+	if code != 0 || len(ran) == 0 {
 		return code, nil
 	}
 	return 0, summarize(os.Stdout)

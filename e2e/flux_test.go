@@ -55,9 +55,9 @@ func fluxCommand(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// startFlux starts Flux on a cluster, and returns when it is ready. It ends with
-// the cluster.
-func startFlux(c *cluster, events string) (*flux, error) {
+// startFlux starts Flux on a cluster, with more flags for its controller, and returns
+// when it is ready. It ends with the cluster.
+func startFlux(c *cluster, events string, flags ...string) (*flux, error) {
 	f := &flux{cluster: c, url: "http://" + c.host + ":8080"}
 	if err := c.install(filepath.Join(c.tools, "flux-crds")); err != nil {
 		return nil, err
@@ -70,10 +70,10 @@ func startFlux(c *cluster, events string) (*flux, error) {
 		return nil, err
 	}
 	go http.Serve(listener, f.handler(events)) // until the tests end
-	controller, err := c.run("kustomize-controller", "--events-addr="+f.url+"/events",
-		"--health-addr="+c.address+":9440", "--metrics-addr=0",
+	controller, err := c.run("kustomize-controller", append([]string{"--events-addr=" + f.url + "/events",
+		"--health-addr=" + c.address + ":9440", "--metrics-addr=0",
 		// What waits for another Kustomization looks each second.
-		"--requeue-dependency=1s")
+		"--requeue-dependency=1s"}, flags...)...)
 	if err != nil {
 		return nil, err
 	}
@@ -130,25 +130,40 @@ func (f *flux) handler(events string) http.Handler {
 
 // publish makes a directory the artifact of a GitRepository.
 func (f *flux) publish(namespace, name, dir string) error {
+	_, err := f.publishAs("GitRepository", namespace, name, dir)
+	return err
+}
+
+// sourceKinds are the objects that have artifacts: how the API calls many of one, and what
+// one says of where it fetches.
+var sourceKinds = map[string]struct{ plural, spec string }{
+	"GitRepository": {"gitrepositories", "url: https://git.example.com/%s"},
+	"OCIRepository": {"ocirepositories", "url: oci://registry.example.com/%s"},
+	"Bucket":        {"buckets", "endpoint: s3.example.com, bucketName: %s"},
+}
+
+// publishAs makes a directory the artifact of an object of a kind, and returns its revision.
+func (f *flux) publishAs(kind, namespace, name, dir string) (revision string, err error) {
 	data, err := archive(dir)
 	if err != nil {
-		return err
+		return "", err
 	}
 	commit := fmt.Sprintf("%x", sha1.Sum(data))
-	path := fmt.Sprintf("/%s/%s/%s.tar.gz", namespace, name, commit)
+	revision = "main@sha1:" + commit
+	path := fmt.Sprintf("/%s/%s/%s/%s.tar.gz", kind, namespace, name, commit)
 	f.artifacts.Store(path, data)
 
-	object := fmt.Sprintf("/apis/source.toolkit.fluxcd.io/v1/namespaces/%s/gitrepositories/%s", namespace, name)
+	object := fmt.Sprintf("/apis/source.toolkit.fluxcd.io/v1/namespaces/%s/%s/%s", namespace, sourceKinds[kind].plural, name)
 	const manager = "?force=true&fieldManager=source-controller"
-	header := fmt.Sprintf("apiVersion: source.toolkit.fluxcd.io/v1\nkind: GitRepository\nmetadata: {name: %s}\n", name)
+	header := fmt.Sprintf("apiVersion: source.toolkit.fluxcd.io/v1\nkind: %s\nmetadata: {name: %s}\n", kind, name)
 	// Suspended: no source-controller has to look for it.
 	if err := f.cluster.request(http.MethodPatch, object+manager, header+fmt.Sprintf(
-		"spec: {interval: 1h, suspend: true, url: https://git.example.com/%s}", name)); err != nil {
-		return err
+		"spec: {interval: 1h, suspend: true, "+sourceKinds[kind].spec+"}", name)); err != nil {
+		return "", err
 	}
-	return f.cluster.request(http.MethodPatch, object+"/status"+manager, header+fmt.Sprintf(
-		"status: {artifact: {digest: 'sha256:%x', lastUpdateTime: %q, path: %s, revision: 'main@sha1:%s', size: %d, url: %s}}",
-		sha256.Sum256(data), time.Now().UTC().Format(time.RFC3339), path, commit, len(data), f.url+path))
+	return revision, f.cluster.request(http.MethodPatch, object+"/status"+manager, header+fmt.Sprintf(
+		"status: {artifact: {digest: 'sha256:%x', lastUpdateTime: %q, path: %s, revision: '%s', size: %d, url: %s}}",
+		sha256.Sum256(data), time.Now().UTC().Format(time.RFC3339), path, revision, len(data), f.url+path))
 }
 
 // archive packs the files of a directory. The same files make the same archive.
