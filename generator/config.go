@@ -27,6 +27,7 @@ const APIVersion = "clusterpair.dev/v1alpha1"
 const (
 	GeneratorKind = "ClusterPairGenerator"
 	DecryptorKind = "ClusterPairDecryptor"
+	FleetKind     = "ClusterPairFleet"
 	ValidatorKind = "ClusterPairValidator"
 )
 
@@ -137,9 +138,9 @@ type Allowance struct {
 	Reason string `yaml:"reason"`
 }
 
-// Selector renders one pair for every Secret whose labels match and whose name Exclude
-// does not have.
-type Selector struct {
+// SecretSelector selects Secrets whose labels match and whose name Exclude does not
+// have.
+type SecretSelector struct {
 	MatchLabels      map[string]string `yaml:"matchLabels"`
 	MatchExpressions []struct {
 		Key      string   `yaml:"key"`
@@ -149,6 +150,13 @@ type Selector struct {
 	// Exclude are names of Secrets that are left out, NAME or NAMESPACE/NAME, in which
 	// * and ? stand for what they do in the name of a file.
 	Exclude []string `yaml:"exclude"`
+
+	matches labels.Selector
+}
+
+// Selector renders one pair for every Secret that it selects.
+type Selector struct {
+	SecretSelector `yaml:",inline"`
 	// Name makes a pair's name: ${name}, ${namespace} and ${label:KEY} stand
 	// for the Secret's. Empty: the Secret's name without a final -kubeconfig.
 	Name string `yaml:"name"`
@@ -159,7 +167,6 @@ type Selector struct {
 	TLSServerName string `yaml:"tlsServerName"`
 	PairSettings  `yaml:",inline"`
 
-	matches  labels.Selector
 	position report.Position
 }
 
@@ -198,8 +205,7 @@ func ParseConfig(doc *yaml.Node, file string) (*Config, []report.Finding) {
 		s.position = manifest.Position(node, file)
 		s.modePosition = manifest.Position(manifest.Field(node, "mode"), file)
 		findings = append(findings, checkAllowances(s.Allow, manifest.Field(node, "allow"), file)...)
-		var err error
-		if s.matches, err = s.compile(); err != nil {
+		if err := s.Compile(); err != nil {
 			findings = append(findings, report.Finding{Rule: "config", Severity: report.Error, Position: s.position,
 				Path: "spec.selector", Message: fmt.Sprintf("selector cannot match anything: %v", err)})
 		}
@@ -209,6 +215,28 @@ func ParseConfig(doc *yaml.Node, file string) (*Config, []report.Finding) {
 		return nil, findings
 	}
 	return c, findings
+}
+
+// New makes a config that stands in no document of its own, as [ParseConfig] does. at is
+// where it comes from.
+func New(name string, spec Spec, at report.Position) (*Config, []report.Finding) {
+	c := &Config{Spec: spec, Position: at, modePosition: at}
+	c.Metadata.Name = name
+	for i := range c.Spec.Pairs {
+		if p := &c.Spec.Pairs[i]; p.modePosition == (report.Position{}) {
+			p.modePosition = p.Position
+		}
+	}
+	findings := c.complete()
+	if report.HasErrors(findings) {
+		return nil, findings
+	}
+	return c, findings
+}
+
+// CheckSettings finds what a schema cannot say of the settings in a node of a file.
+func (s *PairSettings) CheckSettings(node *yaml.Node, file string) []report.Finding {
+	return append(checkAllowances(s.Allow, manifest.Field(node, "allow"), file), reserved(s.Annotations, manifest.Position(node, file))...)
 }
 
 // dates refuses dates without quotes. kustomize hands a function a time of day in their
@@ -350,31 +378,36 @@ func CheckAllowance(rule string) (report.Finding, bool) {
 		Message: fmt.Sprintf("rule %q cannot be allowed: it is unknown, or its breach stops Stork", rule), Hint: hint}, false
 }
 
-func (s *Selector) compile() (labels.Selector, error) {
-	sel := labels.SelectorFromSet(s.MatchLabels)
+// Compile makes the selector ready for Takes. Its error names the key and the operator
+// that Kubernetes does not accept.
+func (s *SecretSelector) Compile() error {
+	s.matches = labels.SelectorFromSet(s.MatchLabels)
 	operators := map[string]selection.Operator{"In": selection.In, "NotIn": selection.NotIn,
 		"Exists": selection.Exists, "DoesNotExist": selection.DoesNotExist}
 	for _, e := range s.MatchExpressions {
 		r, err := labels.NewRequirement(e.Key, operators[e.Operator], e.Values)
 		if err != nil {
-			return nil, fmt.Errorf("matchExpressions: key %q, operator %q", e.Key, e.Operator)
+			return fmt.Errorf("matchExpressions: key %q, operator %q", e.Key, e.Operator)
 		}
-		sel = sel.Add(*r)
+		s.matches = s.matches.Add(*r)
 	}
-	return sel, nil
+	return nil
 }
 
-// takes tells whether the selector renders a pair for a Secret.
-func (s *Selector) takes(h header) bool {
-	return s.matches.Matches(h.labels) && !slices.ContainsFunc(s.Exclude, func(pattern string) bool {
-		name := h.name
+// Takes tells whether the selector selects a Secret.
+func (s *SecretSelector) Takes(namespace, name string, set map[string]string) bool {
+	return s.matches.Matches(labels.Set(set)) && !slices.ContainsFunc(s.Exclude, func(pattern string) bool {
+		whole := name
 		if strings.Contains(pattern, "/") {
-			name = h.namespace + "/" + name
+			whole = namespace + "/" + name
 		}
-		match, _ := path.Match(pattern, name) // the schema has judged it
+		match, _ := path.Match(pattern, whole) // the schema has judged it
 		return match
 	})
 }
+
+// String is the selector as kubectl --selector takes it.
+func (s *SecretSelector) String() string { return s.matches.String() }
 
 // pair makes the pair that the selector renders for a Secret.
 func (s *Selector) pair(h header) (Pair, error) {
@@ -397,6 +430,25 @@ func (s *Selector) pair(h header) (Pair, error) {
 
 // expand replaces ${name}, ${namespace} and ${label:KEY}.
 func expand(template string, h header) (string, error) {
+	return Expand(template, func(variable string) (string, error) {
+		switch key, isLabel := strings.CutPrefix(variable, "label:"); {
+		case isLabel && h.labels[key] == "":
+			return "", fmt.Errorf("name template %q: Secret %s has no label %q", template, h, key)
+		case isLabel:
+			return h.labels[key], nil
+		case variable == "name":
+			return h.name, nil
+		case variable == "namespace":
+			return h.namespace, nil
+		default:
+			return "", fmt.Errorf("name template %q: ${%s} is not one of ${name}, ${namespace}, ${label:KEY}", template, variable)
+		}
+	})
+}
+
+// Expand replaces each ${VARIABLE} of a template by its value. An error is that of
+// value.
+func Expand(template string, value func(variable string) (string, error)) (string, error) {
 	var b strings.Builder
 	for rest := template; ; {
 		before, after, found := strings.Cut(rest, "${")
@@ -405,18 +457,11 @@ func expand(template string, h header) (string, error) {
 			return b.String(), nil
 		}
 		variable, tail, _ := strings.Cut(after, "}")
-		switch key, isLabel := strings.CutPrefix(variable, "label:"); {
-		case isLabel && h.labels[key] != "":
-			b.WriteString(h.labels[key])
-		case isLabel:
-			return "", fmt.Errorf("name template %q: Secret %s has no label %q", template, h, key)
-		case variable == "name":
-			b.WriteString(h.name)
-		case variable == "namespace":
-			b.WriteString(h.namespace)
-		default:
-			return "", fmt.Errorf("name template %q: ${%s} is not one of ${name}, ${namespace}, ${label:KEY}", template, variable)
+		text, err := value(variable)
+		if err != nil {
+			return "", err
 		}
+		b.WriteString(text)
 		rest = tail
 	}
 }

@@ -81,6 +81,10 @@ func process(ctx context.Context, rl *framework.ResourceList, env Environment, n
 		return decrypt(ctx, rl, doc, h, env)
 	case ValidatorKind:
 		return validate(ctx, rl, doc, h, env)
+	case FleetKind:
+		return []report.Finding{{Rule: "fleet", Severity: report.Error, Position: report.Position{File: h.kind + "/" + h.name}, Path: "kind",
+			Message: "a fleet is no function config: one build of kustomize cannot hold the pairs of several clusters",
+			Hint:    "take it out of the kustomization; clusterpair generate -f FILE renders it"}}, nil
 	}
 	hint := fmt.Sprintf("the kinds are %s, %s and %s", GeneratorKind, DecryptorKind, ValidatorKind)
 	if near := report.Nearest(h.kind, []string{GeneratorKind, DecryptorKind, ValidatorKind}); near != "" {

@@ -338,7 +338,7 @@ func (r *run) secret(ctx context.Context, file string, doc *yaml.Node, h header)
 	}
 	if r.tokensOnly {
 		jobs = nil
-	} else if s := r.config.Spec.Selector; s != nil && s.takes(h) {
+	} else if s := r.config.Spec.Selector; s != nil && s.Takes(h.namespace, h.name, h.labels) {
 		if other := kubeconfig.ForControllers(h.name, h.labels); other != "" && !r.last {
 			r.mu.Lock()
 			r.personal = append(r.personal, personal{file, doc, h, SecretReference{Name: other, Namespace: h.namespace}.String()})

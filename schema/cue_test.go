@@ -275,7 +275,7 @@ func FuzzDocument(f *testing.F) {
 		if yaml.Unmarshal(data, &doc) != nil || doc.Kind == 0 {
 			return
 		}
-		for _, def := range []string{"#ClusterPair", "#Encrypted", "#ClusterPairGenerator", "#ClusterPairDecryptor", "#ClusterPairValidator"} {
+		for _, def := range []string{"#ClusterPair", "#Encrypted", "#ClusterPairGenerator", "#ClusterPairDecryptor", "#ClusterPairFleet", "#ClusterPairValidator"} {
 			for _, finding := range Validate(def, &doc, "f.yaml", Options{}) {
 				if !ruleID.MatchString(finding.Rule) || finding.Message == "" || finding.Position.Line == 0 {
 					t.Errorf("%+v", finding)

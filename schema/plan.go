@@ -9,6 +9,8 @@ func plan(def string) *node {
 		return &planClusterPair
 	case "#ClusterPairDecryptor":
 		return &planClusterPairDecryptor
+	case "#ClusterPairFleet":
+		return &planClusterPairFleet
 	case "#ClusterPairGenerator":
 		return &planClusterPairGenerator
 	case "#ClusterPairValidator":
@@ -27,7 +29,7 @@ func plan(def string) *node {
 	return nil
 }
 
-var definitions = []string{"#ClusterPair", "#ClusterPairDecryptor", "#ClusterPairGenerator", "#ClusterPairValidator", "#ClusterPairWithMode", "#ClusterPairWithoutMode", "#Encrypted", "#EncryptedWithMode", "#EncryptedWithoutMode"}
+var definitions = []string{"#ClusterPair", "#ClusterPairDecryptor", "#ClusterPairFleet", "#ClusterPairGenerator", "#ClusterPairValidator", "#ClusterPairWithMode", "#ClusterPairWithoutMode", "#Encrypted", "#EncryptedWithMode", "#EncryptedWithoutMode"}
 
 var planClusterPair = node{kinds: aMapping, variants: []variant{
 	{fields: []field{
@@ -160,6 +162,62 @@ var planClusterPairDecryptor = node{kinds: aMapping, variants: []variant{
 	}},
 }}
 
+var planClusterPairFleet = node{kinds: aMapping, variants: []variant{
+	{fields: []field{
+		{name: "apiVersion", required: true, node: &node{kinds: aString, checks: []check{
+			{oneOf: []string{"clusterpair.dev/v1alpha1"}, fail: "apiVersion is not clusterpair.dev/v1alpha1 [config]\nhint: apiVersion: clusterpair.dev/v1alpha1"},
+		}}},
+		{name: "kind", required: true, node: &node{kinds: aString, checks: []check{
+			{oneOf: []string{"ClusterPairFleet"}, fail: "kind is not ClusterPairFleet [config]\nhint: kind: ClusterPairFleet"},
+		}}},
+		{name: "metadata", doc: "metadata is kustomize's: it passes through, but for the name.", required: true, node: &node{kinds: aMapping, variants: []variant{
+			{fields: []field{
+				{name: "annotations", node: &node{kinds: aNull | aMapping, variants: []variant{
+					{patterns: []pattern{
+						{node: &node{kinds: aString}},
+					}},
+				}}},
+				{name: "creationTimestamp", doc: "What the API server sets comes with an object that was read back from a cluster; null is what Go's encoders leave of it.", node: &node{kinds: aNull, fail: "the API server sets this field [server-set-field]\nhint: remove it"}},
+				{name: "labels", node: &node{kinds: aNull | aMapping, variants: []variant{
+					{patterns: []pattern{
+						{node: &node{kinds: aString}},
+					}},
+				}}},
+				{name: "name", doc: "name is written on the rendered pairs as their origin.", required: true, node: &node{kinds: aString, checks: []check{
+					{match: &regex2, fail: "the name of a config is an RFC 1123 subdomain: lower-case letters, digits, '-' and '.', at most 253 [config]"},
+					{maxRunes: 253, fail: "the name of a config is an RFC 1123 subdomain: lower-case letters, digits, '-' and '.', at most 253 [config]"},
+				}}},
+				{name: "namespace", node: &node{kinds: aString}},
+			}, patterns: []pattern{
+				{checks: []check{
+					{match: &regex10},
+				}, node: &node{fail: "the API server sets this field [server-set-field]\nhint: remove it"}},
+			}},
+		}}},
+		{name: "spec", required: true, node: &node{kinds: aMapping, variants: []variant{
+			{fields: []field{
+				{name: "clusters", doc: "clusters are those of the fleet.", required: true, missing: "the fleet has no clusters [config]\nhint: clusters: [{secrets: {matchLabels: {fleet: dr}}}]", node: &node{kinds: aList, items: &planFleetCluster, minItems: 1}},
+				{name: "directory", doc: "directory is where the pairs of a source cluster are rendered to.", required: true, missing: "the fleet says not where the pairs are rendered to [config]\nhint: directory: clusters/${from}/pairs", node: &planFleetDirectory},
+				{name: "except", doc: "except leaves out pairs that a rule would make.", node: &node{kinds: aNull | aList, items: &planFleetException}},
+				{name: "files", doc: "files hold the kubeconfig Secrets of the clusters, encrypted with SOPS or not. Which clusters there are is read from their metadata, which is in clear.", required: true, missing: "the fleet names no files with the Secrets of its clusters [config]\nhint: files: [\"secrets\"]", node: &planFiles},
+				{name: "limits", node: &node{kinds: aNull | aMapping, variants: []variant{
+					{fields: []field{
+						{name: "remove", doc: "remove is how many pairs of the fleet a run may remove without being asked: one in ten of a source's unless said here.", node: &node{kinds: anInt, fail: "remove is no number of pairs [config]\nhint: as in remove: 3", max: 100000}},
+					}},
+				}}},
+				{name: "mode", node: &planMode},
+				{name: "namespace", node: &planNamespace},
+				{name: "pairs", doc: "pairs are the rules by which clusters are paired.", required: true, missing: "the fleet pairs no clusters [config]\nhint: pairs: [{from: {role: prod}, to: {role: dr}, same: [\"region\"], bothWays: true}]", node: &node{kinds: aList, items: &planFleetRule, minItems: 1}},
+				{name: "readers", doc: "readers may decrypt the pairs of all clusters: CI, people, recovery.", node: &node{kinds: aNull | aList, items: &planReader}},
+				{name: "storkVersion", doc: "storkVersion, namespace, mode and within are as in a ClusterPairGenerator, for each source cluster that says nothing else.", node: &planStorkVersion},
+				{name: "within", node: &node{kinds: aString, checks: []check{
+					{match: &regex11, fail: "within is no duration [config]\nhint: days or hours, as in 30d or 720h"},
+				}}},
+			}},
+		}}},
+	}},
+}}
+
 var planClusterPairGenerator = node{kinds: aMapping, variants: []variant{
 	{fields: []field{
 		{name: "apiVersion", required: true, node: &node{kinds: aString, checks: []check{
@@ -200,15 +258,15 @@ var planClusterPairGenerator = node{kinds: aMapping, variants: []variant{
 				{name: "namespace", doc: "namespace is that of pairs that name none.", node: &planNamespace},
 				{name: "output", doc: "output is the directory of the rendered files, relative to the kustomization: rendered unless said here.", node: &node{kinds: aString, checks: []check{
 					{match: &regex3, fail: "output is no relative path without .. [config]\nhint: as in rendered"},
-					{differ: &regex11, fail: "output is no relative path without .. [config]\nhint: as in rendered"},
 					{differ: &regex12, fail: "output is no relative path without .. [config]\nhint: as in rendered"},
-					{differ: &regex13, fail: "output holds a line break or another control character [config]\nhint: as in rendered"},
+					{differ: &regex13, fail: "output is no relative path without .. [config]\nhint: as in rendered"},
+					{differ: &regex14, fail: "output holds a line break or another control character [config]\nhint: as in rendered"},
 				}}},
 				{name: "pairs", node: &node{fail: "not beside selector [config]\nhint: remove one, or write two configs"}},
 				{name: "selector", doc: "selector renders one pair for each Secret that matches.", required: true, node: &planSelector},
 				{name: "storkVersion", doc: "storkVersion is the Stork release of the source cluster. It decides whether a pair over one fabric may have a mode, and how exec is spelled.", node: &planStorkVersion},
 				{name: "within", doc: "within is how long before its end a credential is reported: 30 days unless said here.", node: &node{kinds: aString, checks: []check{
-					{match: &regex14, fail: "within is no duration [config]\nhint: days or hours, as in 30d or 720h"},
+					{match: &regex11, fail: "within is no duration [config]\nhint: days or hours, as in 30d or 720h"},
 				}}},
 			}},
 			{fields: []field{
@@ -218,14 +276,14 @@ var planClusterPairGenerator = node{kinds: aMapping, variants: []variant{
 				{name: "namespace", doc: "namespace is that of pairs that name none.", node: &planNamespace},
 				{name: "output", doc: "output is the directory of the rendered files, relative to the kustomization: rendered unless said here.", node: &node{kinds: aString, checks: []check{
 					{match: &regex3, fail: "output is no relative path without .. [config]\nhint: as in rendered"},
-					{differ: &regex11, fail: "output is no relative path without .. [config]\nhint: as in rendered"},
 					{differ: &regex12, fail: "output is no relative path without .. [config]\nhint: as in rendered"},
-					{differ: &regex13, fail: "output holds a line break or another control character [config]\nhint: as in rendered"},
+					{differ: &regex13, fail: "output is no relative path without .. [config]\nhint: as in rendered"},
+					{differ: &regex14, fail: "output holds a line break or another control character [config]\nhint: as in rendered"},
 				}}},
 				{name: "pairs", doc: "pairs are the ClusterPairs to render.", required: true, missing: "spec says of no pair [config]\nhint: add pairs, or a selector for one pair of each Secret that matches", node: &node{kinds: aList, items: &planPair, minItems: 1}},
 				{name: "storkVersion", doc: "storkVersion is the Stork release of the source cluster. It decides whether a pair over one fabric may have a mode, and how exec is spelled.", node: &planStorkVersion},
 				{name: "within", doc: "within is how long before its end a credential is reported: 30 days unless said here.", node: &node{kinds: aString, checks: []check{
-					{match: &regex14, fail: "within is no duration [config]\nhint: days or hours, as in 30d or 720h"},
+					{match: &regex11, fail: "within is no duration [config]\nhint: days or hours, as in 30d or 720h"},
 				}}},
 			}},
 		}}},
@@ -267,14 +325,14 @@ var planClusterPairValidator = node{kinds: aMapping, variants: []variant{
 		{name: "spec", node: &node{kinds: aNull | aMapping, variants: []variant{
 			{fields: []field{
 				{name: "maxAge", doc: "maxAge is how long ago a file may have been encrypted.", node: &node{kinds: aString, checks: []check{
-					{match: &regex14, fail: "maxAge is no duration [config]\nhint: days or hours, as in 365d or 8760h"},
+					{match: &regex11, fail: "maxAge is no duration [config]\nhint: days or hours, as in 365d or 8760h"},
 				}}},
 				{name: "plaintext", doc: "plaintext says that the pairs are meant to be in clear here.", node: &node{kinds: aBool}},
 				{name: "skip", doc: "skip leaves rules out.", node: &node{kinds: aNull | aList, items: &planRuleID}},
 				{name: "storkVersion", node: &planStorkVersion},
 				{name: "strict", doc: "strict makes warnings fail the build, too.", node: &node{kinds: aBool}},
 				{name: "within", doc: "within is how long before its end a credential is reported.", node: &node{kinds: aString, checks: []check{
-					{match: &regex14, fail: "within is no duration [config]\nhint: days or hours, as in 30d or 720h"},
+					{match: &regex11, fail: "within is no duration [config]\nhint: days or hours, as in 30d or 720h"},
 				}}},
 			}},
 		}}},
@@ -842,41 +900,260 @@ var planStorkVersion = node{kinds: aString, checks: []check{
 	{match: &regex26, fail: "storkVersion is no release of Stork [config]\nhint: as in \"24.3\" or \"v24.3.2\""},
 }}
 
-var planEncryption = node{kinds: aMapping, variants: []variant{
+var planFleetCluster = node{kinds: aMapping, variants: []variant{
+	{when: []string{"secrets"}, fields: []field{
+		{name: "destination", node: &node{kinds: aNull | aMapping, variants: []variant{
+			{fields: []field{
+				{name: "context", doc: "context is the one to take: current-context unless said here.", node: &planConfigText},
+				{name: "server", doc: "server replaces the URL, as kubectl --server does.", node: &planServer},
+				{name: "tlsServerName", doc: "tlsServerName is the name in the server's certificate.", node: &planConfigText},
+			}},
+		}}},
+		{name: "labels", doc: "labels are added to those of the Secret, for from, to and same.", node: &node{kinds: aNull | aMapping, variants: []variant{
+			{key: "not a label key [config]\nhint: as in role or example.com/role", patterns: []pattern{
+				{checks: []check{
+					{differ: &regex17},
+					{match: &regex19},
+				}, node: &planMatchValue},
+			}},
+		}}},
+		{name: "name", doc: "name makes the name of a cluster: its label cluster.x-k8s.io/cluster-name, or the Secret's name without a final -kubeconfig, unless said here.", node: &node{kinds: aString, checks: []check{
+			{match: &regex27, fail: "not a template of names: lower-case letters, digits, '-', '.' and ${…} [config]\nhint: as in ${label:cluster.x-k8s.io/cluster-name}; there are ${name}, ${namespace} and ${label:KEY}"},
+		}}},
+		{name: "reader", node: &node{fail: "belongs to one cluster, not to each that the Secrets make [config]\nhint: add {name: NAME, reader: age1…} for each cluster"}},
+		{name: "secrets", doc: "secrets makes a cluster of each Secret among the files that matches.", required: true, node: &node{kinds: aMapping, variants: []variant{
+			{fields: []field{
+				{name: "exclude", doc: "exclude leaves out Secrets by name, with * for any characters and ? for one.", node: &node{kinds: aNull | aList, items: &planSecretPattern}},
+				{name: "matchExpressions", node: &node{kinds: aNull | aList, items: &planMatchExpression}},
+				{name: "matchLabels", doc: "https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/#label-selectors", node: &node{kinds: aNull | aMapping, variants: []variant{
+					{key: "not a label key [config]\nhint: as in role or example.com/role", patterns: []pattern{
+						{checks: []check{
+							{differ: &regex17},
+							{match: &regex19},
+						}, node: &planMatchValue},
+					}},
+				}}},
+			}},
+		}}},
+		{name: "storkVersion", doc: "storkVersion is the Stork release of the cluster. It counts for the pairs of which the cluster is the source.", node: &planStorkVersion},
+	}},
 	{fields: []field{
-		{name: "age", node: &node{kinds: aList, items: &node{kinds: aString, checks: []check{
-			{match: &regex27, fail: "not an age recipient [config]\nhint: age1…, as age-keygen -y prints it; a key that begins with AGE-SECRET-KEY is for reading and belongs in no file here"},
-		}}}},
-		{name: "aws_profile", node: &planConfigText},
-		{name: "azure_keyvault", node: &node{kinds: aList, items: &node{kinds: aString, checks: []check{
-			{match: &regex28, fail: "not an Azure Key Vault key [config]\nhint: https://VAULT.vault.azure.net/keys/KEY/VERSION"},
-		}}}},
-		{name: "gcp_kms", node: &node{kinds: aList, items: &node{kinds: aString, checks: []check{
-			{match: &regex29, fail: "not a Google Cloud KMS key [config]\nhint: projects/PROJECT/locations/LOCATION/keyRings/RING/cryptoKeys/KEY"},
-		}}}},
-		{name: "hc_vault_transit_uri", node: &node{kinds: aList, items: &node{kinds: aString, checks: []check{
-			{match: &regex30, fail: "not the URI of a Vault transit key [config]\nhint: https://VAULT:8200/v1/transit/keys/KEY"},
-		}}}},
-		{name: "hckms", node: &node{kinds: aList, items: &node{kinds: aString, checks: []check{
-			{match: &regex31, fail: "not a Huawei Cloud KMS key [config]\nhint: REGION:KEY-ID"},
-		}}}},
-		{name: "kms", node: &node{kinds: aList, items: &node{kinds: aString, checks: []check{
-			{match: &regex32, fail: "not the ARN of a KMS key [config]\nhint: arn:aws:kms:REGION:ACCOUNT:key/ID, then +ROLE if one is to be assumed"},
-		}}}},
-		{name: "pgp", node: &node{kinds: aList, items: &node{kinds: aString, checks: []check{
-			{match: &regex33, fail: "not the fingerprint of a PGP key [config]\nhint: gpg --list-keys --with-colons shows it"},
-		}}}},
-	}, patterns: []pattern{
-		{checks: []check{
-			{match: &regex34},
-		}, node: &node{fail: "inline recipients are one key group [config]\nhint: remove encryption and write a creation rule in .sops.yaml"}},
+		{name: "destination", doc: "destination is where the kubeconfig of the cluster is. A cluster without one is a source alone.", node: &node{kinds: aNull | aMapping, variants: []variant{
+			{fields: []field{
+				{name: "context", doc: "context is the one to take: current-context unless said here.", node: &planConfigText},
+				{name: "secret", node: &planSecretReference},
+				{name: "server", doc: "server replaces the URL, as kubectl --server does.", node: &planServer},
+				{name: "tlsServerName", doc: "tlsServerName is the name in the server's certificate.", node: &planConfigText},
+			}},
+		}}},
+		{name: "labels", doc: "labels are added to those of the Secret, for from, to and same.", node: &node{kinds: aNull | aMapping, variants: []variant{
+			{key: "not a label key [config]\nhint: as in role or example.com/role", patterns: []pattern{
+				{checks: []check{
+					{differ: &regex17},
+					{match: &regex19},
+				}, node: &planMatchValue},
+			}},
+		}}},
+		{name: "name", doc: "name is that of the cluster, as ${from} and ${to} write it.", required: true, missing: "the cluster has neither name nor secrets [config]\nhint: name: west, or secrets: {matchLabels: {fleet: dr}}", node: &planClusterName},
+		{name: "reader", doc: "reader is the recipient, or the recipients, of the cluster's own key. Only they, and the readers of the fleet, may then decrypt its pairs.", node: &node{kinds: aString | aList, checks: []check{
+			{match: &regex28, fail: "not a recipient [config]\nhint: age1…, as age-keygen -y prints it; a key that begins with AGE-SECRET-KEY is for reading and belongs in no file here"},
+			{differ: &regex29, fail: "not a recipient [config]\nhint: age1…, as age-keygen -y prints it; a key that begins with AGE-SECRET-KEY is for reading and belongs in no file here"},
+		}, items: &planReader, minItems: 1}},
+		{name: "storkVersion", doc: "storkVersion is the Stork release of the cluster. It counts for the pairs of which the cluster is the source.", node: &planStorkVersion},
+	}},
+}}
+
+var planFleetDirectory = node{kinds: aString, checks: []check{
+	{match: &regex3, fail: "directory is no relative path without .. [config]\nhint: as in clusters/${from}/pairs"},
+	{differ: &regex12, fail: "directory is no relative path without .. [config]\nhint: as in clusters/${from}/pairs"},
+	{differ: &regex13, fail: "directory is no relative path without .. [config]\nhint: as in clusters/${from}/pairs"},
+	{differ: &regex30, fail: "directory holds a control character or one of *?[]\\ [config]\nhint: as in clusters/${from}/pairs"},
+}}
+
+var planFleetException = node{kinds: aMapping, variants: []variant{
+	{fields: []field{
+		{name: "from", node: &planClustersBy},
+		{name: "reason", required: true, missing: "the exception has no reason [config]\nhint: say why, for those who audit the fleet", node: &node{kinds: aString, checks: []check{
+			{match: &regex3, fail: "the reason is empty [config]\nhint: say why, for those who audit the fleet"},
+		}}},
+		{name: "to", node: &planClustersBy},
+		{name: "until", doc: "until is the day on which the exception ends, as in \"2027-03-31\".", node: &node{kinds: aString, checks: []check{
+			{match: &regex31, fail: "until is no day [config]\nhint: as in \"2027-03-31\", in quotes"},
+		}}},
 	}},
 }}
 
 var planNamespace = node{kinds: aString, checks: []check{
 	{differ: &regex0, fail: "the value is encrypted, so that nobody can review it [metadata-encrypted]\nhint: encrypt with encrypted_regex: ^(config|token)$"},
-	{match: &regex35, fail: "namespace is no RFC 1123 label: lower-case letters, digits and '-', at most 63 [pair-namespace]\nhint: begin and end with a letter or digit, as in migrationnamespace"},
+	{match: &regex32, fail: "namespace is no RFC 1123 label: lower-case letters, digits and '-', at most 63 [pair-namespace]\nhint: begin and end with a letter or digit, as in migrationnamespace"},
 	{maxRunes: 63, fail: "namespace is no RFC 1123 label: lower-case letters, digits and '-', at most 63 [pair-namespace]\nhint: begin and end with a letter or digit, as in migrationnamespace"},
+}}
+
+var planFleetRule = node{kinds: aMapping, variants: []variant{
+	{fields: []field{
+		{name: "allow", doc: "allow waives rules. The reasons are written on the rendered pair.", node: &node{kinds: aNull | aList, items: &planAllowance}},
+		{name: "annotations", node: &node{kinds: aNull | aMapping, variants: []variant{
+			{key: "not an annotation key [config]\nhint: as in note or example.com/note", patterns: []pattern{
+				{checks: []check{
+					{match: &regex33},
+				}, node: &node{fail: "SOPS would encrypt what is called config or token, so that nobody could review it [metadata-encrypted]\nhint: give it another name"}},
+				{checks: []check{
+					{differ: &regex17},
+					{match: &regex18},
+					{differ: &regex33},
+				}, node: &node{kinds: aString}},
+			}},
+		}}},
+		{name: "bothWays", doc: "bothWays makes the pair of each direction, for failback.", node: &node{kinds: aBool}},
+		{name: "from", doc: "from are the sources, to the destinations: the name of a cluster, or labels that all of them have.", required: true, missing: "the rule says not which clusters are the sources [config]\nhint: from: {role: prod}", node: &planClustersBy},
+		{name: "labels", node: &node{kinds: aNull | aMapping, variants: []variant{
+			{key: "not a label key [config]\nhint: as in role or example.com/role", patterns: []pattern{
+				{checks: []check{
+					{match: &regex33},
+				}, node: &node{fail: "SOPS would encrypt what is called config or token, so that nobody could review it [metadata-encrypted]\nhint: give it another name"}},
+				{checks: []check{
+					{differ: &regex17},
+					{match: &regex19},
+					{differ: &regex33},
+				}, node: &planMatchValue},
+			}},
+		}}},
+		{name: "mode", doc: "mode is how storage is paired. A pair over one fabric takes none from Stork 23.11 on.", node: &planMode},
+		{name: "name", doc: "name makes the name of the pairs: ${to} unless said here, ${pair} if there are both directions, as Stork wants one name for both.", node: &node{kinds: aString, checks: []check{
+			{match: &regex34, fail: "not a template of names: lower-case letters, digits, '-', '.' and ${…} [config]\nhint: as in dr-${to}; there are ${from}, ${to}, ${from.label:KEY}, ${to.label:KEY} and ${pair}"},
+		}}},
+		{name: "namespace", node: &planNamespace},
+		{name: "namespaces", doc: "namespaces are several, with a pair in each.", node: &node{kinds: aNull | aList, items: &planNamespace, minItems: 1}},
+		{name: "options", doc: "options are for two fabrics; over one there are none.", node: &node{kinds: aNull | aMapping, variants: []variant{
+			{when: []string{"token"}, key: "not an option [storage-options-left]\nhint: options are ip, port, token or tokenFrom, and backuplocation; over one fabric there are none", fields: []field{
+				{name: "backuplocation", doc: "backuplocation is a BackupLocation in the pair's namespace.", node: &node{kinds: aString, checks: []check{
+					{differ: &regex1, fail: "a placeholder is left [placeholder-left]\nhint: put the real value here, or remove the field"},
+					{match: &regex2, fail: "backuplocation is not the name of a BackupLocation: lower-case letters, digits, '-' and '.' [storage-options-incomplete]\nhint: name one of the pair's namespace"},
+					{maxRunes: 253, fail: "backuplocation is not the name of a BackupLocation: lower-case letters, digits, '-' and '.' [storage-options-incomplete]\nhint: name one of the pair's namespace"},
+				}}},
+				{name: "ip", doc: "ip is a host or an address of the destination's Portworx.", required: true, missing: "options have no ip [storage-options-incomplete]\nhint: add the address of the destination's Portworx API", node: &node{kinds: aString, checks: []check{
+					{match: &regex3, fail: "the value is empty [storage-options-incomplete]\nhint: give it, or remove all storage options for a pair over one fabric"},
+					{differ: &regex4, fail: "the value holds white space, with which storage pairing ends in Error [storage-options-incomplete]\nhint: write it on one line, without spaces around it"},
+					{differ: &regex1, fail: "a placeholder is left [placeholder-left]\nhint: put the real value here, or remove the field"},
+				}}},
+				{name: "mode", node: &node{fail: "a field of the pair, not an option [config]\nhint: write it beside options"}},
+				{name: "port", doc: "port is that of its API: 9001 unless said here.", node: &node{kinds: anInt | aString, fail: "port is not between 1 and 65535 [storage-options-incomplete]\nhint: the Portworx API listens on 9001 unless it was moved", min: 1, max: 65535, checks: []check{
+					{match: &regex5, fail: "port is not between 1 and 65535 [storage-options-incomplete]\nhint: the Portworx API listens on 9001 unless it was moved"},
+				}}},
+				{name: "token", required: true, node: &node{kinds: aString, checks: []check{
+					{match: &regex3, fail: "the value is empty [storage-options-incomplete]\nhint: give it, or remove all storage options for a pair over one fabric"},
+					{differ: &regex4, fail: "the value holds white space, with which storage pairing ends in Error [storage-options-incomplete]\nhint: write it on one line, without spaces around it"},
+					{differ: &regex1, fail: "a placeholder is left [placeholder-left]\nhint: put the real value here, or remove the field"},
+				}}},
+				{name: "tokenFrom", node: &node{fail: "not beside token [config]\nhint: remove token: it then stays in its Secret"}},
+			}, patterns: []pattern{
+				{checks: []check{
+					{match: &regex6},
+				}, node: &node{fail: "the placeholder of storkctl generate is left [placeholder-left]\nhint: options: {} for a pair over one fabric; ip, port, token for one over two"}},
+				{checks: []check{
+					{match: &regex7},
+					{differ: &regex6},
+				}, node: &node{fail: "a placeholder is left [placeholder-left]\nhint: remove it"}},
+			}},
+			{when: []string{
+				"tokenFrom",
+				"ip",
+				"port",
+				"backuplocation",
+			}, key: "not an option [storage-options-left]\nhint: options are ip, port, token or tokenFrom, and backuplocation; over one fabric there are none", fields: []field{
+				{name: "backuplocation", doc: "backuplocation is a BackupLocation in the pair's namespace.", node: &node{kinds: aString, checks: []check{
+					{differ: &regex1, fail: "a placeholder is left [placeholder-left]\nhint: put the real value here, or remove the field"},
+					{match: &regex2, fail: "backuplocation is not the name of a BackupLocation: lower-case letters, digits, '-' and '.' [storage-options-incomplete]\nhint: name one of the pair's namespace"},
+					{maxRunes: 253, fail: "backuplocation is not the name of a BackupLocation: lower-case letters, digits, '-' and '.' [storage-options-incomplete]\nhint: name one of the pair's namespace"},
+				}}},
+				{name: "ip", doc: "ip is a host or an address of the destination's Portworx.", required: true, missing: "options have no ip [storage-options-incomplete]\nhint: add the address of the destination's Portworx API", node: &node{kinds: aString, checks: []check{
+					{match: &regex3, fail: "the value is empty [storage-options-incomplete]\nhint: give it, or remove all storage options for a pair over one fabric"},
+					{differ: &regex4, fail: "the value holds white space, with which storage pairing ends in Error [storage-options-incomplete]\nhint: write it on one line, without spaces around it"},
+					{differ: &regex1, fail: "a placeholder is left [placeholder-left]\nhint: put the real value here, or remove the field"},
+				}}},
+				{name: "mode", node: &node{fail: "a field of the pair, not an option [config]\nhint: write it beside options"}},
+				{name: "port", doc: "port is that of its API: 9001 unless said here.", node: &node{kinds: anInt | aString, fail: "port is not between 1 and 65535 [storage-options-incomplete]\nhint: the Portworx API listens on 9001 unless it was moved", min: 1, max: 65535, checks: []check{
+					{match: &regex5, fail: "port is not between 1 and 65535 [storage-options-incomplete]\nhint: the Portworx API listens on 9001 unless it was moved"},
+				}}},
+				{name: "tokenFrom", required: true, missing: "options have no token, so that Stork pairs no storage [storage-options-incomplete]\nhint: tokenFrom: {secret: {name: NAME, key: token}}", node: &node{kinds: aMapping, variants: []variant{
+					{fields: []field{
+						{name: "secret", required: true, node: &planSecretReference},
+					}},
+				}}},
+			}, patterns: []pattern{
+				{checks: []check{
+					{match: &regex6},
+				}, node: &node{fail: "the placeholder of storkctl generate is left [placeholder-left]\nhint: options: {} for a pair over one fabric; ip, port, token for one over two"}},
+				{checks: []check{
+					{match: &regex7},
+					{differ: &regex6},
+				}, node: &node{fail: "a placeholder is left [placeholder-left]\nhint: remove it"}},
+			}},
+			{key: "not an option [storage-options-left]\nhint: options are ip, port, token or tokenFrom, and backuplocation; over one fabric there are none", fields: []field{
+				{name: "mode", node: &node{fail: "a field of the pair, not an option [config]\nhint: write it beside options"}},
+			}, patterns: []pattern{
+				{checks: []check{
+					{match: &regex6},
+				}, node: &node{fail: "the placeholder of storkctl generate is left [placeholder-left]\nhint: options: {} for a pair over one fabric; ip, port, token for one over two"}},
+				{checks: []check{
+					{match: &regex7},
+					{differ: &regex6},
+				}, node: &node{fail: "a placeholder is left [placeholder-left]\nhint: remove it"}},
+			}},
+		}}},
+		{name: "projectMappings", doc: "projectMappings maps Rancher projects of the source to the destination's.", node: &node{kinds: aNull | aMapping, wrongKind: "projectMappings is no mapping of projects [rancher-mapping]\nhint: as in {c-abc:p-1: c-def:p-2}", variants: []variant{
+			{key: "a source project is PROJECT or CLUSTER:PROJECT [rancher-mapping]\nhint: as in c-abc:p-1", patterns: []pattern{
+				{checks: []check{
+					{match: &regex9},
+				}, node: &node{kinds: aString, checks: []check{
+					{differ: &regex0, fail: "the value is encrypted, so that nobody can review it [metadata-encrypted]\nhint: encrypt with encrypted_regex: ^(config|token)$"},
+					{match: &regex9, fail: "a destination project is PROJECT or CLUSTER:PROJECT [rancher-mapping]\nhint: as in c-def:p-2"},
+				}}},
+			}},
+		}}},
+		{name: "ring", doc: "ring pairs each cluster of from, by name, with the next one, and the last with the first.", node: &node{kinds: aBool}},
+		{name: "same", doc: "same are labels of which source and destination have the same value.", node: &node{kinds: aNull | aList, items: &node{kinds: aString, checks: []check{
+			{differ: &regex17, fail: "not a label key [config]\nhint: as in region or example.com/region"},
+			{match: &regex19, fail: "not a label key [config]\nhint: as in region or example.com/region"},
+		}}}},
+		{name: "to", node: &planClustersBy},
+	}},
+}}
+
+var planReader = node{kinds: aString, checks: []check{
+	{match: &regex28, fail: "not a recipient [config]\nhint: age1…, as age-keygen -y prints it; a key that begins with AGE-SECRET-KEY is for reading and belongs in no file here"},
+	{differ: &regex29, fail: "not a recipient [config]\nhint: age1…, as age-keygen -y prints it; a key that begins with AGE-SECRET-KEY is for reading and belongs in no file here"},
+}}
+
+var planEncryption = node{kinds: aMapping, variants: []variant{
+	{fields: []field{
+		{name: "age", node: &node{kinds: aList, items: &node{kinds: aString, checks: []check{
+			{match: &regex35, fail: "not an age recipient [config]\nhint: age1…, as age-keygen -y prints it; a key that begins with AGE-SECRET-KEY is for reading and belongs in no file here"},
+		}}}},
+		{name: "aws_profile", node: &planConfigText},
+		{name: "azure_keyvault", node: &node{kinds: aList, items: &node{kinds: aString, checks: []check{
+			{match: &regex36, fail: "not an Azure Key Vault key [config]\nhint: https://VAULT.vault.azure.net/keys/KEY/VERSION"},
+		}}}},
+		{name: "gcp_kms", node: &node{kinds: aList, items: &node{kinds: aString, checks: []check{
+			{match: &regex37, fail: "not a Google Cloud KMS key [config]\nhint: projects/PROJECT/locations/LOCATION/keyRings/RING/cryptoKeys/KEY"},
+		}}}},
+		{name: "hc_vault_transit_uri", node: &node{kinds: aList, items: &node{kinds: aString, checks: []check{
+			{match: &regex38, fail: "not the URI of a Vault transit key [config]\nhint: https://VAULT:8200/v1/transit/keys/KEY"},
+		}}}},
+		{name: "hckms", node: &node{kinds: aList, items: &node{kinds: aString, checks: []check{
+			{match: &regex39, fail: "not a Huawei Cloud KMS key [config]\nhint: REGION:KEY-ID"},
+		}}}},
+		{name: "kms", node: &node{kinds: aList, items: &node{kinds: aString, checks: []check{
+			{match: &regex40, fail: "not the ARN of a KMS key [config]\nhint: arn:aws:kms:REGION:ACCOUNT:key/ID, then +ROLE if one is to be assumed"},
+		}}}},
+		{name: "pgp", node: &node{kinds: aList, items: &node{kinds: aString, checks: []check{
+			{match: &regex41, fail: "not the fingerprint of a PGP key [config]\nhint: gpg --list-keys --with-colons shows it"},
+		}}}},
+	}, patterns: []pattern{
+		{checks: []check{
+			{match: &regex42},
+		}, node: &node{fail: "inline recipients are one key group [config]\nhint: remove encryption and write a creation rule in .sops.yaml"}},
+	}},
 }}
 
 var planSelector = node{kinds: aMapping, variants: []variant{
@@ -885,12 +1162,12 @@ var planSelector = node{kinds: aMapping, variants: []variant{
 		{name: "annotations", node: &node{kinds: aNull | aMapping, variants: []variant{
 			{key: "not an annotation key [config]\nhint: as in note or example.com/note", patterns: []pattern{
 				{checks: []check{
-					{match: &regex36},
+					{match: &regex33},
 				}, node: &node{fail: "SOPS would encrypt what is called config or token, so that nobody could review it [metadata-encrypted]\nhint: give it another name"}},
 				{checks: []check{
 					{differ: &regex17},
 					{match: &regex18},
-					{differ: &regex36},
+					{differ: &regex33},
 				}, node: &node{kinds: aString}},
 			}},
 		}}},
@@ -900,32 +1177,16 @@ var planSelector = node{kinds: aMapping, variants: []variant{
 		{name: "labels", node: &node{kinds: aNull | aMapping, variants: []variant{
 			{key: "not a label key [config]\nhint: as in role or example.com/role", patterns: []pattern{
 				{checks: []check{
-					{match: &regex36},
+					{match: &regex33},
 				}, node: &node{fail: "SOPS would encrypt what is called config or token, so that nobody could review it [metadata-encrypted]\nhint: give it another name"}},
 				{checks: []check{
 					{differ: &regex17},
 					{match: &regex19},
-					{differ: &regex36},
+					{differ: &regex33},
 				}, node: &planMatchValue},
 			}},
 		}}},
-		{name: "matchExpressions", node: &node{kinds: aNull | aList, items: &node{kinds: aMapping, variants: []variant{
-			{fields: []field{
-				{name: "key", required: true, node: &node{kinds: aString, checks: []check{
-					{differ: &regex17, fail: "not a label key [config]\nhint: as in role or example.com/role"},
-					{match: &regex19, fail: "not a label key [config]\nhint: as in role or example.com/role"},
-				}}},
-				{name: "operator", required: true, node: &node{kinds: aString, checks: []check{
-					{oneOf: []string{
-						"In",
-						"NotIn",
-						"Exists",
-						"DoesNotExist",
-					}, fail: "not an operator of a label selector [config]\nhint: In, NotIn, Exists or DoesNotExist"},
-				}}},
-				{name: "values", node: &node{kinds: aNull | aList, items: &planMatchValue}},
-			}},
-		}}}},
+		{name: "matchExpressions", node: &node{kinds: aNull | aList, items: &planMatchExpression}},
 		{name: "matchLabels", doc: "https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/#label-selectors", node: &node{kinds: aNull | aMapping, variants: []variant{
 			{key: "not a label key [config]\nhint: as in role or example.com/role", patterns: []pattern{
 				{checks: []check{
@@ -936,7 +1197,7 @@ var planSelector = node{kinds: aMapping, variants: []variant{
 		}}},
 		{name: "mode", doc: "mode is how storage is paired. A pair over one fabric takes none from Stork 23.11 on.", node: &planMode},
 		{name: "name", doc: "name makes the name of a pair: that of its Secret without a final -kubeconfig unless said here.", node: &node{kinds: aString, checks: []check{
-			{match: &regex37, fail: "not a template of names: lower-case letters, digits, '-', '.' and ${…} [config]\nhint: as in dr-${name}; there are ${name}, ${namespace} and ${label:KEY}"},
+			{match: &regex27, fail: "not a template of names: lower-case letters, digits, '-', '.' and ${…} [config]\nhint: as in dr-${name}; there are ${name}, ${namespace} and ${label:KEY}"},
 		}}},
 		{name: "namespace", node: &planNamespace},
 		{name: "options", doc: "options are for two fabrics; over one there are none.", node: &node{kinds: aNull | aMapping, variants: []variant{
@@ -1037,12 +1298,12 @@ var planPair = node{kinds: aMapping, variants: []variant{
 		{name: "annotations", node: &node{kinds: aNull | aMapping, variants: []variant{
 			{key: "not an annotation key [config]\nhint: as in note or example.com/note", patterns: []pattern{
 				{checks: []check{
-					{match: &regex36},
+					{match: &regex33},
 				}, node: &node{fail: "SOPS would encrypt what is called config or token, so that nobody could review it [metadata-encrypted]\nhint: give it another name"}},
 				{checks: []check{
 					{differ: &regex17},
 					{match: &regex18},
-					{differ: &regex36},
+					{differ: &regex33},
 				}, node: &node{kinds: aString}},
 			}},
 		}}},
@@ -1050,12 +1311,12 @@ var planPair = node{kinds: aMapping, variants: []variant{
 		{name: "labels", node: &node{kinds: aNull | aMapping, variants: []variant{
 			{key: "not a label key [config]\nhint: as in role or example.com/role", patterns: []pattern{
 				{checks: []check{
-					{match: &regex36},
+					{match: &regex33},
 				}, node: &node{fail: "SOPS would encrypt what is called config or token, so that nobody could review it [metadata-encrypted]\nhint: give it another name"}},
 				{checks: []check{
 					{differ: &regex17},
 					{match: &regex19},
-					{differ: &regex36},
+					{differ: &regex33},
 				}, node: &planMatchValue},
 			}},
 		}}},
@@ -1153,7 +1414,7 @@ var planPair = node{kinds: aMapping, variants: []variant{
 }}
 
 var planRuleID = node{kinds: aString, checks: []check{
-	{match: &regex38, fail: "not the id of a rule [config]\nhint: as in tls-skipped, as findings show it in brackets"},
+	{match: &regex43, fail: "not the id of a rule [config]\nhint: as in tls-skipped, as findings show it in brackets"},
 }}
 
 var planSOPS = node{kinds: aMapping, wrongKind: "sops is no mapping [sops-malformed]\nhint: take the file back to what was encrypted last, or encrypt it again from its source", variants: []variant{
@@ -1169,7 +1430,7 @@ var planSOPS = node{kinds: aMapping, wrongKind: "sops is no mapping [sops-malfor
 	}, none: "sops names no recipient: nobody can decrypt the file [sops-malformed]\nhint: take the file back to what was encrypted last, or encrypt it again from its source", open: true, fields: []field{
 		{name: "encrypted_comment_regex", doc: "Flux drops comments before it decrypts.", node: &planNoSelector},
 		{name: "lastmodified", doc: "lastmodified authenticates the MAC.", required: true, missing: "sops has no lastmodified, without which the MAC cannot be verified [sops-malformed]\nhint: take the file back to what was encrypted last, or encrypt it again from its source", node: &node{kinds: aString, checks: []check{
-			{match: &regex39, fail: "lastmodified is no time as RFC 3339 has it [sops-malformed]\nhint: take the file back to what was encrypted last, or encrypt it again from its source"},
+			{match: &regex44, fail: "lastmodified is no time as RFC 3339 has it [sops-malformed]\nhint: take the file back to what was encrypted last, or encrypt it again from its source"},
 		}}},
 		{name: "mac", required: true, missing: "sops has no mac: changes by those who have no key go unnoticed [mac-missing]\nhint: take the file back to what was encrypted last, or encrypt it again from its source", node: &planMAC},
 		{name: "unencrypted_comment_regex", node: &planNoSelector},
@@ -1183,7 +1444,7 @@ var planEncryptedConfig = node{kinds: aMapping, wrongKind: "config is no mapping
 		{name: "clusters", required: true, node: &node{kinds: aMapping, wrongKind: "clusters is no mapping by name: null has none, and the list of a kubeconfig file stops Stork for all ClusterPairs [config-list-form]\nhint: clusters: {NAME: {server: …}}", variants: []variant{
 			{patterns: []pattern{
 				{checks: []check{
-					{match: &regex40},
+					{match: &regex45},
 				}, node: &node{fail: "the name holds a colon, or ends in _unencrypted: SOPS cannot tell its path from another, or leaves it in clear [ambiguous-path]\nhint: render the pair from a config, which gives other names"}},
 				{node: &planEncryptedCluster},
 			}},
@@ -1191,7 +1452,7 @@ var planEncryptedConfig = node{kinds: aMapping, wrongKind: "config is no mapping
 		{name: "contexts", required: true, node: &node{kinds: aMapping, wrongKind: "contexts is no mapping by name: null has none, and the list of a kubeconfig file stops Stork for all ClusterPairs [config-list-form]\nhint: contexts: {NAME: {cluster: …, user: …}}", variants: []variant{
 			{patterns: []pattern{
 				{checks: []check{
-					{match: &regex40},
+					{match: &regex45},
 				}, node: &node{fail: "the name holds a colon, or ends in _unencrypted: SOPS cannot tell its path from another, or leaves it in clear [ambiguous-path]\nhint: render the pair from a config, which gives other names"}},
 				{node: &planEncryptedContext},
 			}},
@@ -1212,7 +1473,7 @@ var planEncryptedConfig = node{kinds: aMapping, wrongKind: "config is no mapping
 		{name: "users", required: true, node: &node{kinds: aMapping, wrongKind: "users is no mapping by name: null has none, and the list of a kubeconfig file stops Stork for all ClusterPairs [config-list-form]\nhint: users: {NAME: {token: …}}", variants: []variant{
 			{patterns: []pattern{
 				{checks: []check{
-					{match: &regex40},
+					{match: &regex45},
 				}, node: &node{fail: "the name holds a colon, or ends in _unencrypted: SOPS cannot tell its path from another, or leaves it in clear [ambiguous-path]\nhint: render the pair from a config, which gives other names"}},
 				{node: &planEncryptedUser},
 			}},
@@ -1232,14 +1493,14 @@ var planName = node{kinds: aString, checks: []check{
 	{differ: &regex0, fail: "the value is encrypted, so that nobody can review it [metadata-encrypted]\nhint: encrypt with encrypted_regex: ^(config|token)$"},
 	{match: &regex2, fail: "name is no RFC 1123 subdomain: lower-case letters, digits, '-' and '.', at most 253 [pair-name]\nhint: begin and end with a letter or digit, as in west-cluster"},
 	{maxRunes: 253, fail: "name is no RFC 1123 subdomain: lower-case letters, digits, '-' and '.', at most 253 [pair-name]\nhint: begin and end with a letter or digit, as in west-cluster"},
-	{differ: &regex41, fail: "name ends in a kustomize name hash, so that no Migration finds the pair [pair-name]\nhint: set generatorOptions.disableNameSuffixHash, or the annotation kustomize.config.k8s.io/needs-hash to \"false\""},
+	{differ: &regex46, fail: "name ends in a kustomize name hash, so that no Migration finds the pair [pair-name]\nhint: set generatorOptions.disableNameSuffixHash, or the annotation kustomize.config.k8s.io/needs-hash to \"false\""},
 }}
 
 var planOwnerReference = node{kinds: aMapping, variants: []variant{
 	{fields: []field{
 		{name: "apiVersion", required: true, missing: "the API server refuses an owner without an apiVersion [metadata-invalid]\nhint: remove the ownerReferences, or add it", node: &node{kinds: aString, checks: []check{
 			{differ: &regex0, fail: "the value is encrypted, so that nobody can review it [metadata-encrypted]\nhint: encrypt with encrypted_regex: ^(config|token)$"},
-			{match: &regex42, fail: "the API server refuses an owner without an apiVersion [metadata-invalid]\nhint: remove the ownerReferences, or write GROUP/VERSION"},
+			{match: &regex47, fail: "the API server refuses an owner without an apiVersion [metadata-invalid]\nhint: remove the ownerReferences, or write GROUP/VERSION"},
 		}}},
 		{name: "blockOwnerDeletion", node: &node{kinds: aNull | aBool}},
 		{name: "controller", node: &node{kinds: aNull | aBool}},
@@ -1261,7 +1522,7 @@ var planOwnerReference = node{kinds: aMapping, variants: []variant{
 var planServerText = node{kinds: aNull | aString}
 
 var planServerTime = node{kinds: aNull | aString, checks: []check{
-	{match: &regex39, fail: "the API server refuses this time [metadata-invalid]\nhint: remove it"},
+	{match: &regex44, fail: "the API server refuses this time [metadata-invalid]\nhint: remove it"},
 }}
 
 var planServerNumber = node{kinds: aNull | anInt}
@@ -1308,7 +1569,7 @@ var planUser = node{kinds: aMapping, wrongKind: "a user that is no mapping: null
 		{name: "act-as-user-extra", node: &node{kinds: aNull | aMapping, variants: []variant{
 			{key: "HTTP loses capitals, so that the destination knows another name [kubeconfig-spelling]\nhint: spell it without capitals, there, too", patterns: []pattern{
 				{checks: []check{
-					{match: &regex43},
+					{match: &regex48},
 				}, node: &node{kinds: aList, fail: "no values: the name does not reach the destination [value-type]\nhint: give it a value, or remove it", items: &planValue, minItems: 1}},
 			}},
 		}}},
@@ -1344,18 +1605,79 @@ var planUser = node{kinds: aMapping, wrongKind: "a user that is no mapping: null
 		{name: "username", node: &planText},
 	}, patterns: []pattern{
 		{checks: []check{
-			{match: &regex44},
+			{match: &regex49},
 		}, node: &node{fail: "so spelled, Stork drops the impersonation [kubeconfig-spelling]\nhint: act-as, act-as-uid, act-as-groups and act-as-user-extra in a ClusterPair"}},
 	}},
 }}
 
 var planFile = node{kinds: aString, checks: []check{
 	{match: &regex3, fail: "a file is a path or glob relative to the kustomization [config]\nhint: as in secrets/*.yaml"},
-	{differ: &regex11, fail: "a file is a path or glob relative to the kustomization [config]\nhint: as in secrets/*.yaml"},
+	{differ: &regex12, fail: "a file is a path or glob relative to the kustomization [config]\nhint: as in secrets/*.yaml"},
 }}
 
 var planConfigText = node{kinds: aString, checks: []check{
 	{match: &regex3, fail: "the value is empty [config]\nhint: give it or remove the field"},
+}}
+
+var planServer = node{kinds: aString, checks: []check{
+	{match: &regex50, fail: "server is no https URL without user, query and fragment [server-invalid]\nhint: as in https://west.example.com:6443"},
+}}
+
+var planMatchValue = node{kinds: aString, checks: []check{
+	{match: &regex20, fail: "not a value of a label: at most 63 letters, digits, '-', '_' and '.' [config]"},
+}}
+
+var planSecretPattern = node{kinds: aString, checks: []check{
+	{match: &regex51, fail: "not a name of Secrets, in which * and ? may stand for others [config]\nhint: NAME or NAMESPACE/NAME, as in *-user-kubeconfig"},
+}}
+
+var planMatchExpression = node{kinds: aMapping, variants: []variant{
+	{fields: []field{
+		{name: "key", required: true, node: &node{kinds: aString, checks: []check{
+			{differ: &regex17, fail: "not a label key [config]\nhint: as in role or example.com/role"},
+			{match: &regex19, fail: "not a label key [config]\nhint: as in role or example.com/role"},
+		}}},
+		{name: "operator", required: true, node: &node{kinds: aString, checks: []check{
+			{oneOf: []string{
+				"In",
+				"NotIn",
+				"Exists",
+				"DoesNotExist",
+			}, fail: "not an operator of a label selector [config]\nhint: In, NotIn, Exists or DoesNotExist"},
+		}}},
+		{name: "values", node: &node{kinds: aNull | aList, items: &planMatchValue}},
+	}},
+}}
+
+var planSecretReference = node{kinds: aMapping, variants: []variant{
+	{fields: []field{
+		{name: "key", node: &planSecretKey},
+		{name: "name", required: true, node: &node{kinds: aString, checks: []check{
+			{match: &regex2, fail: "the name of a Secret is an RFC 1123 subdomain [config]\nhint: lower-case letters, digits, '-' and '.', as in west-kubeconfig"},
+			{maxRunes: 253, fail: "the name of a Secret is an RFC 1123 subdomain [config]\nhint: lower-case letters, digits, '-' and '.', as in west-kubeconfig"},
+		}}},
+		{name: "namespace", node: &node{kinds: aString, checks: []check{
+			{match: &regex32, fail: "a namespace is an RFC 1123 label [config]\nhint: lower-case letters, digits and '-', as in fleet"},
+			{maxRunes: 63, fail: "a namespace is an RFC 1123 label [config]\nhint: lower-case letters, digits and '-', as in fleet"},
+		}}},
+	}},
+}}
+
+var planClusterName = node{kinds: aString, checks: []check{
+	{match: &regex32, fail: "the name of a cluster is an RFC 1123 label: lower-case letters, digits and '-', at most 63 [config]\nhint: as in eu-prod"},
+	{maxRunes: 63, fail: "the name of a cluster is an RFC 1123 label: lower-case letters, digits and '-', at most 63 [config]\nhint: as in eu-prod"},
+}}
+
+var planClustersBy = node{kinds: aString | aMapping, checks: []check{
+	{match: &regex32, fail: "the name of a cluster is an RFC 1123 label: lower-case letters, digits and '-', at most 63 [config]\nhint: as in eu-prod"},
+	{maxRunes: 63, fail: "the name of a cluster is an RFC 1123 label: lower-case letters, digits and '-', at most 63 [config]\nhint: as in eu-prod"},
+}, variants: []variant{
+	{key: "not a label key [config]\nhint: as in role or example.com/role", patterns: []pattern{
+		{checks: []check{
+			{differ: &regex17},
+			{match: &regex19},
+		}, node: &planMatchValue},
+	}},
 }}
 
 var planAllowance = node{kinds: aMapping, variants: []variant{
@@ -1367,34 +1689,8 @@ var planAllowance = node{kinds: aMapping, variants: []variant{
 	}},
 }}
 
-var planSecretPattern = node{kinds: aString, checks: []check{
-	{match: &regex45, fail: "not a name of Secrets, in which * and ? may stand for others [config]\nhint: NAME or NAMESPACE/NAME, as in *-user-kubeconfig"},
-}}
-
 var planSecretKey = node{kinds: aString, checks: []check{
-	{match: &regex46, fail: "a key of a Secret has letters, digits, '-', '_' and '.' [config]\nhint: as in value or kubeconfig"},
-}}
-
-var planMatchValue = node{kinds: aString, checks: []check{
-	{match: &regex20, fail: "not a value of a label: at most 63 letters, digits, '-', '_' and '.' [config]"},
-}}
-
-var planSecretReference = node{kinds: aMapping, variants: []variant{
-	{fields: []field{
-		{name: "key", node: &planSecretKey},
-		{name: "name", required: true, node: &node{kinds: aString, checks: []check{
-			{match: &regex2, fail: "the name of a Secret is an RFC 1123 subdomain [config]\nhint: lower-case letters, digits, '-' and '.', as in west-kubeconfig"},
-			{maxRunes: 253, fail: "the name of a Secret is an RFC 1123 subdomain [config]\nhint: lower-case letters, digits, '-' and '.', as in west-kubeconfig"},
-		}}},
-		{name: "namespace", node: &node{kinds: aString, checks: []check{
-			{match: &regex35, fail: "a namespace is an RFC 1123 label [config]\nhint: lower-case letters, digits and '-', as in fleet"},
-			{maxRunes: 63, fail: "a namespace is an RFC 1123 label [config]\nhint: lower-case letters, digits and '-', as in fleet"},
-		}}},
-	}},
-}}
-
-var planServer = node{kinds: aString, checks: []check{
-	{match: &regex47, fail: "server is no https URL without user, query and fragment [server-invalid]\nhint: as in https://west.example.com:6443"},
+	{match: &regex52, fail: "a key of a Secret has letters, digits, '-', '_' and '.' [config]\nhint: as in value or kubeconfig"},
 }}
 
 var planDestination = node{kinds: aMapping, variants: []variant{
@@ -1419,7 +1715,7 @@ var planNoSelector = node{kinds: aNull | aString, checks: []check{
 
 var planMAC = node{kinds: aString, wrongKind: "mac is no ENC[…] of a text: changes by those who have no key go unnoticed [mac-missing]\nhint: take the file back to what was encrypted last, or encrypt it again from its source", checks: []check{
 	{match: &regex15, fail: "mac is no ENC[…] of a text: changes by those who have no key go unnoticed [mac-missing]\nhint: take the file back to what was encrypted last, or encrypt it again from its source"},
-	{match: &regex48, fail: "mac is no ENC[…] of a text: changes by those who have no key go unnoticed [mac-missing]\nhint: take the file back to what was encrypted last, or encrypt it again from its source"},
+	{match: &regex53, fail: "mac is no ENC[…] of a text: changes by those who have no key go unnoticed [mac-missing]\nhint: take the file back to what was encrypted last, or encrypt it again from its source"},
 }}
 
 var planCipherText = node{kinds: aNull | aString, wrongKind: "the value is in clear: without a key anybody could have written it [leaf-not-encrypted]\nhint: take the file back to what was encrypted last, or encrypt it again from its source", checks: []check{
@@ -1457,7 +1753,7 @@ var planEncryptedContext = node{kinds: aMapping, wrongKind: "a context that is n
 
 var planCipherBool = node{kinds: aNull | aString, wrongKind: "the value is in clear: without a key anybody could have written it [leaf-not-encrypted]\nhint: take the file back to what was encrypted last, or encrypt it again from its source", checks: []check{
 	{match: &regex15, fail: "the value is in clear, or no whole ENC[…]: without a key anybody could have written it [leaf-not-encrypted]\nhint: take the file back to what was encrypted last, or encrypt it again from its source"},
-	{match: &regex49, fail: "the value decrypts to no bool: one such ClusterPair stops Stork for all of them [value-type]\nhint: write true or false without quotes in the plaintext, then encrypt"},
+	{match: &regex54, fail: "the value decrypts to no bool: one such ClusterPair stops Stork for all of them [value-type]\nhint: write true or false without quotes in the plaintext, then encrypt"},
 }}
 
 var planEncryptedUser = node{kinds: aMapping, wrongKind: "a user that is no mapping: null ends Stork's process [null-entry]\nhint: remove it or give it a credential", variants: []variant{
@@ -1469,10 +1765,10 @@ var planEncryptedUser = node{kinds: aMapping, wrongKind: "a user that is no mapp
 		{name: "act-as-user-extra", node: &node{kinds: aNull | aMapping, variants: []variant{
 			{key: "HTTP loses capitals, so that the destination knows another name [kubeconfig-spelling]\nhint: spell it without capitals, there, too", patterns: []pattern{
 				{checks: []check{
-					{match: &regex40},
+					{match: &regex45},
 				}, node: &node{fail: "the name holds a colon, or ends in _unencrypted: SOPS cannot tell its path from another, or leaves it in clear [ambiguous-path]\nhint: render the pair from a config, which gives other names"}},
 				{checks: []check{
-					{match: &regex43},
+					{match: &regex48},
 				}, node: &node{kinds: aList, fail: "no values: the name does not reach the destination [value-type]\nhint: give it a value, or remove it", items: &planCipher, minItems: 1}},
 			}},
 		}}},
@@ -1508,7 +1804,7 @@ var planEncryptedUser = node{kinds: aMapping, wrongKind: "a user that is no mapp
 		{name: "username", node: &planCipherText},
 	}, patterns: []pattern{
 		{checks: []check{
-			{match: &regex44},
+			{match: &regex49},
 		}, node: &node{fail: "so spelled, Stork drops the impersonation [kubeconfig-spelling]\nhint: act-as, act-as-uid, act-as-groups and act-as-user-extra in a ClusterPair"}},
 	}},
 }}
@@ -1518,8 +1814,8 @@ var planPath = node{kinds: aNull | aString, checks: []check{
 }}
 
 var planData = node{kinds: aNull | aString, checks: []check{
-	{match: &regex50, fail: "not base64: one such ClusterPair stops Stork for all of them [bad-base64]\nhint: encode PEM with base64 -w0, decrypt ENC[…] with sops"},
-	{differ: &regex51, fail: "base64 with line breaks, or loose bits at its end: Stork writes it otherwise, so that GitOps sees a difference for ever [drifting-field]\nhint: encode with base64 -w0", warning: true},
+	{match: &regex55, fail: "not base64: one such ClusterPair stops Stork for all of them [bad-base64]\nhint: encode PEM with base64 -w0, decrypt ENC[…] with sops"},
+	{differ: &regex56, fail: "base64 with line breaks, or loose bits at its end: Stork writes it otherwise, so that GitOps sees a difference for ever [drifting-field]\nhint: encode with base64 -w0", warning: true},
 }}
 
 var planText = node{kinds: aNull | aString, checks: []check{
@@ -1557,13 +1853,13 @@ var regex9 = regex{expr: "^[^:\\s<>]+(:[^:\\s<>]+)?$"}
 
 var regex10 = regex{expr: "^(deletionGracePeriodSeconds|deletionTimestamp|generation|managedFields|resourceVersion|selfLink|uid)$"}
 
-var regex11 = regex{expr: "^[/~]"}
+var regex11 = regex{expr: "^([0-9]{1,5}d|([0-9]{1,9}(\\.[0-9]{1,9})?(ns|us|µs|ms|s|m|h))+)$"}
 
-var regex12 = regex{expr: "(^|/)\\.\\.(/|$)"}
+var regex12 = regex{expr: "^[/~]"}
 
-var regex13 = regex{expr: "[\\x00-\\x1f\\x7f]"}
+var regex13 = regex{expr: "(^|/)\\.\\.(/|$)"}
 
-var regex14 = regex{expr: "^([0-9]{1,5}d|([0-9]{1,9}(\\.[0-9]{1,9})?(ns|us|µs|ms|s|m|h))+)$"}
+var regex14 = regex{expr: "[\\x00-\\x1f\\x7f]"}
 
 var regex15 = regex{expr: "^(ENC\\[AES256_GCM,data:[A-Za-z0-9+/]+={0,2},iv:[A-Za-z0-9+/]+={0,2},tag:[A-Za-z0-9+/]+={0,2},type:(bool|bytes|comment|float|int|str|time)\\])?$"}
 
@@ -1589,52 +1885,62 @@ var regex25 = regex{expr: "^(kubernetes|secret|secretName|secretRef)$"}
 
 var regex26 = regex{expr: "^v?[0-9]{1,4}\\.[0-9]{1,4}(\\.[0-9]{1,4}){0,2}(-rc[0-9]{1,4})?$"}
 
-var regex27 = regex{expr: "^(age1[0-9a-z-]+|ssh-(ed25519|rsa) .+)$"}
+var regex27 = regex{expr: "^([-.a-z0-9]|\\$\\{(name|namespace|label:[^{}]+)\\})+$"}
 
-var regex28 = regex{expr: "^https://[^\\s/?#@]+/keys/"}
+var regex28 = regex{expr: "^\\S(.*\\S)?$"}
 
-var regex29 = regex{expr: "^ *projects/"}
+var regex29 = regex{expr: "^AGE-"}
 
-var regex30 = regex{expr: "^https?://[^\\s/?#@]+/"}
+var regex30 = regex{expr: "[\\x00-\\x1f\\x7f*?\\[\\]\\\\]"}
 
-var regex31 = regex{expr: "^[^:\\s]+:[^:\\s]+$"}
+var regex31 = regex{expr: "^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])$"}
 
-var regex32 = regex{expr: "^arn:aws[a-z-]*:kms:"}
+var regex32 = regex{expr: "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"}
 
-var regex33 = regex{expr: "^[0-9A-Fa-f ]{16,60}$"}
+var regex33 = regex{expr: "^(config|token)$"}
 
-var regex34 = regex{expr: "^(key_?groups|keyGroups|shamir_?threshold|shamirThreshold|encrypted_regex|path_regex)$"}
+var regex34 = regex{expr: "^([-.a-z0-9]|\\$\\{(pair|(from|to)(\\.label:[^{}]+)?)\\})+$"}
 
-var regex35 = regex{expr: "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"}
+var regex35 = regex{expr: "^(age1[0-9a-z-]+|ssh-(ed25519|rsa) .+)$"}
 
-var regex36 = regex{expr: "^(config|token)$"}
+var regex36 = regex{expr: "^https://[^\\s/?#@]+/keys/"}
 
-var regex37 = regex{expr: "^([-.a-z0-9]|\\$\\{(name|namespace|label:[^{}]+)\\})+$"}
+var regex37 = regex{expr: "^ *projects/"}
 
-var regex38 = regex{expr: "^[a-z0-9]+(-[a-z0-9]+)*$"}
+var regex38 = regex{expr: "^https?://[^\\s/?#@]+/"}
 
-var regex39 = regex{expr: "^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\\.[0-9]+)?(Z|[+-][0-9]{2}:[0-9]{2})$"}
+var regex39 = regex{expr: "^[^:\\s]+:[^:\\s]+$"}
 
-var regex40 = regex{expr: ":|_unencrypted$"}
+var regex40 = regex{expr: "^arn:aws[a-z-]*:kms:"}
 
-var regex41 = regex{expr: "-[2456789bcdfghkmt]{10}$"}
+var regex41 = regex{expr: "^[0-9A-Fa-f ]{16,60}$"}
 
-var regex42 = regex{expr: "^([^/]*/)?[^/]+$"}
+var regex42 = regex{expr: "^(key_?groups|keyGroups|shamir_?threshold|shamirThreshold|encrypted_regex|path_regex)$"}
 
-var regex43 = regex{expr: "^[^A-Z]*$"}
+var regex43 = regex{expr: "^[a-z0-9]+(-[a-z0-9]+)*$"}
 
-var regex44 = regex{expr: "^as(-uid|-groups|-user-extra)?$"}
+var regex44 = regex{expr: "^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\\.[0-9]+)?(Z|[+-][0-9]{2}:[0-9]{2})$"}
 
-var regex45 = regex{expr: "^([-a-z0-9*?]+/)?[-.a-z0-9*?]+$"}
+var regex45 = regex{expr: ":|_unencrypted$"}
 
-var regex46 = regex{expr: "^[-._a-zA-Z0-9]{1,253}$"}
+var regex46 = regex{expr: "-[2456789bcdfghkmt]{10}$"}
 
-var regex47 = regex{expr: "^https://[^\\s/?#@]+(/[^\\s?#]*)?$"}
+var regex47 = regex{expr: "^([^/]*/)?[^/]+$"}
 
-var regex48 = regex{expr: ",type:str\\]$"}
+var regex48 = regex{expr: "^[^A-Z]*$"}
 
-var regex49 = regex{expr: ",type:bool\\]$"}
+var regex49 = regex{expr: "^as(-uid|-groups|-user-extra)?$"}
 
-var regex50 = regex{expr: "^[\r\n]*(([A-Za-z0-9+/][\r\n]*){4})*(([A-Za-z0-9+/][\r\n]*){2}(=[\r\n]*){2}|([A-Za-z0-9+/][\r\n]*){3}=[\r\n]*)?$"}
+var regex50 = regex{expr: "^https://[^\\s/?#@]+(/[^\\s?#]*)?$"}
 
-var regex51 = regex{expr: "[\r\n]|[^AQgw]==$|[^AEIMQUYcgkosw048=]=$"}
+var regex51 = regex{expr: "^([-a-z0-9*?]+/)?[-.a-z0-9*?]+$"}
+
+var regex52 = regex{expr: "^[-._a-zA-Z0-9]{1,253}$"}
+
+var regex53 = regex{expr: ",type:str\\]$"}
+
+var regex54 = regex{expr: ",type:bool\\]$"}
+
+var regex55 = regex{expr: "^[\r\n]*(([A-Za-z0-9+/][\r\n]*){4})*(([A-Za-z0-9+/][\r\n]*){2}(=[\r\n]*){2}|([A-Za-z0-9+/][\r\n]*){3}=[\r\n]*)?$"}
+
+var regex56 = regex{expr: "[\r\n]|[^AQgw]==$|[^AEIMQUYcgkosw048=]=$"}

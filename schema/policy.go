@@ -52,7 +52,7 @@ func LoadPolicy(data []byte, file string) (*Policy, error) {
 		return nil, err
 	}
 	p.free = append(p.free, e)
-	for _, def := range []string{"#ClusterPair", "#ClusterPairDecryptor", "#ClusterPairGenerator", "#ClusterPairValidator", "#Encrypted"} {
+	for _, def := range []string{"#ClusterPair", "#ClusterPairDecryptor", "#ClusterPairFleet", "#ClusterPairGenerator", "#ClusterPairValidator", "#Encrypted"} {
 		if e.adds[def] {
 			p.definitions = append(p.definitions, def)
 		}

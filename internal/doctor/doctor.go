@@ -16,10 +16,10 @@ import (
 	"sync"
 	"time"
 
-	"clusterpair.dev/generator"
 	"clusterpair.dev/internal/engine"
 	"clusterpair.dev/internal/gitfiles"
 	"clusterpair.dev/internal/judge"
+	"clusterpair.dev/internal/kustomize"
 	"clusterpair.dev/internal/launch"
 	"clusterpair.dev/internal/render"
 	"clusterpair.dev/internal/report"
@@ -174,7 +174,7 @@ func (e *examination) scan() (err error) {
 		case bytes.Contains(file.Data, []byte("kustomize")) && !objects().Match(file.Data):
 			e.script(file) // CI is written in YAML, too
 		}
-		if bytes.Contains(file.Data, []byte(generator.APIVersion)) && bytes.Contains(file.Data, []byte(generator.GeneratorKind)) {
+		if kustomize.Mentions(file.Data) {
 			e.mu.Lock()
 			e.configFiles = append(e.configFiles, file.Name)
 			e.mu.Unlock()

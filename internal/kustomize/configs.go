@@ -13,6 +13,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"clusterpair.dev/generator"
+	"clusterpair.dev/internal/fleet"
 	"clusterpair.dev/internal/gitfiles"
 	"clusterpair.dev/internal/manifest"
 	"clusterpair.dev/internal/report"
@@ -31,16 +32,33 @@ type Config struct {
 	Resources []string
 	// Generated are the names of the Secrets that the kustomization makes.
 	Generated []string
+	// Fleet tells that the config comes from a fleet, in which it stands for Source; that
+	// is nil if the fleet is broken.
+	Fleet  bool
+	Source *fleet.Source
+
+	unsound []report.Finding // about the fleet
 }
 
 // Parse reads a config of kind ClusterPairGenerator. Its files are then also those that
 // the kustomization lists. Without a config there is an Error among the findings.
 func (c *Config) Parse() (*generator.Config, []report.Finding) {
-	parsed, findings := generator.ParseConfig(c.Doc, c.File)
+	if c.Fleet && c.Source == nil {
+		return nil, c.unsound
+	}
+	parsed, findings := c.parse()
 	if parsed != nil {
 		parsed.Spec.Files = append(parsed.Spec.Files, c.Resources...)
 	}
 	return parsed, findings
+}
+
+func (c *Config) parse() (*generator.Config, []report.Finding) {
+	if !c.Fleet {
+		return generator.ParseConfig(c.Doc, c.File)
+	}
+	parsed, findings := c.Source.Parse()
+	return parsed, append(slices.Clone(c.unsound), findings...)
 }
 
 // Close closes the trees of configs.
@@ -56,8 +74,8 @@ func Close(configs []Config) {
 // The caller closes their trees, after an error, too.
 func Configs(paths ...string) ([]Config, error) {
 	type place struct {
-		dir, file string
-		line      int
+		dir, file, name string
+		line            int
 	}
 	seen := make(map[place]bool)
 	var all []Config
@@ -67,7 +85,7 @@ func Configs(paths ...string) ([]Config, error) {
 			err = errNoConfig(path)
 		}
 		for _, c := range configs {
-			at := place{c.Tree.Abs("."), filepath.Base(c.File), c.Doc.Line}
+			at := place{c.Tree.Abs("."), filepath.Base(c.File), c.Name, c.Doc.Line}
 			if seen[at] {
 				continue // its tree stays open until the process ends, unless another config has it, too
 			}
@@ -193,16 +211,28 @@ func (c Config) Stray() bool {
 }
 
 // Listed finds the function configs of clusterpair that kustomize would run for the
-// tree's directory, in order, not those of directories that it builds on; without a
-// kustomization those in the directory's own YAML files. They share the tree.
+// tree's directory, in order, not those of directories that it builds on, then those of
+// the directory's fleets; without a kustomization all in the directory's own YAML files.
+// They share the tree.
 func Listed(t *worktree.Tree) ([]Config, error) {
-	if name, ok := kustomization(t); ok {
-		k, err := readKustomization(t, name)
-		if err != nil {
-			return nil, err
-		}
-		return k.configs(t, name)
+	name, ok := kustomization(t)
+	if !ok {
+		return alone(t, generator.APIVersion)
 	}
+	k, err := readKustomization(t, name)
+	if err != nil {
+		return nil, err
+	}
+	found, err := k.configs(t, name)
+	if err != nil {
+		return found, err
+	}
+	fleets, err := alone(t, generator.FleetKind)
+	return append(found, slices.DeleteFunc(fleets, func(c Config) bool { return !c.Fleet })...), err
+}
+
+// alone are the configs in the YAML files of a directory that hold a text.
+func alone(t *worktree.Tree, text string) ([]Config, error) {
 	entries, err := fs.ReadDir(t.Root.FS(), filepath.ToSlash(t.Base))
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", t.Shown, worktree.Cause(err))
@@ -214,7 +244,7 @@ func Listed(t *worktree.Tree) ([]Config, error) {
 			continue
 		}
 		data, err := t.ReadFile(file)
-		if err != nil || !bytes.Contains(data, []byte(generator.APIVersion)) {
+		if err != nil || !bytes.Contains(data, []byte(text)) {
 			continue // what else lies about is no business of ours
 		}
 		more, err := In(t, file)
@@ -406,7 +436,11 @@ func configsAmong(t *worktree.Tree, docs []*yaml.Node, file string) []Config {
 				Name string `yaml:"name"`
 			} `yaml:"metadata"`
 		}
-		if doc.Decode(&meta) == nil && meta.APIVersion == generator.APIVersion {
+		switch {
+		case doc.Decode(&meta) != nil || meta.APIVersion != generator.APIVersion:
+		case meta.Kind == generator.FleetKind:
+			found = append(found, sources(t, doc, file)...)
+		default:
 			found = append(found, Config{Tree: t, Kind: meta.Kind, Name: meta.Metadata.Name, File: file, Doc: doc})
 		}
 	}
@@ -430,6 +464,12 @@ func errNoConfig(dir string) error {
 		}
 	}
 	return report.WithHint(fmt.Errorf("%s holds no function config of kind %s", dir, generator.GeneratorKind), "%s", hint)
+}
+
+// Mentions tells whether a file may hold a config that renders pairs.
+func Mentions(data []byte) bool {
+	return bytes.Contains(data, []byte(generator.APIVersion)) &&
+		(bytes.Contains(data, []byte(generator.GeneratorKind)) || bytes.Contains(data, []byte(generator.FleetKind)))
 }
 
 // Dirs are directories below one in which there are configs, the first few: enough
@@ -461,7 +501,7 @@ func Below(dir string, most int) []string {
 			return fs.SkipDir
 		case d.Type().IsRegular() && gitfiles.IsManifest(d.Name()):
 			data, err := os.ReadFile(path)
-			if err == nil && bytes.Contains(data, []byte(generator.APIVersion)) && bytes.Contains(data, []byte(generator.GeneratorKind)) {
+			if err == nil && Mentions(data) {
 				if slices.Contains(kustomizationFiles, d.Name()) {
 					path = filepath.Dir(path)
 				}

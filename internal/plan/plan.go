@@ -7,6 +7,7 @@ package plan
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"clusterpair.dev/internal/report"
@@ -20,6 +21,10 @@ type Config struct {
 	Created, Changed, Unchanged int
 	// Removed are the files of the pairs that the config no longer lists.
 	Removed []string
+	// Fleet is the name of the fleet that the config stands for a source of, if that
+	// limits what a run may remove: Most pairs of all its sources.
+	Fleet string
+	Most  int
 }
 
 // String is the plan on one line, as in "east: +1 ~0 -2, 5 unchanged".
@@ -34,17 +39,20 @@ func (c Config) Changes() bool { return c.Created+c.Changed+len(c.Removed) > 0 }
 // one in ten of those that were rendered before, and at least one.
 func (c Config) Limit() int { return max(1, (c.Changed+c.Unchanged+len(c.Removed))/10) }
 
-// Excess finds the configs that lose more pairs than their limits. Is allowed not
-// negative, the run may remove so many in place of the limits. command is what the
-// user types to remove them all the same.
+// Excess finds the configs that lose more pairs than their limits, and the fleets that
+// do. Is allowed not negative, the run may remove so many in place of the limits. command
+// is what the user types to remove them all the same.
 func Excess(configs []Config, allowed int, command string) []report.Finding {
 	all := 0
 	for _, c := range configs {
 		all += len(c.Removed)
 	}
 	var findings []report.Finding
-	for _, c := range configs {
+	for _, c := range together(configs) {
 		removed, limit := len(c.Removed), c.Limit()
+		if c.Fleet != "" {
+			limit = c.Most
+		}
 		may := fmt.Sprintf("a run removes %s without being asked", pairs(limit))
 		over := removed > limit
 		if allowed >= 0 {
@@ -54,11 +62,44 @@ func Excess(configs []Config, allowed int, command string) []report.Finding {
 			continue
 		}
 		before := c.Changed + c.Unchanged + removed
-		findings = append(findings, report.Finding{Rule: "bulk-removal", Severity: report.Error, Position: c.Position, Object: "ClusterPairGenerator " + c.Name,
-			Message: fmt.Sprintf("%d of %s of config %s would be removed, and %s: %s", removed, pairs(before), c.Name, may, few(c.Removed)),
+		findings = append(findings, report.Finding{Rule: "bulk-removal", Severity: report.Error, Position: c.Position, Object: c.object(),
+			Message: fmt.Sprintf("%d of %s of %s would be removed, and %s: %s", removed, pairs(before), c.called(), may, few(c.Removed)),
 			Hint:    fmt.Sprintf("look for a label, a name or a file that was changed by mistake; if they are to go: %s --remove %d", command, all)})
 	}
 	return findings
+}
+
+// together makes one of the sources of a fleet that has a limit of its own.
+func together(configs []Config) []Config {
+	var all []Config
+	at := make(map[string]int)
+	for _, c := range configs {
+		i, known := at[c.Fleet]
+		if c.Fleet == "" || !known {
+			at[c.Fleet] = len(all)
+			all = append(all, c)
+			continue
+		}
+		f := &all[i]
+		f.Created, f.Changed, f.Unchanged = f.Created+c.Created, f.Changed+c.Changed, f.Unchanged+c.Unchanged
+		f.Removed = slices.Concat(f.Removed, c.Removed)
+	}
+	return all
+}
+
+func (c Config) object() string {
+	if c.Fleet != "" {
+		return "ClusterPairFleet " + c.Fleet
+	}
+	return "ClusterPairGenerator " + c.Name
+}
+
+// called is how messages name it.
+func (c Config) called() string {
+	if c.Fleet != "" {
+		return "fleet " + c.Fleet
+	}
+	return "config " + c.Name
 }
 
 func pairs(n int) string { return report.Count(n, "pair", "pairs") }

@@ -192,11 +192,28 @@ func orphanConfig(f kustomize.Config, repo gitfiles.Repository) (orphan.Config, 
 	if f.Kind != generator.GeneratorKind {
 		return orphan.Config{}, false
 	}
+	if f.Fleet {
+		return fleetConfig(f, repo)
+	}
 	spec := manifest.Field(f.Doc, "spec")
 	c := orphan.Config{Name: f.Name, File: f.File, Position: report.Position{File: f.File, Line: f.Doc.Line, Column: f.Doc.Column},
 		Output: repo.Path(f.Tree.Show(cmp.Or(manifest.Text(spec, "output"), "rendered")))}
 	if manifest.Field(spec, "selector") == nil {
 		c.Pairs = generator.Listed(f.Doc)
+	}
+	return c, true
+}
+
+// fleetConfig is what a source cluster of a fleet has rendered. One that is no more is
+// left to the run that removes its pairs.
+func fleetConfig(f kustomize.Config, repo gitfiles.Repository) (orphan.Config, bool) {
+	if f.Source == nil {
+		return orphan.Config{}, false
+	}
+	c := orphan.Config{Name: f.Name, File: f.File, Position: report.Position{File: f.File, Line: f.Doc.Line, Column: f.Doc.Column},
+		Output: repo.Path(f.Tree.Show(f.Source.Output)), Pairs: make(map[string]bool)}
+	for i := range f.Source.Pairs {
+		c.Pairs[f.Source.Pairs[i].Namespace+"/"+f.Source.Pairs[i].Name] = true
 	}
 	return c, true
 }

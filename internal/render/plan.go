@@ -24,6 +24,9 @@ func (r *Run) Plans() []plan.Config {
 	plans := make([]plan.Config, len(r.outputs))
 	for i, o := range r.outputs {
 		p := plan.Config{Name: o.config.Metadata.Name, Position: o.config.Position, Unchanged: o.stage.Unchanged()}
+		if o.source != nil {
+			p.Fleet, p.Most = o.source.RemovalLimit()
+		}
 		for _, change := range o.stage.Changes() {
 			switch change.Verb {
 			case worktree.Created:

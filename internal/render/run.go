@@ -12,11 +12,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"go.yaml.in/yaml/v3"
 
 	"clusterpair.dev/generator"
+	"clusterpair.dev/internal/fleet"
 	"clusterpair.dev/internal/kustomize"
 	"clusterpair.dev/internal/orphan"
 	"clusterpair.dev/internal/report"
@@ -54,7 +56,8 @@ type Run struct {
 // output is what a run renders of one config.
 type output struct {
 	config    *generator.Config
-	generated []string // the Secrets that its kustomization makes
+	source    *fleet.Source // of a fleet; else nil
+	generated []string      // the Secrets that its kustomization makes
 	stage     *worktree.Stage
 	inputs    []string // the files that it takes Secrets from
 }
@@ -76,7 +79,7 @@ func Begin(configs []kustomize.Config, options Options) *Run {
 			r.findings = append(r.findings, orphan.Twin(c.Metadata.Name, w.Show(""), c.Position, first))
 		}
 		named[name] = c.Position
-		r.outputs = append(r.outputs, &output{config: c, generated: found.Generated, stage: w})
+		r.outputs = append(r.outputs, &output{config: c, source: found.Source, generated: found.Generated, stage: w})
 	}
 	return r
 }
@@ -123,6 +126,8 @@ func (r *Run) Render(ctx context.Context) ([]report.Finding, error) {
 			return findings, err
 		}
 	}
+	report.Sort(findings)
+	findings = slices.Compact(findings) // several configs take the same Secret
 	if r.options.Instead != nil || report.HasErrors(findings) {
 		return findings, nil
 	}
@@ -163,6 +168,9 @@ func (r *Run) config(ctx context.Context, safe *sopsfile.Safe, o *output) ([]rep
 	if err != nil {
 		return nil, err
 	}
+	if bad, err := o.checkReaders(sealer); err != nil || bad != nil {
+		return bad, err
+	}
 	pair := func() {}
 	if r.options.Progress != nil {
 		var end func()
@@ -180,6 +188,29 @@ func (r *Run) config(ctx context.Context, safe *sopsfile.Safe, o *output) ([]rep
 		return o.stage.Add(path, result.Previous, result.Document)
 	})
 	return append(findings, shadowedRules(sealer, o.stage)...), err
+}
+
+// checkReaders finds creation rules by which others than the readers of a source cluster
+// of a fleet could decrypt its pairs.
+func (o *output) checkReaders(s *Sealer) ([]report.Finding, error) {
+	if o.source == nil {
+		return nil, nil
+	}
+	var findings []report.Finding
+	said := make(map[string]bool)
+	for i := range o.config.Spec.Pairs {
+		p := &o.config.Spec.Pairs[i]
+		path := PairFile(o.config.Spec.Output, p.Namespace, p.Name)
+		policy, err := s.Policy(path)
+		if err != nil {
+			return nil, err
+		}
+		if !said[policy.Source] {
+			said[policy.Source] = true
+			findings = append(findings, o.source.CheckReaders(slices.Concat(policy.Recipients()...), report.Position{File: o.stage.Show(PairFile("", p.Namespace, p.Name))})...)
+		}
+	}
+	return findings, nil
 }
 
 // File is a file that is written together with pairs.
