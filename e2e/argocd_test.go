@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -14,7 +15,7 @@ import (
 
 // argocdCommand is argocd CLUSTER DIR [PLUGIN…]: applies the kustomization in DIR
 // to a cluster that the script has to itself, and runs Argo CD's
-// application-controller, its repo-server and the cache of both; and for the
+// controllers, its repo-server and the cache of these; and for the
 // plugin in each file the plugin's server, as in a sidecar of the repo-server.
 // All end with the script. In DIR/base the kustomization finds Argo CD's own
 // manifests; $ARGOCD_CACHE is the address of the cache, and NAME.log in
@@ -25,56 +26,81 @@ func argocdCommand(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("usage: argocd CLUSTER DIR [PLUGIN...]")
 	}
 	c := clusterOf(ts, args[0])
-	module, err := exec.Command("go", "list", "-C", "argocd", "-m", "-f", "{{.Dir}}", "github.com/argoproj/argo-cd/v3").Output()
-	ts.Check(err)
-	ts.Check(c.installArgoCD(filepath.Join(strings.TrimSpace(string(module)), "manifests"), ts.MkAbs(args[1])))
-
+	ts.Check(c.installArgoCD(ts.MkAbs(args[1])))
 	dir := ts.MkAbs(".argocd")
-	for _, name := range []string{"bin", "home", "plugins", "tmp"} {
-		ts.Check(os.MkdirAll(filepath.Join(dir, name), 0o700))
+	plugins := make([]string, len(args)-2)
+	for i, plugin := range args[2:] {
+		plugins[i] = ts.ReadFile(plugin)
 	}
-	address, err := newHost("argocd." + ts.Getenv("NS") + ".test")
+	address, err := c.startArgoCD("argocd."+ts.Getenv("NS")+".test", dir, plugins, "PATH="+ts.Getenv("PATH"), "SOPS_AGE_KEY_FILE="+ts.Getenv("SOPS_AGE_KEY_FILE"))
 	ts.Check(err)
 	ts.Setenv("ARGOCD_CACHE", address+":6379")
 	ts.Setenv("ARGOCD_LOGS", dir)
-	env := append(os.Environ(),
-		"PATH="+ts.Getenv("PATH"), "HOME="+filepath.Join(dir, "home"), "TMPDIR="+filepath.Join(dir, "tmp"), "SOPS_AGE_KEY_FILE="+ts.Getenv("SOPS_AGE_KEY_FILE"),
-		"KUBECONFIG="+c.admin, "ARGOCD_FAKE_IN_CLUSTER=true", "ARGOCD_GPG_ENABLED=false", "ARGOCD_RECONCILIATION_JITTER=0",
-		"ARGOCD_PLUGINSOCKFILEPATH="+filepath.Join(dir, "plugins"), "ARGOCD_CMP_WORKDIR="+filepath.Join(dir, "tmp"),
-		"ARGOCD_ASK_PASS_SOCK="+filepath.Join(dir, "askpass.sock"), "REDIS_PASSWORD=")
-	for _, name := range []string{"argocd", "argocd-application-controller", "argocd-cmp-server", "argocd-repo-server"} {
-		// By its name the program knows which part it is.
-		ts.Check(os.Symlink(filepath.Join(tools, "argocd"), filepath.Join(dir, "bin", name)))
-	}
-	run := func(name string, args ...string) *process {
-		path := filepath.Join(dir, "bin", name)
-		log, err := os.OpenFile(filepath.Join(dir, name+".log"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
-		ts.Check(err)
-		defer log.Close()
-		p := &process{cmd: exec.Command(path, args...), ended: make(chan struct{})}
-		p.cmd.Dir, p.cmd.Env, p.cmd.Stdout, p.cmd.Stderr = dir, env, log, log
-		ts.Check(startMortal(p.cmd))
-		go func() {
-			p.cmd.Wait() // how it ended stands in its log
-			close(p.ended)
-		}()
-		ts.Defer(func() { p.stop(0) })
-		return p
-	}
-	run("argocd", "redis", address+":6379")
-	for i, plugin := range args[2:] {
-		config := filepath.Join(dir, fmt.Sprint("plugin", i))
-		ts.Check(os.Mkdir(config, 0o700))
-		ts.Check(os.WriteFile(filepath.Join(config, "plugin.yaml"), []byte(ts.ReadFile(plugin)), 0o600))
-		run("argocd-cmp-server", "--config-dir-path="+config)
-	}
-	repo := run("argocd-repo-server", "--address="+address, "--metrics-address="+address, "--disable-tls", "--redis="+address+":6379")
-	ts.Check(listening(repo, address+":8081"))
-	run("argocd-application-controller", "--namespace=argocd", "--metrics-port=0", "--app-resync=3600", "--repo-server="+address+":8081", "--repo-server-plaintext", "--redis="+address+":6379")
 }
 
-// installArgoCD creates what Argo CD needs in its cluster.
-func (c *cluster) installArgoCD(manifests, dir string) error {
+// startArgoCD runs the parts of Argo CD on a cluster in which it is installed, and returns
+// the address where they are. Their files and logs go below dir. plugins are the
+// configurations of plugins, env what the parts find in their environment. All end with
+// the cluster.
+func (c *cluster) startArgoCD(host, dir string, plugins []string, env ...string) (address string, err error) {
+	for _, name := range []string{"bin", "home", "plugins", "tmp"} {
+		if err := os.MkdirAll(filepath.Join(dir, name), 0o700); err != nil {
+			return "", err
+		}
+	}
+	if address, err = newHost(host); err != nil {
+		return "", err
+	}
+	cache, server := "--redis="+address+":6379", address+":8081"
+	env = append(append(os.Environ(), "HOME="+filepath.Join(dir, "home"), "TMPDIR="+filepath.Join(dir, "tmp"),
+		"KUBECONFIG="+c.admin, "ARGOCD_FAKE_IN_CLUSTER=true", "ARGOCD_GPG_ENABLED=false", "ARGOCD_RECONCILIATION_JITTER=0",
+		"ARGOCD_PLUGINSOCKFILEPATH="+filepath.Join(dir, "plugins"), "ARGOCD_CMP_WORKDIR="+filepath.Join(dir, "tmp"),
+		"ARGOCD_ASK_PASS_SOCK="+filepath.Join(dir, "askpass.sock"), "REDIS_PASSWORD="), env...)
+	run := func(name string, args ...string) (*process, error) {
+		// By its name the program knows which part it is.
+		path := filepath.Join(dir, "bin", name)
+		if err := os.Symlink(filepath.Join(c.tools, "argocd"), path); err != nil && !errors.Is(err, os.ErrExist) {
+			return nil, err
+		}
+		return c.runIn(dir, path, env, args...)
+	}
+	if _, err := run("argocd", "redis", address+":6379"); err != nil {
+		return "", err
+	}
+	for i, plugin := range plugins {
+		config := filepath.Join(dir, fmt.Sprint("plugin", i))
+		if err := os.Mkdir(config, 0o700); err != nil {
+			return "", err
+		}
+		if err := os.WriteFile(filepath.Join(config, "plugin.yaml"), []byte(plugin), 0o600); err != nil {
+			return "", err
+		}
+		if _, err := run("argocd-cmp-server", "--config-dir-path="+config); err != nil {
+			return "", err
+		}
+	}
+	repo, err := run("argocd-repo-server", "--address="+address, "--metrics-address="+address, "--disable-tls", cache)
+	if err != nil {
+		return "", err
+	}
+	if err := listening(repo, server); err != nil {
+		return "", err
+	}
+	if _, err := run("argocd-applicationset-controller", "--namespace=argocd", "--argocd-repo-server="+server, "--repo-server-plaintext",
+		"--metrics-addr="+address+":9080", "--probe-addr="+address+":9081", "--webhook-addr="+address+":9082"); err != nil {
+		return "", err
+	}
+	_, err = run("argocd-application-controller", "--namespace=argocd", "--metrics-port=0", "--app-resync=3600", "--repo-server="+server, "--repo-server-plaintext", cache)
+	return address, err
+}
+
+// installArgoCD creates what Argo CD needs in its cluster, by the kustomization in dir.
+func (c *cluster) installArgoCD(dir string) error {
+	module, err := exec.Command("go", "list", "-C", "argocd", "-m", "-f", "{{.Dir}}", "github.com/argoproj/argo-cd/v3").Output()
+	if err != nil {
+		return said(err)
+	}
+	manifests := filepath.Join(strings.TrimSpace(string(module)), "manifests")
 	for _, name := range []string{"config", "repo-server"} {
 		if err := os.CopyFS(filepath.Join(dir, "base", name), os.DirFS(filepath.Join(manifests, "base", name))); err != nil {
 			return err

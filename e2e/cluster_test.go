@@ -263,14 +263,19 @@ type process struct {
 // run starts a server of the cluster. It logs into a file, and takes nothing from
 // the environment of those who test, such as their keys.
 func (c *cluster) run(name string, args ...string) (*process, error) {
-	log, err := os.OpenFile(c.file(name+".log"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	return c.runIn(c.dir, filepath.Join(c.tools, name), []string{"KUBECONFIG=" + c.admin, "HOME=" + c.dir, "TMPDIR=" + c.dir}, args...)
+}
+
+// runIn starts a program in a directory, where it logs into a file. It ends with the
+// cluster.
+func (c *cluster) runIn(dir, path string, env []string, args ...string) (*process, error) {
+	log, err := os.OpenFile(filepath.Join(dir, filepath.Base(path)+".log"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
 		return nil, err
 	}
 	defer log.Close()
-	p := &process{cmd: exec.Command(filepath.Join(c.tools, name), args...), ended: make(chan struct{})}
-	p.cmd.Dir, p.cmd.Stdout, p.cmd.Stderr = c.dir, log, log
-	p.cmd.Env = []string{"KUBECONFIG=" + c.admin, "HOME=" + c.dir, "TMPDIR=" + c.dir}
+	p := &process{cmd: exec.Command(path, args...), ended: make(chan struct{})}
+	p.cmd.Dir, p.cmd.Env, p.cmd.Stdout, p.cmd.Stderr = dir, env, log, log
 	if err := startMortal(p.cmd); err != nil {
 		return nil, err
 	}

@@ -376,6 +376,7 @@ func (c *combination) add(archive string) {
 // prints its files with KEEP=DIR into DIR.
 func TestVerdicts(t *testing.T) {
 	t.Run("flux", func(t *testing.T) { testVerdicts(t, fluxCombinations(t), fluxTruths) })
+	t.Run("argocd", func(t *testing.T) { testVerdicts(t, argoCombinations(t), argoTruths) })
 }
 
 // testVerdicts judges the combinations that -run chooses. truths asks the engine for all

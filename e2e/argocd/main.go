@@ -2,6 +2,7 @@
 // for e2e. By the name it is called it is Argo CD's own
 //
 //	argocd-application-controller
+//	argocd-applicationset-controller
 //	argocd-cmp-server
 //	argocd-repo-server
 //
@@ -28,6 +29,7 @@ import (
 
 	"github.com/alicebob/miniredis/v2"
 	appcontroller "github.com/argoproj/argo-cd/v3/cmd/argocd-application-controller/commands"
+	setcontroller "github.com/argoproj/argo-cd/v3/cmd/argocd-applicationset-controller/commands"
 	cmpserver "github.com/argoproj/argo-cd/v3/cmd/argocd-cmp-server/commands"
 	reposerver "github.com/argoproj/argo-cd/v3/cmd/argocd-repo-server/commands"
 	"github.com/argoproj/argo-cd/v3/util/lua"
@@ -51,6 +53,8 @@ func run(name string, args []string) error {
 	switch name {
 	case "argocd-application-controller":
 		return appcontroller.NewCommand().Execute()
+	case "argocd-applicationset-controller":
+		return setcontroller.NewCommand().Execute()
 	case "argocd-cmp-server":
 		return cmpserver.NewCommand().Execute()
 	case "argocd-repo-server":
