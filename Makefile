@@ -28,7 +28,7 @@ build: ## Build bin/clusterpair
 	@CGO_ENABLED=0 go build -trimpath -ldflags='-s -w' -o bin/clusterpair ./cmd/clusterpair
 
 man: ## Write the man pages into bin/man; bin/clusterpair install copies them, too
-	@MAN="$$PWD/bin/man/man1" go test -count 1 -run '^TestMan$$' ./cmd/clusterpair
+	@CGO_ENABLED=0 MAN="$$PWD/bin/man/man1" go test -count 1 -run '^TestMan$$' ./cmd/clusterpair
 
 image: ## Build the container image into bin/image, for amd64 and arm64
 	@go run -C tools/image . -o "$$PWD/bin/image" ../..
@@ -87,8 +87,10 @@ check-needs:
 e2e-needs:
 	@tools/needs $(E2E_NEEDS)
 
+# Without cgo, as what is shipped: kustomize imports plugin, for which cgo makes the linker
+# keep every exported symbol, in the binaries of a dozen packages.
 test: test-needs tools ## Run all tests; root gets what they start from apt-get, others are told
-	CLUSTERPAIR_TOOLS="$$PWD/bin" go test -timeout 40m ./...
+	CGO_ENABLED=0 CLUSTERPAIR_TOOLS="$$PWD/bin" go test -timeout 40m ./...
 
 e2e: e2e-needs $(KUBERNETES) $(FLUX) bin/kubectl bin/kustomize bin/sops bin/age-keygen bin/stork-24.3 bin/argocd bin/cyclonedx ## Run clusterpair against real Kubernetes clusters, a real Flux and a real Argo CD; building these takes a quarter of an hour once
 	CLUSTERPAIR_TOOLS="$$PWD/bin" go test -C tools/image -count 1 -timeout 40m
@@ -148,15 +150,15 @@ lint: bin/staticcheck bin/gocyclo ## Run gofmt, go vet, staticcheck, gocyclo, lo
 
 update: test-needs tools ## Regenerate goldens and generated files; read the diff before you commit it
 	go generate ./...
-	CLUSTERPAIR_TOOLS="$$PWD/bin" UPDATE=1 go test -timeout 40m ./... > /dev/null
+	CGO_ENABLED=0 CLUSTERPAIR_TOOLS="$$PWD/bin" UPDATE=1 go test -timeout 40m ./... > /dev/null
 
 fuzz: ## Run every fuzz target for FUZZTIME (20s)
 	@grep -r --include='*_test.go' -o '^func Fuzz[A-Za-z0-9]*' cmd examples generator schema internal | sort | while IFS=: read -r file target; do \
-	  go test -tags peers -run '^$$' -fuzz "^$${target#func }$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 10x "./$$(dirname "$$file")"; \
+	  CGO_ENABLED=0 go test -tags peers -run '^$$' -fuzz "^$${target#func }$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 10x "./$$(dirname "$$file")"; \
 	done
 
 kills: ## Kill clusterpair 1,000 times while it writes, over 300 pairs; make test does so 40 times
-	KILLS=1000 KILL_PAIRS=300 go test -count 1 -timeout 3h -v -run '^TestKills$$' ./cmd/clusterpair
+	CGO_ENABLED=0 KILLS=1000 KILL_PAIRS=300 go test -count 1 -timeout 3h -v -run '^TestKills$$' ./cmd/clusterpair
 
 bench: ## Measure clusterpair beside its peers and write the table into bench/README.md
 	go run -C bench . -write

@@ -57,16 +57,15 @@ func TestExamples(t *testing.T) {
 	}
 }
 
-// commandEnvironment has clusterpair, kustomize and sops in its PATH and the
-// demo key at hand.
+// commandEnvironment has clusterpair, which is this test binary as in scripts (see
+// [TestMain]), kustomize and sops in its PATH and the demo key at hand.
 func commandEnvironment(t *testing.T) []string {
 	t.Helper()
-	bin := t.TempDir()
-	cmd := exec.Command("go", "build", "-o", bin+"/", ".")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("build: %v\n%s", err, out)
+	clusterpair, err := exec.LookPath("clusterpair")
+	if err != nil {
+		t.Fatal(err)
 	}
-	path := strings.Join([]string{bin, tools(t), os.Getenv("PATH")}, string(filepath.ListSeparator))
+	path := strings.Join([]string{filepath.Dir(clusterpair), tools(t), os.Getenv("PATH")}, string(filepath.ListSeparator))
 	return append(os.Environ(), "PATH="+path, "SOPS_AGE_KEY_FILE="+filepath.Join(fixtures(t), "keys", "demo.agekey"))
 }
 
