@@ -13,7 +13,10 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	_ "unsafe" // for go:linkname
 
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	"go.yaml.in/yaml/v3"
 
 	"clusterpair.dev/internal/manifest"
@@ -153,6 +156,12 @@ spec:
 	}
 }
 
+// completions is where cobra keeps the flags of each command that was ever made, and by
+// them all that the command holds. A process that makes thousands has to empty it.
+//
+//go:linkname completions github.com/spf13/cobra.flagCompletionFunctions
+var completions map[*pflag.Flag]cobra.CompletionFunc
+
 // runIn runs the command, which is not to panic, and returns its exit code. What
 // build changes in the environment of its process is put back.
 func runIn(t *testing.T, args []string, stdin string, stdout, stderr *bytes.Buffer) int {
@@ -165,6 +174,7 @@ func runIn(t *testing.T, args []string, stdin string, stdout, stderr *bytes.Buff
 		}
 	}
 	defer func() {
+		clear(completions)
 		if r := recover(); r != nil {
 			t.Fatalf("clusterpair %s panics", strings.Join(args, " "))
 		}
