@@ -490,23 +490,23 @@ func byPlace(value, key string, class class, in context) (what, part string, tol
 	case in == sealed: // no name tells that it is in clear
 		return "", "", true
 	case isUserSecret(key, class, in):
-		if isSet(value, in == user && key == "password") {
+		if isSet(value, in == user && key == "password") && !isWords(strings.TrimSpace(value)) && (class != classKey || isKeyData(value)) {
 			what, part = key+" of a kubeconfig", "a kubeconfig"
 		}
 		return what, part, true
-	case in == plugin && isSecretFor(key, value):
+	case in == plugin && isSecretFor(key, value) && !isMadeUp(value):
 		return "a secret in exec of a kubeconfig", "a kubeconfig", true
-	case in == argoPlugin && isSecretFor(key, value):
+	case in == argoPlugin && isSecretFor(key, value) && !isMadeUp(value):
 		return "a secret in execProviderConfig of Argo CD", "a credential of Argo CD", true
 	case key == "proxy-url" && hasPassword(value):
 		return "a password in the proxy-url of a kubeconfig", "a kubeconfig", true
 	case in == options && class == classToken:
-		if isSet(value, false) {
+		if isSet(value, false) && !isMadeUp(value) {
 			what, part = "the storage token of a ClusterPair", "a ClusterPair"
 		}
 		return what, part, true
 	case in == secret && class != classNone && class != classBearer:
-		if isSet(value, true) && !isHash(value) {
+		if isSet(value, true) && !isHash(value) && !isMadeUp(value) {
 			what = "a credential"
 		}
 		return what, "", true
@@ -528,6 +528,9 @@ func isUserSecret(key string, class class, in context) bool {
 
 // byName is what a value is by the name of its key and by its look.
 func byName(value, key string, class class, withUser bool) (what, part string) {
+	if class != classNone && isMadeUp(value) {
+		return "", ""
+	}
 	switch class {
 	case classKey:
 		switch {

@@ -226,7 +226,7 @@ func findUser(text string, i, length int) (start, end, next int) {
 		end++
 	}
 	name, password, ok := strings.Cut(text[start:end], ":")
-	if !ok || name == "" || strings.ContainsAny(name, "${}") || !isPassword(password) {
+	if !ok || name == "" || strings.ContainsAny(name, "${}=/") || !isPassword(password) || isMadeUp(password) {
 		return none, 0, next
 	}
 	if before := strings.ToLower(text[max(0, i-512):i]); !strings.Contains(before, "curl") && !strings.Contains(before, "http") {
@@ -322,7 +322,7 @@ func jwt(text string, i int) int {
 		return 0
 	}
 	end := wordEnd(text, claims+1)
-	if end-claims-1 < shortest {
+	if end-claims-1 < shortest || distinct(text[claims+1:end]) < 10 { // nothing signs it
 		return 0
 	}
 	decoded, err := base64.RawURLEncoding.DecodeString(text[i:header])
@@ -331,6 +331,9 @@ func jwt(text string, i int) int {
 	}
 	return end
 }
+
+// longestKeyBody is more than the longest private keys have, in whatever form.
+const longestKeyBody = 16384
 
 // privateKey is the place of the private key in PEM, in armor or out of it,
 // whose label stands at i. What has no key in it is none, such as a line of a
@@ -357,19 +360,11 @@ func privateKey(text string, i int) (start, end int) {
 		return -1, 0
 	}
 	end += len("-----")
-	body := text[end:min(len(text), end+8192)]
+	body := text[end:min(len(text), end+longestKeyBody)]
 	if j := strings.Index(body, "-----END"); j >= 0 {
 		body = body[:j]
 	}
-	letters := 0
-	for run := range strings.FieldsFuncSeq(body, func(r rune) bool {
-		return r > 127 || !isAlnum(byte(r)) && r != '+' && r != '/' && r != '='
-	}) {
-		if len(run) >= shortest && distinct(run) > 4 {
-			letters += len(run)
-		}
-	}
-	if letters < 40 {
+	if !isKey(label, body) {
 		return -1, 0
 	}
 	return start, end + len(body)
@@ -386,7 +381,7 @@ func userinfo(text string, i int) (start, end int) {
 		return 0, 0
 	}
 	name, password, ok := strings.Cut(text[start:end], ":")
-	if !ok || strings.ContainsAny(name, "${}") || !isPassword(password) {
+	if !ok || strings.ContainsAny(name, "${}") || !isPassword(password) || isMadeUp(password) {
 		return 0, 0
 	}
 	return start, end
@@ -625,6 +620,9 @@ var userName = sync.OnceValue(func() *regexp.Regexp {
 // assignedTo is what a value is by the name before it, and what that is a part of. near
 // says that it is so only where a user's name stands near.
 func assignedTo(key, value string) (what, in string, near bool) {
+	if strings.HasPrefix(value, "ENC[") || isMadeUp(value) {
+		return "", "", false
+	}
 	switch classOf(key) {
 	case classToken, classBearer:
 		if decoded, ok := decode(value); ok && isOpaque(decoded) || isToken(value) {
@@ -639,7 +637,7 @@ func assignedTo(key, value string) (what, in string, near bool) {
 			return "client-key-data of a kubeconfig", "a kubeconfig", false
 		}
 	case classPassword:
-		if opaque := isOpaque(value); opaque || isPassword(value) {
+		if opaque := isOpaque(value); opaque || isPassword(value) && strings.ContainsAny(value, "!#$%&*+=?@^~") {
 			return "a password", "", !opaque
 		}
 	}

@@ -78,7 +78,7 @@ func tokenClass(before string) class {
 	if strings.HasSuffix(before, "bearer") {
 		return classBearer
 	}
-	for _, other := range []string{"page", "next", "csrf", "xsrf", "sync", "continue", "continuation", "cancellation", "delta"} {
+	for _, other := range []string{"page", "next", "request", "csrf", "xsrf", "sync", "continue", "continuation", "cancellation", "delta"} {
 		if strings.HasSuffix(before, other) {
 			return classNone // it opens nothing
 		}
@@ -147,6 +147,7 @@ var reference = sync.OnceValue(func() *regexp.Regexp {
 		`^\$ANSIBLE_VAULT|^!\w|^AQICAH|^data\.|^var\.|^local\.|^secrets\.|^file\(|^\$?\.(Values|Release|Chart|Capabilities|Files|Env)\.`,
 		`^(module|each|dependency|[a-z0-9]+(_[A-Za-z0-9]+)+)(\.[A-Za-z_]\w{0,63}|\.\d{1,2}|\[[^\[\]]*\]){2,}$`, // of Terraform
 		`^\$\w+[.\[]|^(os|process|env|config|self|this|cfg|args|opts|ctx)[.(\[]|\(\)?$|\.\.\.|…`,
+		`^[A-Za-z_][\w.]*\[\w+\]$`, // an element of a list
 		`^[A-Za-z_][\w.]*[(\[]\s*["'].*["']\s*\)?[)\]]$|^(non)?sensitive\(|^[a-z]+\(file\(`, // a call
 	}, "|"))
 })
@@ -216,8 +217,9 @@ func isHash(value string) bool {
 
 // isKeyData tells whether a value can be a private key, encoded or not.
 func isKeyData(value string) bool {
-	if strings.Contains(value, "PRIVATE KEY") {
-		return true
+	if i := strings.Index(value, "PRIVATE KEY"); i >= 0 {
+		start, _ := privateKey(value, i)
+		return start >= 0
 	}
 	value = strings.TrimSpace(value)
 	if isReference(value) || isPlaceholder(value) || len(value) < 40 {
@@ -228,7 +230,7 @@ func isKeyData(value string) bool {
 	}
 	decoded, ok := decode(value)
 	if ok {
-		return strings.Contains(decoded, "PRIVATE KEY") || !strings.Contains(decoded, "CERTIFICATE-----") && isKeyData(decoded)
+		return !strings.Contains(decoded, "CERTIFICATE-----") && isKeyData(decoded)
 	}
 	return isBase64(value)
 }
