@@ -30,6 +30,9 @@ type Report struct {
 	Policy map[string]int
 	// Unread is the number of files that could not be judged; the summary tells it.
 	Unread int
+	// FromTop is the way to a file from the top of the repository, for formats that CI
+	// reads. May be nil: then names are from there.
+	FromTop func(name string) string
 	// Version is that of clusterpair.
 	Version string
 	// Strict makes a Warning fail the run as an Error does.
@@ -70,10 +73,32 @@ func Write(w io.Writer, format string, r *Report) error {
 	if !ok {
 		return fmt.Errorf("unknown format %q: use one of %s", format, strings.Join(Formats(), ", "))
 	}
+	if r.FromTop != nil && slices.Contains([]string{"sarif", "github", "gitlab"}, format) {
+		r = r.fromTop()
+	}
 	Sort(r.Findings)
 	b := bufio.NewWriter(w)
 	write(b, r)
 	return b.Flush() // tells what any write before it met
+}
+
+// fromTop is the report with the names of files from the top of the repository.
+func (r *Report) fromTop() *Report {
+	top := *r
+	top.Files, top.Findings = slices.Clone(r.Files), slices.Clone(r.Findings)
+	names := make([]*string, 0, len(top.Files)+len(top.Findings))
+	for i := range top.Files {
+		names = append(names, &top.Files[i])
+	}
+	for i := range top.Findings {
+		names = append(names, &top.Findings[i].Position.File)
+	}
+	for _, name := range names {
+		if *name != "" && *name != "-" {
+			*name = r.FromTop(*name)
+		}
+	}
+	return &top
 }
 
 // entry is a finding as the writers take it: its texts print on one line each,
