@@ -120,6 +120,9 @@ func (c *checker) checkServer() {
 	}
 	u, err := url.Parse(server)
 	switch {
+	case isPlaceholder(server):
+		c.refuse(at, "server-invalid", "server is "+messagePlaceholder, hintPlaceholder)
+		return
 	case err != nil:
 		invalid("server is no URL")
 		return
@@ -221,6 +224,8 @@ func (c *checker) checkHost(at place, host string, invalid func(string)) {
 		invalid("the server's host is neither a name nor a complete IP address")
 	case host == "localhost", last == "localhost", host == "localhost.localdomain":
 		loopback()
+	case apiService.MatchString(host):
+		c.report(at, "server-loopback", report.Error, fmt.Sprintf("server %s is in each cluster the API server of that cluster: seen from Stork the source itself, so that the pair is one with itself", host), hintServer)
 	case last == "svc", strings.HasSuffix(host, ".svc.cluster.local"):
 		private("a Service of one cluster")
 	case last == "local", last == "localdomain":
@@ -234,6 +239,7 @@ func (c *checker) checkHost(at place, host string, invalid func(string)) {
 
 var (
 	hostName     = regexp.MustCompile(`^[a-z0-9_]([-a-z0-9_]{0,61}[a-z0-9_])?(\.[a-z0-9_]([-a-z0-9_]{0,61}[a-z0-9_])?)*$`)
+	apiService   = regexp.MustCompile(`^kubernetes(\.default(\.svc(\.cluster\.local)?)?)?$`)
 	endsInNumber = regexp.MustCompile(`^([0-9]+|0x[0-9a-f]*)$`)
 	dockerBridge = netip.MustParsePrefix("172.17.0.0/16")
 	carrierNAT   = netip.MustParsePrefix("100.64.0.0/10")

@@ -16,6 +16,8 @@
 package kubeconfig
 
 import (
+	"crypto/sha256"
+	"fmt"
 	"maps"
 	"slices"
 	"time"
@@ -151,6 +153,20 @@ func (d *Destination) CAKeyDigest() string {
 // in hexadecimal.
 func (d *Destination) FullEntropy() bool {
 	return len(d.ClientKeyData) > 0 || len(d.Token) >= fullEntropy
+}
+
+// CredentialDigest tells equal credentials from others, for as long as the process
+// lives. It is empty where the credential could be anybody's.
+func (d *Destination) CredentialDigest() string {
+	if !d.FullEntropy() {
+		return ""
+	}
+	h := sha256.New()
+	for _, part := range [][]byte{[]byte(d.Token), d.ClientKeyData} {
+		fmt.Fprintf(h, "%d:", len(part))
+		h.Write(part)
+	}
+	return string(h.Sum(nil))
 }
 
 // fullEntropy is the length from which on nobody guesses a token.

@@ -339,6 +339,14 @@ func (r *reader) scalar(n *yaml.Node, s *shape) {
 	}
 }
 
+const (
+	messagePlaceholder = "a placeholder that no tool has filled in"
+	hintPlaceholder    = "let the tool that fills it in do so, and give clusterpair what comes out"
+)
+
+// isPlaceholder tells whether another tool is to put a value in the place of this one.
+func isPlaceholder(value string) bool { return placeholder.MatchString(value) }
+
 // judgeData says what is wrong with base64, nothing if it is right.
 func judgeData(value string) (message, hint string) {
 	decoded, err := decodeBase64(value)
@@ -347,6 +355,8 @@ func judgeData(value string) (message, hint string) {
 		return "PEM as it is, where its base64 belongs; one such ClusterPair stops Stork for all", hintBase64
 	case isRedacted(value):
 		return "what kubectl config view prints instead of the data", "take the data itself: kubectl config view --raw"
+	case isPlaceholder(value):
+		return messagePlaceholder, hintPlaceholder
 	case err != nil:
 		return "no base64; one such ClusterPair stops Stork for all", hintBase64
 	case looksEncoded(string(decoded)):
@@ -354,6 +364,9 @@ func judgeData(value string) (message, hint string) {
 	}
 	return "", ""
 }
+
+// placeholder is how templates and the plugins of Vault, 1Password and others are spelled.
+var placeholder = regexp.MustCompile(`^<[^<>]+>$|\{\{.*\}\}|\$\{[^}]+\}|^(op|ref\+[a-z]+|vault|bao|secretref\+[a-z]+)://`)
 
 // What client-go takes a scalar for.
 type scalarKind int

@@ -383,7 +383,10 @@ func (c *checker) fromArgo(s *Secret) {
 	d, tls := &c.destination, config.TLSClientConfig
 	data := func(field, value string) []byte {
 		decoded, err := decodeBase64(value)
-		if err != nil || looksEncoded(string(decoded)) {
+		if isPlaceholder(value) {
+			c.refuse(c.where(field), "bad-base64", messagePlaceholder, hintPlaceholder)
+			c.refused(field)
+		} else if err != nil || looksEncoded(string(decoded)) {
 			c.refuse(c.where(field), "bad-base64", "no base64, or base64 twice", hintBase64)
 			c.refused(field)
 		}

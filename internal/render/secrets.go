@@ -1,12 +1,15 @@
 package render
 
 import (
+	"bytes"
 	"context"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"maps"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"go.yaml.in/yaml/v3"
 
@@ -95,6 +98,54 @@ func (s *Secrets) replace(docs map[string]*yaml.Node) []string {
 
 // Documents implements [generator.SecretSource].
 func (s *Secrets) Documents(ctx context.Context, name string) ([]*yaml.Node, error) {
+	docs, err := s.documents(ctx, name)
+	for _, doc := range docs {
+		if err == nil && manifest.Text(doc, "kind") == "Secret" {
+			err = openInside(ctx, s.safe, doc, name)
+		}
+	}
+	return docs, err
+}
+
+// openInside decrypts the SOPS files that are values of a Secret, as Flux does.
+// https://fluxcd.io/flux/components/kustomize/kustomizations/#decryption
+func openInside(ctx context.Context, safe *sopsfile.Safe, secret *yaml.Node, name string) error {
+	for _, part := range []string{"data", "stringData"} {
+		values := manifest.Field(secret, part)
+		if values == nil || values.Kind != yaml.MappingNode {
+			continue
+		}
+		for i := 1; i < len(values.Content); i += 2 {
+			text := []byte(values.Content[i].Value)
+			if part == "data" {
+				decoded, err := base64.StdEncoding.DecodeString(strings.Join(strings.Fields(string(text)), ""))
+				if err != nil {
+					continue // what reads the Secret says so
+				}
+				text = decoded
+			}
+			if !bytes.Contains(text, []byte("sops")) || !bytes.Contains(text, []byte("ENC[")) {
+				continue
+			}
+			docs, err := seal.Open(ctx, safe, text, name)
+			if err != nil {
+				return err
+			}
+			if len(docs) != 1 {
+				continue
+			}
+			if text, err = yaml.Marshal(docs[0]); err != nil {
+				return fmt.Errorf("%s: a file in the Secret cannot be written as YAML", name)
+			}
+			if values.Content[i].Value = string(text); part == "data" {
+				values.Content[i].Value = base64.StdEncoding.EncodeToString(text)
+			}
+		}
+	}
+	return nil
+}
+
+func (s *Secrets) documents(ctx context.Context, name string) ([]*yaml.Node, error) {
 	if doc, ok := s.stream[name]; ok {
 		if !sopsfile.IsEncrypted(doc) {
 			return []*yaml.Node{doc}, nil
