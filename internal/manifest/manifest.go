@@ -18,6 +18,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"unicode/utf16"
 	"unicode/utf8"
 
@@ -488,3 +489,21 @@ func EachItem(doc *yaml.Node, visit func(*yaml.Node)) {
 		visit(item)
 	}
 }
+
+// Begins tells whether the first line of a text that is more than a comment or the mark
+// of a document is that of a manifest.
+func Begins(text []byte) bool {
+	for line := range bytes.Lines(text) {
+		if line = bytes.TrimSpace(line); len(line) > 0 && line[0] != '#' && !bytes.HasPrefix(line, []byte("---")) {
+			return bytes.HasPrefix(line, []byte("apiVersion"))
+		}
+	}
+	return false
+}
+
+// IsTemplate tells whether a line of a text is a directive of a template of Go or Jinja.
+func IsTemplate(text []byte) bool { return directive().Match(text) }
+
+var directive = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`(?m)^[ \t]*(?:- +)?\{[{%][-+]? *(?:if|else|end|range|with|for|include|define|template|block|set|raw|/\*)`)
+})
