@@ -26,13 +26,15 @@ type validateOptions struct {
 	staged, strict, decrypt, plaintext, quiet bool
 	kustomization                             string
 	restrictor                                loadRestrictor
-	skip, only                                []string
+	skip, only, exclude                       []string
 	storkVersion, within, maxAge              string
 	policyFile                                string
 	formatFlag
 
 	policy *judge.Policy // nil if there is none
 	whole  bool          // the run is of directories, not of single files
+
+	fromTop func(name string) string
 }
 
 func newValidateCommand() *cobra.Command {
@@ -46,7 +48,7 @@ needs no key and no cluster. PATH is a file, a directory, a glob (** spans
 directories) or - for standard input. In a directory of a Git work tree it reads
 manifests and kubeconfigs by their names, and looks for credentials in clear in
 every other file that Git knows, except source code and pictures. It passes over
-what Git ignores, unless you name it.
+what Git ignores and what .clusterpairignore lists, unless you name it.
 
 A comment "# clusterpair:ignore RULE REASON" waives a rule for its line, for the
 next line, or, above the first line of a document, for all of it. On rendered
@@ -65,6 +67,7 @@ pairs spec.pairs[].allow does. "clusterpair rules" lists the rules.`,
 	flags.BoolVar(&o.strict, "strict", false, "exit 1 on warnings, too, and if a directory holds nothing to check")
 	flags.StringSliceVar(&o.skip, "skip", nil, "rule to leave out; repeatable")
 	flags.StringSliceVar(&o.only, "only", nil, "rule to check, and no other; repeatable")
+	flags.StringSliceVar(&o.exclude, "exclude", nil, "pattern of files to leave out, as in .clusterpairignore; repeatable")
 	flags.StringVar(&o.storkVersion, "stork-version", "", "Stork release of the source clusters, such as 24.3")
 	flags.StringVar(&o.within, "within", "30d", "warn of credentials that end within this time")
 	flags.StringVar(&o.maxAge, "max-age", "", "warn of ClusterPairs last encrypted longer ago than this")
@@ -85,6 +88,7 @@ func (o *validateOptions) run(cmd *cobra.Command, args []string) error {
 	if err != nil {
 		return err
 	}
+	repo.Exclude, o.fromTop = o.exclude, repo.Path
 	options, err := o.options(repo)
 	if err != nil {
 		return err
@@ -180,7 +184,7 @@ func (o *validateOptions) finish(cmd *cobra.Command, v *validate.Validator, unre
 		findings = slices.DeleteFunc(findings, func(f report.Finding) bool { return f.Severity != report.Error || f.Waived != "" })
 	}
 	files, pairs := v.Checked()
-	r := &report.Report{Findings: findings, Files: files, Pairs: pairs, Policy: judged, Unread: len(unread), Version: version(), Strict: o.strict, Color: report.Colored(cmd.OutOrStdout()), Quiet: o.quiet}
+	r := &report.Report{Findings: findings, Files: files, Pairs: pairs, Policy: judged, Unread: len(unread), Version: version(), FromTop: o.fromTop, Strict: o.strict, Color: report.Colored(cmd.OutOrStdout()), Quiet: o.quiet}
 	if err := report.Write(cmd.OutOrStdout(), o.format, r); err != nil {
 		return err
 	}

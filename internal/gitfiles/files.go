@@ -36,6 +36,9 @@ type File struct {
 	Any, Data, Rest bool
 	// Link says that it was found as a symbolic link.
 	Link bool
+	// Sample tells whether it is for tests or the like, as [Repository.IsSample] does. It
+	// is nil for a file that the user has named.
+	Sample func() bool
 
 	blob string // in the index
 }
@@ -110,7 +113,12 @@ func Each(ctx context.Context, source Source, list func(context.Context, func(Fi
 
 // Repository is the Git work tree around the files that are asked for, else that
 // around the working directory, or, outside of any, the working directory.
-type Repository struct{ Cwd, Root string }
+type Repository struct {
+	Cwd, Root string
+	// Exclude are patterns of the user for files to leave out, beside those of
+	// [IgnoreFile].
+	Exclude []string
+}
 
 // Open finds the repository of files, which may be patterns or -.
 func Open(files ...string) (Repository, error) {

@@ -17,7 +17,8 @@ import (
 )
 
 // Tracked are the files that Git has in its index below some directories and whose
-// names are wanted, without links and submodules: what a push publishes.
+// names are wanted and that no pattern leaves out, without links and submodules: what a
+// push publishes.
 func (r Repository) Tracked(ctx context.Context, dirs []string, wanted func(name string) bool) ([]File, error) {
 	args := []string{"-C", r.Root, "ls-files", "--stage", "--full-name", "-z", "--"}
 	for _, dir := range dirs {
@@ -35,6 +36,9 @@ func (r Repository) Tracked(ctx context.Context, dirs []string, wanted func(name
 	}
 	var files []File
 	var last string
+	leftOut := r.leavesOut()
+	named := func(dir string) bool { return isLeftOut(leftOut, r.Path(dir)) }
+	all := slices.ContainsFunc(dirs, named) // the user has named what is left out
 	// 100644 BLOB 0 TAB path NUL, up to three times for what is to be merged
 	for in := bufio.NewReaderSize(stdout, 64<<10); ; {
 		entry, err := in.ReadSlice(0)
@@ -44,8 +48,9 @@ func (r Repository) Tracked(ctx context.Context, dirs []string, wanted func(name
 		}
 		head, rel, _ := bytes.Cut(entry[:len(entry)-1], []byte("\t"))
 		if bytes.HasPrefix(head, []byte("100")) && wanted(string(rel[bytes.LastIndexByte(rel, '/')+1:])) && string(rel) != last {
-			last = string(rel)
-			files = append(files, File{Name: r.Shown(last), Path: last, Rest: true})
+			if last = string(rel); all || !isLeftOut(leftOut, last) {
+				files = append(files, File{Name: r.Shown(last), Path: last, Rest: true, Sample: r.isSampleOf(dirs, last)})
+			}
 		}
 	}
 	if err := cmd.Wait(); err != nil {
@@ -77,7 +82,12 @@ func (r Repository) Remotes(ctx context.Context) []string {
 // or an archive. Nobody keeps a kubeconfig under such a name, and a repository
 // may have a hundred thousand of them.
 func isSource(name string) bool {
-	return slices.Contains(sourceExtensions, strings.ToLower(path.Ext(name)))
+	return slices.Contains(sourceExtensions, strings.ToLower(path.Ext(name))) || IsDatabase(name)
+}
+
+// IsDatabase tells by its name whether a file is what a program keeps for itself.
+func IsDatabase(name string) bool {
+	return slices.Contains([]string{".db", ".sqlite"}, strings.ToLower(path.Ext(name)))
 }
 
 var sourceExtensions = []string{

@@ -45,9 +45,17 @@ func (g *Index) git(ctx context.Context, args ...string) ([]byte, error) {
 // List implements [Source]. Without arguments it is what is staged.
 func (g *Index) List(ctx context.Context, args []string) (*List, error) {
 	var files []File
+	leftOut := g.leavesOut()
 	add := func(mode, blob, rel string) {
 		if strings.HasPrefix(mode, "100") { // no link, no submodule
-			files = append(files, File{Name: g.Shown(rel), Path: rel, Any: true, blob: blob})
+			f := File{Name: g.Shown(rel), Path: rel, Any: true, blob: blob}
+			if named := slices.ContainsFunc(args, func(arg string) bool { return g.Path(arg) == rel }); !named {
+				f.Sample = g.isSampleOf(args, rel)
+				if isLeftOut(leftOut, rel) {
+					return
+				}
+			}
+			files = append(files, f)
 		}
 	}
 	if len(args) == 0 {

@@ -136,7 +136,7 @@ func (s *selection) also(paths []string, visit func(File)) {
 	seen := make(map[string]bool)
 	for _, p := range paths {
 		if !seen[p] && !IsManifest(path.Base(p)) && !s.named[p] && s.has(p) {
-			visit(File{Name: s.Shown(p), Path: p, Data: true})
+			visit(File{Name: s.Shown(p), Path: p, Data: true, Sample: s.isSampleOf(s.dirs, p)})
 		}
 		seen[p] = true
 	}
@@ -148,11 +148,15 @@ func (s *selection) rest(ctx context.Context) ([]File, error) {
 	return slices.DeleteFunc(files, func(f File) bool { return s.named[f.Path] }), err
 }
 
-// Walk visits the files below a directory whose names are wanted. It follows no
-// link to a directory, so that it comes to an end.
+// Walk visits the files below a directory whose names are wanted and that no pattern
+// leaves out. It follows no link to a directory, so that it comes to an end.
 func (w *WorkTree) Walk(ctx context.Context, dir string, wanted func(name string) bool, visit func(File)) error {
 	if info, err := os.Lstat(dir); err == nil && info.Mode()&fs.ModeSymlink != 0 {
 		dir += string(filepath.Separator) // the user means what the link leads to
+	}
+	leftOut := w.leavesOut()
+	if isLeftOut(leftOut, w.Path(dir)) { // the user has named it
+		leftOut = nil
 	}
 	return filepath.WalkDir(dir, func(name string, d fs.DirEntry, err error) error {
 		switch {
@@ -164,12 +168,19 @@ func (w *WorkTree) Walk(ctx context.Context, dir string, wanted func(name string
 			if d != nil && d.IsDir() {
 				return fs.SkipDir
 			}
+		case leftOut != nil && leftOut(w.Path(name)):
+			if d.IsDir() {
+				return fs.SkipDir
+			}
 		case d.IsDir():
 			if d.Name() == ".git" || worktree.IsScratch(name) || name != dir && strings.HasPrefix(d.Name(), "..") {
 				return fs.SkipDir // in a volume of Kubernetes the links beside show the files, too
 			}
 		case d.Type()&^fs.ModeSymlink == 0 && wanted(d.Name()):
-			visit(File{Name: name, Path: w.Path(name), Link: d.Type()&fs.ModeSymlink != 0})
+			visit(File{Name: name, Path: w.Path(name), Link: d.Type()&fs.ModeSymlink != 0, Sample: func() bool {
+				rel, _ := filepath.Rel(dir, name)
+				return w.IsSample(dir, rel)
+			}})
 		}
 		return nil
 	})

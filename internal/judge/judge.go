@@ -37,7 +37,7 @@ func All(ctx context.Context, source gitfiles.Source, files *gitfiles.List, v *v
 // Each is [gitfiles.Each] for files as a validator takes them.
 func Each(ctx context.Context, source gitfiles.Source, list func(context.Context, func(gitfiles.File)) error, visit func(context.Context, validate.File) error) (unread []error, err error) {
 	return gitfiles.Each(ctx, source, list, func(ctx context.Context, file gitfiles.File, data []byte) error {
-		return visit(ctx, validate.File{Name: file.Name, Path: file.Path, Data: data, Any: file.Whatever(), Credentials: file.Rest, Link: file.Link})
+		return visit(ctx, validate.File{Name: file.Name, Path: file.Path, Data: data, Any: file.Whatever(), Credentials: file.Rest, Link: file.Link, Sample: file.Sample})
 	})
 }
 

@@ -84,7 +84,7 @@ type pair struct {
 // leadsTo notes what is known of the destination itself.
 func (p *pair) leadsTo(d *kubeconfig.Destination) {
 	if d != nil {
-		p.ca, p.destination, p.credential = cmp.Or(d.CAKeyDigest(), p.ca), cmp.Or(d.ID(), p.destination), credentialDigest(d)
+		p.ca, p.destination, p.credential = cmp.Or(d.CAKeyDigest(), p.ca), cmp.Or(d.ID(), p.destination), d.CredentialDigest()
 	}
 }
 

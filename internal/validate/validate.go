@@ -106,6 +106,9 @@ type File struct {
 	Credentials bool
 	// Link says that it is a symbolic link.
 	Link bool
+	// Sample tells whether it is for tests, an example, a document or the code of others,
+	// so that a credential in it was most likely made for the purpose. May be nil.
+	Sample func() bool
 }
 
 // Validator judges the files of one run. Its methods may be called by several
@@ -228,7 +231,7 @@ func (f *fileRun) read() error {
 			f.comments(d)
 		})
 	})
-	if encrypted && documents > 1 {
+	if encrypted && documents > 1 && f.file.Name != "-" { // a stream is no file that sops reads
 		f.add(second, "", "one-document", report.Error, "another document in the file of an encrypted ClusterPair: sops decrypts it with the sops section of the first alone", "give each ClusterPair a file of its own")
 	}
 	f.inClearHints(documents)
@@ -266,13 +269,9 @@ func (v *Validator) Object(ctx context.Context, from string, n *yaml.Node) error
 // repository have nothing to do with pairs, so concerns looks at the bytes before
 // anything is parsed.
 func concerns(f *File) bool {
-	if bytes.HasPrefix(f.Data, []byte("\xff\xfe")) || bytes.HasPrefix(f.Data, []byte("\xfe\xff")) {
-		return true
-	}
-	if engine.IsKustomization(f.Path) || path.Base(f.Path) == "Chart.yaml" {
-		return true
-	}
-	return interesting().In(f.Data) || bytes.Contains(f.Data, []byte("eyJ")) || words.Escaped(f.Data) || leak.HasUserinfo(f.Data)
+	utf16 := bytes.HasPrefix(f.Data, []byte("\xff\xfe")) || bytes.HasPrefix(f.Data, []byte("\xfe\xff"))
+	return utf16 || engine.IsKustomization(f.Path) || path.Base(f.Path) == "Chart.yaml" ||
+		interesting().In(f.Data) || bytes.Contains(f.Data, []byte("eyJ")) || words.Escaped(f.Data) || leak.HasUserinfo(f.Data)
 }
 
 // fileRun is one file on its way through the rules.
@@ -329,6 +328,7 @@ func (f *fileRun) finish() error {
 		}
 		f.noted = repository{}
 	}
+	f.inSample()
 	f.staged()
 	waivers := findWaivers(f.file)
 	v.mu.Lock()
@@ -425,24 +425,15 @@ func withoutItems(list *yaml.Node) *yaml.Node {
 func (f *fileRun) broken(d manifest.Document, finding report.Finding) {
 	ours := engine.IsKustomization(f.file.Path) && !bytes.Contains(d.Text, []byte("{{"))
 	for _, word := range []string{"stork.libopenstorage.org", "ClusterPair", "clusterpair.dev/"} {
-		ours = ours || bytes.Contains(d.Text, []byte(word)) && (!f.file.Any || startsAsManifest(d.Text))
+		ours = ours || bytes.Contains(d.Text, []byte(word)) && (!f.file.Any || manifest.Begins(d.Text))
 	}
 	if ours {
-		finding.Hint = f.unreadable(d.Text, finding.Hint)
+		if finding.Hint = f.unreadable(d.Text, finding.Hint); manifest.IsTemplate(d.Text) {
+			finding.Severity, finding.Hint, finding.Message = report.Info, "", finding.Message+"; it is a template, of which nothing is known"
+		}
 		f.findings = append(f.findings, finding)
 	}
 	f.text(d)
-}
-
-// startsAsManifest tells whether the first line that is more than a comment or
-// the mark of a document is that of a manifest.
-func startsAsManifest(text []byte) bool {
-	for line := range bytes.Lines(text) {
-		if line = bytes.TrimSpace(line); len(line) > 0 && line[0] != '#' && !bytes.HasPrefix(line, []byte("---")) {
-			return bytes.HasPrefix(line, []byte("apiVersion"))
-		}
-	}
-	return false
 }
 
 // config judges a function config of clusterpair.
