@@ -225,7 +225,7 @@ func (e *examination) scanRest(v *validate.Validator, source *gitfiles.WorkTree)
 		return leftOut, nil
 	}
 	known := make(map[string]bool)
-	files, err := e.repo.Tracked(e.ctx, []string{e.dir}, func(string) bool { return true })
+	files, err := e.repo.Tracked(e.ctx, []string{e.dir}, func(name string) bool { return !gitfiles.IsDatabase(name) })
 	if err != nil {
 		e.unread = append(e.unread, err)
 		return leftOut, nil

@@ -152,7 +152,9 @@ func (e *examination) readable(p *Part) {
 		lines = append(lines, strings.TrimPrefix(err.Error(), "read "))
 	}
 	for _, f := range e.findings["yaml"] {
-		lines = append(lines, f.Position.String()+": "+f.Message)
+		if f.Severity == report.Error {
+			lines = append(lines, f.Position.String()+": "+f.Message)
+		}
 	}
 	if len(lines) > 0 {
 		p.add(report.Warned, "files", "", "nothing is known of %s that cannot be read", report.Count(len(lines), "file", "files")).Details = report.Few(lines)
@@ -184,7 +186,11 @@ func (e *examination) configsGood(p *Part) {
 	case len(e.graph.Pairs) > 0:
 		p.ok("config", "no config of kind %s is here; %s", generator.GeneratorKind, report.Count(len(e.graph.Pairs), "ClusterPair is", "ClusterPairs are"))
 	default:
-		p.add(report.Failed, "config", "lay out a repository, for Flux or with argocd in its place: clusterpair init flux fleet --cluster east=EAST --cluster west=WEST --ci CI --recovery RECOVERY", "there is no config of kind %s, and no ClusterPair", generator.GeneratorKind)
+		status := report.Skipped // the repository may be of anything
+		if len(e.looked) == 0 {
+			status = report.Failed
+		}
+		p.add(status, "config", "lay out a repository, for Flux or with argocd in its place: clusterpair init flux fleet --cluster east=EAST --cluster west=WEST --ci CI --recovery RECOVERY", "there is no config of kind %s, and no ClusterPair", generator.GeneratorKind)
 	}
 }
 
@@ -234,7 +240,7 @@ func (e *examination) cleartext(p *Part) {
 	keys := e.trackedKeys()
 	var files, hints []string
 	for _, f := range e.findings["plaintext-credential"] {
-		if f.Waived == "" && !slices.Contains(files, f.Position.File) && !slices.Contains(keys, f.Position.File) {
+		if f.Severity == report.Error && f.Waived == "" && !slices.Contains(files, f.Position.File) && !slices.Contains(keys, f.Position.File) {
 			files, hints = append(files, f.Position.File), append(hints, f.Hint)
 		}
 	}
@@ -283,7 +289,9 @@ func (e *examination) trackedKeys() []string {
 	}
 	var files []string
 	for name := range strings.SplitSeq(strings.TrimSuffix(out, "\x00"), "\x00") {
-		files = append(files, e.repo.Shown(name))
+		if rel, err := filepath.Rel(e.repo.Path(e.dir), name); err == nil && !e.repo.IsSample(e.dir, rel) {
+			files = append(files, e.repo.Shown(name))
+		}
 	}
 	return files
 }

@@ -149,7 +149,8 @@ func (a *argoSettings) sort() {
 
 var (
 	argoBuildOptions = pattern(`(?m)^([^#\n]*)kustomize(?:\.b|B)uildOptions(?:\.[\w.-]*\w)?["']?[ \t]*[:=]?[ \t]*(?:[|>][+-]?[ \t]*)?(?:\n[ \t]*(?:value:)?)?[ \t]*(.*)$`)
-	argoHealth       = pattern(`customizations\.health\.stork\.libopenstorage\.org_(\w+)|stork\.libopenstorage\.org/(\w+):[ \t]*\|?\s*\n\s+health\.lua`)
+	argoHealth       = pattern(`customizations\.health\.stork\.libopenstorage\.org_(\w+)|stork\.libopenstorage\.org/(\w+):[ \t]*\|?\s*\n\s+health\.lua|group:[ \t]*["']?stork\.libopenstorage\.org["']?[ \t]*\n\s+kind:[ \t]*["']?(\w+)["']?[ \t]*\n\s+check:`)
+	argoRepoServer   = pattern(`argocd-repo-server|(?m)^kind: ["']?ArgoCD\b|^\s*repoServer:`) // its Deployment, the operator's object, the values of the chart
 	argoMount        = pattern(`mountPath:\s*["']?/[\w./-]*/clusterpair["']?\s*[,}\n]`)
 )
 
@@ -171,10 +172,10 @@ func (e *examination) argoCDSettings(file validate.File) {
 			if found.health == nil {
 				found.health = make(map[string]bool)
 			}
-			found.health[string(m[1])+string(m[2])] = true
+			found.health[string(m[1])+string(m[2])+string(m[3])] = true
 		}
 	}
-	if bytes.Contains(file.Data, []byte("argocd-repo-server")) && argoMount().Match(file.Data) {
+	if bytes.Contains(file.Data, []byte("clusterpair")) && argoMount().Match(file.Data) && argoRepoServer().Match(file.Data) {
 		found.mounts = []string{file.Name}
 	}
 	if bytes.Contains(file.Data, []byte("ConfigManagementPlugin")) {
@@ -257,9 +258,21 @@ func (e *examination) argoCD(p *Part) {
 	case e.argo.health[generator.ClusterPairKind]:
 		p.ok("health", "Argo CD is told by the status of Stork whether a ClusterPair is healthy")
 	case applies:
-		p.add(report.Warned, "health", "list examples/argocd/health of clusterpair under components; what is set elsewhere: kubectl -n argocd get configmap argocd-cm -o yaml | grep stork",
+		p.add(report.Warned, "health", "list examples/argocd/health of clusterpair under components; what is set elsewhere: kubectl -n "+argoNamespace(syncs)+" get configmap argocd-cm -o yaml | grep stork",
 			"nothing here sets resource.customizations.health.stork.libopenstorage.org_ClusterPair: Argo CD calls a pair Healthy as soon as it is applied")
 	}
+}
+
+// argoNamespace is the namespace of the Applications, in which Argo CD most likely runs.
+func argoNamespace(syncs []engine.Applied) string {
+	for _, s := range syncs {
+		if _, object, ok := strings.Cut(s.Object, " "); ok {
+			if namespace, _, ok := strings.Cut(object, "/"); ok && namespace != "" {
+				return report.Typed(namespace)
+			}
+		}
+	}
+	return "argocd"
 }
 
 // hydrated says which Applications commit decrypted ClusterPairs to Git, and tells whether
@@ -313,7 +326,7 @@ func (e *examination) argoCDExec(p *Part, syncs []engine.Applied, inside bool) {
 	}
 	switch {
 	case len(e.argo.options) == 0:
-		p.add(report.Warned, "build-options", `kubectl -n argocd get configmap argocd-cm -o 'jsonpath={.data.kustomize\.buildOptions}'`,
+		p.add(report.Warned, "build-options", "kubectl -n "+argoNamespace(syncs)+` get configmap argocd-cm -o 'jsonpath={.data.kustomize\.buildOptions}'`,
 			"nothing here sets kustomize.buildOptions: without --enable-exec kustomize leaves out %s and says nothing", who)
 	case !bad:
 		p.ok("build-options", "--enable-alpha-plugins --enable-exec, for %s", who)
@@ -323,7 +336,7 @@ func (e *examination) argoCDExec(p *Part, syncs []engine.Applied, inside bool) {
 	case len(e.argo.mounts) > 0:
 		p.ok("program", "%s mounts clusterpair into the repo-server", e.argo.mounts[0])
 	default:
-		p.add(report.Warned, "program", "kubectl -n argocd exec deploy/argocd-repo-server -c argocd-repo-server -- clusterpair doctor --argocd",
+		p.add(report.Warned, "program", "kubectl -n "+argoNamespace(syncs)+" exec deploy/argocd-repo-server -c argocd-repo-server -- clusterpair doctor --argocd",
 			"nothing here brings clusterpair into the PATH of the repo-server")
 	}
 }
@@ -343,7 +356,7 @@ func (e *examination) argoCDPlugins(p *Part, syncs []engine.Applied, inside bool
 	for _, s := range syncs {
 		if wanted[s.Plugin] {
 			delete(wanted, s.Plugin)
-			p.add(report.Skipped, "plugin", "kubectl -n argocd get configmaps -o yaml | grep -A 12 ConfigManagementPlugin", "%s: %s: plugin %s is not described here", s.At, s.Object, s.Plugin)
+			p.add(report.Skipped, "plugin", "kubectl -n "+argoNamespace(syncs)+" get configmaps -o yaml | grep -A 12 ConfigManagementPlugin", "%s: %s: plugin %s is not described here", s.At, s.Object, s.Plugin)
 		}
 	}
 }

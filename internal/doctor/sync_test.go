@@ -73,14 +73,22 @@ func TestArgoCD(t *testing.T) {
 		"as it is": {edit: func(repository) {}, not: "warning", want: []string{good, "ok program exec/repo-server.yaml mounts clusterpair into the repo-server", "ok plugin plugin/plugin.yaml:1: plugin clusterpair runs clusterpair build --decrypt",
 			"ok decryption no Application applies ciphertext", "ok health Argo CD is told by the status of Stork whether a ClusterPair is healthy"}},
 		// The options of kustomize, in all forms.
-		"no exec":            {func(r repository) { r.replace(options, " --enable-exec", "") }, []string{"error build-options " + options + ":10: " + lost + "\n  hint: kustomize.buildOptions: --enable-alpha-plugins --enable-exec"}, good},
-		"no plugins":         {func(r repository) { r.replace(options, "--enable-alpha-plugins", "--load-restrictor x") }, []string{"error build-options " + options + ":10: without --enable-alpha-plugins kustomize fails at the function of Application argocd/dr-exec"}, good},
-		"nowhere":            {func(r repository) { r.remove("exec") }, []string{"warning build-options nothing here sets kustomize.buildOptions: ", "warning program nothing here brings clusterpair into the PATH of the repo-server"}, good},
-		"values of a chart":  {elsewhere("configs:\n  cm:\n    # kustomize.buildOptions: --enable-nothing\n    kustomize.buildOptions: \"--enable-alpha-plugins --enable-exec\"\n"), []string{good}, "error"},
-		"values without":     {elsewhere("configs:\n  cm:\n    kustomize.buildOptions: \"--enable-alpha-plugins\"\n"), []string{"error build-options values.yaml:3: " + lost}, good},
-		"a patch":            {elsewhere("patches:\n- patch: |\n    - op: add\n      path: /data/kustomize.buildOptions\n      value: --enable-alpha-plugins --enable-exec\n"), []string{good}, "error"},
-		"folded":             {elsewhere("kind: ConfigMap\ndata:\n  kustomize.buildOptions: >-\n    --enable-alpha-plugins --enable-exec\n"), []string{good}, "error"},
-		"the operator's":     {elsewhere("kind: ArgoCD\nspec:\n  kustomizeBuildOptions: --enable-alpha-plugins\n"), []string{"error build-options values.yaml:3: " + lost}, good},
+		"no exec":           {func(r repository) { r.replace(options, " --enable-exec", "") }, []string{"error build-options " + options + ":10: " + lost + "\n  hint: kustomize.buildOptions: --enable-alpha-plugins --enable-exec"}, good},
+		"no plugins":        {func(r repository) { r.replace(options, "--enable-alpha-plugins", "--load-restrictor x") }, []string{"error build-options " + options + ":10: without --enable-alpha-plugins kustomize fails at the function of Application argocd/dr-exec"}, good},
+		"nowhere":           {func(r repository) { r.remove("exec") }, []string{"warning build-options nothing here sets kustomize.buildOptions: ", "warning program nothing here brings clusterpair into the PATH of the repo-server"}, good},
+		"values of a chart": {elsewhere("configs:\n  cm:\n    # kustomize.buildOptions: --enable-nothing\n    kustomize.buildOptions: \"--enable-alpha-plugins --enable-exec\"\n"), []string{good}, "error"},
+		"values without":    {elsewhere("configs:\n  cm:\n    kustomize.buildOptions: \"--enable-alpha-plugins\"\n"), []string{"error build-options values.yaml:3: " + lost}, good},
+		"a patch":           {elsewhere("patches:\n- patch: |\n    - op: add\n      path: /data/kustomize.buildOptions\n      value: --enable-alpha-plugins --enable-exec\n"), []string{good}, "error"},
+		"folded":            {elsewhere("kind: ConfigMap\ndata:\n  kustomize.buildOptions: >-\n    --enable-alpha-plugins --enable-exec\n"), []string{good}, "error"},
+		"the operator's":    {elsewhere("kind: ArgoCD\nspec:\n  kustomizeBuildOptions: --enable-alpha-plugins\n"), []string{"error build-options values.yaml:3: " + lost}, good},
+		"the operator's health and program": {elsewhere("kind: ArgoCD\nspec:\n  kustomizeBuildOptions: --enable-alpha-plugins --enable-exec\n  resourceHealthChecks:\n  - group: stork.libopenstorage.org\n    kind: ClusterPair\n    check: |\n      return {}\n  repo:\n    volumeMounts:\n    - {name: tools, mountPath: /usr/local/bin/clusterpair, subPath: clusterpair}\n"),
+			[]string{good, "ok program values.yaml mounts clusterpair into the repo-server", "ok health Argo CD is told"}, "warning"},
+		"in another namespace": {func(r repository) {
+			r.remove("exec")
+			for _, name := range []string{"directory", "exec", "plugin"} {
+				r.replace("applications/"+name+".yaml", "^  namespace: argocd$", "  namespace: openshift-gitops")
+			}
+		}, []string{"warning program nothing here brings clusterpair into the PATH of the repo-server\n  hint: kubectl -n openshift-gitops exec"}, "-n argocd"},
 		"for a release":      {elsewhere("data:\n  kustomize.buildOptions.v5.8.2: --enable-alpha-plugins --enable-exec\n"), []string{good}, "error"},
 		"a function's image": {func(r repository) { r.replace("apps/exec/decrypt.yaml", "exec: .*", "container: {image: x}") }, []string{"error function applications/exec.yaml:11:11: Application argocd/dr-exec: ClusterPairDecryptor pairs runs in a container, and the repo-server has no docker"}, ""},
 		// The command of the plugin.
