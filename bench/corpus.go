@@ -44,6 +44,17 @@ func writeCorpus(dir string, n int, recipients string) error {
 	if err := os.WriteFile(filepath.Join(dir, configFile), []byte(config(recipients)), 0o666); err != nil {
 		return err
 	}
+	name := func(i int) string { return fmt.Sprintf("dr-%05d", i) }
+	return eachDestination(n, name, func(d destination) error {
+		if err := os.WriteFile(filepath.Join(dir, secretsDir, d.name+".yaml"), []byte(d.secret()), 0o600); err != nil {
+			return err
+		}
+		return os.WriteFile(filepath.Join(dir, pairsDir, d.name+".yaml"), []byte(d.clusterPair()), 0o600)
+	})
+}
+
+// eachDestination makes n destinations, one after the other.
+func eachDestination(n int, name func(int) string, visit func(destination) error) error {
 	seeded := rand.New(rand.NewChaCha8([32]byte([]byte("clusterpair.dev/bench: the seed."))))
 	pool := make([]*rsa.PrivateKey, min(n, poolSize)+1)
 	for i := range pool {
@@ -62,17 +73,14 @@ func writeCorpus(dir string, n int, recipients string) error {
 			return err
 		}
 		d := destination{
-			name: fmt.Sprintf("dr-%05d", i),
-			host: fmt.Sprintf("%08x.dr-%05d.example.com", seeded.Uint32(), i),
+			name: name(i),
+			host: fmt.Sprintf("%08x.%s.example.com", seeded.Uint32(), name(i)),
 			ca:   base64.StdEncoding.EncodeToString(caPEM),
 			cert: base64.StdEncoding.EncodeToString(certPEM),
 			key: base64.StdEncoding.EncodeToString(pem.EncodeToMemory(
 				&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(key)})),
 		}
-		if err := os.WriteFile(filepath.Join(dir, secretsDir, d.name+".yaml"), []byte(d.secret()), 0o600); err != nil {
-			return err
-		}
-		if err := os.WriteFile(filepath.Join(dir, pairsDir, d.name+".yaml"), []byte(d.clusterPair()), 0o600); err != nil {
+		if err := visit(d); err != nil {
 			return err
 		}
 	}

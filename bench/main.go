@@ -77,6 +77,12 @@ func run(ctx context.Context, args []string) error {
 	switch {
 	case len(args) == 3 && args[0] == "comment":
 		return comment(args[1], args[2])
+	case len(args) == 3 && args[0] == "mesh":
+		n, err := strconv.Atoi(args[2])
+		if err != nil {
+			return err
+		}
+		return writeMesh(args[1], n)
 	case len(args) == 4 && (args[0] == "corpus" || args[0] == "repository"):
 		n, err := strconv.Atoi(args[2])
 		if err != nil {

@@ -244,9 +244,6 @@ func parsePublic(text []byte) (crypto.PublicKey, error) {
 
 func publicOf(der []byte) (crypto.PublicKey, error) {
 	unparseable := errors.New("cannot be parsed")
-	if key, err := x509.ParseECPrivateKey(der); err == nil {
-		return &key.PublicKey, nil
-	}
 	// An RSA key is checked by hand: crypto/x509 prepares it for signing,
 	// which takes longer than all the rest of a kubeconfig.
 	var wrapped struct {
@@ -264,7 +261,12 @@ func publicOf(der []byte) (crypto.PublicKey, error) {
 		der = wrapped.PrivateKey
 	}
 	var key rsaKey
-	if rest, err := asn1.Unmarshal(der, &key); err != nil || len(rest) > 0 || !key.consistent() {
+	if rest, err := asn1.Unmarshal(der, &key); err != nil {
+		if key, err := x509.ParseECPrivateKey(der); err == nil { // it, too, tries the other forms
+			return &key.PublicKey, nil
+		}
+		return nil, unparseable
+	} else if len(rest) > 0 || !key.consistent() {
 		return nil, unparseable
 	}
 	return &rsa.PublicKey{N: key.N, E: key.E}, nil

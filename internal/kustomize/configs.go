@@ -502,13 +502,19 @@ func Below(dir string, most int) []string {
 		case d.Type().IsRegular() && gitfiles.IsManifest(d.Name()):
 			data, err := os.ReadFile(path)
 			if err == nil && Mentions(data) {
-				if slices.Contains(kustomizationFiles, d.Name()) {
-					path = filepath.Dir(path)
-				}
-				found = append(found, path)
+				found = append(found, PlaceOf(path))
 			}
 		}
 		return nil
 	})
 	return found
+}
+
+// PlaceOf is the path by which [Find] finds the configs of a file: that of its directory
+// if it is a kustomization.
+func PlaceOf(file string) string {
+	if slices.Contains(kustomizationFiles, filepath.Base(file)) {
+		return filepath.Dir(file)
+	}
+	return file
 }

@@ -67,11 +67,34 @@ func classOf(key string) class {
 // is for who hides values, or looks for copies of them: there it does no harm to take one
 // too many. What this package reports it judges by classOf, which must not accuse
 // anybody wrongly.
-func SecretName(name string) bool { return secretName().MatchString(name) }
+func SecretName(name string) bool {
+	name = strings.ToLower(name)
+	for _, word := range []string{"token", "password", "passwd", "passphrase", "keydata", "key-data"} {
+		if strings.HasSuffix(name, word) {
+			return true
+		}
+	}
+	if before, ok := strings.CutSuffix(name, "key"); ok {
+		before = withoutDash(before)
+		for _, whose := range []string{"private", "api", "secret"} {
+			if strings.HasSuffix(before, whose) {
+				return true
+			}
+		}
+		before, ok = strings.CutSuffix(before, "access")
+		return ok && strings.HasSuffix(withoutDash(before), "secret")
+	}
+	before, ok := strings.CutSuffix(name, "secret")
+	return ok && strings.HasSuffix(withoutDash(before), "client")
+}
 
-var secretName = sync.OnceValue(func() *regexp.Regexp {
-	return regexp.MustCompile(`(?i)(token|password|passwd|passphrase|key-?data|(private|api|secret)[-_]?key|client[-_]?secret|secret[-_]?access[-_]?key)$`)
-})
+// withoutDash takes a dash or underscore from the end of a part of a name.
+func withoutDash(s string) string {
+	if n := len(s); n > 0 && (s[n-1] == '-' || s[n-1] == '_') {
+		return s[:n-1]
+	}
+	return s
+}
 
 // tokenClass tells by the word before "token" what kind of token a key holds.
 func tokenClass(before string) class {

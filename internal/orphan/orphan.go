@@ -67,13 +67,16 @@ func Find(configs []Config, pairs []Pair) []report.Finding {
 }
 
 func judge(all []Config, named []*Config, p Pair) (report.Finding, bool) {
+	for _, c := range named { // of most pairs
+		if c.Renders(p.Path, p.ID) {
+			return report.Finding{}, false
+		}
+	}
 	file := report.Typed(p.Position.File)
 	f := report.Finding{Rule: "orphan-pair", Severity: report.Warning, Position: p.Position, Object: p.ID, Hint: "if no cluster uses it: rm " + file}
 	var near *Config // that renders into the same directory
 	for i := range all {
-		if c := &all[i]; c.Name == p.Config && c.Renders(p.Path, p.ID) {
-			return f, false
-		} else if path.Clean(c.Output) == path.Dir(path.Dir(p.Path)) && (near == nil || c.Name == p.Config) {
+		if c := &all[i]; path.Clean(c.Output) == path.Dir(path.Dir(p.Path)) && (near == nil || c.Name == p.Config) {
 			near = c
 		}
 	}

@@ -54,7 +54,7 @@ func (r *Run) Judge(ctx context.Context, paths []string, remove int) ([]report.F
 			findings[i].Severity = report.Warning // nothing is removed
 		}
 	}
-	all, err := renderers(ctx, paths)
+	all, err := renderers(ctx, paths, r.Outputs())
 	if err != nil {
 		return nil, err
 	}
@@ -63,14 +63,14 @@ func (r *Run) Judge(ctx context.Context, paths []string, remove int) ([]report.F
 			continue
 		}
 		c, w := o.config, o.stage
-		findings = append(findings, hollow(w.Tree, o.inputs)...)
+		findings = append(findings, hollow(w.Tree, o.secrets.Files())...)
 		for _, other := range all.configs {
 			if other.Name == c.Metadata.Name && !samePlace(other.Position, c.Position) && other.Output == all.repo.Path(w.Show("")) {
 				findings = append(findings, orphan.Twin(other.Name, w.Show(""), c.Position, other.Position))
 			}
 		}
 	}
-	return append(findings, all.orphans(r.Outputs())...), nil
+	return append(findings, all.orphans()...), nil
 }
 
 // samePlace tells whether two positions, of files by names that may differ, are one.
@@ -126,22 +126,42 @@ func shadowedRules(s *Sealer, w *worktree.Stage) []report.Finding {
 }
 
 // rendering are the configs of a repository, and the pairs that tell which config has
-// rendered them.
+// rendered them, but for those of the outputs of a run.
 type rendering struct {
 	repo    gitfiles.Repository
+	outputs []*worktree.Stage
 	configs []orphan.Config
 	pairs   []orphan.Pair
 }
 
 // renderers reads them. It parses no pair: what it needs stands on lines of its own
 // in every style of writing.
-func renderers(ctx context.Context, paths []string) (*rendering, error) {
+func renderers(ctx context.Context, paths []string, outputs []*worktree.Stage) (*rendering, error) {
 	repo, err := gitfiles.Open(paths...)
 	if err != nil {
 		return nil, err
 	}
-	r := &rendering{repo: repo}
-	for _, path := range kustomize.Below(repo.Shown("."), -1) {
+	r := &rendering{repo: repo, outputs: outputs}
+	ours := r.ours()
+	var places []string // of configs
+	work := &gitfiles.WorkTree{Repository: repo}
+	var buffer []byte
+	err = work.Walk(ctx, repo.Shown("."), gitfiles.IsManifest, func(file gitfiles.File) {
+		if ours[file.Path] {
+			return // it is known what renders it
+		}
+		var unread error
+		if buffer, unread = work.Read(ctx, file, buffer[:0]); unread != nil {
+			return
+		}
+		if kustomize.Mentions(buffer) && !file.Link {
+			places = append(places, kustomize.PlaceOf(file.Name))
+		}
+		if isRendered(buffer) {
+			r.pair(file, buffer)
+		}
+	})
+	for _, path := range places {
 		path = repo.Shown(repo.Path(path)) // not by way of the top
 		found, _ := kustomize.Find(path)   // validate says what is wrong with it
 		for _, f := range found {
@@ -151,35 +171,26 @@ func renderers(ctx context.Context, paths []string) (*rendering, error) {
 		}
 		kustomize.Close(found)
 	}
-	mark := []byte(" " + generator.AnnotationGeneratedBy + ": ")
-	work := &gitfiles.WorkTree{Repository: repo}
-	var buffer []byte
-	err = work.Walk(ctx, repo.Shown("."), gitfiles.IsManifest, func(file gitfiles.File) {
-		var unread error
-		if buffer, unread = work.Read(ctx, file, buffer[:0]); unread != nil || !isRendered(buffer) {
-			return
-		}
-		_, rest, ok := bytes.Cut(buffer, mark)
-		if !ok {
-			return
-		}
-		name, _, _ := bytes.Cut(rest, []byte("\n"))
-		line := bytes.Count(buffer[:len(buffer)-len(rest)], []byte("\n")) + 1
-		dir, base := filepath.Split(file.Path)
-		r.pairs = append(r.pairs, orphan.Pair{Config: strings.Trim(string(bytes.TrimSpace(name)), `"'`), Path: file.Path, Position: report.Position{File: file.Name, Line: line},
-			ID: filepath.Base(dir) + "/" + strings.TrimSuffix(base, filepath.Ext(base))})
-	})
 	return r, err
 }
 
-// orphans are the pairs that no config renders, but for those of which the run takes
-// care. It looks where the .sops.yaml of one of its outputs counts: what lies
-// elsewhere, such as examples and fixtures, has nothing to do with the run.
-func (r *rendering) orphans(runs []*worktree.Stage) []report.Finding {
+// pair notes a rendered pair that tells by which config it was rendered.
+func (r *rendering) pair(file gitfiles.File, data []byte) {
+	_, rest, ok := bytes.Cut(data, []byte(" "+generator.AnnotationGeneratedBy+": "))
+	if !ok {
+		return
+	}
+	name, _, _ := bytes.Cut(rest, []byte("\n"))
+	line := bytes.Count(data[:len(data)-len(rest)], []byte("\n")) + 1
+	dir, base := filepath.Split(file.Path)
+	r.pairs = append(r.pairs, orphan.Pair{Config: strings.Trim(string(bytes.TrimSpace(name)), `"'`), Path: file.Path, Position: report.Position{File: file.Name, Line: line},
+		ID: filepath.Base(dir) + "/" + strings.TrimSuffix(base, filepath.Ext(base))})
+}
+
+// ours are the files of which the run takes care.
+func (r *rendering) ours() map[string]bool {
 	ours := make(map[string]bool)
-	var dirs []string
-	for _, w := range runs {
-		dirs = append(dirs, r.ruled(w.Tree.Abs(w.Output)))
+	for _, w := range r.outputs {
 		for _, path := range w.Paths() {
 			ours[r.repo.Path(w.Show(path))] = true
 		}
@@ -187,8 +198,21 @@ func (r *rendering) orphans(runs []*worktree.Stage) []report.Finding {
 			ours[r.repo.Path(w.Show(change.Path))] = true
 		}
 	}
+	return ours
+}
+
+// orphans are the pairs that no config renders. It looks where the .sops.yaml of one of
+// the outputs counts: what lies elsewhere, such as examples and fixtures, has nothing to
+// do with the run.
+func (r *rendering) orphans() []report.Finding {
+	var dirs []string
+	for _, w := range r.outputs {
+		dirs = append(dirs, r.ruled(w.Tree.Abs(w.Output)))
+	}
+	slices.Sort(dirs)
+	dirs = slices.Compact(dirs)
 	return orphan.Find(r.configs, slices.DeleteFunc(r.pairs, func(p orphan.Pair) bool {
-		return ours[p.Path] || !slices.ContainsFunc(dirs, func(dir string) bool { return dir == "." || strings.HasPrefix(p.Path, dir+"/") })
+		return !slices.ContainsFunc(dirs, func(dir string) bool { return dir == "." || strings.HasPrefix(p.Path, dir+"/") })
 	}))
 }
 

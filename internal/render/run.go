@@ -51,6 +51,8 @@ type Run struct {
 	tx       *worktree.Transaction
 	outputs  []*output
 	findings []report.Finding // about the configs themselves
+	secrets  openedFiles
+	rules    ruleFiles
 }
 
 // output is what a run renders of one config.
@@ -59,7 +61,8 @@ type output struct {
 	source    *fleet.Source // of a fleet; else nil
 	generated []string      // the Secrets that its kustomization makes
 	stage     *worktree.Stage
-	inputs    []string // the files that it takes Secrets from
+	secrets   *Secrets // the files that it takes Secrets from
+	err       error    // why they cannot be listed
 }
 
 // Begin starts a run. If something is wrong with the configs, Render says so. The trees
@@ -107,6 +110,11 @@ func (r *Run) Render(ctx context.Context) ([]report.Finding, error) {
 	safe := sopsfile.New(nil)
 	findings := r.findings
 	rendered := make(map[string]report.Position)
+	for _, o := range r.outputs { // before any is read, so that it is known which are read again
+		if o.secrets, o.err = OpenSecrets(o.stage.Tree, safe, o.config, nil); o.err == nil {
+			o.secrets.share(&r.secrets)
+		}
+	}
 	for _, o := range r.outputs {
 		more, err := r.config(ctx, safe, o)
 		findings = append(findings, more...)
@@ -155,16 +163,14 @@ func (r *Run) prune(rendered map[string]report.Position) error {
 
 // config renders one config.
 func (r *Run) config(ctx context.Context, safe *sopsfile.Safe, o *output) ([]report.Finding, error) {
-	secrets, err := OpenSecrets(o.stage.Tree, safe, o.config, nil)
-	if err != nil {
-		return nil, err
+	if o.err != nil {
+		return nil, o.err
 	}
-	o.inputs = secrets.Files()
 	var only []string
 	if r.options.Instead != nil {
-		only = secrets.replace(r.options.Instead)
+		only = o.secrets.replace(r.options.Instead)
 	}
-	sealer, err := NewSealer(o.stage.Tree, safe, o.config)
+	sealer, err := newSealer(o.stage.Tree, safe, o.config, r.rules.in)
 	if err != nil {
 		return nil, err
 	}
@@ -178,7 +184,7 @@ func (r *Run) config(ctx context.Context, safe *sopsfile.Safe, o *output) ([]rep
 		defer end()
 	}
 	findings, err := generator.Generate(ctx, o.config, generator.Inputs{
-		Secrets: secrets, Encrypter: sealer, Now: time.Now(), Generated: o.generated, Only: only,
+		Secrets: o.secrets, Encrypter: sealer, Now: time.Now(), Generated: o.generated, Only: only,
 	}, func(result generator.Result) error {
 		pair()
 		path := PairFile("", result.Namespace, result.Name)

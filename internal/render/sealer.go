@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"strings"
 
@@ -39,6 +40,10 @@ type Sealer struct {
 // NewSealer reads the recipients of a config. Without inline ones it needs the
 // creation rules of a .sops.yaml at or above the output directory.
 func NewSealer(t *worktree.Tree, safe *sopsfile.Safe, c *generator.Config) (*Sealer, error) {
+	return newSealer(t, safe, c, seal.FindRules)
+}
+
+func newSealer(t *worktree.Tree, safe *sopsfile.Safe, c *generator.Config, find func(dir string) (*sopsfile.Rules, error)) (*Sealer, error) {
 	s := &Sealer{tree: t, safe: safe, output: c.Spec.Output, name: c.Metadata.Name}
 	if _, err := t.Inside(s.output); err != nil {
 		return nil, report.Finding{Rule: "config", Severity: report.Error, Position: c.Position, Path: "spec.output", Message: err.Error()}
@@ -47,8 +52,27 @@ func NewSealer(t *worktree.Tree, safe *sopsfile.Safe, c *generator.Config) (*Sea
 	if s.inline, err = inlinePolicy(c); err != nil || s.inline != nil {
 		return s, err
 	}
-	s.rules, err = seal.FindRules(t.Abs(s.output))
+	s.rules, err = find(t.Abs(s.output))
 	return s, err
+}
+
+// ruleFiles are the creation rules of a run, each file of them read once.
+type ruleFiles map[string]*sopsfile.Rules
+
+// in is [seal.FindRules].
+func (f *ruleFiles) in(dir string) (*sopsfile.Rules, error) {
+	path, _ := sopsfile.FindRules(dir, os.Getenv("SOPS_CONFIG"))
+	if rules, ok := (*f)[path]; ok {
+		return rules, nil
+	}
+	rules, err := seal.FindRules(dir)
+	if err == nil {
+		if *f == nil {
+			*f = make(ruleFiles)
+		}
+		(*f)[path] = rules
+	}
+	return rules, err
 }
 
 // inlinePolicy is that of the recipients which a config names itself, nil if it

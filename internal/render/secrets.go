@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 
 	"go.yaml.in/yaml/v3"
 
@@ -31,6 +32,7 @@ type Secrets struct {
 	names  []string // of the stream, then of the files, as messages show them
 
 	instead map[string]*yaml.Node // what files are about to hold, by their names
+	shared  *openedFiles          // of all configs of the run; may be nil
 }
 
 // OpenSecrets lists the files of a config. It rewrites destination.file of
@@ -155,11 +157,82 @@ func (s *Secrets) documents(ctx context.Context, name string) ([]*yaml.Node, err
 	if doc, ok := s.instead[name]; ok {
 		return []*yaml.Node{doc}, nil
 	}
-	data, err := s.tree.ReadFile(s.tree.Hide(name))
-	if err != nil {
-		return nil, err
+	open := func() (docs []*yaml.Node, size int, err error) {
+		data, err := s.tree.ReadFile(s.tree.Hide(name))
+		if err == nil {
+			docs, err = seal.Open(ctx, s.safe, data, name)
+		}
+		return docs, len(data), err
 	}
-	return seal.Open(ctx, s.safe, data, name)
+	if s.shared != nil {
+		if f := s.shared.files[s.identify(name)]; f.uses > 1 {
+			return s.shared.open(f, open)
+		}
+	}
+	docs, _, err := open()
+	return docs, err
+}
+
+// share makes Documents read a file once for all configs that list it. It is called for
+// each of them before the first call of Documents.
+func (s *Secrets) share(with *openedFiles) {
+	s.shared = with
+	if with.files == nil {
+		with.files = make(map[sharedFile]*openedFile)
+	}
+	for _, name := range s.names {
+		id := s.identify(name)
+		if with.files[id] == nil {
+			with.files[id] = new(openedFile)
+		}
+		with.files[id].uses++
+	}
+}
+
+func (s *Secrets) identify(name string) sharedFile {
+	return sharedFile{s.tree.Abs(s.tree.Hide(name)), name}
+}
+
+// sharedFile tells a file that several configs list. Findings name it, so that it
+// counts as two where two configs name it differently.
+type sharedFile struct{ path, name string }
+
+// openedFiles holds what files hold that several configs list, decrypted. files is
+// complete before the first is opened.
+type openedFiles struct {
+	files map[sharedFile]*openedFile
+
+	mu   sync.Mutex
+	size int // of the files that are held, in bytes
+}
+
+// mostOpened bounds their size, so that memory does not grow with the number of files.
+const mostOpened = 8 << 20
+
+type openedFile struct {
+	uses int // configs that list it
+
+	mu   sync.Mutex
+	held bool
+	docs []*yaml.Node
+	err  error
+}
+
+// open gives what f holds, and calls read for it where that is not known.
+func (o *openedFiles) open(f *openedFile, read func() (docs []*yaml.Node, size int, err error)) ([]*yaml.Node, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.held {
+		return f.docs, f.err
+	}
+	docs, size, err := read()
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.size+size <= mostOpened && !errors.Is(err, context.Canceled) {
+		o.size += size
+		f.held, f.docs, f.err = true, docs, err
+	}
+	return docs, err
 }
 
 // decryptStreamed decrypts a Secret that came through kustomize, which has

@@ -88,6 +88,16 @@ func Check(sealed []byte, plain []*yaml.Node, text []byte) error {
 	return nil
 }
 
+// checkTree is [Check] of one document that need not be read from its file.
+func checkTree(sealed, plain *yaml.Node) error {
+	c := checker{}
+	c.document(plain, manifest.Document{Node: sealed, Line: 1}, nil)
+	if c.left != nil {
+		return c.left
+	}
+	return nil
+}
+
 // hasPlace tells whether there is a Secret or a ClusterPair with a place for
 // credentials, which may be empty.
 func hasPlace(docs []*yaml.Node) bool {
@@ -282,7 +292,11 @@ var field = regexp.MustCompile(`(?:^|\s)#[#\s-]*["']?([-\w.]+)["']?\s*[:=]\s*["'
 // like credentials.
 func (c *checker) comments(d manifest.Document, text []byte) {
 	for line := range bytes.Lines(d.Text) {
-		if m := field.FindSubmatch(line); m != nil && leak.SecretName(string(m[1])) && !bytes.HasPrefix(m[2], []byte("ENC[")) {
+		at := bytes.IndexByte(line, '#')
+		if at < 0 {
+			continue
+		}
+		if m := field.FindSubmatch(line[max(0, at-1):]); m != nil && leak.SecretName(string(m[1])) && !bytes.HasPrefix(m[2], []byte("ENC[")) {
 			c.add(LeftError{Reason: InComment, What: string(m[1]), Line: lineOf(text, line)})
 		}
 	}
@@ -358,18 +372,25 @@ func collect(n *yaml.Node, key string, secrets map[string]bool) {
 	if n.Kind != yaml.ScalarNode || len(n.Value) < shortest || len(secrets) >= most {
 		return
 	}
-	values := []string{n.Value}
+	values := [2]string{n.Value}
 	if decoded, err := base64.StdEncoding.DecodeString(strings.TrimSpace(n.Value)); err == nil {
-		values = append(values, string(decoded))
+		values[1] = string(decoded)
 	}
 	for _, value := range values {
-		if leak.SecretName(key) && len(value) >= shortest && !strings.ContainsAny(value, " \n") && !isReference(value) {
+		if len(value) >= shortest && !strings.ContainsAny(value, " \n") && !isReference(value) && leak.SecretName(key) {
 			secrets[value] = true
 		}
-		for _, m := range fieldInText.FindAllStringSubmatch(value, 4) {
-			secrets[m[1]] = true
+		if holdsField(value) {
+			for _, m := range fieldInText.FindAllStringSubmatch(value, 4) {
+				secrets[m[1]] = true
+			}
 		}
 	}
+}
+
+// holdsField tells whether fieldInText can match a text at all, which costs less to ask.
+func holdsField(text string) bool {
+	return strings.Contains(text, ":") && (strings.Contains(text, "client-key-data") || strings.Contains(text, "token") || strings.Contains(text, "password"))
 }
 
 // isReference tells what names a value that stands elsewhere.

@@ -33,11 +33,51 @@ func EncryptPair(ctx context.Context, safe *sopsfile.Safe, plain *yaml.Node, pre
 			Message: "without a key it cannot be told whether the credential has changed, as a digest in clear of one that could be guessed would allow the guess: the pair is encrypted anew",
 			Hint:    change.NoKey.Hint()}}
 	}
-	if complete.Selector.EncryptedRegex == PairSelector && (change.Kind == sopsfile.Created || change.Kind == sopsfile.Rekeyed) && !saysMore(plain) {
-		return document, findings, nil // all of it is new, and sealed where it should be
+	if complete.Selector.EncryptedRegex == PairSelector && (change.Kind == sopsfile.Created || change.Kind == sopsfile.Rekeyed) {
+		// All of it is new, and sealed where it should be: it need not be read again.
+		if !saysMore(plain) {
+			return document, findings, nil
+		}
+		if clear, simple := sealedPair(plain, false); simple {
+			return document, findings, explainLeft(checkTree(clear, plain), policy, shown)
+		}
 	}
 	return document, findings, CheckObject(document, plain, policy, shown)
 }
+
+// sealedPair is a pair with ciphertexts in the place of what the selector for pairs
+// encrypts. simple tells that no text in clear could be taken for a comment when the
+// pair is written.
+func sealedPair(n *yaml.Node, selected bool) (sealed *yaml.Node, simple bool) {
+	if n.Kind == yaml.ScalarNode {
+		switch {
+		case selected && n.Value != "" && n.ShortTag() != "!!null":
+			return ciphertext, true
+		default:
+			return n, !strings.Contains(n.Value, "#")
+		}
+	}
+	c := *n
+	c.Content, simple = make([]*yaml.Node, len(n.Content)), n.Kind != yaml.AliasNode
+	for i, child := range n.Content {
+		if n.Kind == yaml.MappingNode && i%2 == 0 {
+			c.Content[i], simple = child, simple && !strings.Contains(child.Value, "#")
+			continue
+		}
+		below := selected
+		if n.Kind == yaml.MappingNode {
+			key := n.Content[i-1].Value
+			below = below || key == "config" || key == "token"
+		}
+		var ok bool
+		c.Content[i], ok = sealedPair(child, below)
+		simple = simple && ok
+	}
+	return &c, simple
+}
+
+// ciphertext stands for any.
+var ciphertext = &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: "ENC["}
 
 // saysMore tells whether a pair has texts in clear that somebody has written into its
 // config, among which a credential may be.
@@ -98,7 +138,11 @@ func leaves(n *yaml.Node) []string {
 // or encrypts what has to be read: rules for Secrets do both to a ClusterPair.
 // plain is what the document was made of.
 func CheckObject(document []byte, plain *yaml.Node, policy *sopsfile.Policy, shown string) error {
-	err := Check(document, manifest.Contents([]*yaml.Node{plain}), nil)
+	return explainLeft(Check(document, manifest.Contents([]*yaml.Node{plain}), nil), policy, shown)
+}
+
+// explainLeft makes a finding about the creation rule of a [LeftError].
+func explainLeft(err error, policy *sopsfile.Policy, shown string) error {
 	var left *LeftError
 	if !errors.As(err, &left) {
 		return err

@@ -307,6 +307,9 @@ func quoted(s string) (string, error) {
 	if isPlain(s) {
 		return s, nil
 	}
+	if isTime(s) {
+		return `"` + s + `"`, nil
+	}
 	for i := range len(s) {
 		if s[i] < ' ' || s[i] > '~' {
 			return "", errComplicated
@@ -323,11 +326,11 @@ func quoted(s string) (string, error) {
 }
 
 // isPlain tells whether a string surely needs no quotes in YAML: it starts
-// with a letter, holds only characters that mean nothing to YAML, and is no
+// with a letter or ^, holds only characters that mean nothing to YAML, and is no
 // other way to write a boolean or null. Most values are such, and all
 // encrypted ones.
 func isPlain(s string) bool {
-	if s == "" || !isLetter(s[0]) {
+	if s == "" || !isLetter(s[0]) && s[0] != '^' {
 		return false
 	}
 	if len(s) <= 5 {
@@ -340,12 +343,23 @@ func isPlain(s string) bool {
 		switch c := s[i]; {
 		case isLetter(c), '0' <= c && c <= '9':
 		case c == '-', c == '_', c == '.', c == '/', c == '+', c == '=', c == ',', c == '[', c == ']', c == '@':
+		case c == '^', c == '(', c == ')', c == '|', c == '$': // as in a regular expression
 		case c == ':' && i+1 < len(s): // no space can follow
 		default:
 			return false
 		}
 	}
 	return true
+}
+
+// isTime tells a time as [time.RFC3339] has it in UTC, which the library quotes.
+func isTime(s string) bool {
+	const form = "2006-01-02T15:04:05Z"
+	if len(s) != len(form) || s[len(s)-1] != 'Z' {
+		return false
+	}
+	_, err := time.Parse(form, s)
+	return err == nil
 }
 
 func isLetter(c byte) bool { return 'a' <= c|0x20 && c|0x20 <= 'z' }

@@ -149,6 +149,8 @@ func (k *key) master() (keys.MasterKey, error) {
 type keyring struct {
 	mu         sync.Mutex // one at a time asks for the passphrase of an identity
 	identities map[string]*age.MasterKey
+	own        ownKeys
+	ownOnce    sync.Once
 	fitted     atomic.Pointer[string]
 	azure      sync.Map // the version of an Azure key named without one
 }
@@ -245,7 +247,8 @@ func (r *keyring) wrapAll(ctx context.Context, groups [][]key, threshold int, da
 }
 
 // unwrap recovers the data key, and of several groups the part of each group
-// that gave one. With local it asks age identities only.
+// that gave one. With local it asks age identities only, and only for what the file
+// says is for them.
 func (r *keyring) unwrap(ctx context.Context, m *metadata, local bool) (dataKey []byte, parts [][]byte, err error) {
 	dataKey, parts, _, err = r.unwrapBy(ctx, m, local)
 	return dataKey, parts, err
@@ -258,7 +261,7 @@ func (r *keyring) unwrapBy(ctx context.Context, m *metadata, local bool) (dataKe
 	var got [][]byte
 	for i, group := range m.groups {
 		for _, k := range r.order(group) {
-			if local && k.typ != "age" {
+			if local && (k.typ != "age" || r.foreign(k)) {
 				continue
 			}
 			if err := ctx.Err(); err != nil {
@@ -344,8 +347,12 @@ var (
 
 func (r *keyring) unwrapAge(k *key) ([]byte, error) {
 	r.mu.Lock()
-	defer r.mu.Unlock()
 	identities := r.load(k.name[0])
+	if r.ownKeys().complete {
+		r.mu.Unlock() // these ask for nothing
+	} else {
+		defer r.mu.Unlock()
+	}
 	if identities == nil {
 		return nil, errNoIdentity
 	}
@@ -359,6 +366,36 @@ func (r *keyring) unwrapAge(k *key) ([]byte, error) {
 		r.fitted.Store(&k.name[0])
 	}
 	return part, nil
+}
+
+// ownKeys are the recipients of the age identities at hand. complete tells that there
+// is no other identity, such as that of a plugin or one behind a passphrase.
+type ownKeys struct {
+	recipients map[string]bool
+	complete   bool
+}
+
+func (r *keyring) ownKeys() *ownKeys {
+	r.ownOnce.Do(func() { r.own = ownKeysOf(KeySources()) })
+	return &r.own
+}
+
+func ownKeysOf(sources []KeySource) ownKeys {
+	own := ownKeys{recipients: make(map[string]bool), complete: true}
+	for _, s := range sources {
+		own.complete = own.complete && (s.Err != nil || s.whole)
+		for _, recipient := range s.Recipients {
+			own.recipients[recipient] = true
+		}
+	}
+	return own
+}
+
+// foreign tells that none of the identities at hand is that of a recipient. Those of
+// SSH keys open nothing for another kind of recipient.
+func (r *keyring) foreign(k *key) bool {
+	own := r.ownKeys()
+	return own.complete && strings.HasPrefix(k.name[0], "age1") && !own.recipients[k.name[0]]
 }
 
 // load returns a master key that bears the identities sops finds, or nil when

@@ -51,7 +51,7 @@ func (p *Policy) metadata() (*metadata, *matcher, error) {
 	if p == nil || len(p.groups) == 0 {
 		return nil, nil, errors.New("encrypt: the policy names no recipient")
 	}
-	match, err := p.Selector.compile()
+	match, err := p.Selector.compiled()
 	if err != nil {
 		return nil, nil, p.fail(err)
 	}

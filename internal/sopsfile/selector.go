@@ -58,7 +58,7 @@ func (s Selector) option() (name, value string, err error) {
 
 // Validate tells whether at most one option is set and its expression compiles.
 func (s Selector) Validate() error {
-	_, err := s.compile()
+	_, err := s.compiled()
 	return err
 }
 

@@ -266,7 +266,7 @@ func openFile(data []byte, file string) (*encryptedFile, error) {
 	if err != nil {
 		return nil, err
 	}
-	match, err := meta.selector.compile()
+	match, err := meta.selector.compiled()
 	if err != nil {
 		return nil, err
 	}

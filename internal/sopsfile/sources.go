@@ -27,6 +27,8 @@ type KeySource struct {
 	// Recipients are the public halves of the keys in it, as far as it tells
 	// without a passphrase.
 	Recipients []string
+
+	whole bool // whether Recipients are those of all keys in it
 }
 
 // KeySources are the places that are set, or there. It runs no command and
@@ -93,6 +95,7 @@ func (s *KeySource) parse(text []byte) {
 	case bytes.HasPrefix(text, []byte("age-encryption")), bytes.HasPrefix(text, []byte("-----BEGIN AGE")):
 		return // behind a passphrase
 	}
+	s.whole = true
 	number := 0
 	for line := range bytes.Lines(text) {
 		number++
@@ -116,6 +119,8 @@ func (s *KeySource) parse(text []byte) {
 			}
 			if recipient != "" {
 				s.Recipients = append(s.Recipients, recipient)
+			} else {
+				s.whole = false
 			}
 		}
 	}

@@ -153,6 +153,9 @@ func (f *newFile) into(dir, name string) error {
 	if err := s.write(0, f.from, f.mode); err != nil {
 		return err
 	}
+	if err := s.settle([]int{0}); err != nil {
+		return err
+	}
 	staged := s.path(stagedName(0))
 	path, err := filepath.Rel(s.at, filepath.Join(dir, name))
 	if err != nil {
@@ -178,6 +181,9 @@ func (f *newFile) nameless(d *os.Root, name string) (done bool, err error) {
 	}
 	defer file.Close()
 	if err := fill(file, f.from, f.mode); err != nil {
+		return true, err
+	}
+	if err := file.Sync(); err != nil {
 		return true, err
 	}
 	if err := link(file, d, name); err != nil {

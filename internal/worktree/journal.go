@@ -85,6 +85,17 @@ func (s *scratch) undo(m move) (moved bool, err error) {
 	return false, errMeanwhile
 }
 
+// staged are the numbers of the files that are moved to their places.
+func (j *journal) staged() []int {
+	var numbers []int
+	for _, m := range j.Moves {
+		if m.Verb != Removed {
+			numbers = append(numbers, m.Number)
+		}
+	}
+	return numbers
+}
+
 // write writes the journal in one step.
 func (j *journal) write(s *scratch) error {
 	text, err := json.Marshal(j)

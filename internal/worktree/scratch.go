@@ -145,7 +145,7 @@ func (s *scratch) number() int {
 	return s.next - 1
 }
 
-// write writes a file to be moved to its place.
+// write writes a file to be moved to its place, which takes settle before.
 func (s *scratch) write(number int, from io.Reader, mode fs.FileMode) error {
 	f, err := s.dir.OpenFile(stagedName(number), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
@@ -158,16 +158,33 @@ func (s *scratch) write(number int, from io.Reader, mode fs.FileMode) error {
 	return err
 }
 
-// fill writes a new file, so that its bytes outlast a loss of power.
+// fill writes a new file.
 func fill(f *os.File, from io.Reader, mode fs.FileMode) error {
 	_, err := io.Copy(f, from)
 	if err == nil {
 		err = f.Chmod(mode)
 	}
-	if err == nil {
-		err = f.Sync()
-	}
 	return err
+}
+
+// settle makes the bytes of files that were written outlast a loss of power. Many are
+// written to the disk together: one after the other each would wait for it.
+func (s *scratch) settle(numbers []int) error {
+	const many = 16
+	if len(numbers) >= many && syncAll(s.lock) {
+		return nil
+	}
+	for _, number := range numbers {
+		f, err := s.dir.Open(stagedName(number))
+		if err == nil {
+			err = f.Sync()
+			f.Close() // read-only
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // move does one change. A hard link keeps the file of before until the run is done;

@@ -53,7 +53,11 @@ func (tx *Transaction) Commit(ctx context.Context) error {
 		}
 	}
 	for s, j := range journals {
-		if err := j.write(s); err != nil {
+		err := s.settle(j.staged())
+		if err == nil {
+			err = j.write(s)
+		}
+		if err != nil {
 			return fmt.Errorf("write %s: %w; all files are as they were", filepath.Join(s.at, s.name), Cause(err))
 		}
 	}

@@ -49,6 +49,21 @@ func link(f *os.File, dir *os.Root, name string) error {
 	return unix.Linkat(unix.AT_FDCWD, fmt.Sprintf("/proc/self/fd/%d", f.Fd()), int(d.Fd()), name, unix.AT_SYMLINK_FOLLOW)
 }
 
+// syncAll writes all that its file system has not written yet to the disk. It is false
+// if that fails, which need not be because of a file of ours, and on a Linux before 5.8,
+// which does not tell.
+func syncAll(dir *os.File) bool {
+	var name unix.Utsname
+	var major, minor int
+	if err := unix.Uname(&name); err != nil {
+		return false
+	}
+	if _, err := fmt.Sscanf(unix.ByteSliceToString(name.Release[:]), "%d.%d", &major, &minor); err != nil || major < 5 || major == 5 && minor < 8 {
+		return false
+	}
+	return unix.Syncfs(int(dir.Fd())) == nil
+}
+
 // holder is the process that holds a lock on a file, 0 if that cannot be told.
 func holder(f *os.File) int {
 	info, err := f.Stat()

@@ -28,5 +28,9 @@ func createNameless(*os.Root) (*os.File, error) { return nil, errors.ErrUnsuppor
 
 func link(*os.File, *os.Root, string) error { return errors.ErrUnsupported }
 
+// syncAll is false: only Linux writes a file system to the disk and tells whether it
+// could.
+func syncAll(*os.File) bool { return false }
+
 // holder is the process that holds a lock on a file: only Linux tells.
 func holder(*os.File) int { return 0 }
