@@ -69,6 +69,40 @@ func TestResourceListHoldsTheConfig(t *testing.T) {
 	}
 }
 
+// TestMesh wants a rule and a config for each cluster, which leaves it out.
+func TestMesh(t *testing.T) {
+	dir := t.TempDir()
+	if err := writeMesh(dir, 3); err != nil {
+		t.Fatal(err)
+	}
+	var rules struct {
+		Rules []struct {
+			Path string `yaml:"path_regex"`
+			Age  string
+		} `yaml:"creation_rules"`
+	}
+	unmarshal(t, read(t, dir, ".sops.yaml"), &rules)
+	if len(rules.Rules) != 4 || rules.Rules[3].Path != "^clusters/c002/" || rules.Rules[3].Age == rules.Rules[2].Age {
+		t.Errorf("%+v", rules)
+	}
+	for _, name := range []string{"c000", "c001", "c002"} {
+		var c struct {
+			Spec struct {
+				Selector struct {
+					MatchExpressions []struct{ Values []string } `yaml:"matchExpressions"`
+				}
+			}
+		}
+		unmarshal(t, read(t, dir, meshDir, name, configFile), &c)
+		if values := c.Spec.Selector.MatchExpressions[0].Values; len(values) != 1 || values[0] != name {
+			t.Errorf("%s leaves out %v", name, values)
+		}
+		if !bytes.Contains(read(t, dir, secretsDir, name+".yaml"), []byte("cluster.x-k8s.io/cluster-name: "+name+"\n")) {
+			t.Errorf("%s has no Secret of its label", name)
+		}
+	}
+}
+
 // TestBars gives every bar a figure that keeps it by a hair and then, one
 // after the other, figures that miss it.
 func TestBars(t *testing.T) {
@@ -97,6 +131,11 @@ func TestBars(t *testing.T) {
 			decrypted: map[string]result{buildKustomized: seconds(ksopsRatio), buildDirectory: seconds(ksopsRatio), buildFloor: seconds(1)},
 		}
 		m.work[100][sopsCLI] = seconds(4)
+		mesh := func(pairs float64) map[string]result {
+			return map[string]result{meshFirst: seconds(1.15 * pairs), meshAgain: seconds(pairs), meshValidate: seconds(0.2 * pairs), meshExpiring: seconds(0.1 * pairs), meshFloor: seconds(pairs)}
+		}
+		m.meshes = map[int]map[string]result{40: mesh(1.56), 200: mesh(1.0999 * 39.8)}
+		delete(m.meshes[200], meshFloor)
 		return m
 	}
 	missed := func(m *measurements) (texts []string) {
@@ -143,6 +182,14 @@ func TestBars(t *testing.T) {
 			r := m.work[10000][validateCommented]
 			r.peak += 1 << 20
 			m.work[10000][validateCommented] = r
+		},
+		"40 clusters, 1,560 pairs: `generate`, CPU: first time / the floor": func(m *measurements) { slower(m.meshes[40], meshFloor, -100*time.Millisecond) },
+		"39,800 pairs: `clusterpair generate, first time`: CPU for a pair":  func(m *measurements) { slower(m.meshes[200], meshFirst, 2*time.Second) },
+		"39,800 pairs: `clusterpair validate`: CPU for a pair":              func(m *measurements) { slower(m.meshes[200], meshValidate, time.Second) },
+		"39,800 pairs: largest peak": func(m *measurements) {
+			r := m.meshes[200][meshExpiring]
+			r.peak += 17 << 20
+			m.meshes[200][meshExpiring] = r
 		},
 		"the binary": func(m *measurements) { m.size["clusterpair"]++ },
 		"10,000 pairs: largest peak": func(m *measurements) {

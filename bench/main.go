@@ -97,6 +97,7 @@ func run(ctx context.Context, args []string) error {
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	largest := flags.Int("n", 10000, "largest number of pairs: 1, 100, 1000 and 10000 are measured up to it")
 	perFile := flags.Int("sops-files", 100, "largest number of files for sops with a process per file")
+	mesh := flags.Int("mesh", 200, "clusters of the largest mesh, in which each is paired with all others; 0 measures none")
 	quick := flags.Bool("quick", false, "at most 100 pairs and few runs: proves that the bench works, not that the bars are kept")
 	write := flags.Bool("write", false, "put the table into README.md")
 	strict := flags.Bool("strict", false, "fail if a bar is missed")
@@ -115,6 +116,7 @@ func run(ctx context.Context, args []string) error {
 	if *quick {
 		*largest = min(*largest, 100)
 		*perFile = min(*perFile, 1)
+		*mesh = min(*mesh, 5)
 	}
 
 	tmp, err := os.MkdirTemp("", "clusterpair-bench-")
@@ -142,6 +144,7 @@ func run(ctx context.Context, args []string) error {
 		peers:        []string{version(sopsModule), version(kustomizeModule), version(kubeconformModule), version(cueModule)},
 		perFileLimit: *perFile,
 		work:         make(map[int]map[string]result),
+		meshes:       make(map[int]map[string]result),
 		repositoryOf: 100000,
 		decryptedOf:  500,
 	}
@@ -160,6 +163,15 @@ func run(ctx context.Context, args []string) error {
 	}
 	if *quick {
 		m.repositoryOf, m.decryptedOf = 1000, 100
+	}
+	for _, n := range []int{min(*mesh, smallMesh), *mesh} {
+		if n < 2 || m.meshes[n] != nil {
+			continue
+		}
+		fmt.Fprintf(os.Stderr, "bench: a mesh of %d clusters\n", n)
+		if m.meshes[n], err = b.meshed(ctx, n); err != nil {
+			return fmt.Errorf("a mesh of %d clusters: %w", n, err)
+		}
 	}
 	fmt.Fprintf(os.Stderr, "bench: %d pairs for Argo CD\n", m.decryptedOf)
 	if m.decrypted, err = b.decrypted(ctx, m.decryptedOf); err != nil {
@@ -206,7 +218,8 @@ type measurements struct {
 	sizes        []int // numbers of pairs, ascending
 	perFileLimit int   // largest number of files for sopsCLI
 	work         map[int]map[string]result
-	repositoryOf int // files
+	meshes       map[int]map[string]result // by number of clusters
+	repositoryOf int                       // files
 	repository   map[string]result
 	decryptedOf  int // pairs
 	decrypted    map[string]result

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -26,6 +27,24 @@ const (
 	meshKey    = "ci.txt"
 	meshOutput = "pairs"
 )
+
+// What is measured of a mesh.
+const (
+	meshFirst    = "clusterpair generate, first time"
+	meshAgain    = "clusterpair generate, nothing changed, key of CI"
+	meshValidate = "clusterpair validate"
+	meshExpiring = "clusterpair expiring"
+	meshFloor    = "floor of as many pairs"
+)
+
+var meshNames = []string{meshFirst, meshAgain, meshValidate, meshExpiring, meshFloor}
+
+// smallMesh is the number of clusters of the mesh that is always measured, beside its
+// floor.
+const smallMesh = 40
+
+// meshPairs is the number of pairs of a mesh of n clusters.
+func meshPairs(n int) int { return n * (n - 1) }
 
 // meshName is the name of a cluster.
 func meshName(i int) string { return fmt.Sprintf("c%03d", i) }
@@ -107,4 +126,57 @@ func (b *bench) mesh(ctx context.Context, dir string, n int) error {
 		}
 	}
 	return nil
+}
+
+// meshed measures a mesh of n clusters; its floor only if it is small.
+func (b *bench) meshed(ctx context.Context, n int) (map[string]result, error) {
+	dir := filepath.Join(b.tmp, "mesh")
+	defer os.RemoveAll(dir)
+	if err := b.mesh(ctx, dir, n); err != nil {
+		return nil, err
+	}
+	ours := func(args ...string) [][]string { return [][]string{append([]string{b.bin("clusterpair")}, args...)} }
+	generate := []string{"generate"}
+	for i := range n {
+		generate = append(generate, "-f", filepath.Join(meshDir, meshName(i)))
+	}
+	rendered := filepath.Join(dir, meshDir, "*", meshOutput, namespace, "*.yaml")
+	clear := func() error {
+		outputs, err := filepath.Glob(filepath.Join(dir, meshDir, "*", meshOutput))
+		for _, output := range outputs {
+			err = errors.Join(err, os.RemoveAll(output))
+		}
+		return err
+	}
+	var before string
+	remember := func([]byte) (err error) {
+		before, err = digest(rendered)
+		return err
+	}
+	unchanged := func([]byte) error {
+		after, err := digest(rendered)
+		if err == nil && after != before {
+			err = errors.New("files changed although nothing else did")
+		}
+		return err
+	}
+	pairs := meshPairs(n)
+	candidates := []candidate{
+		{name: meshFirst, prepare: clear, commands: ours(generate...), check: all(filesIn(rendered, pairs), remember)},
+		{name: meshAgain, commands: ours(generate...), check: unchanged},
+		{name: meshValidate, commands: ours("validate", "."), check: contains(fmt.Sprintf(" %d ClusterPairs", pairs))},
+		{name: meshExpiring, commands: ours("expiring"), check: contains(namespace)},
+	}
+	if n <= smallMesh {
+		flat := filepath.Join(dir, ".git", "flat") // where nothing looks
+		if err := b.corpus(ctx, flat, pairs); err != nil {
+			return nil, err
+		}
+		candidates = append(candidates, candidate{name: meshFloor, commands: [][]string{{b.bin("floor"), filepath.Join(flat, secretsDir), filepath.Join(flat, "floor"), filepath.Join(flat, configFile)}},
+			prepare: func() error { return os.RemoveAll(filepath.Join(flat, "floor")) }})
+	}
+	for i := range candidates {
+		candidates[i].dir, candidates[i].env = dir, append(b.env(), "SOPS_AGE_KEY_FILE="+filepath.Join(dir, meshKey))
+	}
+	return measure(ctx, candidates, b.runs(pairs))
 }

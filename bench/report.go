@@ -3,7 +3,9 @@ package main
 import (
 	"fmt"
 	"io"
+	"maps"
 	"os"
+	"slices"
 	"strings"
 )
 
@@ -45,6 +47,7 @@ func (m *measurements) bars() []bar {
 		bars = append(bars, atMost(fmt.Sprintf("`generate` of %s pairs: largest peak, MiB", thousands(10*n)), "%.1f", largestPeak(ten, generate), 64))
 	}
 	bars = append(bars, m.validateBars(n)...)
+	bars = append(bars, m.meshBars()...)
 	for _, name := range buildNames[:2] {
 		_, what, _ := strings.Cut(name, ", ")
 		bars = append(bars, atMost(fmt.Sprintf("`build --decrypt` of %d pairs, CPU: %s / kustomize on the pairs in clear; KSOPS has %.2f", m.decryptedOf, what, ksopsRatio), "%.2f",
@@ -93,6 +96,28 @@ func (m *measurements) validateBars(n int) []bar {
 	return bars
 }
 
+// meshBars judges the meshes that were measured.
+func (m *measurements) meshBars() (bars []bar) {
+	sizes := slices.Sorted(maps.Keys(m.meshes))
+	if len(sizes) == 0 {
+		return nil
+	}
+	small, large := sizes[0], sizes[len(sizes)-1]
+	of := func(n int, what string) string {
+		return fmt.Sprintf("a mesh of %d clusters, %s pairs: %s", n, thousands(meshPairs(n)), what)
+	}
+	perPair := func(n int, name string) float64 {
+		return m.meshes[n][name].cpu.Seconds() / float64(meshPairs(n))
+	}
+	bars = append(bars, atMost(of(small, "`generate`, CPU: first time / the floor"), "%.2f", perPair(small, meshFirst)/perPair(small, meshFloor), 1.15))
+	if large > small {
+		for _, name := range []string{meshFirst, meshValidate} {
+			bars = append(bars, atMost(of(large, fmt.Sprintf("`%s`: CPU for a pair / for one of the mesh of %d", name, small)), "%.2f", perPair(large, name)/perPair(small, name), 1.1))
+		}
+	}
+	return append(bars, atMost(of(large, "largest peak, MiB"), "%.1f", largestPeak(m.meshes[large], meshNames), 80))
+}
+
 // linear are the bars that what is named grows no faster from n pairs to ten
 // times as many than its floor does: the file system itself takes longer for a
 // file in a large directory.
@@ -129,6 +154,10 @@ func (m *measurements) table(w io.Writer) (kept bool) {
 
 	fmt.Fprintf(w, "\nValidate, CPU seconds (peak MiB) for a number of files with a pair each:\n\n")
 	m.workTable(w, validateNames, atParseFloor)
+
+	if len(m.meshes) > 0 {
+		m.meshTable(w)
+	}
 
 	fmt.Fprintf(w, "\nA repository of %s files, of which %d are pairs and half are no YAML:\n\n| | CPU s | wall s | peak MiB |\n|---|---|---|---|\n", thousands(m.repositoryOf), mattering)
 	for _, name := range []string{validateRepository, readRepository} {
@@ -171,6 +200,27 @@ func (m *measurements) table(w io.Writer) (kept bool) {
 	fmt.Fprintf(w, "\nMedians of %s runs by number of pairs and of %d for the start-up, after one warm-up each. Peaks below %.0f MiB cannot be told apart.\n",
 		strings.Join(runs, ", "), m.startUp[sopsVersion].runs, mebibytes(m.ownPeak))
 	return kept
+}
+
+// meshTable has a line for each of the meshNames.
+func (m *measurements) meshTable(w io.Writer) {
+	fmt.Fprint(w, "\nA mesh, each cluster paired with all others, with a config for each, CPU seconds (peak MiB):\n\n| |")
+	sizes := slices.Sorted(maps.Keys(m.meshes))
+	for _, n := range sizes {
+		fmt.Fprintf(w, " %d clusters, %s pairs |", n, thousands(meshPairs(n)))
+	}
+	fmt.Fprintf(w, "\n|---|%s\n", strings.Repeat("---|", len(sizes)))
+	for _, name := range meshNames {
+		fmt.Fprintf(w, "| %s |", name)
+		for _, n := range sizes {
+			if r, ok := m.meshes[n][name]; ok {
+				fmt.Fprintf(w, " %.3f (%.0f) |", r.cpu.Seconds(), mebibytes(r.peak))
+			} else {
+				fmt.Fprint(w, " – |")
+			}
+		}
+		fmt.Fprintln(w)
+	}
 }
 
 // workTable has a line for each of names, which are compared with a floor.

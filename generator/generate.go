@@ -70,6 +70,41 @@ type Inputs struct {
 	// The pairs of the others are left out, and the others are read only if a
 	// pair takes its storage token from a Secret that is in none of these.
 	Only []string
+	// Known, if set, gives what is known of a file whose documents are those of an
+	// earlier run; nil if that is to be forgotten.
+	Known func(file string) *Known
+}
+
+// Known keeps what runs of one time have found in the Secrets of a file, which several
+// configs take in: a kubeconfig is then judged once.
+type Known struct {
+	mu      sync.Mutex
+	secrets map[string]known
+}
+
+// known is a Secret, or the destination in it.
+type known struct {
+	secret      *kubeconfig.Secret
+	destination *kubeconfig.Destination
+	findings    []report.Finding
+}
+
+// get gives what is known under a name, and calls find where nothing is.
+func (k *Known) get(name string, find func() known) known {
+	if k == nil {
+		return find()
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	found, ok := k.secrets[name]
+	if !ok {
+		found = find()
+		if k.secrets == nil {
+			k.secrets = make(map[string]known)
+		}
+		k.secrets[name] = found
+	}
+	return found
 }
 
 // Result is one rendered pair.
@@ -364,9 +399,18 @@ func (r *run) secret(ctx context.Context, file string, doc *yaml.Node, h header)
 		return nil
 	}
 
-	secret, findings := kubeconfig.ParseSecret(doc, file)
-	r.report(findings...)
-	if report.HasErrors(findings) {
+	var before *Known
+	if r.in.Known != nil {
+		before = r.in.Known(file)
+	}
+	id := fmt.Sprintf("%s %d:%d", h, doc.Line, doc.Column)
+	parsed := before.get(id, func() (k known) {
+		k.secret, k.findings = kubeconfig.ParseSecret(doc, file)
+		return k
+	})
+	secret := parsed.secret
+	r.report(parsed.findings...)
+	if report.HasErrors(parsed.findings) {
 		for _, j := range slices.Concat(jobs, tokens) {
 			j.fail()
 		}
@@ -380,7 +424,11 @@ func (r *run) secret(ctx context.Context, file string, doc *yaml.Node, h header)
 	for _, j := range jobs {
 		o := r.options(j.pair)
 		err := r.offer(ctx, j, file, secret.Position, func() (*kubeconfig.Destination, []report.Finding) {
-			return kubeconfig.FromSecret(secret, o)
+			k := before.get(fmt.Sprintf("%s %#v", id, o), func() (k known) {
+				k.destination, k.findings = kubeconfig.FromSecret(secret, o)
+				return k
+			})
+			return k.destination, k.findings
 		})
 		if err != nil {
 			return err

@@ -6,6 +6,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"clusterpair.dev/internal/doctor"
+	"clusterpair.dev/internal/pace"
 	"clusterpair.dev/internal/report"
 )
 
@@ -56,6 +57,7 @@ doctor inside them:
 }
 
 func (o *doctorOptions) run(cmd *cobra.Command, dir string) error {
+	defer pace.Steady(2<<20, 25, 36<<20).End()
 	if err := o.checkFormat(); err != nil {
 		return err
 	}

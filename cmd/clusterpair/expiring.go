@@ -7,6 +7,7 @@ import (
 
 	"clusterpair.dev/internal/expiring"
 	"clusterpair.dev/internal/holders"
+	"clusterpair.dev/internal/pace"
 )
 
 // expiringOptions are the flags of clusterpair expiring.
@@ -50,6 +51,7 @@ exporter.`,
 }
 
 func (o *expiringOptions) run(cmd *cobra.Command, args []string) error {
+	defer pace.Steady(4<<20, 35, 40<<20).End()
 	if err := o.checkFormat(); err != nil {
 		return err
 	}

@@ -82,7 +82,7 @@ pairs spec.pairs[].allow does. "clusterpair rules" lists the rules.`,
 }
 
 func (o *validateOptions) run(cmd *cobra.Command, args []string) error {
-	steady := pace.Steady(6<<20, 35, 48<<20) // a repository is read in flat memory
+	steady := pace.Steady(6<<20, 35, 44<<20) // a repository is read in flat memory
 	defer steady.End()
 	repo, err := gitfiles.Open(args...)
 	if err != nil {

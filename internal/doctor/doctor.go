@@ -98,6 +98,7 @@ type examination struct {
 	repo     gitfiles.Repository
 	git      bool
 	safe     *sopsfile.Safe
+	ruled    render.RuleFiles
 	graph    *engine.Graph
 	findings map[string][]report.Finding // of each rule
 	unread   []error

@@ -54,12 +54,12 @@ func (e *examination) readConfigs(file string) {
 	defer kustomize.Close(found)
 	for _, f := range found {
 		c := &config{file: f.File}
-		c.err = c.read(f, e.safe)
+		c.err = c.read(f, e.safe, &e.ruled)
 		e.configs = append(e.configs, c)
 	}
 }
 
-func (c *config) read(f kustomize.Config, safe *sopsfile.Safe) error {
+func (c *config) read(f kustomize.Config, safe *sopsfile.Safe, rules *render.RuleFiles) error {
 	config, findings := f.Parse()
 	for _, finding := range findings {
 		if finding.Severity == report.Error {
@@ -88,7 +88,7 @@ func (c *config) read(f kustomize.Config, safe *sopsfile.Safe) error {
 		}
 	}
 	c.outputs = len(files)
-	s, err := render.NewSealer(f.Tree, safe, config)
+	s, err := rules.NewSealer(f.Tree, safe, config)
 	if err != nil {
 		c.unruled = []unruled{{f.File, err}}
 		return noSecret

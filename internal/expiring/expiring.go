@@ -17,9 +17,9 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"text/tabwriter"
 	"time"
 	"unicode/utf8"
+	"unique"
 
 	"go.yaml.in/yaml/v3"
 
@@ -50,7 +50,7 @@ func (e End) By(t time.Time) bool {
 // goroutines may add to it.
 type Set struct {
 	mu    sync.Mutex
-	found map[Holder]kubeconfig.End
+	found []End
 	bad   []report.Finding
 }
 
@@ -58,7 +58,7 @@ type Set struct {
 // others, and is left out. Of two of the same name in a file the earlier end counts.
 // Nothing of the document is kept.
 func (s *Set) Add(file string, doc *yaml.Node) {
-	text := func(keys ...string) string { return strings.Clone(manifest.Text(doc, keys...)) }
+	text := func(keys ...string) string { return unique.Make(manifest.Text(doc, keys...)).Value() } // many are the same
 	o := Holder{Kind: text("kind"), Namespace: text("metadata", "namespace"), Name: text("metadata", "name"), File: file}
 	if o.Name == "" {
 		return
@@ -73,12 +73,7 @@ func (s *Set) Add(file string, doc *yaml.Node) {
 			Message: annotation.Error(), Hint: "render the pair anew: clusterpair generate -f CONFIG"})
 		return
 	}
-	if s.found == nil {
-		s.found = make(map[Holder]kubeconfig.End)
-	}
-	if known, again := s.found[o]; !again || compare(e, known) < 0 {
-		s.found[o] = e
-	}
+	s.found = append(s.found, End{o, e})
 }
 
 // Findings are the annotations that make no sense. Their objects are not among the
@@ -88,14 +83,14 @@ func (s *Set) Findings() []report.Finding { return s.bad }
 // Ends are the ends in order: what is known to end comes first, then what may end,
 // then what never does.
 func (s *Set) Ends() []End {
-	ends := make([]End, 0, len(s.found))
-	for o, e := range s.found {
-		ends = append(ends, End{o, e})
-	}
-	slices.SortFunc(ends, func(a, b End) int {
+	slices.SortFunc(s.found, func(a, b End) int {
+		return cmp.Or(strings.Compare(a.File, b.File), strings.Compare(a.Namespace, b.Namespace), strings.Compare(a.Name, b.Name), strings.Compare(a.Holder.Kind, b.Holder.Kind), compare(a.End, b.End))
+	})
+	s.found = slices.CompactFunc(s.found, func(a, b End) bool { return a.Holder == b.Holder })
+	slices.SortFunc(s.found, func(a, b End) int {
 		return cmp.Or(compare(a.End, b.End), strings.Compare(a.Namespace, b.Namespace), strings.Compare(a.Name, b.Name), strings.Compare(a.File, b.File))
 	})
-	return ends
+	return s.found
 }
 
 // Select takes out the ends that are known to come until a time, and, if unknown, those
@@ -146,20 +141,42 @@ func writeTable(w *bufio.Writer, ends []End, now, horizon time.Time) {
 	if len(ends) == 0 {
 		return
 	}
-	t := tabwriter.NewWriter(w, 0, 0, 3, ' ', 0)
-	fmt.Fprintln(t, "NAMESPACE\tNAME\tEXPIRES\tIN\tFILE")
-	for _, e := range ends {
+	row := func(e End) []string {
 		expires, in := e.State.String(), ""
 		if e.State == kubeconfig.Known {
 			expires, in = report.RFC3339(e.At), remaining(e.At.Unix()-now.Unix())
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s", report.Printable(e.Namespace), report.Printable(e.Name), expires, in, report.FileName(e.File))
+		cells := []string{report.Printable(e.Namespace), report.Printable(e.Name), expires, in, report.FileName(e.File)}
 		if note := e.note(horizon); note != "" {
-			fmt.Fprint(t, "\t# "+report.Printable(note))
+			cells = append(cells, "# "+report.Printable(note))
 		}
-		fmt.Fprintln(t)
+		return cells
 	}
-	t.Flush()
+	// The widths are found first, so that no row need be kept.
+	head := []string{"NAMESPACE", "NAME", "EXPIRES", "IN", "FILE"}
+	widths := make([]int, len(head))
+	widen := func(cells []string) {
+		for i := range min(len(cells)-1, len(widths)) { // the last has nothing behind it
+			widths[i] = max(widths[i], utf8.RuneCountInString(cells[i]))
+		}
+	}
+	widen(head)
+	for _, e := range ends {
+		widen(row(e))
+	}
+	write := func(cells []string) {
+		for i, cell := range cells {
+			w.WriteString(cell)
+			if i < len(cells)-1 {
+				fmt.Fprintf(w, "%*s", widths[i]+3-utf8.RuneCountInString(cell), "")
+			}
+		}
+		w.WriteByte('\n')
+	}
+	write(head)
+	for _, e := range ends {
+		write(row(e))
+	}
 }
 
 // note says how the end is known, or why not, and that the CA ends by a time.

@@ -15,6 +15,7 @@ import (
 	"os"
 	"runtime"
 	"runtime/debug"
+	"runtime/metrics"
 	"sync"
 )
 
@@ -28,6 +29,7 @@ func init() {
 type Run struct {
 	mu            sync.Mutex
 	ended, lifted bool
+	limit         int64 // as it is now, if there is one
 	undo          func()
 }
 
@@ -38,8 +40,9 @@ type Run struct {
 // collector's goal up, which would otherwise run all the time. The low
 // percentage keeps the goal from growing with what a large run does keep. With
 // a limit, in bytes, the collector works harder rather than to fall behind where
-// other processes starve it; 0 is no limit. What GOGC and GOMEMLIMIT say in the
-// environment stands.
+// other processes starve it; 0 is no limit. The limit gives way to what a run
+// keeps, or the collector would work all the time. What GOGC and GOMEMLIMIT say in
+// the environment stands.
 func Steady(ballast, percent int, limit int64) *Run {
 	r := &Run{undo: func() {}}
 	if os.Getenv("GOGC") != "" {
@@ -62,12 +65,38 @@ func (r *Run) begin(ballast, percent int, limit int64) {
 	before, limitBefore := debug.SetGCPercent(percent), debug.SetMemoryLimit(-1)
 	if limit > 0 && !r.lifted {
 		debug.SetMemoryLimit(limit)
+		r.limit = limit
+		r.watch()
 	}
 	r.undo = func() {
 		runtime.KeepAlive(weight)
 		debug.SetGCPercent(before)
 		debug.SetMemoryLimit(limitBefore)
 	}
+}
+
+// watch lets the limit give way, now and after each collection.
+func (r *Run) watch() {
+	sample := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
+	metrics.Read(sample)
+	if need := room(int64(sample[0].Value.Uint64())); need > r.limit {
+		r.limit = need
+		debug.SetMemoryLimit(need)
+	}
+	runtime.AddCleanup(new([64]byte), func(r *Run) {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		if !r.ended && !r.lifted {
+			r.watch()
+		}
+	}, r)
+}
+
+// room is the limit that a run needs which keeps so many bytes: a part of it more, and
+// what is no heap.
+func room(kept int64) int64 {
+	const others = 4 << 20
+	return kept + kept/10 + others
 }
 
 // Lift takes the limit off, for a run that does keep much.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -147,7 +148,7 @@ func renderers(ctx context.Context, paths []string, outputs []*worktree.Stage) (
 	work := &gitfiles.WorkTree{Repository: repo}
 	var buffer []byte
 	err = work.Walk(ctx, repo.Shown("."), gitfiles.IsManifest, func(file gitfiles.File) {
-		if ours[file.Path] {
+		if ours(file.Path) {
 			return // it is known what renders it
 		}
 		var unread error
@@ -161,9 +162,9 @@ func renderers(ctx context.Context, paths []string, outputs []*worktree.Stage) (
 			r.pair(file, buffer)
 		}
 	})
-	for _, path := range places {
-		path = repo.Shown(repo.Path(path)) // not by way of the top
-		found, _ := kustomize.Find(path)   // validate says what is wrong with it
+	for _, place := range places {
+		place = repo.Shown(repo.Path(place)) // not by way of the top
+		found, _ := kustomize.Find(place)    // validate says what is wrong with it
 		for _, f := range found {
 			if c, ok := orphanConfig(f, repo); ok {
 				r.configs = append(r.configs, c)
@@ -187,18 +188,26 @@ func (r *rendering) pair(file gitfiles.File, data []byte) {
 		ID: filepath.Base(dir) + "/" + strings.TrimSuffix(base, filepath.Ext(base))})
 }
 
-// ours are the files of which the run takes care.
-func (r *rendering) ours() map[string]bool {
-	ours := make(map[string]bool)
+// ours gives what tells by its path whether the run takes care of a file.
+func (r *rendering) ours() func(file string) bool {
+	written := make(map[string][]*worktree.Stage) // by directory
+	removed := make(map[string]bool)
 	for _, w := range r.outputs {
-		for _, path := range w.Paths() {
-			ours[r.repo.Path(w.Show(path))] = true
-		}
+		dir := r.repo.Path(w.Show(""))
+		written[dir] = append(written[dir], w)
 		for _, change := range w.Changes() {
-			ours[r.repo.Path(w.Show(change.Path))] = true
+			if change.Verb == worktree.Removed {
+				removed[r.repo.Path(w.Show(change.Path))] = true
+			}
 		}
 	}
-	return ours
+	return func(file string) bool {
+		dir := path.Dir(path.Dir(file)) // of DIRECTORY/NAMESPACE/NAME
+		return removed[file] || slices.ContainsFunc(written[dir], func(w *worktree.Stage) bool {
+			rel, err := filepath.Rel(filepath.FromSlash(dir), filepath.FromSlash(file))
+			return err == nil && w.Has(rel)
+		})
+	}
 }
 
 // orphans are the pairs that no config renders. It looks where the .sops.yaml of one of

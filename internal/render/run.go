@@ -51,8 +51,9 @@ type Run struct {
 	tx       *worktree.Transaction
 	outputs  []*output
 	findings []report.Finding // about the configs themselves
+	now      time.Time
 	secrets  openedFiles
-	rules    ruleFiles
+	rules    RuleFiles
 }
 
 // output is what a run renders of one config.
@@ -68,7 +69,7 @@ type output struct {
 // Begin starts a run. If something is wrong with the configs, Render says so. The trees
 // of the configs stay open until the run is closed.
 func Begin(configs []kustomize.Config, options Options) *Run {
-	r := &Run{options: options, tx: worktree.Begin(options.Dry)}
+	r := &Run{options: options, tx: worktree.Begin(options.Dry), now: time.Now()}
 	named := make(map[string]report.Position)
 	for _, found := range configs {
 		c, bad := found.Parse()
@@ -109,24 +110,15 @@ func (r *Run) Recover(ctx context.Context) ([]worktree.Recovered, error) {
 func (r *Run) Render(ctx context.Context) ([]report.Finding, error) {
 	safe := sopsfile.New(nil)
 	findings := r.findings
-	rendered := make(map[string]report.Position)
 	for _, o := range r.outputs { // before any is read, so that it is known which are read again
 		if o.secrets, o.err = OpenSecrets(o.stage.Tree, safe, o.config, nil); o.err == nil {
 			o.secrets.share(&r.secrets)
 		}
 	}
-	for _, o := range r.outputs {
+	for i, o := range r.outputs {
 		more, err := r.config(ctx, safe, o)
 		findings = append(findings, more...)
-		for _, path := range o.stage.Paths() {
-			path = o.stage.Show(path)
-			if first, twice := rendered[path]; twice {
-				findings = append(findings, report.Finding{Rule: "duplicate-pair", Severity: report.Error, Position: o.config.Position,
-					Message: fmt.Sprintf("%s is rendered by this config and by the one at %s", path, first),
-					Hint:    "give one of the two pairs another name or namespace, or one of the configs another output"})
-			}
-			rendered[path] = o.config.Position
-		}
+		findings = append(findings, r.twice(i)...)
 		var f report.Finding
 		if errors.As(err, &f) {
 			findings = append(findings, f)
@@ -139,16 +131,46 @@ func (r *Run) Render(ctx context.Context) ([]report.Finding, error) {
 	if r.options.Instead != nil || report.HasErrors(findings) {
 		return findings, nil
 	}
-	return findings, r.prune(rendered)
+	return findings, r.prune()
+}
+
+// twice finds the files of an output that an earlier one has rendered, too.
+func (r *Run) twice(i int) []report.Finding {
+	var findings []report.Finding
+	o := r.outputs[i]
+	others := r.inPlaceOf(o, r.outputs[:i])
+	if len(others) == 0 {
+		return nil
+	}
+	for _, path := range o.stage.Paths() {
+		at := slices.IndexFunc(others, func(other *output) bool { return other.stage.Has(path) })
+		if at >= 0 {
+			findings = append(findings, report.Finding{Rule: "duplicate-pair", Severity: report.Error, Position: o.config.Position,
+				Message: fmt.Sprintf("%s is rendered by this config and by the one at %s", o.stage.Show(path), others[at].config.Position),
+				Hint:    "give one of the two pairs another name or namespace, or one of the configs another output"})
+		}
+	}
+	return findings
+}
+
+// inPlaceOf are those of the outputs, the last first, that share a directory with one.
+func (r *Run) inPlaceOf(o *output, outputs []*output) []*output {
+	var same []*output
+	for _, other := range slices.Backward(outputs) {
+		if other != o && other.stage.Show("") == o.stage.Show("") {
+			same = append(same, other)
+		}
+	}
+	return same
 }
 
 // prune finds the pairs that no config lists any more.
-func (r *Run) prune(rendered map[string]report.Position) error {
-	kept := make(map[string]bool, len(rendered))
-	for path := range rendered {
-		kept[path] = true
-	}
+func (r *Run) prune() error {
 	for _, o := range r.outputs {
+		others := r.inPlaceOf(o, r.outputs)
+		kept := func(path string) bool {
+			return slices.ContainsFunc(others, func(other *output) bool { return other.stage.Has(path) })
+		}
 		err := o.stage.Prune(renderedBy(o.config.Metadata.Name), kept, func(path string, data []byte) {
 			if r.options.Each != nil {
 				r.options.Each(o.stage.Show(path), data, nil)
@@ -170,7 +192,7 @@ func (r *Run) config(ctx context.Context, safe *sopsfile.Safe, o *output) ([]rep
 	if r.options.Instead != nil {
 		only = o.secrets.replace(r.options.Instead)
 	}
-	sealer, err := newSealer(o.stage.Tree, safe, o.config, r.rules.in)
+	sealer, err := r.rules.NewSealer(o.stage.Tree, safe, o.config)
 	if err != nil {
 		return nil, err
 	}
@@ -184,7 +206,7 @@ func (r *Run) config(ctx context.Context, safe *sopsfile.Safe, o *output) ([]rep
 		defer end()
 	}
 	findings, err := generator.Generate(ctx, o.config, generator.Inputs{
-		Secrets: o.secrets, Encrypter: sealer, Now: time.Now(), Generated: o.generated, Only: only,
+		Secrets: o.secrets, Encrypter: sealer, Now: r.now, Generated: o.generated, Only: only, Known: o.secrets.known,
 	}, func(result generator.Result) error {
 		pair()
 		path := PairFile("", result.Namespace, result.Name)

@@ -357,6 +357,29 @@ func documents(t *testing.T, path, text string) map[string]*yaml.Node {
 }
 
 // TestInstead renders from what a file is about to hold, and writes both.
+// TestShared has two configs take in one Secret: each renders what it would alone, and
+// each says what is wrong with it.
+func TestShared(t *testing.T) {
+	config(t)
+	text := shared(t, "clusterpair.yaml")
+	second := strings.NewReplacer("name: east", "name: north", "name: remotecluster", "name: second",
+		"west-kubeconfig, namespace: fleet}", "west-kubeconfig, namespace: fleet}\n      server: https://proxy.example.com:6443").Replace(text)
+	write(t, "clusterpair.yaml", second)
+	plan, alone := render(t, Options{})
+	if plan != "north: +1 ~0 -0, 0 unchanged" {
+		t.Fatal(plan, alone)
+	}
+	write(t, "clusterpair.yaml", text+"\n---\n"+second)
+	plan, both := render(t, Options{})
+	if plan != "east: +1 ~0 -0, 0 unchanged\nnorth: +0 ~0 -0, 1 unchanged" {
+		t.Errorf("%s, %v", plan, both)
+	}
+	edit(t, "west.yaml", "current-context: stork@west", "current-context: nobody")
+	if _, findings := render(t, Options{}); len(findings) == 0 || len(findings)%2 != 0 {
+		t.Errorf("a bad Secret: %v", findings)
+	}
+}
+
 func TestInstead(t *testing.T) {
 	config(t)
 	render(t, Options{})

@@ -40,10 +40,15 @@ type Sealer struct {
 // NewSealer reads the recipients of a config. Without inline ones it needs the
 // creation rules of a .sops.yaml at or above the output directory.
 func NewSealer(t *worktree.Tree, safe *sopsfile.Safe, c *generator.Config) (*Sealer, error) {
-	return newSealer(t, safe, c, seal.FindRules)
+	return new(RuleFiles).NewSealer(t, safe, c)
 }
 
-func newSealer(t *worktree.Tree, safe *sopsfile.Safe, c *generator.Config, find func(dir string) (*sopsfile.Rules, error)) (*Sealer, error) {
+// RuleFiles are the creation rules of a run, each file of them read once. The zero value
+// knows none. It is for one goroutine.
+type RuleFiles struct{ read map[string]*sopsfile.Rules }
+
+// NewSealer is [NewSealer] with rules that may have been read before.
+func (r *RuleFiles) NewSealer(t *worktree.Tree, safe *sopsfile.Safe, c *generator.Config) (*Sealer, error) {
 	s := &Sealer{tree: t, safe: safe, output: c.Spec.Output, name: c.Metadata.Name}
 	if _, err := t.Inside(s.output); err != nil {
 		return nil, report.Finding{Rule: "config", Severity: report.Error, Position: c.Position, Path: "spec.output", Message: err.Error()}
@@ -52,25 +57,22 @@ func newSealer(t *worktree.Tree, safe *sopsfile.Safe, c *generator.Config, find 
 	if s.inline, err = inlinePolicy(c); err != nil || s.inline != nil {
 		return s, err
 	}
-	s.rules, err = find(t.Abs(s.output))
+	s.rules, err = r.in(t.Abs(s.output))
 	return s, err
 }
 
-// ruleFiles are the creation rules of a run, each file of them read once.
-type ruleFiles map[string]*sopsfile.Rules
-
 // in is [seal.FindRules].
-func (f *ruleFiles) in(dir string) (*sopsfile.Rules, error) {
+func (r *RuleFiles) in(dir string) (*sopsfile.Rules, error) {
 	path, _ := sopsfile.FindRules(dir, os.Getenv("SOPS_CONFIG"))
-	if rules, ok := (*f)[path]; ok {
+	if rules, ok := r.read[path]; ok {
 		return rules, nil
 	}
 	rules, err := seal.FindRules(dir)
 	if err == nil {
-		if *f == nil {
-			*f = make(ruleFiles)
+		if r.read == nil {
+			r.read = make(map[string]*sopsfile.Rules)
 		}
-		(*f)[path] = rules
+		r.read[path] = rules
 	}
 	return rules, err
 }

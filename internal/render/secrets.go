@@ -165,7 +165,7 @@ func (s *Secrets) documents(ctx context.Context, name string) ([]*yaml.Node, err
 		return docs, len(data), err
 	}
 	if s.shared != nil {
-		if f := s.shared.files[s.identify(name)]; f.uses > 1 {
+		if f := s.shared.files[s.identify(name)]; f != nil && f.uses > 1 {
 			return s.shared.open(f, open)
 		}
 	}
@@ -216,6 +216,25 @@ type openedFile struct {
 	held bool
 	docs []*yaml.Node
 	err  error
+
+	known generator.Known
+}
+
+// known is what the configs before have found in a file, nil if it is not held.
+func (s *Secrets) known(name string) *generator.Known {
+	if s.shared == nil || s.instead[name] != nil {
+		return nil
+	}
+	f := s.shared.files[s.identify(name)]
+	if f == nil {
+		return nil
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if !f.held {
+		return nil
+	}
+	return &f.known
 }
 
 // open gives what f holds, and calls read for it where that is not known.

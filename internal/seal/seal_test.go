@@ -280,6 +280,46 @@ func TestExecSecret(t *testing.T) {
 	}
 }
 
+// TestPairByTree judges a new pair by its tree, and the file of it: the two agree.
+func TestPairByTree(t *testing.T) {
+	policy := policies(t)(sopsfile.Selector{})
+	const pair = "apiVersion: stork.libopenstorage.org/v1alpha1\nkind: ClusterPair\nmetadata: {name: west, namespace: apps, %s}\n" +
+		"spec: {config: {clusters: {west: {server: 'https://west.example.com'}}, contexts: {west: {cluster: west, user: stork}}, current-context: west, users: {stork: {token: " + opaque + "}}}, options: {}%s}\n"
+	for name, c := range map[string]struct {
+		metadata, spec string
+		refused        string // the rule; empty for none
+	}{
+		"labels":              {"labels: {team: dr}", "", ""},
+		"a sentence":          {"annotations: {owner: 'the team, see #dr: password is asked there'}", "", ""},
+		"a copy of the token": {"annotations: {note: 'use " + opaque + " there'}", "", "leaf-not-encrypted"},
+		"a token":             {"annotations: {note: " + jwt + "}", "", "leaf-not-encrypted"},
+		"a password by name":  {"annotations: {password: correct-horse-battery}", "", "leaf-not-encrypted"},
+		"after a hash":        {"annotations: {note: 'see # token: abcdefgh12'}", "", "leaf-not-encrypted"},
+		"a label of SOPS":     {"labels: {token_unencrypted: abcdefgh12}", "", "leaf-not-encrypted"},
+		"an encrypted label":  {"labels: {token: a}", "", "metadata-encrypted"},
+		"project mappings":    {"labels: {}", ", platformOptions: {rancher: {projectMappings: {a: b, token: c}}}", ""},
+	} {
+		text := fmt.Sprintf(pair, c.metadata, c.spec)
+		docs, err := manifest.Values([]byte(text), "pair.yaml")
+		if err != nil {
+			t.Fatal(err)
+		}
+		document, _, err := EncryptPair(t.Context(), sopsfile.New(nil), docs[0], nil, policy, sopsfile.EncryptOptions{File: "pair.yaml"})
+		rule := ""
+		if f := (report.Finding{}); errors.As(err, &f) {
+			rule = f.Rule
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		if rule != c.refused {
+			t.Errorf("%s: %q, want %q", name, rule, c.refused)
+		}
+		if read := CheckObject(document, docs[0], policy, "pair.yaml"); fmt.Sprint(read) != fmt.Sprint(err) {
+			t.Errorf("%s: by its tree %v, by its file %v", name, err, read)
+		}
+	}
+}
+
 // TestCommentedKey: a comment that a selector leaves in clear holds no credential.
 func TestCommentedKey(t *testing.T) {
 	key := "# -----BEGIN PRIVATE KEY-----\n# MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgqlsrn8Jy0NyhO+1p\n# HnWiOpMssPTeY900Xt5kgvDT4jqhRANCAAQstwzjMVl28gYCfUm6B6YR+rpDBRY2\n# 1s8L50kaMW++obdVOEl/nqKq7fNwXTtNQHYUrA/v/mOOnoyRc9JSWETi\n# -----END PRIVATE KEY-----\n"

@@ -304,7 +304,7 @@ func (e *emitter) indent(n int) {
 // quoted is a string of one line with the quotes that the library gives it
 // wherever it stands.
 func quoted(s string) (string, error) {
-	if isPlain(s) {
+	if isPlain(s) || isRelease(s) {
 		return s, nil
 	}
 	if isTime(s) {
@@ -350,6 +350,23 @@ func isPlain(s string) bool {
 		}
 	}
 	return true
+}
+
+// isRelease tells three or more numbers with dots between them, such as the version of
+// sops, which are no number.
+func isRelease(s string) bool {
+	digits, dots := 0, 0
+	for i := range len(s) {
+		switch c := s[i]; {
+		case '0' <= c && c <= '9':
+			digits++
+		case c == '.' && digits > 0:
+			digits, dots = 0, dots+1
+		default:
+			return false
+		}
+	}
+	return digits > 0 && dots > 1
 }
 
 // isTime tells a time as [time.RFC3339] has it in UTC, which the library quotes.

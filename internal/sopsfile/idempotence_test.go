@@ -210,6 +210,33 @@ func TestSealedWithoutKey(t *testing.T) {
 	}
 }
 
+// A key that is no recipient's decides nothing, and is not tried.
+func TestSealedForOthers(t *testing.T) {
+	for name, reads := range map[string]bool{"a recipient's key": true, "another key": false} {
+		t.Run(name, func(t *testing.T) {
+			mine := identity(t)
+			r := newRun(t, stranger(t))
+			if reads {
+				r = newRun(t, stranger(t), mine)
+			}
+			r.opts.Sealed = true
+			first, _ := r.encrypt(pairText, nil)
+			same, change := r.encrypt(pairText, first)
+			if change.Kind != sopsfile.Unchanged || !bytes.Equal(first, same) {
+				t.Errorf("same: %v", change)
+			}
+			// Who has the key sees a value that the digest does not tell of.
+			_, change = r.encrypt(strings.Replace(pairText, "first-token", "other-token", 1), first)
+			if (change.Kind == sopsfile.Updated) != reads {
+				t.Errorf("another value of the same length: %v", change)
+			}
+			if _, err := r.safe.Decrypt(t.Context(), first, "pair.yaml"); (err == nil) != reads {
+				t.Errorf("decrypt: %v", err)
+			}
+		})
+	}
+}
+
 // The shape and the length of values count even when no key is at hand.
 func TestSealedShape(t *testing.T) {
 	environment(t)

@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/getsops/sops/v3/age"
 	"github.com/getsops/sops/v3/azkv"
@@ -234,6 +235,9 @@ type Rules struct {
 	dir    string // absolute
 	stores rulesStores
 	rules  []rule
+
+	judged   sync.Once
+	shadowed []Shadow
 }
 
 // rule is a creation rule, evaluated. Errors wait until the rule is asked
@@ -338,27 +342,34 @@ func (r *Rules) Takes(s Shadow, file string) bool {
 // Shadowed are the rules that never apply, though they would let fewer read a file than
 // the one that does.
 func (r *Rules) Shadowed() []Shadow {
-	var found []Shadow
-	for j := range r.rules {
-		for i := range r.rules[:j] {
-			by, rule := &r.rules[i], &r.rules[j]
-			if by.regexErr != nil || rule.regexErr != nil || rule.regex == nil || by.policy == nil || rule.policy == nil || by.regex != nil && !pattern.Covers(by.regex, rule.regex) {
-				continue
+	r.judged.Do(func() {
+		for j := range r.rules {
+			if shadow, ok := r.shadow(j); ok {
+				r.shadowed = append(r.shadowed, shadow)
 			}
-			var extra []string
-			mine := slices.Concat(rule.policy.Recipients()...)
-			for _, name := range slices.Concat(by.policy.Recipients()...) {
-				if !slices.Contains(mine, name) && !slices.Contains(extra, name) {
-					extra = append(extra, name)
-				}
-			}
-			if len(extra) > 0 && by.pattern != rule.pattern {
-				found = append(found, Shadow{Line: rule.line, ByLine: by.line, Pattern: rule.pattern, ByPattern: by.pattern, Extra: extra, rule: rule, by: by})
-			}
-			break // the first takes all
 		}
+	})
+	return r.shadowed
+}
+
+// shadow holds a rule against those before it.
+func (r *Rules) shadow(j int) (Shadow, bool) {
+	for i := range r.rules[:j] {
+		by, rule := &r.rules[i], &r.rules[j]
+		if by.regexErr != nil || rule.regexErr != nil || rule.regex == nil || by.policy == nil || rule.policy == nil || by.regex != nil && !pattern.Covers(by.regex, rule.regex) {
+			continue
+		}
+		var extra []string
+		mine := slices.Concat(rule.policy.Recipients()...)
+		for _, name := range slices.Concat(by.policy.Recipients()...) {
+			if !slices.Contains(mine, name) && !slices.Contains(extra, name) {
+				extra = append(extra, name)
+			}
+		}
+		shadow := Shadow{Line: rule.line, ByLine: by.line, Pattern: rule.pattern, ByPattern: by.pattern, Extra: extra, rule: rule, by: by}
+		return shadow, len(extra) > 0 && by.pattern != rule.pattern // the first takes all
 	}
-	return found
+	return Shadow{}, false
 }
 
 // rulesFile is a .sops.yaml. It has every field that sops reads, used here or

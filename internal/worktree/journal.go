@@ -1,10 +1,12 @@
 package worktree
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -98,16 +100,12 @@ func (j *journal) staged() []int {
 
 // write writes the journal in one step.
 func (j *journal) write(s *scratch) error {
-	text, err := json.Marshal(j)
-	if err != nil {
-		return err
-	}
 	unfinished := journalName + ".new"
 	f, err := s.dir.Create(unfinished)
 	if err != nil {
 		return err
 	}
-	_, err = f.Write(text)
+	err = j.encode(f)
 	if err == nil {
 		err = f.Sync()
 	}
@@ -121,6 +119,28 @@ func (j *journal) write(s *scratch) error {
 		err = s.sync()
 	}
 	return err
+}
+
+// encode is [json.Marshal] of the journal, move by move: it may have many.
+func (j *journal) encode(to io.Writer) error {
+	made, err := json.Marshal(j.Made)
+	if err != nil {
+		return err
+	}
+	w := bufio.NewWriter(to)
+	fmt.Fprintf(w, `{"Made":%s,"Moves":[`, made)
+	for i := range j.Moves {
+		text, err := json.Marshal(&j.Moves[i])
+		if err != nil {
+			return err
+		}
+		if i > 0 {
+			w.WriteByte(',')
+		}
+		w.Write(text) // Flush has the error
+	}
+	w.WriteString("]}")
+	return w.Flush()
 }
 
 // back puts back what moves have done, and removes the directories that were made,

@@ -235,16 +235,30 @@ func (s *scratch) close() {
 func (s *scratch) remove() {
 	if s.dir != nil {
 		s.dir.Remove(journalName)
-		entries, _ := fs.ReadDir(s.dir.FS(), ".")
-		for _, e := range entries {
-			if e.Name() != ignoreName {
-				s.dir.RemoveAll(e.Name())
-			}
-		}
+		s.empty()
 		s.dir.Remove(ignoreName)
 	}
 	s.parent.Remove(s.name) // what cannot be removed the next run tries again
 	s.close()
+}
+
+// empty removes what is in the directory but for .gitignore, a few files at a time: a run
+// may have many.
+func (s *scratch) empty() {
+	dir, err := s.dir.Open(".")
+	if err != nil {
+		return
+	}
+	defer dir.Close()
+	var names []string
+	for err == nil {
+		names, err = dir.Readdirnames(1000)
+		for _, name := range names {
+			if name != ignoreName {
+				s.dir.RemoveAll(name)
+			}
+		}
+	}
 }
 
 // path is the way to a file of s from its parent.

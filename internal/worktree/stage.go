@@ -157,7 +157,8 @@ type Stage struct {
 	scratch *scratch // opened with the first change
 	prefix  string   // the way from where it stands to the output directory
 	made    []string // directories that were made before Commit, from the root
-	moves   []move   // what Commit does, one for each change
+	// first is the place in the journal of the first of the changes, as Commit goes on.
+	first int
 }
 
 // Add takes in what becomes of one file, by its path relative to the output
@@ -351,10 +352,10 @@ func makeDir(root *os.Root, dir string) error {
 }
 
 // Prune adds the removal of what earlier runs have written and this run has not,
-// and tells each. own recognizes such a file by what it holds; kept are the files
-// of all stages of the run, as messages show them. Only files DIRECTORY/NAME.yaml
+// and tells each. own recognizes such a file by what it holds; kept tells by its path
+// what other stages of the run have written there. Only files DIRECTORY/NAME.yaml
 // below the output directory are looked at.
-func (w *Stage) Prune(own func(data []byte) bool, kept map[string]bool, each func(path string, data []byte)) error {
+func (w *Stage) Prune(own func(data []byte) bool, kept func(path string) bool, each func(path string, data []byte)) error {
 	out, err := w.Tree.Inside(w.Output)
 	if err != nil {
 		return err
@@ -365,7 +366,7 @@ func (w *Stage) Prune(own func(data []byte) bool, kept map[string]bool, each fun
 	}
 	for _, file := range files {
 		path, err := filepath.Rel(out, filepath.FromSlash(file))
-		if err != nil || strings.HasPrefix(path, scratchPrefix) || kept[w.Show(path)] {
+		if err != nil || strings.HasPrefix(path, scratchPrefix) || w.Has(path) || kept(path) {
 			continue
 		}
 		data, err := w.Tree.Read(filepath.FromSlash(file))
@@ -398,6 +399,7 @@ func (w *Stage) plan(journals map[*scratch]*journal) error {
 		j = new(journal)
 		journals[w.scratch] = j
 	}
+	w.first = len(j.Moves)
 	var lastDir string
 	for _, c := range w.Changes() {
 		m := move{Verb: c.Verb, Path: filepath.Join(w.prefix, c.Path), Number: c.number}
@@ -424,14 +426,13 @@ func (w *Stage) plan(journals map[*scratch]*journal) error {
 			return fmt.Errorf("write %s: %w; all files are as they were", w.Show(c.Path), Cause(err))
 		}
 		j.Moves = append(j.Moves, m)
-		w.moves = append(w.moves, m)
 	}
 	return nil
 }
 
 // move moves the files of this stage to their places.
 func (w *Stage) move(j *journal) error {
-	if len(w.moves) == 0 {
+	if len(w.changes) == 0 {
 		return nil
 	}
 	for _, dir := range j.Made {
@@ -439,7 +440,7 @@ func (w *Stage) move(j *journal) error {
 			return w.cannotMake(err)
 		}
 	}
-	for i, m := range w.moves {
+	for i, m := range j.Moves[w.first : w.first+len(w.changes)] {
 		if err := w.scratch.move(m); err != nil {
 			return fmt.Errorf("write %s: %w", w.Show(w.changes[i].Path), Cause(err))
 		}
@@ -459,6 +460,9 @@ func (w *Stage) Changes() []Change {
 
 // Unchanged is the number of files that hold already what they are to hold.
 func (w *Stage) Unchanged() int { return w.unchanged }
+
+// Has tells whether a file was added, changed or not.
+func (w *Stage) Has(path string) bool { return w.kept[path] }
 
 // Paths are those of all files that were added, changed or not.
 func (w *Stage) Paths() []string { return slices.Sorted(maps.Keys(w.kept)) }
