@@ -398,7 +398,12 @@ func (r *run) secret(ctx context.Context, file string, doc *yaml.Node, h header)
 		r.mu.Unlock()
 		return nil
 	}
+	return r.offerAll(ctx, file, doc, h, jobs, tokens)
+}
 
+// offerAll offers a Secret to those that take their destination from it, and to those
+// that take their storage token.
+func (r *run) offerAll(ctx context.Context, file string, doc *yaml.Node, h header, jobs, tokens []*job) error {
 	var before *Known
 	if r.in.Known != nil {
 		before = r.in.Known(file)

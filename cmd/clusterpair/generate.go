@@ -87,7 +87,7 @@ func (o *generateOptions) run(cmd *cobra.Command) error { return o.render(cmd, n
 // rotation of a credential. The files of with are written together with the pairs, all
 // or none.
 func (o *generateOptions) render(cmd *cobra.Command, instead map[string]*yaml.Node, with []render.File) error {
-	defer pace.Steady(20<<20, 35, 0).End()
+	defer pace.Steady(20<<20, 30, 60<<20).End()
 	if len(o.paths) == 0 {
 		o.paths = []string{"."}
 	}

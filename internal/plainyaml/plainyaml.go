@@ -4,7 +4,8 @@
 // Such are the Secrets of kubectl and the kubeconfigs of kubeadm. [Parse] is the entry point. Whenever it accepts a document, its tree equals
 // that of go.yaml.in/yaml/v3 in every field, lines and columns included. What
 // it does not accept may still be valid YAML: the caller gives it to yaml.v3,
-// whose errors are then the ones to report.
+// whose errors are then the ones to report. [IsPlain], [IsRelease], [IsTime] and [KeyLess]
+// tell how those tools write.
 package plainyaml
 
 import (

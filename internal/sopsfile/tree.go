@@ -380,7 +380,7 @@ func commentText(lines []string) string {
 // chooses for it.
 func scalarNode(v any) *yaml.Node {
 	y := &yaml.Node{}
-	if s, ok := v.(string); ok && isPlain(s) {
+	if s, ok := v.(string); ok && plainyaml.IsPlain(s) {
 		y.Kind, y.Tag, y.Value = yaml.ScalarNode, "!!str", s
 		return y
 	}
