@@ -494,10 +494,6 @@ func byPlace(value, key string, class class, in context) (what, part string, tol
 			what, part = key+" of a kubeconfig", "a kubeconfig"
 		}
 		return what, part, true
-	case in == plugin && isSecretFor(key, value) && !isMadeUp(value):
-		return "a secret in exec of a kubeconfig", "a kubeconfig", true
-	case in == argoPlugin && isSecretFor(key, value) && !isMadeUp(value):
-		return "a secret in execProviderConfig of Argo CD", "a credential of Argo CD", true
 	case key == "proxy-url" && hasPassword(value):
 		return "a password in the proxy-url of a kubeconfig", "a kubeconfig", true
 	case in == options && class == classToken:
@@ -511,7 +507,19 @@ func byPlace(value, key string, class class, in context) (what, part string, tol
 		}
 		return what, "", true
 	}
-	return "", "", false
+	what, part = ofPlugin(value, key, in)
+	return what, part, what != ""
+}
+
+// ofPlugin is what a value is in what a program is started with that logs in.
+func ofPlugin(value, key string, in context) (what, part string) {
+	switch {
+	case in != plugin && in != argoPlugin || !isSecretFor(key, value) || isMadeUp(value):
+		return "", ""
+	case in == plugin:
+		return "a secret in exec of a kubeconfig", "a kubeconfig"
+	}
+	return "a secret in execProviderConfig of Argo CD", "a credential of Argo CD"
 }
 
 // isUserSecret tells whether a user of a kubeconfig, or its auth provider, has a
@@ -541,13 +549,7 @@ func byName(value, key string, class class, withUser bool) (what, part string) {
 		}
 		return key + " of a kubeconfig", "a kubeconfig"
 	case classBearer:
-		switch {
-		case !isSet(value, false) || !isToken(value) && (len(value) < 24 || isWordy(value)):
-			return "", ""
-		case key == "bearerToken":
-			return key + " of Argo CD", "a credential of Argo CD"
-		}
-		return "a token", ""
+		return bearer(value, key)
 	case classToken:
 		if isToken(value) {
 			return "a token", ""
@@ -562,6 +564,17 @@ func byName(value, key string, class class, withUser bool) (what, part string) {
 		}
 	}
 	return "", ""
+}
+
+// bearer is what a bearer token is.
+func bearer(value, key string) (what, part string) {
+	switch {
+	case !isSet(value, false) || !isToken(value) && (len(value) < 24 || isWordy(value)):
+		return "", ""
+	case key == "bearerToken":
+		return key + " of Argo CD", "a credential of Argo CD"
+	}
+	return "a token", ""
 }
 
 // content looks into the text of a value.
