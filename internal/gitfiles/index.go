@@ -50,7 +50,9 @@ func (g *Index) List(ctx context.Context, args []string) (*List, error) {
 		if strings.HasPrefix(mode, "100") { // no link, no submodule
 			f := File{Name: g.Shown(rel), Path: rel, Any: true, blob: blob}
 			if named := slices.ContainsFunc(args, func(arg string) bool { return g.Path(arg) == rel }); !named {
-				f.Sample = g.isSampleOf(args, rel)
+				if len(args) > 0 { // what is about to be committed is judged in every folder
+					f.Sample = g.isSampleOf(args, rel)
+				}
 				if isLeftOut(leftOut, rel) {
 					return
 				}
