@@ -490,14 +490,14 @@ func byPlace(value, key string, class class, in context) (what, part string, tol
 	case in == sealed: // no name tells that it is in clear
 		return "", "", true
 	case isUserSecret(key, class, in):
-		if isSet(value, in == user && key == "password") && !isWords(strings.TrimSpace(value)) && (class != classKey || isKeyData(value)) {
+		if isSet(value, in == user && key == "password") && (class != classKey || isKeyData(value)) {
 			what, part = key+" of a kubeconfig", "a kubeconfig"
 		}
 		return what, part, true
 	case key == "proxy-url" && hasPassword(value):
 		return "a password in the proxy-url of a kubeconfig", "a kubeconfig", true
 	case in == options && class == classToken:
-		if isSet(value, false) && !isMadeUp(value) {
+		if isSet(value, false) {
 			what, part = "the storage token of a ClusterPair", "a ClusterPair"
 		}
 		return what, part, true
@@ -514,7 +514,7 @@ func byPlace(value, key string, class class, in context) (what, part string, tol
 // ofPlugin is what a value is in what a program is started with that logs in.
 func ofPlugin(value, key string, in context) (what, part string) {
 	switch {
-	case in != plugin && in != argoPlugin || !isSecretFor(key, value) || isMadeUp(value):
+	case in != plugin && in != argoPlugin || !isSecretFor(key, value):
 		return "", ""
 	case in == plugin:
 		return "a secret in exec of a kubeconfig", "a kubeconfig"
