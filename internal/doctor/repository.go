@@ -558,13 +558,20 @@ func (e *examination) committed(p *Part) {
 
 // applied says which pairs nothing here applies.
 func (e *examination) applied(p *Part) {
+	for _, of := range []engine.Engine{engine.Helm, engine.Fleet, engine.Sveltos, engine.OCM, engine.Kargo} {
+		e.unknown(p, of)
+	}
 	if len(e.graph.Syncs) == 0 {
 		return
 	}
 	var lines []string
+	dropped := ""
 	for _, pair := range e.graph.Pairs {
 		if !pair.Applied {
 			lines = append(lines, pair.File)
+			if pair.Dropped {
+				dropped = cmp.Or(dropped, pair.File)
+			}
 		}
 	}
 	idle := slices.DeleteFunc(slices.Clone(e.graph.Syncs), func(s engine.Applied) bool { return len(s.Pairs) == 0 || !s.Suspended && !s.Unlisted && s.Idle == "" })
@@ -582,7 +589,9 @@ func (e *examination) applied(p *Part) {
 		p.add(report.Skipped, "applied", "", "nobody can tell from the files what applies %s", report.Count(len(lines), "ClusterPair", "ClusterPairs")).Details = report.Few(lines)
 	case len(lines) > 0:
 		hint := "name the folder, from the top of the repository, as the path of a Kustomization or Application, as in " + e.graph.Syncs[0].At.String()
-		if dir, ok := e.kustomizationOver(lines[0]); ok {
+		if dropped != "" {
+			hint = "see what leaves it out: clusterpair explain " + report.Typed(dropped)
+		} else if dir, ok := e.kustomizationOver(lines[0]); ok {
 			hint = fmt.Sprintf("list %s under resources of the kustomization in %s", report.Typed(lines[0]), dir)
 		}
 		p.add(report.Warned, "applied", hint,

@@ -30,10 +30,11 @@ type Application struct {
 	// Why is what leaves it encrypted although the engine decrypts others.
 	Why   string
 	WhyAt report.Position
-	// Keeps is an annotation or label that keeps the object, or a changed credential,
-	// away from the cluster.
-	Keeps   string
-	KeepsAt report.Position
+	// Keeps is what keeps the object, or a changed credential, away from the cluster: an
+	// annotation or label, or what leaves the file out of an artifact.
+	Keeps     string
+	KeepsAt   report.Position
+	KeepsHint string // what to do about it
 	// Steps are the kustomizations that take it in, the outermost first.
 	Steps []string
 }
@@ -53,13 +54,12 @@ func (m *Model) Application(s *Sync, file string) (a Application, ok bool) {
 		}
 	}
 	disabled, kept := m.metadataOf(s, file, chain)
-	a.Keeps, a.KeepsAt = kept.text, kept.at
+	a.Keeps, a.KeepsAt, a.KeepsHint = kept.text, kept.at, kept.hint
 	untold := slices.ContainsFunc(slices.Collect(maps.Keys(s.Dirs)), func(dir string) bool { return m.dirs[dir].replaces })
-	if s.refused.text != "" {
-		a.Keeps, a.KeepsAt = s.refused.text, s.refused.at
-	}
-	if s.Engine == Flux && slices.Contains(m.notes.links, file) {
-		a.Keeps, a.KeepsAt = "a symbolic link, which is in no artifact of Flux", report.Position{}
+	for _, by := range []says{s.refused, m.notPacked(s, file)} {
+		if by.text != "" {
+			a.Keeps, a.KeepsAt, a.KeepsHint = by.text, by.at, by.hint
+		}
 	}
 	switch s.Engine {
 	case Flux:
@@ -97,14 +97,26 @@ func (a *Application) Once() bool { return strings.HasSuffix(a.Keeps, ifNotPrese
 // Anew tells whether the engine deletes the object in each sync, and makes it again.
 func (a *Application) Anew() bool { return strings.HasSuffix(a.Keeps, anew) }
 
+// notPacked tells why the artifact of Flux does not hold a file, if it does not.
+func (m *Model) notPacked(s *Sync, file string) says {
+	switch {
+	case s.Engine != Flux:
+		return says{}
+	case slices.Contains(m.notes.links, file):
+		return says{text: "a symbolic link, which is in no artifact of Flux", hint: "commit the file itself in its place"}
+	}
+	return m.leftOut(s.source, file)
+}
+
 // Decrypts tells whether a kustomization that a sync builds decrypts by a generator.
 func (m *Model) Decrypts(s *Sync) bool { return m.decrypts(s) != "" }
 
-// says follows what the metadata of an object tells the engine, while the object is
-// built: the first place that says it.
+// says is what tells an engine to do something else with an object. For metadata it follows
+// the object while that is built, and has the first place that says it.
 type says struct {
 	text string
 	at   report.Position
+	hint string // what to do about it
 }
 
 func (s *says) look(text string, at report.Position) {
@@ -112,30 +124,30 @@ func (s *says) look(text string, at report.Position) {
 	case text == "":
 		*s = says{}
 	case s.text != text:
-		*s = says{text, at}
+		*s = says{text: text, at: at, hint: "remove it"}
 	}
 }
 
 // metadataOf tells what the metadata of an object says to the engine after it has been
 // built: that it is to stay encrypted, and that it is to be left alone.
 func (m *Model) metadataOf(s *Sync, file string, chain []*Kustomization) (disabled, kept says) {
-	stubs := m.notes.patches[file]
+	stub := m.stubs[file]
 	touched := len(s.patches) + len(s.metadata) + len(s.components)
 	for _, k := range chain {
 		touched += len(k.patches) + len(k.metadata) + len(k.Components) + len(k.Transformers) + len(k.inlineTransformers)
 	}
-	if touched == 0 && len(stubs) == 0 {
+	if touched == 0 && (stub == nil || !stub.says) {
 		return says{}, says{}
 	}
-	namespace, name, _ := strings.Cut(m.ids[file], "/")
-	object := mapping("apiVersion", scalar("stork.libopenstorage.org/v1alpha1"), "kind", scalar("ClusterPair"), "metadata", mapping("name", scalar(name), "namespace", scalar(namespace)))
+	object := mapping("apiVersion", scalar("stork.libopenstorage.org/v1alpha1"), "kind", scalar("ClusterPair"), "metadata", mapping("name", scalar("")))
 	look := func(at report.Position) {
 		disabled.look(saysDisabled(object), at)
 		kept.look(keptBy(s.Engine, object), at)
 	}
-	if len(stubs) > 0 {
-		object = copyOf(stubs[0].Node)
-		look(stubs[0].at(annotationsOf(object)))
+	if stub != nil {
+		d := stub.document()
+		object = d.Node
+		look(d.at(annotationsOf(object)))
 	}
 	for _, k := range chain {
 		m.changeBy(object, k, make(map[string]bool), look)
@@ -178,46 +190,34 @@ func (add metadata) to(object *yaml.Node) {
 	merge(object, mapping("metadata", mapping(add.field, add.values)))
 }
 
-// stubOf is the part of an object that engines and selectors act on, nil if that is its
-// name alone.
-func stubOf(n *yaml.Node) *yaml.Node {
+// stubOf is the metadata of an object, by which patches choose it, nil if it has none. Long
+// values of annotations that no engine reads are left out. says tells whether it says more
+// than its name, to an engine, a selector or kustomize.
+func stubOf(n *yaml.Node) (stub *yaml.Node, says bool) {
 	meta := manifest.Field(n, "metadata")
 	if meta == nil || meta.Kind != yaml.MappingNode {
-		return nil
+		return nil, false
 	}
-	fields := []any{"name", cloned(manifest.Field(meta, "name")), "namespace", cloned(manifest.Field(meta, "namespace"))}
-	said := manifest.Field(n, "$patch") != nil
+	fields := []any{"name", manifest.Field(meta, "name"), "namespace", manifest.Field(meta, "namespace")}
+	says = manifest.Field(n, "$patch") != nil
 	for _, field := range []string{"annotations", "labels"} {
 		values := manifest.Field(meta, field)
 		if values == nil || values.Kind != yaml.MappingNode {
 			continue
 		}
-		for i := 0; i+1 < len(values.Content); i += 2 {
-			said = said || !strings.HasPrefix(values.Content[i].Value, "clusterpair.dev/") // which clusterpair writes into each
+		kept := *values
+		kept.Content = slices.Clone(values.Content)
+		for i := 0; i+1 < len(kept.Content); i += 2 {
+			const long = 63 // no label is longer
+			key, value := kept.Content[i].Value, kept.Content[i+1]
+			says = says || !strings.HasPrefix(key, "clusterpair.dev/") // which clusterpair writes into each
+			if len(value.Value) > long && !isForEngine(key) {
+				kept.Content[i+1] = scalar("")
+			}
 		}
-		fields = append(fields, field, cloned(values))
+		fields = append(fields, field, &kept)
 	}
-	if !said {
-		return nil
-	}
-	return mapping("$patch", cloned(manifest.Field(n, "$patch")), "apiVersion", cloned(manifest.Field(n, "apiVersion")), "kind", cloned(manifest.Field(n, "kind")), "metadata", mapping(fields...))
-}
-
-// cloned is a value that keeps no other text in memory.
-func cloned(n *yaml.Node) *yaml.Node {
-	if n == nil {
-		return nil
-	}
-	c := copyOf(n)
-	var walk func(n *yaml.Node)
-	walk = func(n *yaml.Node) {
-		n.Value = strings.Clone(n.Value)
-		for _, child := range n.Content {
-			walk(child)
-		}
-	}
-	walk(c)
-	return c
+	return mapping("$patch", manifest.Field(n, "$patch"), "apiVersion", manifest.Field(n, "apiVersion"), "kind", manifest.Field(n, "kind"), "metadata", mapping(fields...)), says
 }
 
 const (

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"maps"
 	"path"
 	"regexp"
 	"slices"
@@ -19,9 +20,7 @@ func argoSpec(kind string, n *yaml.Node) *yaml.Node {
 	return manifest.Field(n, "spec")
 }
 
-// argoSources are the sources that an object names.
-func argoSources(o *object) []*yaml.Node { return sourcesIn(argoSpec(o.kind, o.Node)) }
-
+// sourcesIn are the sources that a spec names.
 func sourcesIn(spec *yaml.Node) []*yaml.Node {
 	if several := manifest.Items(spec, "sources"); len(several) > 0 {
 		return several
@@ -62,7 +61,7 @@ func (m *Model) argo(d *Document, kind string) []*Sync {
 		for _, p := range paths {
 			s := m.argoSource(d, kind, spec, source)
 			s.Path, s.Unsure = cleaned(p), firstOf(unsure, doubt)
-			s.chart = m.charts[s.Path] && manifest.Field(source, "directory") == nil && !s.Decrypts
+			s.chart = m.charts[s.Path] && !isSet(manifest.Field(source, "directory")) && !s.Decrypts
 			syncs = append(syncs, s)
 		}
 		if len(paths) == 0 {
@@ -92,12 +91,12 @@ func (m *Model) argoSource(d *Document, kind string, spec, source *yaml.Node) *S
 	if manifest.Text(annotations, argoGroup+"skip-reconcile") == "true" {
 		s.Idle = argoGroup + "skip-reconcile: true, by which Argo CD leaves it alone"
 	}
-	s.Decrypts = manifest.Field(source, "plugin") != nil
+	s.Decrypts = isSet(manifest.Field(source, "plugin"))
 	s.Plugin = strings.Clone(manifest.Text(source, "plugin", "name"))
 	s.recursive = manifest.Text(source, "directory", "recurse") == "true"
 	s.include, s.exclude = manifest.Text(source, "directory", "include"), manifest.Text(source, "directory", "exclude")
 	s.Prunes = manifest.Text(spec, "syncPolicy", "automated", "prune") == "true"
-	s.Hydrates = manifest.Field(spec, "sourceHydrator") != nil
+	s.Hydrates = isSet(manifest.Field(spec, "sourceHydrator"))
 	for _, p := range manifest.Items(source, "kustomize", "patches") {
 		s.patches = append(s.patches, d.patchOf(p))
 	}
@@ -118,6 +117,9 @@ func (m *Model) argoSource(d *Document, kind string, spec, source *yaml.Node) *S
 	}
 	return s
 }
+
+// isSet tells whether there is a value other than null.
+func isSet(n *yaml.Node) bool { return n != nil && n.ShortTag() != "!!null" }
 
 func wildcard(pattern, name string) bool { return pattern == "*" || pattern == name }
 
@@ -146,8 +148,6 @@ func patchedTemplate(n, spec *yaml.Node) (patched *yaml.Node, doubt string) {
 func (m *Model) expand(n *yaml.Node, template string) (paths []string, unsure string) {
 	for _, generator := range manifest.Items(n, "spec", "generators") {
 		more, known := m.generated(generator, template)
-		// A selector leaves parameters out, and a template of its own goes before the other.
-		known = known && manifest.Field(generator, "selector") == nil && manifest.Field(generator, "list", "template") == nil && manifest.Field(generator, "git", "template") == nil
 		if paths = append(paths, more...); !known {
 			unsure = "its path is a template, which only the ApplicationSet controller fills in"
 		}
@@ -161,32 +161,84 @@ func (m *Model) expand(n *yaml.Node, template string) (paths []string, unsure st
 
 // generated are the folders that one generator makes of a path, if that can be known.
 func (m *Model) generated(generator *yaml.Node, template string) (paths []string, known bool) {
+	sets, known := m.parameters(generator)
+	known = known && isPlain(generator)
+	for _, values := range sets {
+		filled := fill(template, values)
+		if isTemplate(filled) {
+			return nil, false
+		}
+		paths = append(paths, filled)
+	}
+	return paths, known
+}
+
+// parameters are the sets of values that a generator gives, as far as they are known;
+// known is false if there may be others. A set stands for any number of sets whose further
+// values nobody can tell.
+func (m *Model) parameters(generator *yaml.Node) (sets []map[string]string, known bool) {
 	git, list := manifest.Field(generator, "git"), manifest.Field(generator, "list")
 	switch {
 	case len(manifest.Items(git, "directories")) > 0:
 		for _, dir := range m.matching(manifest.Items(git, "directories")) {
-			filled := fill(template, map[string]string{"path": dir, "path.path": dir, "path.basename": path.Base(dir)})
-			if isTemplate(filled) {
-				return nil, false
-			}
-			paths = append(paths, filled)
+			sets = append(sets, pathValues(dir))
 		}
-		return paths, true
+		return sets, true
+	case len(manifest.Items(git, "files")) > 0: // of which the folders alone are known
+		for _, file := range manifest.Items(git, "files") {
+			for _, dir := range m.globbed(path.Dir(manifest.Text(file, "path"))) {
+				sets = append(sets, pathValues(dir))
+			}
+		}
+		return sets, false
 	case len(manifest.Items(list, "elements")) > 0:
 		for _, element := range manifest.Items(list, "elements") {
 			values := make(map[string]string)
 			for i := 0; element.Kind == yaml.MappingNode && i+1 < len(element.Content); i += 2 {
 				values[element.Content[i].Value] = element.Content[i+1].Value
 			}
-			filled := fill(template, values)
-			if isTemplate(filled) {
-				return nil, false
-			}
-			paths = append(paths, filled)
+			sets = append(sets, values)
 		}
-		return paths, true
+		return sets, true
+	case isSet(manifest.Field(generator, "matrix")):
+		return m.product(manifest.Items(generator, "matrix", "generators"))
+	case manifest.Field(generator, "clusters") != nil:
+		return []map[string]string{{}}, true
 	}
 	return nil, false
+}
+
+// isPlain tells whether a generator gives all its sets of values to the template of the
+// ApplicationSet: a selector leaves some out, a template of its own goes before the other,
+// and folders may be those that another generator of the matrix names.
+func isPlain(generator *yaml.Node) bool {
+	own := slices.ContainsFunc([]string{"list", "git", "clusters", "matrix"}, func(kind string) bool { return manifest.Field(generator, kind, "template") != nil })
+	return !own && !isSet(manifest.Field(generator, "selector")) && !slices.ContainsFunc(manifest.Items(generator, "git", "directories"), templated)
+}
+
+// product are the sets of values of a matrix: each of the first generator with each of the
+// second.
+func (m *Model) product(generators []*yaml.Node) (sets []map[string]string, known bool) {
+	sets, known = []map[string]string{{}}, true
+	for _, generator := range generators {
+		more, all := m.parameters(generator)
+		known = known && all && isPlain(generator)
+		var both []map[string]string
+		for _, a := range sets {
+			for _, b := range more {
+				values := maps.Clone(a)
+				maps.Copy(values, b)
+				both = append(both, values)
+			}
+		}
+		sets = both
+	}
+	return sets, known
+}
+
+// pathValues are what a git generator says of a folder.
+func pathValues(dir string) map[string]string {
+	return map[string]string{"path": dir, "path.path": dir, "path.basename": path.Base(dir)}
 }
 
 // matching are the folders here that the directories of a git generator take in.

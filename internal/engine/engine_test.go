@@ -39,6 +39,10 @@ func TestExplain(t *testing.T) {
 			files := archive.Files[:len(archive.Files)-1]
 			for _, file := range files {
 				notes.Saw(file.Name)
+				if filepath.Base(file.Name) == IgnoreFile {
+					notes.SawIgnore(file.Name, file.Name, file.Data)
+					continue
+				}
 				manifest.Scan(file.Data, file.Name, func(d manifest.Document, broken *report.Finding) {
 					if broken != nil {
 						t.Fatal(*broken)
@@ -57,7 +61,7 @@ func TestExplain(t *testing.T) {
 			var got strings.Builder
 			for _, p := range pairs {
 				if _, isPatch := patches[p.Path]; !isPatch {
-					got.WriteString(p.Path + "\n  " + strings.Join(m.Explain(p.Path), "\n  ") + "\n")
+					got.WriteString(p.Path + "\n  " + strings.Join(m.Explain(p).Lines(), "\n  ") + "\n")
 				}
 			}
 			last := &archive.Files[len(archive.Files)-1]

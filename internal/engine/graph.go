@@ -35,6 +35,8 @@ type Committed struct {
 	Pair
 	// Applied says that one of the syncs applies it, be it through a function.
 	Applied bool
+	// Dropped says that one applies its folder, and leaves it out.
+	Dropped bool
 }
 
 // Graph is that of a model.
@@ -51,8 +53,14 @@ func (m *Model) Graph() *Graph {
 		g.Syncs = append(g.Syncs, out)
 		at[s] = len(g.Syncs) - 1
 	}
+	applied, dropped := make(map[string]bool), make(map[string]bool)
 	for _, p := range m.pairs {
 		for _, s := range m.Applying(p.Path) {
+			if a, _ := m.Application(s, p.Path); a.Never() {
+				dropped[p.Path] = true
+				continue
+			}
+			applied[p.Path] = true
 			if out := &g.Syncs[at[s]]; p.Encrypted {
 				out.Pairs = append(out.Pairs, p.Path)
 			}
@@ -63,7 +71,7 @@ func (m *Model) Graph() *Graph {
 		if _, isPatch := patches[p.Path]; isPatch {
 			continue
 		}
-		c := Committed{Pair: p, Applied: len(m.Applying(p.Path)) > 0}
+		c := Committed{Pair: p, Applied: applied[p.Path], Dropped: dropped[p.Path]}
 		for dir := range running { // its function decrypts or renders the pair
 			c.Applied = c.Applied || Below(p.Path, dir)
 		}

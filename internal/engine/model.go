@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/fluxcd/pkg/sourceignore/gitignore"
 	"go.yaml.in/yaml/v3"
 
 	"clusterpair.dev/generator"
@@ -17,10 +18,13 @@ type Engine string
 
 // The engines that are known. All but Flux and Argo CD decrypt nothing.
 const (
-	Flux   Engine = "Flux"
-	ArgoCD Engine = "Argo CD"
-	Helm   Engine = "Helm"
-	Fleet  Engine = "Rancher Fleet"
+	Flux    Engine = "Flux"
+	ArgoCD  Engine = "Argo CD"
+	Helm    Engine = "Helm"
+	Fleet   Engine = "Rancher Fleet"
+	Sveltos Engine = "Sveltos"
+	OCM     Engine = "Open Cluster Management"
+	Kargo   Engine = "Kargo"
 )
 
 // Sync is an object that makes an engine apply a folder, in one of the forms that the
@@ -54,8 +58,9 @@ type Sync struct {
 	// Dirs are the folders of the kustomizations that it builds.
 	Dirs map[string]bool
 
-	recursive        bool // folders below count without a kustomization
-	chart            bool // the folder is a Helm chart
+	source           *source // of Flux, nil if it is not in these files
+	recursive        bool    // folders below count without a kustomization
+	chart            bool    // the folder is a Helm chart
 	include, exclude string
 	components       []string
 	patches          []patch
@@ -96,27 +101,30 @@ type Model struct {
 	// Foreign are those that apply folders of another repository.
 	Foreign []Unknown
 
-	notes   *Notes
-	pairs   []Pair
-	remotes func() []string
-	ours    map[string]bool
-	dirs    map[string]*Kustomization
-	folders map[string]bool
-	holds   map[string]bool             // folders with a file to apply
-	asked   map[string]bool             // files of pairs and objects: what else is taken in does not matter
-	index   index                       // of Syncs
-	sorted  []string                    // the keys of dirs
-	takers  map[string][]*Kustomization // by the file or folder that they take in
-	charts  map[string]bool
-	configs map[string][]*Config // by file
-	ids     map[string]string    // of pairs, by file
+	notes       *Notes
+	pairs       []Pair
+	remotes     func() []string
+	ours        map[string]bool
+	dirs        map[string]*Kustomization
+	folders     map[string]bool
+	holds       map[string]bool             // folders with a file to apply
+	asked       map[string]bool             // files of pairs and objects: what else is taken in does not matter
+	index       index                       // of Syncs
+	sorted      []string                    // the keys of dirs
+	takers      map[string][]*Kustomization // by the file or folder that they take in
+	charts      map[string]bool
+	configs     map[string][]*Config // by file
+	stubs       map[string]*pairStub // by file
+	ignore      []ignoreRule         // of .sourceignore files
+	patchesOnly map[string]bool      // nil as long as nobody has asked
+	usual       gitignore.Matcher    // what Flux leaves out by itself
 }
 
 // Model is that of all that has been noted, with the pairs of the files. remotes are the
 // URLs by which Git knows the repository, asked for where objects name several; it may be nil.
 func (n *Notes) Model(pairs []Pair, remotes func() []string) *Model {
 	m := &Model{notes: n, pairs: pairs, remotes: remotes, dirs: make(map[string]*Kustomization, len(n.Kustomizations)), folders: map[string]bool{".": true}, holds: make(map[string]bool), asked: make(map[string]bool),
-		takers: make(map[string][]*Kustomization), charts: make(map[string]bool), configs: make(map[string][]*Config), ids: make(map[string]string)}
+		takers: make(map[string][]*Kustomization), charts: make(map[string]bool), configs: make(map[string][]*Config)}
 	for i := range n.Kustomizations {
 		k := &n.Kustomizations[i]
 		m.dirs[k.Dir] = k
@@ -143,12 +151,18 @@ func (n *Notes) Model(pairs []Pair, remotes func() []string) *Model {
 		m.folder(dir)
 		m.holds[dir] = dir != "."
 		m.asked[pairs[i].Path] = true
-		m.ids[pairs[i].Path] = pairs[i].ID
 	}
 	for i := range n.objects {
-		m.folder(path.Dir(n.objects[i].Path))
-		m.asked[n.objects[i].Path] = true
+		m.folder(path.Dir(n.objects[i].path))
+		m.asked[n.objects[i].path] = true
 	}
+	m.stubs = make(map[string]*pairStub, len(n.pairs))
+	for i := range n.pairs {
+		if p := &n.pairs[i]; m.stubs[p.path] == nil {
+			m.stubs[p.path] = p
+		}
+	}
+	m.noteIgnores()
 	m.findOwn()
 	m.form()
 	return m
@@ -164,6 +178,9 @@ func (m *Model) folder(dir string) {
 
 // Kustomization is that of a folder, nil if there is none.
 func (m *Model) Kustomization(dir string) *Kustomization { return m.dirs[dir] }
+
+// Pairs are the ClusterPairs in files.
+func (m *Model) Pairs() []Pair { return m.pairs }
 
 // Dirs are the folders of all kustomizations, sorted.
 func (m *Model) Dirs() []string { return m.sorted }

@@ -54,16 +54,24 @@ type Notes struct {
 	PatchFiles   []PatchFile
 	objects      []object
 	sources      []source
-	patches      map[string][]Document    // that may be patches, by file
-	ksops        map[string][]string      // files that a generator of KSOPS decrypts, by its own
+	patches      map[string][]stored      // that may be patches, by file
 	transformers map[string][]transformer // of kustomize itself, by file
+	ksops        map[string][]string      // files that a generator of KSOPS decrypts, by its own
 	charts       []string                 // folders of Helm charts
+	ignores      []ignoreFile             // of Flux
+	pairs        []pairStub               // the metadata of ClusterPairs
 	links        []string                 // files of ClusterPairs that are symbolic links
+}
+
+// pairStub is the metadata of a ClusterPair in a file.
+type pairStub struct {
+	stored
+	says bool // it says more than its name
 }
 
 // object is one that makes an engine apply files.
 type object struct {
-	Document
+	stored
 	engine Engine
 	kind   string
 }
@@ -77,6 +85,8 @@ func (n *Notes) Merge(o Notes) {
 	n.sources = append(n.sources, o.sources...)
 	n.charts = append(n.charts, o.charts...)
 	n.links = append(n.links, o.links...)
+	n.pairs = append(n.pairs, o.pairs...)
+	n.ignores = append(n.ignores, o.ignores...)
 	for _, docs := range o.patches {
 		n.notePatch(docs...)
 	}
@@ -88,27 +98,25 @@ func (n *Notes) Merge(o Notes) {
 	}
 }
 
-func (n *Notes) notePatch(docs ...Document) {
-	if n.patches == nil && len(docs) > 0 {
-		n.patches = make(map[string][]Document)
-	}
+func (n *Notes) notePatch(docs ...stored) {
 	for _, d := range docs {
-		n.patches[d.Path] = append(n.patches[d.Path], d)
+		n.patches = noted(n.patches, d.path, d)
 	}
 }
 
 func (n *Notes) noteTransformers(file string, more ...transformer) {
-	if n.transformers == nil {
-		n.transformers = make(map[string][]transformer)
-	}
-	n.transformers[file] = append(n.transformers[file], more...)
+	n.transformers = noted(n.transformers, file, more...)
 }
 
-func (n *Notes) noteKSOPS(file string, files []string) {
-	if n.ksops == nil {
-		n.ksops = make(map[string][]string)
+func (n *Notes) noteKSOPS(file string, files []string) { n.ksops = noted(n.ksops, file, files...) }
+
+// noted is a map, made if there is none, with more of a file in it.
+func noted[T any](m map[string][]T, file string, more ...T) map[string][]T {
+	if m == nil {
+		m = make(map[string][]T)
 	}
-	n.ksops[file] = append(n.ksops[file], files...)
+	m[file] = append(m[file], more...)
+	return m
 }
 
 // Objects tells whether there are objects that make an engine apply files.
@@ -130,6 +138,13 @@ var kinds = map[string]func(n *Notes, d Document, kind string){
 	"argoproj.io/Application":                       func(n *Notes, d Document, kind string) { n.addObject(d, ArgoCD, kind) },
 	"argoproj.io/ApplicationSet":                    func(n *Notes, d Document, kind string) { n.addObject(d, ArgoCD, kind) },
 	"fleet.cattle.io/GitRepo":                       func(n *Notes, d Document, kind string) { n.addObject(d, Fleet, kind) },
+	"config.projectsveltos.io/ClusterProfile":       func(n *Notes, d Document, kind string) { n.addObject(d, Sveltos, kind) },
+	"config.projectsveltos.io/Profile":              func(n *Notes, d Document, kind string) { n.addObject(d, Sveltos, kind) },
+	"apps.open-cluster-management.io/Subscription":  func(n *Notes, d Document, kind string) { n.addObject(d, OCM, kind) },
+	"apps.open-cluster-management.io/Channel":       (*Notes).addSource,
+	"kargo.akuity.io/Stage":                         func(n *Notes, d Document, kind string) { n.addObject(d, Kargo, kind) },
+	"kargo.akuity.io/PromotionTask":                 func(n *Notes, d Document, kind string) { n.addObject(d, Kargo, kind) },
+	"kargo.akuity.io/ClusterPromotionTask":          func(n *Notes, d Document, kind string) { n.addObject(d, Kargo, kind) },
 	"source.toolkit.fluxcd.io/GitRepository":        (*Notes).addSource,
 	"source.extensions.fluxcd.io/ArtifactGenerator": (*Notes).addSource,
 	"viaduct.ai/ksops":                              func(n *Notes, d Document, _ string) { n.addKSOPS(d) },
@@ -144,9 +159,7 @@ func (n *Notes) Add(d Document) bool {
 	case note != nil:
 		note(n, d, kind)
 	case group == "fluxcd.controlplane.io" && kind == "ResourceSet":
-		for _, resource := range manifest.Items(d.Node, "spec", "resources") {
-			n.Add(Document{d.Path, d.Name, resource})
-		}
+		n.resourceSet(d)
 	case IsConfig(d.Node):
 		n.Configs = append(n.Configs, ConfigOf(d, d.Node, d.head()))
 	case group == "kustomize.config.k8s.io" || IsKustomization(d.Path):
@@ -156,7 +169,7 @@ func (n *Notes) Add(d Document) bool {
 			n.noteTransformers(d.Path, d.transformer(d.Node, d.head()))
 		}
 		if d.Node.Kind == yaml.SequenceNode { // a patch of JSON 6902, if it is one
-			n.notePatch(d)
+			n.notePatch(d.stored())
 		}
 		return false
 	}
@@ -178,9 +191,10 @@ func (n *Notes) addKSOPS(d Document) {
 }
 
 func (n *Notes) addObject(d Document, e Engine, kind string) {
-	n.objects = append(n.objects, object{d, e, kind})
+	o := object{d.stored(), e, kind}
+	n.objects = append(n.objects, o)
 	if e == Flux || e == ArgoCD {
-		n.notePatch(d) // which it is where a kustomization calls it so
+		n.notePatch(o.stored) // which it is where a kustomization calls it so
 	}
 }
 
@@ -190,8 +204,12 @@ func (n *Notes) AddPair(d Document, link bool) {
 	if link {
 		n.links = append(n.links, d.Path)
 	}
-	if stub := stubOf(d.Node); stub != nil {
-		n.notePatch(Document{d.Path, d.Name, stub})
+	if stub, says := stubOf(d.Node); stub != nil {
+		p := pairStub{(&Document{d.Path, d.Name, stub}).stored(), says}
+		n.pairs = append(n.pairs, p)
+		if says {
+			n.notePatch(p.stored) // which it is where a kustomization calls it so
+		}
 	}
 }
 
@@ -224,7 +242,7 @@ func (n *Notes) fluxInstance(d Document) {
 	for _, patch := range manifest.Items(d.Node, "spec", "kustomize", "patches") {
 		d.patchOf(patch).apply(made.Node, nil)
 	}
-	n.objects = append(n.objects, object{made, Flux, "FluxInstance"})
+	n.objects = append(n.objects, object{made.stored(), Flux, "FluxInstance"})
 	n.sources = append(n.sources, source{kind: manifest.Text(sync, "kind"), id: namespace + "/" + name, url: repositoryURL(manifest.Text(sync, "url"))})
 }
 

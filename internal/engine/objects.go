@@ -32,7 +32,7 @@ func (m *Model) form() {
 	objects := m.notes.objects
 	f := &forming{m: m, raw: make([][]*Sync, len(objects)), forms: make([][]*Sync, len(objects)), begun: make([]bool, len(objects)), of: make(map[*Sync]int)}
 	for i := range objects {
-		f.raw[i] = m.syncsOf(&objects[i], objects[i].Node)
+		f.raw[i] = m.syncsOf(&objects[i], objects[i].document().Node)
 		for _, s := range f.raw[i] {
 			m.cover(s)
 			f.of[s] = i
@@ -44,7 +44,7 @@ func (m *Model) form() {
 	f.only = m.PatchesOnly()
 	m.Syncs, m.Unknown, m.Foreign = nil, nil, nil
 	for i := range objects {
-		if _, isPatch := f.only[objects[i].Path]; isPatch {
+		if _, isPatch := f.only[objects[i].path]; isPatch {
 			continue
 		}
 		for _, s := range f.formsOf(i) {
@@ -93,6 +93,7 @@ func (f *forming) formsOf(i int) []*Sync {
 	}
 	f.begun[i] = true
 	m, o := f.m, &f.m.notes.objects[i]
+	object := o.document().Node
 	var forms []*Sync
 	known := make(map[string]bool) // by all that a form says
 	add := func(node *yaml.Node, by *Sync) {
@@ -109,36 +110,36 @@ func (f *forming) formsOf(i int) []*Sync {
 		for _, s := range m.syncsOf(o, node) {
 			m.cover(s)
 			s.Idle = cmp.Or(idle, s.Idle)
-			s.Unlisted = m.dirs[path.Dir(o.Path)] != nil && len(m.takers[o.Path]) == 0
+			s.Unlisted = m.dirs[path.Dir(o.path)] != nil && len(m.takers[o.path]) == 0
 			forms = append(forms, s)
 		}
 	}
 	above := false
 	var appliers []int
-	for _, s := range m.applying(f.index, o.Path) {
+	for _, s := range m.applying(f.index, o.path) {
 		appliers = append(appliers, f.of[s])
 	}
 	slices.Sort(appliers)
 	for _, j := range slices.Compact(appliers) {
 		for _, s := range f.formsOf(j) {
-			if s.Path == foreignPath || !m.Applies(s, o.Path) {
+			if s.Path == foreignPath || !m.Applies(s, o.path) {
 				continue
 			}
 			above = true
 			var chain []*Kustomization
-			if w := s.ways[o.Path]; w != nil {
+			if w := s.ways[o.path]; w != nil {
 				chain = w.chain
 			}
-			add(m.changed(o.Node, chain, s), s)
+			add(m.changed(object, chain, s), s)
 		}
 	}
 	if !above {
-		chains := m.chains(o.Path, make(map[string]bool))
+		chains := m.chains(o.path, make(map[string]bool))
 		for _, chain := range chains {
-			add(m.changed(o.Node, chain, nil), nil)
+			add(m.changed(object, chain, nil), nil)
 		}
 		if len(chains) == 0 {
-			add(o.Node, nil)
+			add(object, nil)
 		}
 	}
 	f.forms[i] = forms
@@ -206,19 +207,19 @@ func (m *Model) chains(file string, on map[string]bool) (chains [][]*Kustomizati
 
 // syncsOf reads an object in one of its forms.
 func (m *Model) syncsOf(o *object, node *yaml.Node) []*Sync {
-	d := o.Document
-	d.Node = node
+	d := Document{o.path, o.name, node}
 	switch o.engine {
 	case Flux:
+		if o.kind == "ResourceSet" {
+			s := d.sync(Flux, o.kind, manifest.Field(node, "spec", "resourcesTemplate"))
+			s.Unsure = "its resourcesTemplate is a template"
+			return []*Sync{s}
+		}
 		return []*Sync{m.flux(&d, o.kind)}
 	case ArgoCD:
 		return m.argo(&d, o.kind)
-	case Helm:
-		return m.helm(&d)
-	case Fleet:
-		return m.fleet(&d)
 	}
-	return nil
+	return m.other(&d, o)
 }
 
 // sync is one of an object, at a value in it.
@@ -245,11 +246,11 @@ func (m *Model) flux(d *Document, kind string) *Sync {
 	provider := manifest.Text(spec, "decryption", "provider")
 	s.Decrypts = provider == "sops"
 	if manifest.Field(spec, "decryption") != nil && !s.Decrypts && !isTemplate(provider) {
-		s.refused = says{fmt.Sprintf("spec.decryption.provider: %q, which no API server takes", provider), d.at(cmp.Or(manifest.Field(spec, "decryption", "provider"), manifest.Field(spec, "decryption")))}
+		s.refused = says{fmt.Sprintf("spec.decryption.provider: %q, which no API server takes", provider), d.at(cmp.Or(manifest.Field(spec, "decryption", "provider"), manifest.Field(spec, "decryption"))), "remove it"}
 	}
 	s.Prunes = manifest.Text(spec, "prune") == "true"
 	s.Suspended = manifest.Text(spec, "suspend") == "true"
-	s.Alone = s.Suspended || manifest.Field(spec, "kubeConfig") != nil
+	s.Alone = s.Suspended || isSet(manifest.Field(spec, "kubeConfig"))
 	for _, key := range []string{"targetNamespace", "namePrefix", "nameSuffix"} {
 		s.Alone = s.Alone || manifest.Text(spec, key) != ""
 	}
@@ -284,6 +285,7 @@ func (m *Model) fluxPath(s *Sync, n *yaml.Node, dir string) {
 	kind := cmp.Or(manifest.Text(n, "spec", "sourceRef", "kind"), "GitRepository")
 	name := manifest.Text(n, "spec", "sourceRef", "name")
 	source := m.sourceOf(n)
+	s.source = source
 	switch {
 	case isTemplate(dir):
 		s.Unsure = "its path is made of variables"
@@ -384,42 +386,6 @@ func substituteIn(object *yaml.Node, vars map[string]string) {
 // isTemplate tells whether a text is one of which only another program knows the value.
 func isTemplate(text string) bool {
 	return strings.Contains(text, "{{") || strings.Contains(text, "${") || strings.Contains(text, "<<")
-}
-
-// helm reads a HelmRelease whose chart is a folder of a Git repository.
-// https://fluxcd.io/flux/components/helm/helmreleases/#chart-template
-func (m *Model) helm(d *Document) []*Sync {
-	chart := manifest.Field(d.Node, "spec", "chart", "spec")
-	at := manifest.Field(chart, "chart")
-	if at == nil || manifest.Text(chart, "sourceRef", "kind") != "GitRepository" || isTemplate(at.Value) || !m.charts[cleaned(at.Value)] {
-		return nil
-	}
-	s := d.sync(Helm, "HelmRelease", at)
-	s.Path, s.chart, s.Prunes = cleaned(at.Value), true, true
-	return []*Sync{s}
-}
-
-// fleet reads a GitRepo of Rancher Fleet.
-// https://fleet.rancher.io/ref-gitrepo
-func (m *Model) fleet(d *Document) []*Sync {
-	spec := manifest.Field(d.Node, "spec")
-	if m.foreign(repositoryURL(manifest.Text(spec, "repo"))) {
-		return nil
-	}
-	paths := manifest.Items(spec, "paths")
-	if len(paths) == 0 {
-		paths = []*yaml.Node{{Kind: yaml.ScalarNode, Value: "."}}
-	}
-	var syncs []*Sync
-	for _, p := range paths {
-		if strings.ContainsAny(p.Value, "*?[") {
-			continue
-		}
-		s := d.sync(Fleet, "GitRepo", p)
-		s.Path, s.recursive, s.Prunes = cleaned(p.Value), true, true
-		syncs = append(syncs, s)
-	}
-	return syncs
 }
 
 // Compare compares two places.

@@ -50,10 +50,10 @@ func inlineDocs(n *yaml.Node) []*yaml.Node {
 
 // apply changes an object as kustomize does with a patch that is for it; files has the
 // documents of files. What kustomize refuses changes nothing here.
-func (p patch) apply(object *yaml.Node, files map[string][]Document) {
-	docs := p.docs
+func (p patch) apply(object *yaml.Node, files map[string][]stored) {
+	docs := slices.Clip(p.docs)
 	for i := range files[p.file] {
-		docs = append(docs, files[p.file][i].Node)
+		docs = append(docs, files[p.file][i].document().Node)
 	}
 	for _, doc := range docs {
 		switch {

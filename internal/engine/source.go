@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"net/url"
 	"path"
+	"slices"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -19,6 +20,9 @@ type source struct {
 	// copies are the folders of this repository that an ArtifactGenerator packs, by
 	// where they are in the artifact.
 	copies []packed
+	// ignore are the rules of spec.ignore, sparse the folders of spec.sparseCheckout.
+	ignore []ignoreRule
+	sparse []string
 }
 
 // packed is a folder of a repository that becomes one of an artifact.
@@ -32,7 +36,15 @@ func (n *Notes) addSource(d Document, kind string) {
 	id := namespace + "/" + manifest.Text(d.Node, "metadata", "name")
 	switch kind {
 	case "GitRepository":
-		n.sources = append(n.sources, source{kind: kind, id: id, url: repositoryURL(manifest.Text(spec, "url"))})
+		s := source{kind: kind, id: id, url: repositoryURL(manifest.Text(spec, "url")), ignore: d.ignored(spec)}
+		for _, dir := range manifest.Items(spec, "sparseCheckout") {
+			s.sparse = append(s.sparse, cleaned(dir.Value))
+		}
+		n.sources = append(n.sources, s)
+	case "Channel": // of Open Cluster Management
+		if slices.Contains([]string{"Git", "git", "GitHub", "github"}, manifest.Text(spec, "type")) {
+			n.sources = append(n.sources, source{kind: kind, id: id, url: repositoryURL(manifest.Text(spec, "pathname"))})
+		}
 	case "ArtifactGenerator":
 		for _, artifact := range manifest.Items(spec, "artifacts") {
 			s := source{kind: "ExternalArtifact", id: namespace + "/" + manifest.Text(artifact, "name")}
@@ -151,17 +163,25 @@ func (m *Model) findOwn() {
 	}
 	for i := range m.notes.objects {
 		o := &m.notes.objects[i]
-		spec := manifest.Field(o.Node, "spec")
+		object := o.document().Node
+		spec := manifest.Field(object, "spec")
 		switch o.engine {
 		case Flux:
 			// A source that is not in the files was most likely made by flux bootstrap.
-			if s := m.sourceOf(o.Node); s != nil && s.url != "" {
+			if s := m.sourceOf(object); s != nil && s.url != "" {
 				count(s.url, cleaned(manifest.Text(spec, "path")))
 			} else if s == nil && manifest.Text(spec, "sourceRef", "kind") == "GitRepository" {
 				count(bootstrapped, cleaned(manifest.Text(spec, "path")))
 			}
+		case Fleet:
+			if u := repositoryURL(manifest.Text(spec, "repo")); u != "" {
+				for _, p := range manifest.Items(spec, "paths") {
+					count(u, cleaned(p.Value))
+				}
+				named[u] += 0
+			}
 		case ArgoCD:
-			for _, source := range argoSources(o) {
+			for _, source := range sourcesIn(argoSpec(o.kind, object)) {
 				if u := repositoryURL(manifest.Text(source, "repoURL")); u != "" {
 					count(u, cleaned(manifest.Text(source, "path")))
 				}
@@ -178,9 +198,14 @@ func (m *Model) findOwn() {
 
 // sourceOf is the source of a Kustomization of Flux, nil if it is not in these files.
 func (m *Model) sourceOf(n *yaml.Node) *source {
-	ref := manifest.Field(n, "spec", "sourceRef")
+	return m.sourceNamed(&Document{Node: n}, manifest.Field(n, "spec", "sourceRef"))
+}
+
+// sourceNamed is the source that a reference in an object names, nil if it is not in these
+// files.
+func (m *Model) sourceNamed(d *Document, ref *yaml.Node) *source {
 	kind := cmp.Or(manifest.Text(ref, "kind"), "GitRepository")
-	namespace := cmp.Or(manifest.Text(ref, "namespace"), manifest.Text(n, "metadata", "namespace"))
+	namespace := cmp.Or(manifest.Text(ref, "namespace"), manifest.Text(d.Node, "metadata", "namespace"))
 	var found *source
 	for i := range m.notes.sources {
 		s := &m.notes.sources[i]

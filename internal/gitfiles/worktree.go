@@ -108,7 +108,8 @@ func (s *selection) each(ctx context.Context, visit func(File)) error {
 		}
 	}
 	for _, name := range s.names {
-		visit(File{Name: name, Path: s.Path(name), Any: true})
+		info, err := os.Lstat(name)
+		visit(File{Name: name, Path: s.Path(name), Any: true, Link: err == nil && info.Mode()&fs.ModeSymlink != 0})
 	}
 	wanted := IsManifest
 	if s.More != nil {
@@ -186,13 +187,14 @@ func (w *WorkTree) Walk(ctx context.Context, dir string, wanted func(name string
 	})
 }
 
-// IsManifest tells by its name whether a file may be a manifest or kubeconfig.
+// IsManifest tells by its name whether a file may be a manifest or kubeconfig, or says which
+// of them an engine leaves out.
 func IsManifest(name string) bool {
 	switch strings.ToLower(filepath.Ext(name)) {
 	case ".yaml", ".yml", ".json", ".kubeconfig":
 		return true
 	}
-	return name == "kubeconfig" || name == "Kustomization"
+	return name == "kubeconfig" || name == "Kustomization" || name == ".sourceignore"
 }
 
 // glob finds what matches a pattern, in which ** spans directories and stands

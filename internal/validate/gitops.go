@@ -15,10 +15,13 @@ import (
 )
 
 // Graph is how all files so far are built and applied.
-func (v *Validator) Graph() *engine.Graph {
+func (v *Validator) Graph() *engine.Graph { return v.Model().Graph() }
+
+// Model is that of the engines, for all files so far.
+func (v *Validator) Model() *engine.Model {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	return v.repo.modelled(&v.options).Graph()
+	return v.repo.modelled(&v.options)
 }
 
 // modelled is the model of the engines for the pairs so far.
@@ -133,7 +136,7 @@ type applied struct {
 // syncs judges what engines do with the pairs.
 func (j *judgement) syncs(r *repository) {
 	j.copies(r)
-	j.twice(r)
+	j.twice()
 	functions := j.model.Functions()
 	bySync := make(map[*engine.Sync][]applied)
 	for i := range r.pairs {
@@ -177,16 +180,13 @@ func (j *judgement) kept(s *engine.Sync, pairs []applied) {
 		if a.Keeps == "" {
 			continue
 		}
-		message, hint := fmt.Sprintf("%s: %s does not apply the ClusterPair in %s", a.Keeps, s.Engine, a.file), "remove it"
+		message := fmt.Sprintf("%s: %s does not apply the ClusterPair in %s", a.Keeps, s.Engine, a.file)
 		if a.Anew() {
 			message = fmt.Sprintf("%s: %s deletes the ClusterPair in %s each time, and with it what Stork knows of it", a.Keeps, s.Engine, a.file)
 		} else if a.Once() {
 			message = fmt.Sprintf("%s: %s never changes the ClusterPair in %s again, so that a rotated credential does not reach the cluster", a.Keeps, s.Engine, a.file)
 		}
-		if a.KeepsAt.File == "" { // of a link
-			hint = "commit the file itself in its place"
-		}
-		j.addUnsure(s, cmp.Or(a.KeepsAt, a.at), "pair-ignored", message, hint)
+		j.addUnsure(s, cmp.Or(a.KeepsAt, a.at), "pair-ignored", message, a.KeepsHint)
 	}
 	if len(pairs) > 0 && s.Ignores.Name != "" {
 		j.addUnsure(s, s.Ignores.At, "pair-ignored", fmt.Sprintf("%s ignores %s: a rotated credential does not reach the cluster, and %s says that all is in sync", s.Engine, s.Ignores.Name, s.Engine), "remove it")
@@ -249,39 +249,13 @@ func (j *judgement) argo(s *engine.Sync, pairs []applied) {
 	}
 }
 
-// twice finds the pairs that several Kustomizations of Flux apply as they are to
-// one cluster: those that stand in one file, or that one kustomization takes in.
-func (j *judgement) twice(r *repository) {
-	m := j.model
-	type applied struct{ pair, names, source string } // names are the kustomizations that give it some
-	first, roots := make(map[applied]*engine.Sync), m.Roots()
-	for _, s := range m.Syncs {
-		if s.Engine != engine.Flux || s.Alone || s.Unsure != "" {
-			continue
+// twice finds the pairs that several Kustomizations of Flux apply.
+func (j *judgement) twice() {
+	j.model.Twice(func(p engine.Pair, first, second *engine.Sync) {
+		for _, pair := range [][2]*engine.Sync{{first, second}, {second, first}} {
+			j.add(pair[0].At, pair[0].Object, "duplicate-pair", fmt.Sprintf("%s applies the ClusterPair in %s, too: who removes one of the two may take the pair away from Stork", pair[1].Object, p.File), "let one of them apply it")
 		}
-		names := fmt.Sprint(slices.DeleteFunc(slices.Sorted(maps.Keys(s.Dirs)), func(dir string) bool { return !m.Kustomization(dir).Renames() }))
-		sources := roots[s.File]
-		if sources == nil {
-			sources = []string{s.File}
-		}
-		for i := range r.pairs {
-			p := &r.pairs[i]
-			if !m.Applies(s, p.path) {
-				continue
-			}
-			for _, source := range sources {
-				key := applied{p.path, names, source}
-				other := first[key]
-				if other == nil || other.At == s.At {
-					first[key] = s
-					continue
-				}
-				for _, pair := range [][2]*engine.Sync{{s, other}, {other, s}} {
-					j.add(pair[0].At, pair[0].Object, "duplicate-pair", fmt.Sprintf("%s applies the ClusterPair in %s, too: who removes one of the two may take the pair away from Stork", pair[1].Object, p.file), "let one of them apply it")
-				}
-			}
-		}
-	}
+	})
 }
 
 // renamed finds the migrations that a kustomization takes away from their pair, or

@@ -1,6 +1,7 @@
 package validate
 
 import (
+	"bytes"
 	"cmp"
 	"fmt"
 	"path"
@@ -273,6 +274,28 @@ func (f *fileRun) builtin(n *yaml.Node) {
 	case "ReplacementTransformer":
 		f.noted.engines.PatchFiles = append(f.noted.engines.PatchFiles, f.replacements(manifest.Items(n, "replacements"))...)
 	}
+}
+
+// embedded finds encrypted pairs inside of other objects, such as a ResourceSet or a
+// ManifestWork: whoever takes them out decrypts nothing.
+func (f *fileRun) embedded(n *yaml.Node) {
+	if f.aside || f.options.Plaintext || sopsfile.IsEncrypted(n) || !bytes.Contains(f.doc.Text, []byte("ClusterPair")) {
+		return
+	}
+	var walk func(n *yaml.Node)
+	walk = func(inner *yaml.Node) {
+		if inner != n && inner.Kind == yaml.MappingNode && manifest.Text(inner, "kind") == "ClusterPair" && looksLikePair(inner) {
+			if hasCiphertext(manifest.Field(inner, "spec")) {
+				f.add(kindOf(inner), "", "engine-decryption", report.Error, fmt.Sprintf("an encrypted ClusterPair inside of a %s, where nothing decrypts it: ciphertext reaches Stork and stops it", cmp.Or(manifest.Text(n, "kind"), "document")),
+					"give it a file of its own, which Flux or Argo CD decrypts")
+			}
+			return
+		}
+		for _, child := range inner.Content {
+			walk(child)
+		}
+	}
+	walk(n)
 }
 
 // disguised finds what SOPS opens as a ClusterPair and Kubernetes does not take for

@@ -202,6 +202,10 @@ func (v *Validator) Resources() []string {
 func (f *fileRun) read() error {
 	file := &f.file
 	f.noted.engines.Saw(file.Path)
+	if path.Base(file.Path) == engine.IgnoreFile {
+		f.noted.engines.SawIgnore(file.Path, file.Name, file.Data)
+		file.Any = true // no manifest, whatever it looks like
+	}
 	if f.sopsRules(); len(f.noted.rules) == 0 && !concerns(file) {
 		return nil
 	}
@@ -270,7 +274,7 @@ func (v *Validator) Object(ctx context.Context, from string, n *yaml.Node) error
 // anything is parsed.
 func concerns(f *File) bool {
 	utf16 := bytes.HasPrefix(f.Data, []byte("\xff\xfe")) || bytes.HasPrefix(f.Data, []byte("\xfe\xff"))
-	return utf16 || engine.IsKustomization(f.Path) || path.Base(f.Path) == "Chart.yaml" ||
+	return utf16 || engine.IsKustomization(f.Path) || path.Base(f.Path) == "Chart.yaml" || path.Base(f.Path) == engine.IgnoreFile ||
 		interesting().In(f.Data) || bytes.Contains(f.Data, []byte("eyJ")) || words.Escaped(f.Data) || leak.HasUserinfo(f.Data)
 }
 
@@ -353,6 +357,7 @@ func (f *fileRun) document(n *yaml.Node) {
 	case list:
 		f.leaks(withoutItems(n)) // those of the items are found with them
 	case !looksLikePair(n): // those of pairs are found with them
+		f.embedded(n)
 		defer f.leaks(n)
 	}
 	switch {
