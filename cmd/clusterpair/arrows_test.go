@@ -37,7 +37,7 @@ func TestArrows(t *testing.T) {
 		"internal/credential":  {"generator", "internal/cluster", "internal/gitfiles", "internal/holders", "internal/kubeconfig", "internal/kustomize", "internal/manifest", "internal/render", "internal/report", "internal/seal", "internal/sopsfile", "internal/worktree"},
 		"internal/mask":        {"generator", "internal/kubeconfig", "internal/leak", "internal/manifest", "internal/report"},
 		"internal/expiring":    {"internal/kubeconfig", "internal/manifest", "internal/report"},
-		"internal/judge":       {"schema", "internal/defect", "internal/gitfiles", "internal/kustomize", "internal/manifest", "internal/report", "internal/validate", "internal/worktree"},
+		"internal/judge":       {"schema", "internal/defect", "internal/engine", "internal/gitfiles", "internal/kustomize", "internal/manifest", "internal/report", "internal/validate", "internal/worktree"},
 		"internal/plant":       {"internal/manifest"},
 		"internal/orphan":      {"internal/report"},
 		"internal/plan":        {"internal/report"},

@@ -83,7 +83,7 @@ func TestHostileNames(t *testing.T) {
 			{"validate", "--policy", name, "."}, {"validate", "--skip", name, "."}, {"expiring", "--within", name}, {"import", name}, {"import", "-f", name}, {"import", "-l", name},
 			{"encrypt", name}, {"encrypt", name + ".yaml"}, {"encrypt", "-i", name + ".conf"}, {"decrypt", name}, {"decrypt", name + ".yaml"}, {"build", name}, {"preflight", name}, {"preflight", name + ".yaml"},
 			{"status", "--kubeconfig", name}, {"status", "--kubeconfig", name + ".yaml", "--context", name}, {"rules", name}, {"schema", "-o", name}, {"doctor", name}, {"init", name}, {"init", "flux", name},
-			{"credential", "rotate", name}, {"credential", "revoke", name}, {"credential", "create", "--name", name, "-o", name}, {"--" + name}, {"validate", "-" + name}, {"textconv", name},
+			{"credential", "rotate", name}, {"credential", "revoke", name}, {"credential", "create", "--name", name, "-o", name}, {"--" + name}, {"validate", "-" + name}, {"textconv", name}, {"explain", name}, {"explain", name + ".yaml"}, {"explain", name + "x"}, {"explain", "."},
 		}
 		for command, all := range formats {
 			for _, format := range all {

@@ -24,7 +24,7 @@ func newExitCodesTopic() *cobra.Command {
 
 // meant maps what users of other tools type to the command here that does it.
 var meant = map[string]string{
-	"lint": "validate", "check": "validate", "test": "validate", "verify": "validate", "explain": "rules", "rule": "rules", "diff": "generate --diff --dry-run",
+	"lint": "validate", "check": "validate", "test": "validate", "verify": "validate", "rule": "rules", "diff": "generate --diff --dry-run",
 	"get": "status", "list": "status", "describe": "status", "create": "generate", "render": "generate", "apply": "decrypt FILE | kubectl apply --server-side -f -", "seal": "encrypt", "unseal": "decrypt",
 	"edit": "decrypt", "rotate": "credential rotate", "revoke": "credential revoke", "expired": "expiring", "expires": "expiring",
 }

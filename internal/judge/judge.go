@@ -1,7 +1,8 @@
 // Package judge has a validator judge a repository.
 //
 // [All] hands it the files of a list, [Build] what kustomize makes of a directory;
-// [OpenPolicy] is for constraints of the user's own. [Files] and [Around] are two of the
+// [OpenPolicy] is for constraints of the user's own, [Explain] tells how engines apply
+// pairs. [Files] and [Around] are two of the
 // steps of All. A file that cannot be read keeps none of the others back.
 package judge
 
