@@ -239,7 +239,7 @@ func (c *compiler) or(e *ast.BinaryExpr) *node {
 		both := all.kinds & n.kinds
 		switch {
 		case n.kinds == 0:
-			all.fail = n.fail
+			all.fail, all.form = n.fail, n.form
 			continue
 		case both == aMapping && n.kinds == aMapping:
 			all.variants = append(all.variants, n.variants...)

@@ -824,17 +824,17 @@ var planMetadata = node{kinds: aMapping, variants: []variant{
 		{name: "name", required: true, missing: "metadata.name is missing [pair-name]\nhint: name the pair as its Migrations do", node: &planName},
 		{name: "namespace", doc: "namespace is that of the Migrations that use the pair.", required: true, missing: "metadata.namespace is missing [pair-namespace]\nhint: set the namespace of the Migrations that use the pair", node: &planNamespace},
 		{name: "ownerReferences", node: &node{kinds: aNull | aList, items: &planOwnerReference}},
-		{name: "selfLink", node: &node{fail: "the API server sets this field [server-set-field]\nhint: remove it", form: &planServerText}},
+		{name: "selfLink", node: &node{kinds: aNull, fail: "the API server sets this field [server-set-field]\nhint: remove it", form: &planServerText}},
 	}, patterns: []pattern{
 		{checks: []check{
 			{match: &regex21},
-		}, node: &node{fail: "the API server sets this field [server-set-field]\nhint: remove it", form: &planServerTime}},
+		}, node: &node{kinds: aNull, fail: "the API server sets this field [server-set-field]\nhint: remove it", form: &planServerTime}},
 		{checks: []check{
 			{match: &regex22},
-		}, node: &node{fail: "the API server sets this field [server-set-field]\nhint: remove it", form: &planServerNumber}},
+		}, node: &node{kinds: aNull, fail: "the API server sets this field [server-set-field]\nhint: remove it", form: &planServerNumber}},
 		{checks: []check{
 			{match: &regex23},
-		}, node: &node{fail: "the API server sets this field, and refuses a pair that brings it [metadata-invalid]\nhint: remove it"}},
+		}, node: &node{kinds: aNull, fail: "the API server sets this field, and refuses a pair that brings it [metadata-invalid]\nhint: remove it"}},
 	}},
 }}
 

@@ -205,6 +205,28 @@ func (w *walk) refuse(key, n *yaml.Node, k kinds, p *node, at *step) {
 	}
 }
 
+// Texts judges labels or annotations as kustomize adds them to objects: it fails on a value
+// that is no text, but for null, which is an empty one, and on a key that is none in YAML,
+// even in quotes, which it takes away. path is where they stand in the file.
+func Texts(n *yaml.Node, path, file string) []report.Finding {
+	w := &walk{file: file}
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		key, value := n.Content[i], n.Content[i+1]
+		at := &step{up: &step{key: path}, key: key.Value}
+		bare := yaml.Node{Kind: yaml.ScalarNode, Value: key.Value}
+		switch {
+		case key.Kind != yaml.ScalarNode || key.ShortTag() == "!!merge":
+		case bare.ShortTag() != "!!str":
+			w.add(key, at, report.Error, "a key that is a number, a date, a bool or null in YAML: kustomize fails on it, even in quotes [value-type]\nhint: give it another name")
+		case kindOf(key) != aString:
+			w.add(key, at, report.Error, "a key that is a bool in YAML 1.1: kustomize fails on it [value-type]"+quoteBool)
+		default:
+			w.value(key, value, &node{kinds: aString | aNull}, at)
+		}
+	}
+	return w.findings
+}
+
 // mapping judges the fields of n, which stands under key.
 func (w *walk) mapping(key, n *yaml.Node, v *variant, at *step) {
 	twice := duplicates(n)
@@ -216,7 +238,7 @@ func (w *walk) mapping(key, n *yaml.Node, v *variant, at *step) {
 		case name.Kind == yaml.ScalarNode && name.ShortTag() == "!!merge":
 			w.add(name, here, report.Error, "a merge key: its fields count where SOPS and kustomize do not see them [value-type]\nhint: write the fields out")
 			continue
-		case name.Kind != yaml.ScalarNode || kindOf(name) != aString:
+		case name.Kind != yaml.ScalarNode || kindOf(name) != aString || name.ShortTag() == "!!timestamp":
 			w.add(name, here, report.Error, "a key that is no string [value-type]"+quoteBool)
 			continue
 		case twice[name]:

@@ -176,6 +176,12 @@ func (m *Model) folder(dir string) {
 	}
 }
 
+// PostQuantum tells whether the releases of Flux that are committed all read post-quantum
+// keys; it is false if none is.
+func (m *Model) PostQuantum() bool {
+	return len(m.notes.fluxes) > 0 && !slices.Contains(m.notes.fluxes, false)
+}
+
 // Kustomization is that of a folder, nil if there is none.
 func (m *Model) Kustomization(dir string) *Kustomization { return m.dirs[dir] }
 

@@ -3,6 +3,7 @@ package engine
 import (
 	"path"
 	"slices"
+	"strconv"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -61,6 +62,7 @@ type Notes struct {
 	ignores      []ignoreFile             // of Flux
 	pairs        []pairStub               // the metadata of ClusterPairs
 	links        []string                 // files of ClusterPairs that are symbolic links
+	fluxes       []bool                   // of each Flux whose release is committed, whether it reads post-quantum keys
 }
 
 // pairStub is the metadata of a ClusterPair in a file.
@@ -87,6 +89,7 @@ func (n *Notes) Merge(o Notes) {
 	n.links = append(n.links, o.links...)
 	n.pairs = append(n.pairs, o.pairs...)
 	n.ignores = append(n.ignores, o.ignores...)
+	n.fluxes = append(n.fluxes, o.fluxes...)
 	for _, docs := range o.patches {
 		n.notePatch(docs...)
 	}
@@ -168,12 +171,30 @@ func (n *Notes) Add(d Document) bool {
 		if group == builtin {
 			n.noteTransformers(d.Path, d.transformer(d.Node, d.head()))
 		}
+		if kind == "Deployment" && manifest.Text(d.Node, "metadata", "name") == "kustomize-controller" {
+			for _, c := range manifest.Items(d.Node, "spec", "template", "spec", "containers") {
+				_, tag, _ := strings.Cut(manifest.Text(c, "image"), "/kustomize-controller:v")
+				n.noteFlux(tag, 1)
+			}
+		}
 		if d.Node.Kind == yaml.SequenceNode { // a patch of JSON 6902, if it is one
 			n.notePatch(d.stored())
 		}
 		return false
 	}
 	return true
+}
+
+// noteFlux notes a release by its number, of Flux or of its kustomize-controller: the keys
+// are read from 2.9 or 1.9 on, which is major.9.
+func (n *Notes) noteFlux(release string, major int) {
+	first, rest, _ := strings.Cut(strings.TrimLeft(release, "v=^~>"), ".")
+	second, _, _ := strings.Cut(rest, ".")
+	got, err := strconv.Atoi(first)
+	minor, bad := strconv.Atoi(second) // x is the newest
+	if err == nil {
+		n.fluxes = append(n.fluxes, got > major || got == major && (bad != nil || minor >= 9))
+	}
 }
 
 // addKSOPS notes the files that a generator of KSOPS decrypts.
@@ -225,6 +246,9 @@ func IsKustomization(file string) bool {
 // fluxInstance notes the Kustomization that the Flux Operator makes of spec.sync.
 // https://fluxcd.control-plane.io/operator/fluxinstance/#sync-configuration
 func (n *Notes) fluxInstance(d Document) {
+	if release := manifest.Text(d.Node, "spec", "distribution", "version"); release != "" {
+		n.noteFlux(release, 2)
+	}
 	sync := manifest.Field(d.Node, "spec", "sync")
 	if sync == nil {
 		return

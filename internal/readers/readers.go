@@ -1,7 +1,8 @@
 // Package readers tells who can decrypt a file by its recipients alone.
 //
 // [Find] finds source clusters that can decrypt the ClusterPairs of another one;
-// [Indispensable] a key with which a file is lost. Neither needs a key.
+// [Indispensable] a key with which a file is lost. [Downgraded] and [ForFlux] judge what
+// kinds of keys there are. None needs a key.
 // A pair is decrypted on its source cluster, so that among the recipients of all of a
 // source's pairs there is its own reader. Recipients that many sources have in common,
 // as those of CI or of recovery, are nobody's own, and a key that several clusters
@@ -10,6 +11,7 @@ package readers
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 	"strings"
 )
@@ -156,4 +158,101 @@ func Indispensable(groups [][]string, threshold int) string {
 		}
 	}
 	return ""
+}
+
+// Downgraded tells whether post-quantum recipients protect nothing: enough groups have a
+// classic one, too, whose key decrypts the file alone. A threshold is zero for all groups.
+func Downgraded(groups [][]string, threshold int) bool {
+	classic := 0
+	for _, group := range groups {
+		if slices.ContainsFunc(group, isClassic) {
+			classic++
+		}
+	}
+	return slices.ContainsFunc(slices.Concat(groups...), isPostQuantum) && classic >= cmp.Or(threshold, len(groups))
+}
+
+// isPostQuantum tells whether a recipient of age withstands a quantum computer.
+// https://c2sp.org/age#the-mlkem768x25519-recipient-type
+func isPostQuantum(recipient string) bool {
+	return strings.HasPrefix(recipient, "age1pq1") || strings.HasPrefix(recipient, "age1tagpq1")
+}
+
+// isClassic tells whether a recipient is known not to: X25519, SSH, the hardware keys of
+// age plugins, and PGP.
+func isClassic(recipient string) bool {
+	for _, prefix := range []string{"ssh-", "age1tag1", "age1yubikey1", "age1se1", "age1tpm1"} {
+		if strings.HasPrefix(recipient, prefix) {
+			return true
+		}
+	}
+	return strings.HasPrefix(recipient, "age1") && strings.LastIndexByte(recipient, '1') == 3 || strings.Trim(recipient, "0123456789abcdefABCDEF") == ""
+}
+
+// ForFlux sorts recipients by whether Flux can decrypt with their keys: ever, from
+// kustomize-controller 1.9 on, or never. It reads no keys of SSH, and runs no plugins of age.
+// https://github.com/fluxcd/kustomize-controller/blob/v1.9.5/internal/decryptor/decryptor.go
+func ForFlux(recipients []string) (ever, later, never []string) {
+	for _, r := range recipients {
+		switch {
+		case strings.HasPrefix(r, "age1pq1"):
+			later = append(later, r)
+		case strings.HasPrefix(r, "ssh-"), strings.HasPrefix(r, "age1") && strings.LastIndexByte(r, '1') > 3:
+			never = append(never, r)
+		default:
+			ever = append(ever, r)
+		}
+	}
+	return ever, later, never
+}
+
+// Differ tells how the recipients of a file differ from those of its creation rule: which
+// are missing, and which it has besides; else whether they stand in other groups, or
+// another number of groups is needed. A threshold is zero for all groups.
+func Differ(held, ruled [][]string, heldThreshold, ruledThreshold int) (missing, extra []string, regrouped bool) {
+	due := slices.Concat(ruled...)
+	held = anyVersion(held, due)
+	all := slices.Concat(held...)
+	missing, extra = without(due, all), without(all, due)
+	regrouped = len(missing)+len(extra) == 0 && (!slices.EqualFunc(sortedGroups(held), sortedGroups(ruled), slices.Equal) ||
+		len(ruled) > 1 && cmp.Or(heldThreshold, len(ruled)) != cmp.Or(ruledThreshold, len(ruled)))
+	return missing, extra, regrouped
+}
+
+// anyVersion are the recipients of a file with the names that rules give them: a
+// rule may name a key of Azure without its version, and sops writes the version of
+// the day into the file.
+// https://github.com/getsops/sops/blob/v3.13.3/azkv/keysource.go
+func anyVersion(recipients [][]string, ruled []string) [][]string {
+	held := make([][]string, len(recipients))
+	for i, group := range recipients {
+		held[i] = slices.Clone(group)
+		for j, name := range group {
+			key := name[:strings.LastIndexByte(name, '/')+1]
+			if strings.HasPrefix(name, "https://") && strings.Contains(key, "/keys/") && !slices.Contains(ruled, name) && slices.Contains(ruled, key) {
+				held[i][j] = key
+			}
+		}
+	}
+	return held
+}
+
+// without are the members of a that b does not have, sorted.
+func without(a, b []string) []string {
+	set := make(map[string]bool)
+	for _, s := range a {
+		if !slices.Contains(b, s) {
+			set[s] = true
+		}
+	}
+	return slices.Sorted(maps.Keys(set))
+}
+
+func sortedGroups(groups [][]string) [][]string {
+	sorted := make([][]string, len(groups))
+	for i, group := range groups {
+		sorted[i] = slices.Compact(slices.Sorted(slices.Values(group)))
+	}
+	slices.SortFunc(sorted, slices.Compare)
+	return sorted
 }

@@ -6,11 +6,13 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"unique"
 
 	"go.yaml.in/yaml/v3"
 
 	"clusterpair.dev/internal/engine"
 	"clusterpair.dev/internal/manifest"
+	"clusterpair.dev/internal/readers"
 	"clusterpair.dev/internal/report"
 )
 
@@ -75,7 +77,9 @@ func (f *fileRun) kustomization(n *yaml.Node) {
 	f.patches(manifest.Items(n, "patches"))
 	f.patches(manifest.Items(n, "patchesJson6902"))
 	f.replacements(manifest.Items(n, "replacements"))
+	f.texts(n, "commonLabels", "commonAnnotations")
 	for _, entry := range manifest.Items(n, "labels") {
+		f.texts(entry, "pairs")
 		if finding, ok := f.fieldSpecBreach(manifest.Field(entry, "fields")); ok {
 			f.findings = append(f.findings, finding)
 		}
@@ -213,9 +217,34 @@ func (j *judgement) flux(s *engine.Sync, pairs []applied, functions map[string][
 		j.addUnsure(s, s.At, "flux-decryption", fmt.Sprintf("Flux applies %s as ciphertext, which stops Stork", encryptedPairs(plain)),
 			"spec: {decryption: {provider: sops, secretRef: {name: sops-age}}}")
 	}
+	j.fluxKeys(s, pairs)
 	if len(pairs) > 0 && !s.Healthy {
 		j.addUnsure(s, s.At, "flux-health", fmt.Sprintf("Flux reports success without a look at the status of %s", report.Count(len(pairs), "ClusterPair", "ClusterPairs")),
 			"spec.wait: true, and spec.healthCheckExprs for kind ClusterPair: current: status.schedulerStatus == 'Ready' && status.storageStatus in ['NotProvided', 'Ready']")
+	}
+}
+
+// fluxKeys finds the pairs with whose keys Flux cannot decrypt.
+func (j *judgement) fluxKeys(s *engine.Sync, pairs []applied) {
+	const hint = "make an age key for this cluster, give it to Flux, add its recipient to the creation rule, and render the pair anew"
+	told := false
+	for _, p := range pairs {
+		if !p.encrypted || p.Form != engine.Clear || p.readers == (unique.Handle[string]{}) {
+			continue
+		}
+		ever, later, never := readers.ForFlux(strings.Split(p.readers.Value(), "\n"))
+		at := p.place(p.readersAt)
+		switch {
+		case len(ever)+len(later) == 0:
+			j.addUnsure(s, at, "flux-recipient", "none of the recipients is for Flux, which reads no keys of SSH and runs no plugins of age: the Kustomization fails", hint)
+		case len(ever) == 0 && !j.model.PostQuantum():
+			j.addFinding(report.Finding{Rule: "flux-recipient", Severity: report.Warning, Position: at, Object: s.Object, Hint: "see which it is: kubectl get deployment kustomize-controller -n flux-system -o wide",
+				Message: "Flux before 2.9, with kustomize-controller 1.8 or older, reads no post-quantum keys, and the pair has no other that it reads: there the Kustomization fails"})
+		case len(never) > 0 && !told:
+			told = true
+			j.addFinding(report.Finding{Rule: "flux-recipient", Severity: report.Info, Position: at, Object: s.Object,
+				Message: "Flux reads no keys of SSH and runs no plugins of age: it decrypts with the key of another recipient than " + quote(never[0]), Hint: "if Flux is to have that key, " + hint})
+		}
 	}
 }
 

@@ -15,6 +15,7 @@ import (
 	"clusterpair.dev/internal/manifest"
 	"clusterpair.dev/internal/report"
 	"clusterpair.dev/internal/sopsfile"
+	"clusterpair.dev/schema"
 )
 
 // A patch stands in clear: who can write to the repository and has no key could
@@ -68,18 +69,21 @@ func (f *fileRun) patch(doc, target, text *yaml.Node) {
 	if target != nil && !engine.MayBePair(target) || target == nil && !looksLikePair(doc) {
 		return
 	}
-	finding, ok := f.patchBreach(doc)
-	if !ok {
-		return
-	}
 	if text != nil {
-		line := finding.Position.Line
-		finding.Position = f.position(text)
-		if text.Style&yaml.LiteralStyle != 0 {
-			finding.Position.Line, finding.Position.Column = text.Line+line, 0
+		moveBelow(doc, text)
+	}
+	if finding, ok := f.patchBreach(doc); ok {
+		f.findings = append(f.findings, finding)
+	}
+}
+
+// texts judges the labels or annotations of a kustomization.
+func (f *fileRun) texts(n *yaml.Node, names ...string) {
+	for _, name := range names {
+		if texts := manifest.Field(n, name); texts != nil && texts.Kind == yaml.MappingNode {
+			f.findings = append(f.findings, schema.Texts(texts, name, f.file.Name)...)
 		}
 	}
-	f.findings = append(f.findings, finding)
 }
 
 // sealedPlaces are what no patch in clear may touch, as JSON pointers.

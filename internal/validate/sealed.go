@@ -1,10 +1,8 @@
 package validate
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -134,17 +132,17 @@ func (f *fileRun) recipients(sops *yaml.Node, m *sopsfile.Metadata, policy *sops
 		}
 		f.add(at, "sops", "single-recipient", report.Warning, message, f.reencrypted(second, m, "RECIPIENT"))
 	}
+	if readers.Downgraded(m.Recipients, m.ShamirThreshold) {
+		kind := "leave the recipients of one kind alone in the creation rule, then "
+		if !f.ruled && f.render == "" {
+			kind = "choose each RECIPIENT of one kind, then "
+		}
+		f.add(at, "sops", "post-quantum-mixed", report.Warning, "post-quantum recipients beside classic ones: who breaks or has one key of the classic ones reads the pair", f.reencrypted(kind, &sopsfile.Metadata{Recipients: [][]string{nil}}, "RECIPIENT"))
+	}
 	if policy == nil {
 		return
 	}
-	expected := policy.Recipients()
-	var due []string
-	for _, group := range expected {
-		due = append(due, group...)
-	}
-	held := anyVersion(m.Recipients, due)
-	all := slices.Concat(held...)
-	missing, extra := without(due, all), without(all, due)
+	missing, extra, regrouped := readers.Differ(m.Recipients, policy.Recipients(), m.ShamirThreshold, policy.ShamirThreshold)
 	var differ []string
 	if len(missing) > 0 {
 		differ = append(differ, "not for "+strings.Join(missing, ", "))
@@ -152,12 +150,10 @@ func (f *fileRun) recipients(sops *yaml.Node, m *sopsfile.Metadata, policy *sops
 	if len(extra) > 0 {
 		differ = append(differ, "but for "+strings.Join(extra, ", "))
 	}
-	switch {
-	case len(differ) > 0:
-	case !slices.EqualFunc(sortedGroups(held), sortedGroups(expected), slices.Equal),
-		len(expected) > 1 && cmp.Or(m.ShamirThreshold, len(expected)) != cmp.Or(policy.ShamirThreshold, len(expected)):
+	if regrouped {
 		differ = []string{"in other key groups"}
-	default:
+	}
+	if len(differ) == 0 {
 		return
 	}
 	hint := f.reencrypted("", m)
@@ -168,24 +164,6 @@ func (f *fileRun) recipients(sops *yaml.Node, m *sopsfile.Metadata, policy *sops
 		hint = f.reencrypted("renew the credential if the recipient was not meant to read it, and ", m)
 	}
 	f.add(at, "sops", "recipients-drift", report.Error, fmt.Sprintf("encrypted %s, other than %s says", strings.Join(differ, ", "), policy.Source), hint)
-}
-
-// anyVersion are the recipients of a file with the names that rules give them: a
-// rule may name a key of Azure without its version, and sops writes the version of
-// the day into the file.
-// https://github.com/getsops/sops/blob/v3.13.3/azkv/keysource.go
-func anyVersion(recipients [][]string, ruled []string) [][]string {
-	held := make([][]string, len(recipients))
-	for i, group := range recipients {
-		held[i] = slices.Clone(group)
-		for j, name := range group {
-			key := name[:strings.LastIndexByte(name, '/')+1]
-			if strings.HasPrefix(name, "https://") && strings.Contains(key, "/keys/") && !slices.Contains(ruled, name) && slices.Contains(ruled, key) {
-				held[i][j] = key
-			}
-		}
-	}
-	return held
 }
 
 // recipientsNode is where the first recipients of a file stand.
@@ -209,26 +187,6 @@ func scalar(n *yaml.Node, text string) *yaml.Node {
 		}
 	}
 	return nil
-}
-
-// without are the members of a that b does not have, sorted.
-func without(a, b []string) []string {
-	set := make(map[string]bool)
-	for _, s := range a {
-		if !slices.Contains(b, s) {
-			set[s] = true
-		}
-	}
-	return slices.Sorted(maps.Keys(set))
-}
-
-func sortedGroups(groups [][]string) [][]string {
-	sorted := make([][]string, len(groups))
-	for i, group := range groups {
-		sorted[i] = slices.Compact(slices.Sorted(slices.Values(group)))
-	}
-	slices.SortFunc(sorted, slices.Compare)
-	return sorted
 }
 
 // fragile tells whether kustomize build would break the MAC: it sorts keys and

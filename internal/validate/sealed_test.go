@@ -1,7 +1,6 @@
 package validate
 
 import (
-	"slices"
 	"testing"
 
 	"clusterpair.dev/internal/manifest"
@@ -25,19 +24,5 @@ func TestUnsorted(t *testing.T) {
 		if found != c.found {
 			t.Errorf("%q before %q: found %q, want %q", c.first, c.second, found, c.found)
 		}
-	}
-}
-
-// TestAnyVersion: a key of Azure without a version in a rule is any version of it,
-// and no other key.
-func TestAnyVersion(t *testing.T) {
-	const key = "https://example.vault.azure.net/keys/sops-key/"
-	file := [][]string{{"age1x", key + "0123"}, {"https://example.vault.azure.net/keys/other/0123", "https://vault.example.com/v1/sops/keys/k"}}
-	got := anyVersion(file, []string{key, "age1x"})
-	if want := []string{"age1x", key}; !slices.Equal(got[0], want) || !slices.Equal(got[1], file[1]) {
-		t.Errorf("%q", got)
-	}
-	if got := anyVersion(file, []string{key, key + "0123"}); !slices.Equal(got[0], file[0]) {
-		t.Errorf("a rule with the version: %q", got)
 	}
 }
