@@ -7,12 +7,12 @@ import (
 )
 
 // isMadeUp tells whether a person has made a value up for an example, a test or a first
-// try: it consists of words, or is base64 of such a value, or nothing signs it. What a
-// program draws at random is not made up.
+// try: it consists of words, or is base64 of such a value. What a program
+// draws at random is not made up.
 func isMadeUp(value string) bool {
 	value = strings.TrimSpace(value)
-	if i := strings.LastIndexByte(value, '.'); strings.HasPrefix(value, "eyJ") && strings.Count(value, ".") == 2 {
-		return len(value)-i > shortest && distinct(value[i:]) < 10
+	if strings.HasPrefix(value, "eyJ") && strings.Count(value, ".") == 2 {
+		return false // a JSON Web Token: whether its signature holds only the issuer can tell
 	}
 	for range 2 {
 		decoded, ok := decode(value)
