@@ -33,7 +33,7 @@ func TestArrows(t *testing.T) {
 		"internal/holders":     {"generator", "internal/gitfiles", "internal/kubeconfig", "internal/manifest", "internal/report", "internal/sopsfile"},
 		"internal/live":        {"generator", "internal/cluster", "internal/defect", "internal/gitfiles", "internal/holders", "internal/kubeconfig", "internal/manifest", "internal/report", "internal/seal", "internal/sopsfile", "internal/validate"},
 		"internal/preflight":   {"generator", "internal/cluster", "internal/defect", "internal/gitfiles", "internal/kubeconfig", "internal/kustomize", "internal/manifest", "internal/render", "internal/report", "internal/seal", "internal/sopsfile", "internal/worktree"},
-		"internal/importer":    {"generator", "internal/cluster", "internal/holders", "internal/kubeconfig", "internal/kustomize", "internal/manifest", "internal/render", "internal/report", "internal/seal", "internal/sopsfile", "internal/work", "internal/worktree"},
+		"internal/importer":    {"generator", "internal/cluster", "internal/holders", "internal/kubeconfig", "internal/kustomize", "internal/leak", "internal/manifest", "internal/render", "internal/report", "internal/seal", "internal/sopsfile", "internal/work", "internal/worktree", "schema"},
 		"internal/credential":  {"generator", "internal/cluster", "internal/gitfiles", "internal/holders", "internal/kubeconfig", "internal/kustomize", "internal/manifest", "internal/render", "internal/report", "internal/seal", "internal/sopsfile", "internal/worktree"},
 		"internal/mask":        {"generator", "internal/kubeconfig", "internal/leak", "internal/manifest", "internal/report"},
 		"internal/expiring":    {"internal/kubeconfig", "internal/manifest", "internal/report"},

@@ -123,6 +123,7 @@ spec:
 		{args: []string{"decrypt", "sealed.yaml", "-o", "opened.yaml"}},
 		{args: []string{"decrypt", "tampered.yaml"}, code: exitFindings},
 		{args: []string{"validate", "tampered.yaml", "--decrypt"}, want: "tampered.yaml", code: exitFindings},
+		{args: []string{"adopt", rendered, "-f", ".git", "--age", demoRecipient}, want: "created .git/secrets/mig/pair-kubeconfig.yaml"},
 		{args: []string{"textconv", rendered}, want: "kind: ClusterPair"},
 		{args: []string{"textconv", "secret.yaml"}, want: "kind: Secret"},
 		{args: []string{"textconv", "kubeconfig.yaml"}, want: "west.example.com"},

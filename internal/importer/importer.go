@@ -4,6 +4,8 @@
 // cluster they come from. [Run.Get], [Run.Select] or [Run.Again] take them, each
 // encrypted, and [Run.Commit] writes all files or none. What has not changed keeps its
 // bytes, and no file is removed. A file that holds anything else is left alone.
+// [Run.Adopt] takes the kubeconfigs of ClusterPairs that exist already, and
+// [Run.WriteConfig] adds a config that renders them again.
 package importer
 
 import (
@@ -68,6 +70,7 @@ type Run struct {
 	held    map[string]*heldSecret // by NAMESPACE/NAME
 	// sources are the files of the configs.
 	sources []string
+	adopted []adoptedPair
 
 	mu       sync.Mutex
 	tx       *worktree.Transaction
@@ -483,7 +486,9 @@ func (r *Run) document(s *kubeconfig.Secret, previous []byte, shown string) (doc
 		}
 	}
 	annotations["config.kubernetes.io/local-config"] = "true" // for generate, not for a cluster
-	annotations[annotationImported] = r.from
+	if r.from != "" {
+		annotations[annotationImported] = r.from
+	}
 
 	data := new(yaml.Node)
 	encoded := make(map[string]string, len(s.Data))
