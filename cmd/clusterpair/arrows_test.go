@@ -43,7 +43,7 @@ func TestArrows(t *testing.T) {
 		"internal/plan":        {"internal/report"},
 		"internal/readers":     {},
 		"internal/engine":      {"generator", "internal/manifest", "internal/report"},
-		"internal/doctor":      {"generator", "internal/engine", "internal/gitfiles", "internal/judge", "internal/kustomize", "internal/launch", "internal/manifest", "internal/render", "internal/report", "internal/seal", "internal/sopsfile", "internal/validate", "internal/worktree"},
+		"internal/doctor":      {"generator", "internal/engine", "internal/gitfiles", "internal/judge", "internal/kustomize", "internal/launch", "internal/manifest", "internal/readers", "internal/render", "internal/report", "internal/seal", "internal/sopsfile", "internal/validate", "internal/worktree"},
 		"internal/install":     {"internal/report", "internal/worktree"},
 		"internal/fleet":       {"generator", "schema", "internal/kubeconfig", "internal/manifest", "internal/report"},
 		"internal/kustomize":   {"generator", "schema", "internal/fleet", "internal/gitfiles", "internal/manifest", "internal/report", "internal/seal", "internal/sopsfile", "internal/worktree"},

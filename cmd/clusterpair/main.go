@@ -87,14 +87,13 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	}
 	if exit.err != nil {
 		hint := ""
-		var hinted *report.HintedError
 		var failure *defect.Error
 		var refused *cluster.Error
 		switch {
 		case errors.As(exit.err, &failure):
 			hint = failure.Hint()
-		case errors.As(exit.err, &hinted):
-			hint = hinted.Hint
+		case report.HintOf(exit.err) != "":
+			hint = report.HintOf(exit.err)
 		case errors.As(exit.err, &refused) && refused.Hint != "":
 			hint = refused.Hint
 		case exit.code == exitUsage:

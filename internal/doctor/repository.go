@@ -20,6 +20,7 @@ import (
 	"clusterpair.dev/internal/gitfiles"
 	"clusterpair.dev/internal/kustomize"
 	"clusterpair.dev/internal/manifest"
+	"clusterpair.dev/internal/readers"
 	"clusterpair.dev/internal/render"
 	"clusterpair.dev/internal/report"
 	"clusterpair.dev/internal/seal"
@@ -168,10 +169,7 @@ func (e *examination) configsGood(p *Part) {
 			good++
 			continue
 		}
-		hint := "clusterpair validate " + report.Typed(c.file)
-		if hinted := (*report.HintedError)(nil); errors.As(c.err, &hinted) {
-			hint = hinted.Hint
-		}
+		hint := cmp.Or(report.HintOf(c.err), "clusterpair validate "+report.Typed(c.file))
 		check := p.add(report.Failed, "config", hint, "%s", report.ErrorLine(c.err, c.file))
 		if f := (report.Finding{}); errors.As(c.err, &f) {
 			if check.Rule, check.Hint = f.Rule, cmp.Or(f.Hint, hint); f.Rule == "secret-missing" {
@@ -224,6 +222,57 @@ func (e *examination) rules(p *Part) {
 		name := e.repo.Shown(e.repo.Path(ignored))
 		p.add(report.Warned, "creation-rule", fmt.Sprintf("mv %s %s", report.Typed(name), report.Typed(strings.TrimSuffix(name, ".yml")+".yaml")), "sops does not read %s: it is to be called .sops.yaml", name)
 	}
+	e.nestedRules(p)
+}
+
+// nestedRules warns of creation rules below those at the top that name other recipients
+// for the same files: sops goes by the directory in which it is typed, and clusterpair, as
+// people mean it, by that of the file.
+func (e *examination) nestedRules(p *Part) {
+	top, err := seal.FindRules(e.repo.Root)
+	if err != nil || top == nil {
+		return // then sops fails there
+	}
+	rules := make(map[string]*sopsfile.Rules) // of directories
+	var differ []string
+	var nearest *sopsfile.Rules
+	for _, file := range e.sealed() {
+		abs := filepath.Join(e.repo.Root, e.repo.Path(file))
+		own, known := rules[filepath.Dir(abs)]
+		if !known {
+			own, _ = seal.FindRules(filepath.Dir(abs))
+			rules[filepath.Dir(abs)] = own
+		}
+		if own == nil || own.Path() == top.Path() {
+			continue
+		}
+		meant, err := own.Policy(abs)
+		taken, bad := top.Policy(abs)
+		if err != nil || bad != nil {
+			continue
+		}
+		if missing, extra, regrouped := readers.Differ(taken.Recipients(), meant.Recipients(), taken.ShamirThreshold, meant.ShamirThreshold); len(missing)+len(extra) > 0 || regrouped {
+			differ, nearest = append(differ, file), cmp.Or(nearest, own)
+		}
+	}
+	if len(differ) > 0 {
+		dir := e.repo.Shown(e.repo.Path(filepath.Dir(nearest.Path())))
+		p.add(report.Warned, "creation-rule", "type sops where the rules are: cd "+report.Typed(dir), "sops goes by the directory in which it is typed: at the top, %s gives %s other recipients than the rules beside them",
+			e.repo.Shown(".sops.yaml"), report.Count(len(differ), "file", "files")).Details = report.Few(differ)
+	}
+}
+
+// sealed are the files of kubeconfig Secrets and ClusterPairs.
+func (e *examination) sealed() []string {
+	var files []string
+	for _, c := range e.configs {
+		files = append(files, c.secrets...)
+	}
+	for _, pair := range e.graph.Pairs {
+		files = append(files, pair.File)
+	}
+	slices.Sort(files)
+	return slices.Compact(files)
 }
 
 // valid says what validate finds besides.

@@ -40,6 +40,14 @@ func TestRepository(t *testing.T) {
 		"a rule that encrypts the name": {func(r repository) {
 			r.write(".sops.yaml", "creation_rules:\n- path_regex: .*\n  encrypted_regex: ^(config|token|name)$\n  age: age1ewtp8a75g2slh7hsvjcel5fxt60dzwlgwj5985qrcsqnt55cg95qvl0efs\n")
 		}, []string{"error creation-rule .sops.yaml:2: the creation rule encrypts metadata.name of " + pairOfExample}, "ok creation-rule"},
+		"rules below the first": {func(r repository) {
+			r.write("secrets/.sops.yaml", "creation_rules:\n- age: age1ewtp8a75g2slh7hsvjcel5fxt60dzwlgwj5985qrcsqnt55cg95qvl0efs\n")
+		}, []string{"warning creation-rule sops goes by the directory in which it is typed: at the top, .sops.yaml gives 1 file other recipients than the rules beside them\n  secrets/west-kubeconfig.yaml\n  hint: type sops where the rules are: cd secrets"}, ""},
+		"rules below the first that say the same": {edit: func(r repository) {
+			text, err := os.ReadFile(".sops.yaml")
+			r.must(err)
+			r.write("secrets/.sops.yaml", strings.ReplaceAll(string(text), "^secrets/", ""))
+		}, not: "warning creation-rule"},
 		"several outputs": {func(r repository) {
 			config := "apiVersion: clusterpair.dev/v1alpha1\nkind: ClusterPairGenerator\nmetadata: {name: two}\nspec:\n  namespace: apps\n  output: two\n  files: [secrets/west-kubeconfig.yaml]\n  pairs:\n"
 			for _, name := range strings.Fields("a b c d e f g h") {

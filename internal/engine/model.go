@@ -177,9 +177,10 @@ func (m *Model) folder(dir string) {
 }
 
 // PostQuantum tells whether the releases of Flux that are committed all read post-quantum
-// keys; it is false if none is.
-func (m *Model) PostQuantum() bool {
-	return len(m.notes.fluxes) > 0 && !slices.Contains(m.notes.fluxes, false)
+// keys, or none of them does. Neither is so if there is no release.
+func (m *Model) PostQuantum() (all, none bool) {
+	known := len(m.notes.fluxes) > 0
+	return known && !slices.Contains(m.notes.fluxes, false), known && !slices.Contains(m.notes.fluxes, true)
 }
 
 // Kustomization is that of a folder, nil if there is none.

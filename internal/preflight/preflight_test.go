@@ -3,7 +3,6 @@ package preflight
 import (
 	"encoding/base64"
 	"encoding/pem"
-	"errors"
 	"fmt"
 	"io"
 	"log"
@@ -141,18 +140,6 @@ func asked(t *testing.T, r *Run) string {
 	return strings.Join(all, "; ")
 }
 
-// said is an error with its hint.
-func said(err error) string {
-	var hinted *report.HintedError
-	switch {
-	case err == nil:
-		return ""
-	case errors.As(err, &hinted):
-		return err.Error() + "; " + hinted.Hint
-	}
-	return err.Error()
-}
-
 // TestPath: what a path means, and what becomes of each destination.
 func TestPath(t *testing.T) {
 	good := destination(t, nil)
@@ -192,7 +179,7 @@ func TestPath(t *testing.T) {
 				}
 				return os.ReadFile(path)
 			})
-			if got := said(err); got != c.err {
+			if got := report.Told(err); got != c.err {
 				t.Errorf("error %q, want %q", got, c.err)
 			}
 			if got := asked(t, r); got != c.want {
@@ -239,7 +226,7 @@ func TestPairs(t *testing.T) {
 	} {
 		t.Run(c.namespace+strings.Join(c.names, " "), func(t *testing.T) {
 			r := New(Options{Timeout: time.Minute})
-			if got := said(r.Pairs(t.Context(), client, c.namespace, c.names, " --context east")); got != c.err {
+			if got := report.Told(r.Pairs(t.Context(), client, c.namespace, c.names, " --context east")); got != c.err {
 				t.Errorf("error %q, want %q", got, c.err)
 			}
 			if got := asked(t, r); got != c.want {

@@ -391,8 +391,8 @@ func (o *One) minify(config *clientcmdapi.Config) *report.Finding {
 	if field := doubled(config); field != "" {
 		return &report.Finding{Rule: "file-reference", Message: fmt.Sprintf("%s is given both as a file and as data", field), Hint: "remove one of the two"}
 	}
-	if err := inline(config); err != nil {
-		return &report.Finding{Rule: "file-reference", Message: err.Error(), Hint: "paths are relative to the kubeconfig"}
+	if f := inline(config); f != nil {
+		return f
 	}
 	for _, user := range config.AuthInfos {
 		user.Extensions = nil
@@ -434,23 +434,28 @@ func doubled(c *clientcmdapi.Config) string {
 	return ""
 }
 
-// inline reads the files that the kubeconfig names. Its errors name the field
-// and the path.
-func inline(c *clientcmdapi.Config) error {
-	read := func(field string, path *string, data *[]byte) error {
+// inline reads the files that the kubeconfig names. The finding names the field and the
+// path of one that cannot be read.
+func inline(c *clientcmdapi.Config) *report.Finding {
+	read := func(field string, path *string, data *[]byte) *report.Finding {
 		if *path == "" {
 			return nil
 		}
 		content, err := os.ReadFile(*path)
 		if err != nil {
-			return fmt.Errorf("%s: read %s: %w", field, *path, worktree.Cause(err))
+			f := &report.Finding{Rule: "file-reference", Message: fmt.Sprintf("%s: read %s: %v", field, *path, worktree.Cause(err)),
+				Hint: "a path is relative to the kubeconfig; where the file is, this prints the kubeconfig with it: kubectl config view --raw --flatten --minify"}
+			if field == "tokenFile" { // which --flatten leaves as it is
+				f.Hint = "a path is relative to the kubeconfig; run this where the file is, or " + kubeconfig.HintLasting
+			}
+			return f
 		}
 		*path, *data = "", content
 		return nil
 	}
 	for _, cluster := range c.Clusters {
-		if err := read("certificate-authority", &cluster.CertificateAuthority, &cluster.CertificateAuthorityData); err != nil {
-			return err
+		if f := read("certificate-authority", &cluster.CertificateAuthority, &cluster.CertificateAuthorityData); f != nil {
+			return f
 		}
 	}
 	for _, user := range c.AuthInfos {
@@ -458,12 +463,12 @@ func inline(c *clientcmdapi.Config) error {
 		if user.Token != "" {
 			user.TokenFile = ""
 		}
-		if err := errors.Join(
+		if f := cmp.Or(
 			read("client-certificate", &user.ClientCertificate, &user.ClientCertificateData),
 			read("client-key", &user.ClientKey, &user.ClientKeyData),
 			read("tokenFile", &user.TokenFile, &token),
-		); err != nil {
-			return err
+		); f != nil {
+			return f
 		}
 		user.Token = strings.TrimSpace(string(token))
 	}

@@ -53,7 +53,7 @@ func TestOneConfig(t *testing.T) {
 			o := one()
 			c.change(o)
 			config, findings, err := o.Config()
-			if got := said(err); !strings.HasPrefix(got, c.err) || (got == "") != (c.err == "") {
+			if got := report.Told(err); !strings.HasPrefix(got, c.err) || (got == "") != (c.err == "") {
 				t.Errorf("got %q, want %q", got, c.err)
 			}
 			var paths []string
@@ -68,18 +68,6 @@ func TestOneConfig(t *testing.T) {
 			}
 		})
 	}
-}
-
-// said is an error with its hint.
-func said(err error) string {
-	var hinted *report.HintedError
-	switch {
-	case err == nil:
-		return ""
-	case errors.As(err, &hinted):
-		return err.Error() + "; " + hinted.Hint
-	}
-	return err.Error()
 }
 
 // TestSplitCommas splits as storkctl does, but for values that hold commas themselves.
@@ -135,6 +123,9 @@ func TestOneKubeconfig(t *testing.T) {
 		}, "", ""},
 		{"a CA in a file that is not there", func(t *testing.T, o *One) { asFile(t, "certificate-authority", "ca.crt", "") }, "",
 			"file-reference: certificate-authority: read "},
+		{"a token in a file of another machine", func(t *testing.T, o *One) {
+			edit(t, "dest.yaml", "token: "+between(t, "dest.yaml", "token: ", "\n"), "tokenFile: /nowhere/token")
+		}, "", "file-reference: tokenFile: read /nowhere/token: no such file or directory; a path is relative to the kubeconfig; run this where the file is, or make a service account's token, "},
 		{"a CA both ways", func(t *testing.T, o *One) {
 			edit(t, "dest.yaml", "certificate-authority-data:", "certificate-authority: ca.crt\n    certificate-authority-data:")
 		}, "", "file-reference: certificate-authority is given both as a file and as data; remove one of the two"},
@@ -169,7 +160,7 @@ func TestOneKubeconfig(t *testing.T) {
 				t.Fatal(findings, err)
 			}
 			result, findings, err := o.Render(t.Context(), config, os.ReadFile)
-			if got := said(err); !strings.HasPrefix(got, c.err) || (got == "") != (c.err == "") {
+			if got := report.Told(err); !strings.HasPrefix(got, c.err) || (got == "") != (c.err == "") {
 				t.Errorf("got %q, want %q", got, c.err)
 			}
 			got := ""
@@ -181,7 +172,7 @@ func TestOneKubeconfig(t *testing.T) {
 			if got != c.finding && !(strings.HasSuffix(c.finding, " ") && strings.HasPrefix(got, c.finding)) {
 				t.Errorf("found %q, want %q", got, c.finding)
 			}
-			if strings.Contains(got+said(err), token) {
+			if strings.Contains(got+report.Told(err), token) {
 				t.Error("the token is shown")
 			}
 			if c.err+c.finding != "" {
@@ -295,7 +286,7 @@ func TestOrigins(t *testing.T) {
 				t.Fatal(err)
 			}
 			origin, err := NewOrigins(repo).Of(pairFile, c.config)
-			if got := said(err); !strings.Contains(got, c.err) && !isRule(err, c.err) || (err == nil) != (c.err == "") {
+			if got := report.Told(err); !strings.Contains(got, c.err) && !isRule(err, c.err) || (err == nil) != (c.err == "") {
 				t.Errorf("got %v, want %s", err, c.err)
 			}
 			source := ""

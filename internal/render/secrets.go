@@ -2,6 +2,7 @@ package render
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/base64"
 	"errors"
@@ -40,11 +41,7 @@ type Secrets struct {
 func OpenSecrets(t *worktree.Tree, safe *sopsfile.Safe, c *generator.Config, stream map[string]*yaml.Node) (*Secrets, error) {
 	s := &Secrets{tree: t, safe: safe, stream: stream}
 	missing := func(err error, at report.Position, path, hint string) error {
-		var hinted *report.HintedError
-		if errors.As(err, &hinted) {
-			hint = hinted.Hint
-		}
-		return report.Finding{Rule: "secret-missing", Severity: report.Error, Position: at, Path: path, Message: err.Error(), Hint: hint}
+		return report.Finding{Rule: "secret-missing", Severity: report.Error, Position: at, Path: path, Message: err.Error(), Hint: cmp.Or(report.HintOf(err), hint)}
 	}
 	see := "paths are relative to the kustomization: see what is there with ls " + t.Shown
 	for i, pattern := range c.Spec.Files {

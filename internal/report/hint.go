@@ -1,6 +1,7 @@
 package report
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 )
@@ -17,6 +18,26 @@ func (e *HintedError) Unwrap() error { return e.Err }
 // WithHint gives an error a hint, formatted as fmt.Sprintf does.
 func WithHint(err error, format string, args ...any) error {
 	return &HintedError{Err: err, Hint: fmt.Sprintf(format, args...)}
+}
+
+// HintOf is what an error says is to be typed next, empty if it does not.
+func HintOf(err error) string {
+	var hinted *HintedError
+	if errors.As(err, &hinted) {
+		return hinted.Hint
+	}
+	return ""
+}
+
+// Told is an error as tests compare it: with its hint behind a semicolon, empty for none.
+func Told(err error) string {
+	switch hint := HintOf(err); {
+	case err == nil:
+		return ""
+	case hint != "":
+		return err.Error() + "; " + hint
+	}
+	return err.Error()
 }
 
 // UsageError is wrong use: of a flag, of an argument, or of two that do not go together.

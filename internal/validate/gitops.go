@@ -228,6 +228,7 @@ func (j *judgement) flux(s *engine.Sync, pairs []applied, functions map[string][
 func (j *judgement) fluxKeys(s *engine.Sync, pairs []applied) {
 	const hint = "make an age key for this cluster, give it to Flux, add its recipient to the creation rule, and render the pair anew"
 	told := false
+	all, none := j.model.PostQuantum()
 	for _, p := range pairs {
 		if !p.encrypted || p.Form != engine.Clear || p.readers == (unique.Handle[string]{}) {
 			continue
@@ -237,7 +238,10 @@ func (j *judgement) fluxKeys(s *engine.Sync, pairs []applied) {
 		switch {
 		case len(ever)+len(later) == 0:
 			j.addUnsure(s, at, "flux-recipient", "none of the recipients is for Flux, which reads no keys of SSH and runs no plugins of age: the Kustomization fails", hint)
-		case len(ever) == 0 && !j.model.PostQuantum():
+		case len(ever) == 0 && all: // Flux reads them
+		case len(ever) == 0 && none:
+			j.addUnsure(s, at, "flux-recipient", "the Flux that is committed here is older than 2.9, or its kustomize-controller than 1.9, and reads no post-quantum keys; the pair has no other: the Kustomization fails", hint)
+		case len(ever) == 0:
 			j.addFinding(report.Finding{Rule: "flux-recipient", Severity: report.Warning, Position: at, Object: s.Object, Hint: "see which it is: kubectl get deployment kustomize-controller -n flux-system -o wide",
 				Message: "Flux before 2.9, with kustomize-controller 1.8 or older, reads no post-quantum keys, and the pair has no other that it reads: there the Kustomization fails"})
 		case len(never) > 0 && !told:
