@@ -428,6 +428,12 @@ func (s *Selector) pair(h header) (Pair, error) {
 	}, nil
 }
 
+// PairName is the name of the pair that the selector renders for a Secret.
+func (s *Selector) PairName(namespace, name string, labels map[string]string) (string, error) {
+	p, err := s.pair(header{namespace: namespace, name: name, labels: labels})
+	return p.Name, err
+}
+
 // expand replaces ${name}, ${namespace} and ${label:KEY}.
 func expand(template string, h header) (string, error) {
 	return Expand(template, func(variable string) (string, error) {

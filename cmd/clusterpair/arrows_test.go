@@ -43,6 +43,8 @@ func TestArrows(t *testing.T) {
 		"internal/plan":        {"internal/report"},
 		"internal/readers":     {},
 		"internal/engine":      {"generator", "internal/manifest", "internal/report"},
+		"internal/inventory":   {"generator", "internal/fleet", "internal/gitfiles", "internal/holders", "internal/kubeconfig", "internal/kustomize", "internal/manifest", "internal/report", "internal/sopsfile"},
+		"internal/graph":       {"internal/inventory", "internal/kubeconfig", "internal/report"},
 		"internal/doctor":      {"generator", "internal/engine", "internal/gitfiles", "internal/judge", "internal/kustomize", "internal/launch", "internal/manifest", "internal/readers", "internal/render", "internal/report", "internal/seal", "internal/sopsfile", "internal/validate", "internal/worktree"},
 		"internal/install":     {"internal/report", "internal/worktree"},
 		"internal/fleet":       {"generator", "schema", "internal/kubeconfig", "internal/manifest", "internal/report"},

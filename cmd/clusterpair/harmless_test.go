@@ -15,6 +15,7 @@ import (
 	"unicode/utf8"
 
 	"clusterpair.dev/internal/expiring"
+	"clusterpair.dev/internal/graph"
 	"clusterpair.dev/internal/kubeconfig"
 	"clusterpair.dev/internal/report"
 )
@@ -50,7 +51,7 @@ func TestHostileNames(t *testing.T) {
 		"a\n::error::injected", "::error::injected", "a\r::error::b", "\x1b[31mred", "##[error]x", "##vso[task.x]", "back\bspace", "bidi\u202eX", "zero\u200bwidth", "c1\u009bX", "tab\tX",
 	}
 	formats := map[string][]string{
-		"validate": report.Formats(), "expiring": expiring.Formats(), "doctor": report.CheckFormats(),
+		"validate": report.Formats(), "expiring": expiring.Formats(), "doctor": report.CheckFormats(), "graph": graph.Formats(),
 	}
 	for _, name := range names {
 		dir := t.TempDir()
@@ -84,6 +85,7 @@ func TestHostileNames(t *testing.T) {
 			{"encrypt", name}, {"encrypt", name + ".yaml"}, {"encrypt", "-i", name + ".conf"}, {"decrypt", name}, {"decrypt", name + ".yaml"}, {"build", name}, {"preflight", name}, {"preflight", name + ".yaml"},
 			{"status", "--kubeconfig", name}, {"status", "--kubeconfig", name + ".yaml", "--context", name}, {"rules", name}, {"schema", "-o", name}, {"doctor", name}, {"init", name}, {"init", "flux", name},
 			{"credential", "rotate", name}, {"credential", "revoke", name}, {"credential", "create", "--name", name, "-o", name}, {"--" + name}, {"validate", "-" + name}, {"textconv", name}, {"explain", name}, {"explain", name + ".yaml"}, {"explain", name + "x"}, {"explain", "."},
+			{"graph", name}, {"graph", name + "x"}, {"graph", "--validate", "-o", "json", "."}, {"graph", "--group-by", name},
 		}
 		for command, all := range formats {
 			for _, format := range all {

@@ -19,9 +19,10 @@ func stdin(cmd *cobra.Command) func() ([]byte, error) {
 	return func() ([]byte, error) { return readInput(cmd, "-") }
 }
 
-// workTree are the files that arguments of a command, or of its -f, name.
-func workTree(cmd *cobra.Command) (*gitfiles.WorkTree, error) {
-	repo, err := gitfiles.Open()
+// workTree are the files that arguments of a command, or of its -f, name. Its root is that
+// of the work tree around them, if they are given.
+func workTree(cmd *cobra.Command, args ...string) (*gitfiles.WorkTree, error) {
+	repo, err := gitfiles.Open(args...)
 	if err != nil {
 		return nil, err
 	}

@@ -84,21 +84,30 @@ pairs spec.pairs[].allow does. "clusterpair rules" lists the rules.`,
 func (o *validateOptions) run(cmd *cobra.Command, args []string) error {
 	steady := pace.Steady(6<<20, 35, 44<<20) // a repository is read in flat memory
 	defer steady.End()
-	repo, err := gitfiles.Open(args...)
+	v, unread, err := o.judge(cmd, args, steady)
 	if err != nil {
 		return err
+	}
+	return o.finish(cmd, v, unread)
+}
+
+// judge has a validator judge what the flags and arguments mean.
+func (o *validateOptions) judge(cmd *cobra.Command, args []string, steady *pace.Run) (*validate.Validator, []error, error) {
+	repo, err := gitfiles.Open(args...)
+	if err != nil {
+		return nil, nil, err
 	}
 	repo.Exclude, o.fromTop = o.exclude, repo.Path
 	options, err := o.options(repo)
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
 	anyFile, err := o.restrictor.anyFile()
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
 	if len(args) == 0 && !o.staged && o.kustomization == "" {
-		return usageError(withHint(errors.New("nothing to validate"), "for all files below this directory: clusterpair validate ."))
+		return nil, nil, usageError(withHint(errors.New("nothing to validate"), "for all files below this directory: clusterpair validate ."))
 	}
 	var source gitfiles.Source = &gitfiles.WorkTree{Repository: repo, All: "clusterpair validate .", Stdin: stdin(cmd)}
 	if o.staged {
@@ -109,7 +118,7 @@ func (o *validateOptions) run(cmd *cobra.Command, args []string) error {
 	}
 	files, err := source.List(cmd.Context(), args)
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
 	o.whole = !files.Partial
 	options.Partial = files.Around == nil && files.Partial && o.kustomization == ""
@@ -125,15 +134,25 @@ func (o *validateOptions) run(cmd *cobra.Command, args []string) error {
 	}, func(err error) {
 		say(cmd.ErrOrStderr(), "warning: files under other names than those of manifests were not looked at: %s\n", err)
 	})
-	if err != nil {
-		return err
+	if err == nil && o.kustomization != "" {
+		err = judge.Build(cmd.Context(), v, o.kustomization, kustomize.Options{AnyFile: anyFile})
 	}
-	if o.kustomization != "" {
-		if err := judge.Build(cmd.Context(), v, o.kustomization, kustomize.Options{AnyFile: anyFile}); err != nil {
-			return err
-		}
+	return v, unread, err
+}
+
+// findingsIn are the findings of clusterpair validate in files, for other commands.
+func findingsIn(cmd *cobra.Command, args []string, within string) ([]report.Finding, error) {
+	steady := pace.Steady(6<<20, 35, 44<<20)
+	defer steady.End()
+	o := &validateOptions{within: within, restrictor: "LoadRestrictionsRootOnly", formatFlag: formatFlag{format: "text", known: report.Formats()}}
+	v, unread, err := o.judge(cmd, args, steady)
+	switch {
+	case err != nil:
+		return nil, err
+	case len(unread) > 0:
+		return nil, report.Errors(unread)
 	}
-	return o.finish(cmd, v, unread)
+	return v.Findings(), nil
 }
 
 // options turns the flags into what the validator is to go by.

@@ -193,10 +193,16 @@ func missed(e *entry, s *Secret) string {
 	return miss
 }
 
+// Cluster is the name of the cluster whose kubeconfig a Secret holds, by its label or else
+// by its own name.
+func (s *Secret) Cluster() string {
+	return cmp.Or(s.Labels[clusterNameLabel], strings.TrimSuffix(s.Name, "-kubeconfig"))
+}
+
 // clusterName is the name of the cluster that a Secret makes.
 func clusterName(e *entry, s *Secret) (string, error) {
 	if e.Name == "" {
-		return cmp.Or(s.Labels[clusterNameLabel], strings.TrimSuffix(s.Name, "-kubeconfig")), nil
+		return s.Cluster(), nil
 	}
 	return generator.Expand(e.Name, func(variable string) (string, error) {
 		switch key, isLabel := strings.CutPrefix(variable, "label:"); {

@@ -24,8 +24,9 @@ type Source struct {
 	// Config is the name of the config, Output the directory of its pairs, relative to
 	// the fleet's own directory.
 	Config, Output string
-	// Pairs are what it renders.
-	Pairs []generator.Pair
+	// Pairs are what it renders, Destinations the cluster that each of them leads to.
+	Pairs        []generator.Pair
+	Destinations []*Cluster
 
 	fleet   *Fleet
 	foreign map[string]string // the clusters whose own recipients are none of this one's
@@ -396,6 +397,7 @@ func (c *compilation) sources() []Source {
 		s := Source{Cluster: cluster, Config: c.fleet.ConfigName(cluster.Name), fleet: c.fleet, foreign: c.foreign(cluster)}
 		for _, id := range slices.Sorted(maps.Keys(own)) {
 			s.Pairs = append(s.Pairs, own[id].pair)
+			s.Destinations = append(s.Destinations, c.clusters[own[id].to])
 		}
 		var err error
 		if s.Output, err = c.fleet.output(cluster); err != nil {

@@ -31,6 +31,9 @@ func (s *Source) RemovalLimit() (fleet string, most int) {
 	return "", 0
 }
 
+// Shared are the recipients that may read the pairs of all sources of the fleet.
+func (s *Source) Shared() []string { return s.fleet.spec.Readers }
+
 // Removed is a source that is no more: its config renders nothing, so that what an
 // earlier run has rendered into output is removed.
 func (f *Fleet) Removed(config, output string) Source {
