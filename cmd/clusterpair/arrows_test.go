@@ -35,6 +35,7 @@ func TestArrows(t *testing.T) {
 		"internal/preflight":   {"generator", "internal/cluster", "internal/defect", "internal/gitfiles", "internal/kubeconfig", "internal/kustomize", "internal/manifest", "internal/render", "internal/report", "internal/seal", "internal/sopsfile", "internal/worktree"},
 		"internal/importer":    {"generator", "internal/cluster", "internal/holders", "internal/kubeconfig", "internal/kustomize", "internal/leak", "internal/manifest", "internal/render", "internal/report", "internal/seal", "internal/sopsfile", "internal/work", "internal/worktree", "schema"},
 		"internal/credential":  {"generator", "internal/cluster", "internal/gitfiles", "internal/holders", "internal/kubeconfig", "internal/kustomize", "internal/manifest", "internal/render", "internal/report", "internal/seal", "internal/sopsfile", "internal/worktree"},
+		"internal/rotation":    {"generator", "internal/cluster", "internal/credential", "internal/defect", "internal/gitfiles", "internal/holders", "internal/kubeconfig", "internal/kustomize", "internal/render", "internal/report", "internal/sopsfile", "internal/worktree"},
 		"internal/mask":        {"generator", "internal/kubeconfig", "internal/leak", "internal/manifest", "internal/report"},
 		"internal/expiring":    {"internal/kubeconfig", "internal/manifest", "internal/report"},
 		"internal/judge":       {"schema", "internal/defect", "internal/engine", "internal/gitfiles", "internal/kustomize", "internal/manifest", "internal/report", "internal/validate", "internal/worktree"},

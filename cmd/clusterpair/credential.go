@@ -24,7 +24,7 @@ migration needs, and writes a kubeconfig with a token of it as a SOPS-encrypted
 Secret, from which generate renders pairs.`,
 		Args: cobra.NoArgs,
 	}
-	cmd.AddCommand(newCredentialCreateCommand(), newCredentialRotateCommand(), newCredentialRevokeCommand())
+	cmd.AddCommand(newCredentialCreateCommand(), newCredentialRotateCommand(), newCredentialRevokeCommand(), newCredentialStatusCommand())
 	return cmd
 }
 

@@ -2,8 +2,10 @@ package main
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/spf13/cobra"
 	"go.yaml.in/yaml/v3"
@@ -12,6 +14,7 @@ import (
 	"clusterpair.dev/internal/credential"
 	"clusterpair.dev/internal/render"
 	"clusterpair.dev/internal/report"
+	"clusterpair.dev/internal/rotation"
 	"clusterpair.dev/internal/sopsfile"
 	"clusterpair.dev/internal/worktree"
 )
@@ -19,13 +22,17 @@ import (
 // rotateOptions are the flags of credential rotate.
 type rotateOptions struct {
 	credentialFlags
-	config string
+	config  string
+	timeout time.Duration
+	fleet   bool
+	run     rotation.Run
+	view    rotation.View
 }
 
 func newCredentialRotateCommand() *cobra.Command {
 	o := new(rotateOptions)
 	cmd := &cobra.Command{
-		Use:   "rotate FILE | CONFIG",
+		Use:   "rotate FILE | CONFIG | --fleet PATH",
 		Short: "Make a new token for a credential, and render the pairs that use it",
 		Long: `rotate makes a new token for the ServiceAccount of a Secret that credential create
 has written. It writes the token into the Secret and into the pairs that generate
@@ -35,11 +42,25 @@ same URL. The old one goes on working until it ends, or until credential revoke
 ends it.
 
 Of a function config, or the directory of one, it rotates all such Secrets whose
-destination is the cluster of the kubeconfig.`,
+destination is the cluster of the kubeconfig.
+
+With --fleet it brings the rotation of each destination one step further, and says
+which step that is, as credential status does. It makes a new token where a fifth of
+the life of the old one is left, tries the new one, and writes it. It ends the old
+one, after asking, when every source cluster is known to have the new one and no
+Migration that began before is under way. In between you commit, and the clusters
+sync. Run it again and again: it remembers nothing, and both tokens work until the
+last source has the new one. It exits 1 until all rotations have come to their end.`,
 		Example: `  clusterpair credential rotate secrets/west.yaml --context west
-  clusterpair credential rotate . --context west`,
+  clusterpair credential rotate . --context west
+  clusterpair credential rotate --fleet . --contexts 'admin@${cluster}'`,
 		Args: cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error { return o.run(cmd, args[0]) },
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if !o.fleet {
+				return o.rotate(cmd, args[0])
+			}
+			return o.rotateFleet(cmd, args[0])
+		},
 	}
 	flags := cmd.Flags()
 	o.addFlags(flags)
@@ -47,10 +68,49 @@ destination is the cluster of the kubeconfig.`,
 	flags.Lookup("lifetime").Usage = "how long the token is to last (default: as was asked for the one before)"
 	flags.Lookup("server").Usage = "URL of the destination as the source cluster reaches it (default: that of before)"
 	flags.StringVarP(&o.config, "filename", "f", "", "function config to render, or directory of a kustomization that lists one (default: all of the repository that take FILE)")
+	flags.BoolVar(&o.fleet, "fleet", false, "bring the rotation of each destination one step further")
+	addContexts(flags, &o.view)
+	flags.BoolVar(&o.run.Now, "now", false, "with --fleet: make new tokens, whether one is due or not")
+	flags.IntVar(&o.run.Most, "max", 5, "with --fleet: for how many destinations to make a new token")
+	flags.BoolVar(&o.run.Wait, "wait", false, "with --fleet: wait until the source clusters have synced, then end the old tokens")
+	flags.DurationVar(&o.timeout, "timeout", time.Hour, "end --wait after this time")
+	flags.BoolVarP(&o.yes, "yes", "y", false, "with --fleet: do not ask before old tokens end")
 	return cmd
 }
 
-func (o *rotateOptions) run(cmd *cobra.Command, path string) error {
+// rotateFleet brings the rotation of each destination one step further.
+func (o *rotateOptions) rotateFleet(cmd *cobra.Command, path string) error {
+	if name := firstChanged(cmd, "context", "server", "tls-server-name", "filename", "cluster"); name != "" {
+		return usageError(withHint(fmt.Errorf("--%s is of one destination, and --fleet of all", name), "leave it out; the contexts are found by --contexts 'admin@${cluster}'"))
+	}
+	o.view.Choice = o.Choice
+	if err := o.view.Open(path); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(cmd.Context(), o.timeout)
+	defer cancel()
+	r := &o.run
+	r.View, r.Renewal, r.Out, r.Err = &o.view, o.renewal(), cmd.OutOrStdout(), cmd.ErrOrStderr()
+	r.Confirm = func(question string) error {
+		if o.yes {
+			return nil
+		}
+		return confirm(cmd, question)
+	}
+	r.Render = func(configs []string, instead map[string]*yaml.Node, files []render.File) error {
+		return (&generateOptions{remove: -1, paths: configs}).render(cmd, instead, files)
+	}
+	finished, err := r.Do(ctx)
+	switch {
+	case err != nil && ctx.Err() != nil && cmd.Context().Err() == nil: // --timeout
+		return &exitError{code: exitFindings}
+	case err == nil && !finished:
+		return &exitError{code: exitFindings}
+	}
+	return err
+}
+
+func (o *rotateOptions) rotate(cmd *cobra.Command, path string) error {
 	if err := worktree.RecoverFile(cmd.Context(), cmd.ErrOrStderr(), path); err != nil {
 		return err
 	}

@@ -248,11 +248,19 @@ func NewSecretName(a Account) string {
 	return fmt.Sprintf("%.*s-%s", longest-9, a.Name, strings.ToLower(rand.Text()[:8]))
 }
 
+// annotationMaker is on the Secret of a token: for which file, on which machine, it was
+// made. What a killed run has left is known by it.
+const annotationMaker = "clusterpair.dev/made-for"
+
 // Mint makes a token for an account, and the Secret with which it lives. It lasts
-// as long as the server grants; a lifetime of zero is for ever. On an error there
+// as long as the server grants; a lifetime of zero is for ever. maker is kept with the
+// Secret, if it is not empty: see [TokenSecret]. On an error there
 // is neither token nor Secret, or the error names the Secret.
-func (c *Client) Mint(ctx context.Context, a Account, secret string, lifetime time.Duration) (t *Token, err error) {
+func (c *Client) Mint(ctx context.Context, a Account, secret, maker string, lifetime time.Duration) (t *Token, err error) {
 	metadata := Object{"name": secret, "namespace": a.Namespace, "labels": managed(), "annotations": Object{annotationServiceAccount: a.Name}}
+	if maker != "" {
+		metadata["annotations"].(Object)[annotationMaker] = maker
+	}
 	o := Object{"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "type": "Opaque"}
 	if lifetime == 0 {
 		o["type"] = "kubernetes.io/service-account-token"
@@ -394,6 +402,9 @@ func (c *Client) tokenOf(secret *unstructured.Unstructured) *Token {
 type TokenSecret struct {
 	Name    string
 	Created time.Time
+	// Maker tells for which file, on which machine, the token was made; empty if nobody
+	// has said.
+	Maker string
 }
 
 // Tokens are the Secrets of the tokens that [Client.Mint] has made for an account
@@ -408,7 +419,7 @@ func (c *Client) Tokens(ctx context.Context, a Account) ([]TokenSecret, error) {
 			return fmt.Errorf("%s answers with a Secret that is none", c.Server())
 		}
 		if m := &secret.Metadata; m.Annotations[annotationServiceAccount] == a.Name {
-			tokens = append(tokens, TokenSecret{m.Name, m.CreationTimestamp.Time})
+			tokens = append(tokens, TokenSecret{m.Name, m.CreationTimestamp.Time, m.Annotations[annotationMaker]})
 		}
 		return nil
 	})

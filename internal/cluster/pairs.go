@@ -48,6 +48,9 @@ type Pair struct {
 	// End is when the credential ends, by the annotations or by what it says
 	// itself.
 	End kubeconfig.End
+	// Credential is the one that the pair holds, as [kubeconfig.CredentialID] names it;
+	// empty if nothing of it can be named.
+	Credential string
 	// Event is the text of the newest warning about the pair: see [Client.Events].
 	Event string
 
@@ -160,6 +163,9 @@ func DecodePair(item []byte) (Pair, error) {
 		}
 	}
 	p.End = endOf(m.Annotations, &spec.Config)
+	if user := activeUser(&spec.Config); user != nil && !p.Undecodable {
+		p.Credential = kubeconfig.CredentialID(user.ClientCertificateData, strings.TrimSpace(user.Token))
+	}
 	if p.SchedulerStatus == "Error" || p.StorageStatus == "Error" {
 		p.secrets = secretsOf(spec.Options, &spec.Config)
 	}

@@ -67,6 +67,8 @@ type File struct {
 	Previous              []string  // those of the tokens before
 	Expires               time.Time // zero for never
 	Name                  string    // of the Secret in the file
+	// Maker is kept with the token that is made next: see [cluster.TokenSecret].
+	Maker string
 
 	format              sopsfile.Format
 	id                  string // of the credential, as pairs have it
@@ -275,7 +277,7 @@ func (f *File) Forget(ctx context.Context, client *cluster.Client) error {
 // Mint makes a token, and gives the Secret with it, in clear and sealed. If it
 // cannot, it leaves no token behind.
 func (f *File) Mint(ctx context.Context, client *cluster.Client, safe *sopsfile.Safe, ca []byte, lifetime time.Duration) (doc *yaml.Node, sealed []byte, err error) {
-	token, err := client.Mint(ctx, f.Account, cluster.NewSecretName(f.Account), lifetime)
+	token, err := client.Mint(ctx, f.Account, cluster.NewSecretName(f.Account), f.Maker, lifetime)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
@@ -17,7 +18,9 @@ import (
 	"clusterpair.dev/generator"
 	"clusterpair.dev/internal/cluster"
 	"clusterpair.dev/internal/gitfiles"
+	"clusterpair.dev/internal/kubeconfig"
 	"clusterpair.dev/internal/kustomize"
+	"clusterpair.dev/internal/manifest"
 	"clusterpair.dev/internal/render"
 	"clusterpair.dev/internal/report"
 	"clusterpair.dev/internal/seal"
@@ -104,7 +107,7 @@ func takers(file string, unknown func(config string, err error)) (paths []string
 		}
 		kustomize.Close(configs)
 	}
-	return paths, nil
+	return slices.Compact(paths), nil
 }
 
 // firstError is the first of the findings that is an error, nil if none is.
@@ -246,6 +249,30 @@ func Mint(ctx context.Context, client *cluster.Client, safe *sopsfile.Safe, ca [
 	for i, r := range rotations {
 		if r.doc, r.sealed, err = r.Mint(ctx, client, safe, ca, r.Asked); err != nil {
 			return unmint(ctx, client, rotations[:i], err)
+		}
+	}
+	return nil
+}
+
+// Try asks the destination whether it takes the new token. endpoint is how it is reached
+// from here: the source cluster may reach it by another URL.
+func (r *Rotation) Try(ctx context.Context, endpoint cluster.Endpoint) error {
+	text, err := base64.StdEncoding.DecodeString(manifest.Text(r.doc, "data", kubeconfigKey))
+	if err != nil {
+		return fmt.Errorf("the kubeconfig for %s cannot be read again", r.Account)
+	}
+	docs, err := manifest.Values(text, r.Path)
+	if err != nil {
+		return err
+	}
+	d, _ := kubeconfig.FromDocument(docs[0], r.Path, kubeconfig.Options{Allow: kubeconfig.AllowAll(), Now: time.Now()})
+	if d == nil {
+		return fmt.Errorf("the kubeconfig for %s cannot be read again", r.Account)
+	}
+	d.Server, d.TLSServerName, d.CAData = endpoint.Server, endpoint.TLSServerName, endpoint.CA
+	for _, c := range cluster.Preflight(ctx, d, cluster.PreflightOptions{Shallow: true, Now: time.Now()}) {
+		if c.Status == report.Failed && c.Name != "expiry" {
+			return report.WithHint(fmt.Errorf("%s does not take the new token: %s", report.URL(d.Server), c.Text), "%s", cmp.Or(c.Hint, "nothing was written; run the command again"))
 		}
 	}
 	return nil

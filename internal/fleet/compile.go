@@ -43,8 +43,11 @@ func (f *Fleet) Compile(secrets []Secret, now time.Time) ([]Source, []report.Fin
 	f.locate(clusters, secrets)
 	c := &compilation{fleet: f, clusters: clusters, now: now, findings: findings,
 		pairs: make(map[string]map[string]made), excepted: make([]bool, len(f.spec.Except)), paired: make(map[string]bool)}
+	f.bySecret = make(map[string]string)
 	for _, name := range slices.Sorted(maps.Keys(clusters)) {
-		c.sorted = append(c.sorted, clusters[name])
+		if c.sorted = append(c.sorted, clusters[name]); clusters[name].Destination.Secret != nil {
+			f.bySecret[clusters[name].Destination.Secret.Name] = name
+		}
 	}
 	c.checkExceptions()
 	for i := range f.spec.Pairs {
@@ -57,6 +60,9 @@ func (f *Fleet) Compile(secrets []Secret, now time.Time) ([]Source, []report.Fin
 	}
 	return sources, findings
 }
+
+// Clusters are all clusters of the fleet, by the name of the Secret with their kubeconfig.
+func (s *Source) Clusters() map[string]string { return s.fleet.bySecret }
 
 // compilation is one [Fleet.Compile] on its way.
 type compilation struct {

@@ -36,6 +36,7 @@ type Fleet struct {
 	// secretFiles are the files with the Secrets of the clusters; what is missing may be
 	// in any.
 	secretFiles map[generator.SecretReference]string
+	bySecret    map[string]string // names of clusters
 }
 
 // spec is the spec of a [Fleet], as it is written.
