@@ -4,15 +4,12 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/spf13/cobra"
 	"k8s.io/apimachinery/pkg/util/validation"
 
 	"clusterpair.dev/internal/cluster"
 	"clusterpair.dev/internal/credential"
-	"clusterpair.dev/internal/sopsfile"
-	"clusterpair.dev/internal/worktree"
 )
 
 func newCredentialCommand() *cobra.Command {
@@ -55,22 +52,13 @@ func (o *credentialFlags) renewal() credential.Renewal {
 	return credential.Renewal{Age: o.age, LegacySecret: o.legacySecret, Lifetime: o.lifetime, Server: o.server, TLSServerName: o.tlsServerName}
 }
 
-// connect is the destination, how to reach it, and its UID.
-func (o *credentialFlags) connect(cmd *cobra.Command) (client *cluster.Client, endpoint cluster.Endpoint, uid string, err error) {
-	if client, _, err = o.client(cmd); err != nil {
-		return nil, endpoint, "", err
+// connect is the destination.
+func (o *credentialFlags) connect(cmd *cobra.Command) (d credential.Destination, err error) {
+	client, _, err := o.client(cmd)
+	if err != nil {
+		return d, err
 	}
-	if !client.Verified() {
-		return nil, endpoint, "", withHint(errors.New("the destination does not prove who it is: insecure-skip-tls-verify"),
-			"give the kubeconfig its certificate-authority-data, or name the CA with --certificate-authority FILE")
-	}
-	if endpoint, err = client.Endpoint(); err != nil {
-		return nil, endpoint, "", err
-	}
-	if uid, err = client.UID(cmd.Context()); err != nil {
-		return nil, endpoint, "", err
-	}
-	return client, endpoint, uid, nil
+	return credential.Connect(cmd.Context(), client)
 }
 
 // createOptions are the flags of credential create.
@@ -83,7 +71,6 @@ type createOptions struct {
 	output          string
 
 	account cluster.Account
-	grants  cluster.Grants
 }
 
 func newCredentialCreateCommand() *cobra.Command {
@@ -148,74 +135,24 @@ func (o *createOptions) run(cmd *cobra.Command) error {
 	if o.legacySecret {
 		o.lifetime = ""
 	}
-	lifetime, err := credential.ParseLifetime(o.lifetime)
-	if err != nil {
+	c := credential.Creation{Talk: talk(cmd, o.yes), Account: o.account, Migrate: o.rbac == "migrate", Renewal: o.renewal(), Output: o.output}
+	var err error
+	if c.Lifetime, err = credential.ParseLifetime(o.lifetime); err != nil {
 		return err
 	}
-	if o.grants, err = credential.ReadGrants(o.rbac, o.account, func(path string) ([]byte, error) { return readInput(cmd, path) }); err != nil {
+	if c.Grants, err = credential.ReadGrants(o.rbac, o.account, func(path string) ([]byte, error) { return readInput(cmd, path) }); err != nil {
 		return err
 	}
-	objects := cluster.Manifests(o.account, o.createNamespace, o.grants)
+	c.Objects = cluster.Manifests(o.account, o.createNamespace, c.Grants)
 	if o.dryRun == "client" {
-		return credential.WriteObjects(cmd.OutOrStdout(), objects)
+		return credential.WriteObjects(cmd.OutOrStdout(), c.Objects)
 	}
-	client, endpoint, uid, err := o.connect(cmd)
-	if err != nil {
+	d, err := o.connect(cmd)
+	switch {
+	case err != nil:
 		return err
+	case o.dryRun == "server":
+		return c.Apply(cmd.Context(), d, true)
 	}
-	if o.dryRun == "server" {
-		return o.apply(cmd, client, objects, true)
-	}
-	return o.make(cmd, client, endpoint, uid, objects, lifetime)
-}
-
-// make makes the objects and the token, after asking, and writes the file.
-func (o *createOptions) make(cmd *cobra.Command, client *cluster.Client, endpoint cluster.Endpoint, uid string, objects []cluster.Object, lifetime time.Duration) error {
-	if err := worktree.RecoverFile(cmd.Context(), cmd.ErrOrStderr(), o.output); err != nil {
-		return err
-	}
-	f, err := o.renewal().OpenFor(cmd.Context(), client, o.output, o.account, endpoint, uid)
-	if err != nil {
-		return err
-	}
-	safe := sopsfile.New(nil)
-	findings, err := f.Rehearse(cmd.Context(), safe, endpoint.CA)
-	if err := cmp.Or(printFindings(cmd, findings), err); err != nil {
-		return err
-	}
-	stale, err := credential.StaleBindings(cmd.Context(), client, o.account, objects)
-	if err != nil {
-		return err
-	}
-	credential.Proposal{File: f, Destination: client.Server(), Grants: o.grants, Migrate: o.rbac == "migrate", Stale: stale}.Write(cmd.ErrOrStderr())
-	if !o.yes {
-		if err := confirm(cmd, "Make this credential?"); err != nil {
-			return err
-		}
-	}
-	if err := o.apply(cmd, client, objects, false); err != nil {
-		return err
-	}
-	if err := credential.Delete(cmd.Context(), client, stale, func(id string) { say(cmd.OutOrStdout(), "deleted %s\n", id) }); err != nil {
-		return err
-	}
-	_, sealed, err := f.Mint(cmd.Context(), client, safe, endpoint.CA, lifetime)
-	if err != nil {
-		return err
-	}
-	if err := worktree.WriteFile(f.Path, sealed, 0o644); err != nil {
-		return f.Unmint(cmd.Context(), client, err)
-	}
-	say(cmd.OutOrStdout(), "%s Secret %s/%s\n%s %s\n", worktree.Created, o.account.Namespace, f.Secret, f.Verb(), f.Path)
-	f.WarnShortened(cmd.ErrOrStderr(), lifetime)
-	say(cmd.ErrOrStderr(), "The credential %s. For a config:\n  destination: {secret: {name: %s}}\n  files: [%s]\n", f.Ending(), f.Name, f.Path)
-	return nil
-}
-
-// apply makes the objects, and says what became of each.
-func (o *createOptions) apply(cmd *cobra.Command, client *cluster.Client, objects []cluster.Object, dryRun bool) error {
-	suffix := map[bool]string{true: " (server dry run)"}[dryRun]
-	return credential.Apply(cmd.Context(), client, objects, dryRun, func(outcome, id string) {
-		say(cmd.OutOrStdout(), "%s %s%s\n", outcome, id, suffix)
-	})
+	return c.Do(cmd.Context(), d)
 }

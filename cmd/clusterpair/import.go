@@ -1,10 +1,8 @@
 package main
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
-	"io"
 
 	"github.com/spf13/cobra"
 	"k8s.io/apimachinery/pkg/labels"
@@ -115,38 +113,5 @@ func (o *importOptions) run(cmd *cobra.Command, names []string) error {
 	if err != nil {
 		return err
 	}
-	return o.finish(cmd, r)
-}
-
-// finish writes the files, or none if there is an error, and says what became
-// of them.
-func (o *importOptions) finish(cmd *cobra.Command, r *importer.Run) error {
-	err := printFindings(cmd, r.Findings())
-	if err == nil {
-		if err := r.Commit(cmd.Context()); err != nil {
-			return err
-		}
-	}
-	files := r.Files()
-	sum := worktree.Summarize(files)
-	if err == nil {
-		if _, err := io.WriteString(cmd.OutOrStdout(), sum.List); err != nil {
-			return err
-		}
-	}
-	unknown, noKey := r.Unknown()
-	switch w := cmd.ErrOrStderr(); {
-	case o.options.Check:
-		say(w, "Secrets: would be %d created, %d changed, %d unchanged", sum.Created, sum.Changed, sum.Unchanged-unknown)
-		if unknown > 0 {
-			say(w, ", %d unknown", unknown)
-		}
-		say(w, "\n")
-	case err == nil:
-		say(w, "Secrets: %d created, %d changed, %d unchanged\n", sum.Created, sum.Changed, sum.Unchanged)
-	}
-	if unread := r.Unread(); err == nil && !o.options.Check && unread != "" {
-		say(cmd.ErrOrStderr(), "generate does not read %s yet\n  hint: add %s to spec.files of the config\n", files.Show(unread), o.options.Output)
-	}
-	return cmp.Or(err, noKey)
+	return r.Finish(cmd.Context(), talk(cmd, true))
 }

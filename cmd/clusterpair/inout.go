@@ -67,6 +67,18 @@ func warnPlaintext(cmd *cobra.Command, path string) {
 	_ = printFindings(cmd, worktree.PlaintextInside(path, report.FileOf(cmd.OutOrStdout()))) // warnings alone
 }
 
+// talk is how a use case talks to the user. yes does not ask.
+func talk(cmd *cobra.Command, yes bool) report.Talk {
+	return report.Talk{Out: cmd.OutOrStdout(), Err: cmd.ErrOrStderr(),
+		Print: func(findings []report.Finding) error { return printFindings(cmd, findings) },
+		Confirm: func(question string) error {
+			if yes {
+				return nil
+			}
+			return confirm(cmd, question)
+		}}
+}
+
 // confirm asks on the terminal, and is an error unless the answer is yes.
 func confirm(cmd *cobra.Command, question string) error {
 	in, ok := cmd.InOrStdin().(*os.File)

@@ -48,33 +48,31 @@ func (o *revokeOptions) run(cmd *cobra.Command, path string) error {
 	if err != nil {
 		return err
 	}
-	client, _, uid, err := o.connect(cmd)
+	d, err := o.connect(cmd)
 	if err != nil {
 		return err
 	}
-	if uid != f.Cluster {
-		return o.otherCluster(client, f)
+	if d.UID != f.Cluster {
+		return f.OtherCluster(d, o.ListContexts())
 	}
-	r, err := f.Revocation(cmd.Context(), client, o.all, o.assumeUnused)
+	r, err := f.Revocation(cmd.Context(), d.Client, o.all, o.assumeUnused)
 	if err != nil {
 		return err
 	}
-	w := cmd.ErrOrStderr()
+	t := talk(cmd, o.yes)
 	if len(r.End) == 0 {
-		say(w, "%s has no other credential on %s; --all ends all of %s\n", path, client.Server(), f.Account)
+		say(t.Err, "%s has no other credential on %s; --all ends all of %s\n", path, d.Client.Server(), f.Account)
 		return nil
 	}
-	r.Write(w)
-	if !o.yes {
-		if err := confirm(cmd, "End them?"); err != nil {
-			return err
-		}
+	r.Write(t.Err)
+	if err := t.Confirm("End them?"); err != nil {
+		return err
 	}
-	if err := r.Do(cmd.Context(), func(secret string) { say(cmd.OutOrStdout(), "deleted Secret %s\n", secret) }); err != nil {
+	if err := r.Do(cmd.Context(), func(secret string) { say(t.Out, "deleted Secret %s\n", secret) }); err != nil {
 		return err
 	}
 	if o.all {
-		say(w, "What %s holds works no longer. The ServiceAccount and its RBAC stay: clusterpair credential rotate %s makes a new token.\n", path, path)
+		say(t.Err, "What %s holds works no longer. The ServiceAccount and its RBAC stay: clusterpair credential rotate %s makes a new token.\n", path, path)
 	}
 	return nil
 }

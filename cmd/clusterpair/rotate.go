@@ -1,21 +1,17 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
 	"go.yaml.in/yaml/v3"
 
-	"clusterpair.dev/internal/cluster"
 	"clusterpair.dev/internal/credential"
 	"clusterpair.dev/internal/render"
 	"clusterpair.dev/internal/report"
 	"clusterpair.dev/internal/rotation"
-	"clusterpair.dev/internal/sopsfile"
 	"clusterpair.dev/internal/worktree"
 )
 
@@ -90,15 +86,9 @@ func (o *rotateOptions) rotateFleet(cmd *cobra.Command, path string) error {
 	ctx, cancel := context.WithTimeout(cmd.Context(), o.timeout)
 	defer cancel()
 	r := &o.run
-	r.View, r.Renewal, r.Out, r.Err = &o.view, o.renewal(), cmd.OutOrStdout(), cmd.ErrOrStderr()
-	r.Confirm = func(question string) error {
-		if o.yes {
-			return nil
-		}
-		return confirm(cmd, question)
-	}
+	r.View, r.Renewal, r.Talk = &o.view, o.renewal(), talk(cmd, o.yes)
 	r.Render = func(configs []string, instead map[string]*yaml.Node, files []render.File) error {
-		return (&generateOptions{remove: -1, paths: configs}).render(cmd, instead, files)
+		return renderInstead(cmd, configs, instead, files)
 	}
 	finished, err := r.Do(ctx)
 	switch {
@@ -120,47 +110,20 @@ func (o *rotateOptions) rotate(cmd *cobra.Command, path string) error {
 	if err != nil {
 		return err
 	}
-	client, endpoint, uid, err := o.connect(cmd)
+	d, err := o.connect(cmd)
 	if err != nil {
-		return err
-	}
-	all := files
-	files = slices.DeleteFunc(slices.Clone(files), func(f *credential.File) bool { return f.Cluster != uid })
-	if len(files) == 0 {
-		return o.otherCluster(client, all[0])
-	}
-	safe := sopsfile.New(nil)
-	rotations := make([]*credential.Rotation, len(files))
-	for i, f := range files {
-		r, findings, err := o.renewal().Prepare(cmd.Context(), client, safe, f, endpoint.CA)
-		if err := cmp.Or(printFindings(cmd, findings), err); err != nil {
-			return err
-		}
-		rotations[i] = r
-	}
-	if err := credential.Mint(cmd.Context(), client, safe, endpoint.CA, rotations); err != nil {
 		return err
 	}
 	var with func(map[string]*yaml.Node, []render.File) error
 	if len(configs) > 0 {
 		with = func(instead map[string]*yaml.Node, files []render.File) error {
-			g := &generateOptions{remove: -1, paths: configs}
-			return g.render(cmd, instead, files)
+			return renderInstead(cmd, configs, instead, files)
 		}
 	}
-	if err := credential.Write(cmd.Context(), client, rotations, with); err != nil {
-		return err
-	}
-	for _, r := range rotations {
-		say(cmd.OutOrStdout(), "%s %s\n", worktree.Changed, r.Path)
-	}
-	for _, r := range rotations {
-		r.Write(cmd.ErrOrStderr(), len(configs) > 0)
-	}
-	return nil
+	return o.renewal().RotateAll(cmd.Context(), d, talk(cmd, o.yes), files, o.ListContexts(), with)
 }
 
-// otherCluster says that a cluster is not the destination of a credential.
-func (c *clusterFlags) otherCluster(client *cluster.Client, f *credential.File) error {
-	return withHint(fmt.Errorf("%s is not the cluster of the credential in %s", client.Server(), f.Path), "choose the destination with --context: %s", c.ListContexts())
+// renderInstead renders configs from what files are about to hold, and writes both.
+func renderInstead(cmd *cobra.Command, configs []string, instead map[string]*yaml.Node, files []render.File) error {
+	return (&generateOptions{remove: -1, paths: configs}).render(cmd, instead, files)
 }

@@ -219,6 +219,38 @@ func (r *Rotation) Write(w io.Writer, rendered bool) {
 	}
 }
 
+// RotateAll makes a new token for each of the files that are of a destination, and writes
+// them with the pairs that render renders from them; it is nil if there are none. If no
+// file is of the destination, the error says so by the command that lists the contexts.
+func (o Renewal) RotateAll(ctx context.Context, d Destination, talk report.Talk, files []*File, listContexts string, with func(map[string]*yaml.Node, []render.File) error) error {
+	own := slices.DeleteFunc(slices.Clone(files), func(f *File) bool { return f.Cluster != d.UID })
+	if len(own) == 0 {
+		return files[0].OtherCluster(d, listContexts)
+	}
+	safe := sopsfile.New(nil)
+	rotations := make([]*Rotation, len(own))
+	for i, f := range own {
+		r, findings, err := o.Prepare(ctx, d.Client, safe, f, d.CA)
+		if err := cmp.Or(talk.Print(findings), err); err != nil {
+			return err
+		}
+		rotations[i] = r
+	}
+	if err := Mint(ctx, d.Client, safe, d.CA, rotations); err != nil {
+		return err
+	}
+	if err := Write(ctx, d.Client, rotations, with); err != nil {
+		return err
+	}
+	for _, r := range rotations {
+		report.Say(talk.Out, "%s %s\n", worktree.Changed, r.Path)
+	}
+	for _, r := range rotations {
+		r.Write(talk.Err, with != nil)
+	}
+	return nil
+}
+
 // Prepare does for one file what comes before its token. There is no rotation if one of
 // the findings is an error.
 func (o Renewal) Prepare(ctx context.Context, client *cluster.Client, safe *sopsfile.Safe, f *File, ca []byte) (*Rotation, []report.Finding, error) {

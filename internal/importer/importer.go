@@ -2,7 +2,7 @@
 //
 // [Begin] says where they go, [Run.ReadHeld] reads what Git holds, [Run.From] which
 // cluster they come from. [Run.Get], [Run.Select] or [Run.Again] take them, each
-// encrypted, and [Run.Commit] writes all files or none. What has not changed keeps its
+// encrypted, and [Run.Finish] writes all files or none. What has not changed keeps its
 // bytes, and no file is removed. A file that holds anything else is left alone.
 // [Run.Adopt] takes the kubeconfigs of ClusterPairs that exist already, and
 // [Run.WriteConfig] adds a config that renders them again.
@@ -15,6 +15,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"maps"
 	"os"
@@ -531,9 +532,39 @@ func (r *Run) Commit(ctx context.Context) error { return r.tx.Commit(ctx) }
 // Files are those that the run writes, or would write.
 func (r *Run) Files() *worktree.Stage { return r.files }
 
-// Unread is a file that was written, by its path relative to the config, and that no
+// Finish writes the files, or none if a finding is an error, and says what became of the
+// Secrets. A check writes none.
+func (r *Run) Finish(ctx context.Context, talk report.Talk) error {
+	err := talk.Print(r.findings)
+	if err == nil {
+		if err := r.Commit(ctx); err != nil {
+			return err
+		}
+	}
+	sum := worktree.Summarize(r.files)
+	if err == nil {
+		if _, err := io.WriteString(talk.Out, sum.List); err != nil {
+			return err
+		}
+	}
+	unknown, noKey := r.withoutKey()
+	switch {
+	case r.options.Check && unknown > 0:
+		report.Say(talk.Err, "Secrets: would be %d created, %d changed, %d unchanged, %d unknown\n", sum.Created, sum.Changed, sum.Unchanged-unknown, unknown)
+	case r.options.Check:
+		report.Say(talk.Err, "Secrets: would be %d created, %d changed, %d unchanged\n", sum.Created, sum.Changed, sum.Unchanged)
+	case err == nil:
+		report.Say(talk.Err, "Secrets: %d created, %d changed, %d unchanged\n", sum.Created, sum.Changed, sum.Unchanged)
+	}
+	if unread := r.unread(); err == nil && !r.options.Check && unread != "" {
+		report.Say(talk.Err, "generate does not read %s yet\n  hint: add %s to spec.files of the config\n", r.files.Show(unread), r.options.Output)
+	}
+	return cmp.Or(err, noKey)
+}
+
+// unread is a file that was written, by its path relative to the config, and that no
 // config reads; empty if there is none, or no config reads any.
-func (r *Run) Unread() string {
+func (r *Run) unread() string {
 	if len(r.sources) == 0 {
 		return ""
 	}
@@ -546,9 +577,9 @@ func (r *Run) Unread() string {
 	return unread
 }
 
-// Unknown is of how many Secrets a check could not tell whether they have changed, for
+// withoutKey is of how many Secrets a check could not tell whether they have changed, for
 // want of a key: err says of which.
-func (r *Run) Unknown() (count int, err error) {
+func (r *Run) withoutKey() (count int, err error) {
 	if r.noKey == nil {
 		return 0, nil
 	}

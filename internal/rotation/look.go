@@ -48,7 +48,7 @@ type Destination struct {
 	// Err is why it is not known how far the rotation has come; its Step is then [Unknown].
 	Err error
 
-	client *cluster.Client
+	at credential.Destination
 }
 
 // Open finds the destinations of the configs at a path, each with a Secret that
@@ -110,7 +110,7 @@ func (v *View) Look(ctx context.Context) ([]*Destination, error) {
 		destinations[i] = d
 		group.Go(func() (err error) {
 			defer defect.Recover(&err, d.Path)
-			d.client, tokens[i], d.Err = v.tokens(ctx, d)
+			d.at, tokens[i], d.Err = v.tokens(ctx, d)
 			return nil
 		})
 	}
@@ -174,12 +174,8 @@ func (v *View) contextOf(name string) (string, error) {
 	return context, err
 }
 
-// connect makes a client of a cluster.
-func (v *View) connect(name string) (*cluster.Client, error) {
-	context, err := v.contextOf(name)
-	if err != nil {
-		return nil, err
-	}
+// connect makes a client of a kubeconfig context.
+func (v *View) connect(context string) (*cluster.Client, error) {
 	choice := v.Choice
 	choice.Overrides.CurrentContext = context
 	client, _, findings, err := choice.Client()
@@ -190,35 +186,29 @@ func (v *View) connect(name string) (*cluster.Client, error) {
 }
 
 // tokens asks a destination for the tokens of its account.
-func (v *View) tokens(ctx context.Context, d *Destination) (*cluster.Client, []cluster.TokenSecret, error) {
-	client, err := v.connect(d.Cluster)
+func (v *View) tokens(ctx context.Context, d *Destination) (at credential.Destination, tokens []cluster.TokenSecret, err error) {
+	context, err := v.contextOf(d.Cluster)
 	if err != nil {
-		return nil, nil, err
+		return at, nil, err
 	}
-	if !client.Verified() {
-		return nil, nil, errors.New("the destination does not prove who it is: insecure-skip-tls-verify")
-	}
-	uid, err := client.UID(ctx)
+	client, err := v.connect(context)
 	if err != nil {
-		return nil, nil, err
+		return at, nil, err
 	}
-	if uid != d.File.Cluster {
-		context, _ := v.contextOf(d.Cluster)
-		return nil, nil, report.WithHint(fmt.Errorf("context %s is not the cluster of the credential in %s", context, d.Path),
+	if at, err = credential.Connect(ctx, client); err != nil {
+		return at, nil, err
+	}
+	if at.UID != d.File.Cluster {
+		return at, nil, report.WithHint(fmt.Errorf("context %s is not the cluster of the credential in %s", context, d.Path),
 			"say how the contexts are called: --contexts 'admin@${cluster}'; they are: %s", v.Choice.ListContexts())
 	}
-	tokens, err := client.Tokens(ctx, d.Account)
-	return client, tokens, err
+	tokens, err = client.Tokens(ctx, d.Account)
+	return at, tokens, err
 }
 
 // source asks a source cluster for its pairs and its Migrations.
 func (v *View) source(ctx context.Context, context string, l *Live) error {
-	choice := v.Choice
-	choice.Overrides.CurrentContext = context
-	client, _, findings, err := choice.Client()
-	if err == nil && report.HasErrors(findings) {
-		err = findings[0]
-	}
+	client, err := v.connect(context)
 	if err != nil {
 		return err
 	}

@@ -27,13 +27,11 @@ type Run struct {
 	Most int
 	// Wait looks again until all sources have synced.
 	Wait bool
-	// Confirm asks before old tokens end; an error says no.
-	Confirm func(question string) error
+	// Talk asks before old tokens end.
+	report.Talk
 	// Render writes files together with the pairs that configs render from what these are
 	// about to hold, all or none.
 	Render func(configs []string, instead map[string]*yaml.Node, files []render.File) error
-	// Out is for what was done, Err for what is to be known.
-	Out, Err io.Writer
 
 	made int
 	safe *sopsfile.Safe
@@ -116,7 +114,7 @@ func (v *View) reread() error {
 func (r *Run) act(ctx context.Context, all []*Destination) error {
 	for _, d := range all {
 		for _, t := range d.Orphans {
-			if err := d.client.Unmint(ctx, d.Account, t.Name); err != nil {
+			if err := d.at.Client.Unmint(ctx, d.Account, t.Name); err != nil {
 				return err
 			}
 			report.Say(r.Out, "deleted Secret %s/%s, which a killed run has left on %s\n", d.Account.Namespace, t.Name, d.Cluster)
@@ -154,7 +152,7 @@ func (r *Run) revoke(ctx context.Context, all []*Destination) error {
 		if d.Step != Proven {
 			continue
 		}
-		revocation, err := d.Revocation(ctx, d.client, false, nil)
+		revocation, err := d.Revocation(ctx, d.at.Client, false, nil)
 		if err != nil {
 			return err
 		}
@@ -179,32 +177,23 @@ func (r *Run) revoke(ctx context.Context, all []*Destination) error {
 
 // renew makes a new token for a destination, tries it, and writes it with its pairs.
 func (r *Run) renew(ctx context.Context, d *Destination) error {
-	endpoint, err := d.client.Endpoint()
-	if err != nil {
-		return err
-	}
 	_, configs, err := credential.Find(d.Path, "", func(config string, err error) {
 		report.Say(r.Err, "warning: whether %s takes %s is not known: %s\n", config, d.Path, report.ErrorLine(err, config))
 	})
 	if err != nil {
 		return err
 	}
-	rotation, findings, err := r.Renewal.Prepare(ctx, d.client, r.safe, d.File, endpoint.CA)
-	for _, f := range findings {
-		if f.Severity == report.Error {
-			err = cmp.Or(err, error(f))
-		}
-	}
-	if err != nil {
+	rotation, findings, err := r.Renewal.Prepare(ctx, d.at.Client, r.safe, d.File, d.at.CA)
+	if err := cmp.Or(r.Print(findings), err); err != nil {
 		return err
 	}
 	_, rotation.Maker = r.makers(d.File)
 	rotations := []*credential.Rotation{rotation}
-	if err := credential.Mint(ctx, d.client, r.safe, endpoint.CA, rotations); err != nil {
+	if err := credential.Mint(ctx, d.at.Client, r.safe, d.at.CA, rotations); err != nil {
 		return err
 	}
-	if err := rotation.Try(ctx, endpoint); err != nil {
-		return rotation.Unmint(ctx, d.client, err)
+	if err := rotation.Try(ctx, d.at.Endpoint); err != nil {
+		return rotation.Unmint(ctx, d.at.Client, err)
 	}
 	var with func(map[string]*yaml.Node, []render.File) error
 	if len(configs) > 0 {
@@ -212,7 +201,7 @@ func (r *Run) renew(ctx context.Context, d *Destination) error {
 			return r.Render(configs, instead, files)
 		}
 	}
-	if err := credential.Write(ctx, d.client, rotations, with); err != nil {
+	if err := credential.Write(ctx, d.at.Client, rotations, with); err != nil {
 		return err
 	}
 	report.Say(r.Out, "%s %s\n", worktree.Changed, d.Path)
