@@ -38,7 +38,7 @@ func TestArrows(t *testing.T) {
 		"internal/rotation":    {"generator", "internal/cluster", "internal/credential", "internal/defect", "internal/gitfiles", "internal/holders", "internal/kubeconfig", "internal/kustomize", "internal/render", "internal/report", "internal/sopsfile", "internal/worktree"},
 		"internal/mask":        {"generator", "internal/kubeconfig", "internal/leak", "internal/manifest", "internal/report"},
 		"internal/expiring":    {"internal/kubeconfig", "internal/manifest", "internal/report"},
-		"internal/judge":       {"schema", "internal/defect", "internal/engine", "internal/gitfiles", "internal/kustomize", "internal/manifest", "internal/report", "internal/validate", "internal/worktree"},
+		"internal/judge":       {"schema", "internal/defect", "internal/engine", "internal/gitfiles", "internal/kustomize", "internal/manifest", "internal/pace", "internal/report", "internal/validate", "internal/worktree"},
 		"internal/plant":       {"internal/manifest"},
 		"internal/orphan":      {"internal/report"},
 		"internal/plan":        {"internal/report"},
@@ -58,7 +58,7 @@ func TestArrows(t *testing.T) {
 		"internal/render":      {"generator", "internal/fleet", "internal/gitfiles", "internal/kubeconfig", "internal/kustomize", "internal/manifest", "internal/orphan", "internal/plan", "internal/report", "internal/seal", "internal/sopsfile", "internal/validate", "internal/worktree"},
 		"internal/seal":        {"generator", "internal/kubeconfig", "internal/leak", "internal/manifest", "internal/plainjson", "internal/report", "internal/sopsfile", "internal/worktree"},
 		"generator":            {"schema", "internal/kubeconfig", "internal/manifest", "internal/report", "internal/stork", "internal/work"},
-		"examples":             {"internal/manifest", "internal/report", "internal/sopsfile", "internal/stork"},
+		"examples":             {"internal/manifest", "internal/report", "internal/sopsfile", "internal/stork", "internal/worktree"},
 		"docs":                 {"internal/report"},
 	}
 	const top = "cmd/clusterpair" // which may import all others

@@ -77,16 +77,8 @@ func (o *expiringOptions) run(cmd *cobra.Command, args []string) error {
 	if err := expiring.Write(cmd.OutOrStdout(), o.format, ends, now, horizon); err != nil {
 		return err
 	}
-	switch {
-	case len(ends) > 0 || o.format != "table":
-	case len(all) == 0:
-		say(cmd.ErrOrStderr(), "No ClusterPairs found.\n")
-	case o.within == "":
-		say(cmd.ErrOrStderr(), "Of each credential it is known when it ends.\n")
-	case hidden > 0:
-		say(cmd.ErrOrStderr(), "Nothing is known to end within %s.\n", o.within)
-	default:
-		say(cmd.ErrOrStderr(), "Nothing ends within %s.\n", o.within)
+	if o.format == "table" && len(ends) == 0 {
+		say(cmd.ErrOrStderr(), "%s\n", expiring.Nothing(len(all), hidden, o.within))
 	}
 	if hidden > 0 {
 		say(cmd.ErrOrStderr(), "unknown: %d more may end by then, as nothing tells when; --unknown shows them\n", hidden)

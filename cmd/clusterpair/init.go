@@ -1,15 +1,9 @@
 package main
 
 import (
-	"fmt"
-	"io"
-	"path/filepath"
-	"strings"
-
 	"github.com/spf13/cobra"
 
 	"clusterpair.dev/examples"
-	"clusterpair.dev/internal/worktree"
 )
 
 func newInitCommand() *cobra.Command {
@@ -95,54 +89,5 @@ func (o *initOptions) run(cmd *cobra.Command, dir string) error {
 	if err != nil {
 		return usageError(err)
 	}
-	dir = filepath.Clean(dir)
-	t, output, err := worktree.OpenAbove(dir)
-	if err != nil {
-		return err
-	}
-	defer t.Close()
-	inRepository := "."
-	if t.Git {
-		inRepository = filepath.ToSlash(filepath.Join(t.Base, output))
-	}
-	files, err := layout.Files(inRepository)
-	if err != nil {
-		return err
-	}
-	examples.KeepHooks(files, dir, inRepository)
-
-	tx := worktree.Begin(o.dryRun)
-	defer tx.Close()
-	w := tx.Stage(t, output)
-	if !o.dryRun {
-		if err := w.Make(); err != nil {
-			return err
-		}
-		unlock, err := worktree.Enter(cmd.Context(), cmd.ErrOrStderr(), w.Recover, t.Abs(output))
-		defer unlock()
-		if err != nil {
-			return err
-		}
-	}
-	taken, err := w.AddNew(files)
-	if err != nil {
-		return err
-	}
-	if taken != nil {
-		return &exitError{code: exitFindings, err: withHint(fmt.Errorf("nothing is written, as init overwrites no file:\n  %s", strings.Join(taken, "\n  ")),
-			"move them away, or choose another directory")}
-	}
-	if err := tx.Commit(cmd.Context()); err != nil {
-		return err
-	}
-	sum := worktree.Summarize(w)
-	if _, err := io.WriteString(cmd.OutOrStdout(), sum.List); err != nil {
-		return err
-	}
-	would := map[bool]string{true: "would be "}[o.dryRun]
-	say(cmd.ErrOrStderr(), "files: %s%d created, %d unchanged\n", would, sum.Created, sum.Unchanged)
-	if !o.dryRun {
-		layout.WriteNext(cmd.ErrOrStderr(), dir, inRepository, t.Git, files[examples.HooksFile] != "")
-	}
-	return nil
+	return layout.Write(cmd.Context(), dir, o.dryRun, talk(cmd, true))
 }

@@ -200,12 +200,15 @@ func coded(run func(*cobra.Command, []string) error) func(*cobra.Command, []stri
 		err := run(cmd, args)
 		var exit *exitError
 		var usage *report.UsageError
+		var found *report.FoundError
 		var finding report.Finding
 		var ran *kustomize.FunctionError
 		switch {
 		case errors.As(err, &exit):
 		case errors.As(err, &usage):
 			return &exitError{code: exitUsage, err: err}
+		case errors.As(err, &found):
+			return &exitError{code: exitFindings, err: err}
 		case errors.As(err, &finding):
 			err = printFindings(cmd, []report.Finding{finding})
 		case errors.As(err, &ran):

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -11,7 +10,6 @@ import (
 
 	"clusterpair.dev/internal/gitfiles"
 	"clusterpair.dev/internal/judge"
-	"clusterpair.dev/internal/kustomize"
 	"clusterpair.dev/internal/pace"
 	"clusterpair.dev/internal/render"
 	"clusterpair.dev/internal/report"
@@ -109,34 +107,11 @@ func (o *validateOptions) judge(cmd *cobra.Command, args []string, steady *pace.
 	if len(args) == 0 && !o.staged && o.kustomization == "" {
 		return nil, nil, usageError(withHint(errors.New("nothing to validate"), "for all files below this directory: clusterpair validate ."))
 	}
-	var source gitfiles.Source = &gitfiles.WorkTree{Repository: repo, All: "clusterpair validate .", Stdin: stdin(cmd)}
-	if o.staged {
-		source = &gitfiles.Index{Repository: repo}
-		options.WorkTree = func(f validate.File) ([]byte, error) {
-			return (&gitfiles.WorkTree{Repository: repo}).Read(cmd.Context(), gitfiles.File{Name: f.Name, Path: f.Path, Any: true}, nil)
-		}
-	}
-	files, err := source.List(cmd.Context(), args)
-	if err != nil {
-		return nil, nil, err
-	}
-	o.whole = !files.Partial
-	options.Partial = files.Around == nil && files.Partial && o.kustomization == ""
-	options.LeftOut = files.LeftOut
-	options.Remotes = func() []string { return repo.Remotes(cmd.Context()) }
-	options.Orphans = !files.Partial && (files.Whole || files.Around != nil)
-	v := validate.New(options)
-	unread, err := judge.All(cmd.Context(), source, files, v, func(ctx context.Context, file validate.File) error {
-		if v.Found() > 1000 {
-			steady.Lift() // that many findings are not flat themselves
-		}
-		return v.File(ctx, file)
-	}, func(err error) {
+	t := judge.Target{Repository: repo, Paths: args, Stdin: stdin(cmd), Staged: o.staged, Kustomization: o.kustomization, AnyFile: anyFile, Steady: steady, Unlisted: func(err error) {
 		say(cmd.ErrOrStderr(), "warning: files under other names than those of manifests were not looked at: %s\n", err)
-	})
-	if err == nil && o.kustomization != "" {
-		err = judge.Build(cmd.Context(), v, o.kustomization, kustomize.Options{AnyFile: anyFile})
-	}
+	}}
+	v, whole, unread, err := t.Judge(cmd.Context(), options)
+	o.whole = whole
 	return v, unread, err
 }
 

@@ -93,6 +93,20 @@ func (s *Set) Ends() []End {
 	return s.found
 }
 
+// Nothing says why none of all ends is shown: of so many nothing tells when, and within is
+// what was asked for.
+func Nothing(all, unknown int, within string) string {
+	switch {
+	case all == 0:
+		return "No ClusterPairs found."
+	case within == "":
+		return "Of each credential it is known when it ends."
+	case unknown > 0:
+		return "Nothing is known to end within " + within + "."
+	}
+	return "Nothing ends within " + within + "."
+}
+
 // Select takes out the ends that are known to come until a time, and, if unknown, those
 // of which nothing tells when they come. hidden is the number of the latter that it
 // leaves out. A zero time is for unknown ends alone.

@@ -51,6 +51,15 @@ func (e *UsageError) Unwrap() error { return e.Err }
 // Usage makes an error one of wrong use.
 func Usage(err error) error { return &UsageError{err} }
 
+// FoundError is an error about what was found, not about what could not be done.
+type FoundError struct{ Err error }
+
+func (e *FoundError) Error() string { return e.Err.Error() }
+func (e *FoundError) Unwrap() error { return e.Err }
+
+// Found says that an error is about what was found.
+func Found(err error) error { return &FoundError{err} }
+
 // Errors are several errors, each in a line as if it were alone.
 type Errors []error
 
