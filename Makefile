@@ -17,7 +17,7 @@ FUZZTIME ?= 20s
 # What tests start besides Go and git, as PROGRAM=PACKAGE.
 TEST_NEEDS := gpg=gnupg xmllint=libxml2-utils npm=npm pre-commit=pre-commit flock=util-linux unshare=util-linux
 CHECK_NEEDS := gcc=gcc,libc6-dev
-E2E_NEEDS := ip=iproute2 podman=podman runc=runc npm=npm unshare=util-linux
+E2E_NEEDS := chromium-headless-shell=chromium-headless-shell,fonts-dejavu-core dot=graphviz ip=iproute2 podman=podman runc=runc npm=npm unshare=util-linux
 
 .PHONY: help build man image demo test e2e lint update fuzz kills bench leaks check tools test-needs check-needs e2e-needs
 
@@ -70,6 +70,15 @@ bin/cyclonedx:
 	tar -xzf "$$tmp"/*.tgz -C "$$tmp" package/res/schema; \
 	mv "$$tmp/package/res/schema" $@
 
+# Mermaid as pages load it.
+MERMAID := be0684e8d20bfc874df12c0f04927a5c482f57f2200eec54cca52a4583fd4040
+bin/mermaid.min.js:
+	@mkdir -p bin; tmp=$$(mktemp -d); trap 'rm -rf "$$tmp"' EXIT; \
+	npm pack --silent --pack-destination "$$tmp" mermaid@12.3.0 > /dev/null; \
+	echo "$(MERMAID)  $$(echo "$$tmp"/*.tgz)" | sha256sum --check --quiet; \
+	tar -xzf "$$tmp"/*.tgz -C "$$tmp" package/dist/mermaid.min.js; \
+	mv "$$tmp/package/dist/mermaid.min.js" $@
+
 bin/vault: tools/vault/go.mod tools/vault/main.go
 	@CGO_ENABLED=0 go build -C tools/vault -trimpath -ldflags='-s -w' -o ../../bin/vault .
 bin/stork-24.3: tools/stork/go.mod tools/stork/main.go tools/stork/double.go
@@ -92,8 +101,9 @@ e2e-needs:
 test: test-needs tools ## Run all tests; root gets what they start from apt-get, others are told
 	CGO_ENABLED=0 CLUSTERPAIR_TOOLS="$$PWD/bin" go test -timeout 40m ./...
 
-e2e: e2e-needs $(KUBERNETES) $(FLUX) bin/kubectl bin/kustomize bin/sops bin/age-keygen bin/stork-24.3 bin/argocd bin/cyclonedx ## Run clusterpair against real Kubernetes clusters, a real Flux and a real Argo CD; building these takes a quarter of an hour once
+e2e: e2e-needs $(KUBERNETES) $(FLUX) bin/kubectl bin/kustomize bin/sops bin/age-keygen bin/stork-24.3 bin/argocd bin/cyclonedx bin/mermaid.min.js ## Run clusterpair against real Kubernetes clusters, a real Flux, a real Argo CD and a real browser; building these takes a quarter of an hour once
 	CLUSTERPAIR_TOOLS="$$PWD/bin" go test -C tools/image -count 1 -timeout 40m
+	CLUSTERPAIR_TOOLS="$$PWD/bin" go test -C e2e -count 1 -timeout 10m ./browser
 	CLUSTERPAIR_TOOLS="$$PWD/bin" go test -C e2e -count 1 -timeout 40m -parallel 4 # without a package, so that the summary is shown
 
 # One command for all, so that they share their packages. Without the flags they

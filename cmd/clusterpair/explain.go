@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"io"
 	"os"
 
 	"github.com/spf13/cobra"
@@ -31,7 +30,7 @@ FILE may be a directory: then all pairs below it are meant.`,
   clusterpair explain . -o json`,
 		Args: cobra.MinimumNArgs(1),
 	}
-	o.addFormat(cmd, "text", []string{"text", "json"})
+	o.addFormat(cmd, "text", engine.Formats())
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if err := o.checkFormat(); err != nil {
 			return err
@@ -46,7 +45,7 @@ FILE may be a directory: then all pairs below it are meant.`,
 		}
 		source := &gitfiles.WorkTree{Repository: repo, All: "clusterpair explain .", Stdin: stdin(cmd)}
 		all, unread, err := judge.Explain(cmd.Context(), source, args, seal.Hint)
-		if err := errors.Join(err, writeExplained(cmd.OutOrStdout(), o.format, all)); err != nil {
+		if err := errors.Join(err, engine.Write(cmd.OutOrStdout(), o.format, all)); err != nil {
 			return err
 		}
 		if len(unread) > 0 {
@@ -55,25 +54,4 @@ FILE may be a directory: then all pairs below it are meant.`,
 		return nil
 	}
 	return cmd
-}
-
-// writeExplained prints explanations.
-func writeExplained(w io.Writer, format string, all []engine.Explanation) error {
-	if len(all) == 0 {
-		return nil
-	}
-	if format == "json" {
-		text, err := report.JSON(all, "  ")
-		if err == nil {
-			_, err = w.Write(text)
-		}
-		return err
-	}
-	for _, e := range all {
-		say(w, "%s\n", e.File)
-		for _, line := range e.Lines() {
-			say(w, "  %s\n", line)
-		}
-	}
-	return nil
 }

@@ -41,10 +41,11 @@ The clusters are called as the fleet calls them; without one a source is called 
 the config that has rendered its pairs, and a destination after the Secret with its
 kubeconfig. A pair of which no config tells stands for its folder and its own name.
 
--o mermaid draws regions in place of clusters where Mermaid would refuse the number of
-arrows. -o dot is for Graphviz.`,
+-o html is one file with search, sorting and filters, which loads nothing. -o mermaid
+draws regions in place of clusters where Mermaid would refuse the number of arrows. -o
+dot is for Graphviz.`,
 		Example: `  clusterpair graph > pairs.svg
-  clusterpair graph -o mermaid --validate
+  clusterpair graph -o html --validate > pairs.html
   clusterpair graph -o dot clusters/ | dot -Tpng > pairs.png`,
 	}
 	o.add(cmd, graph.Formats())

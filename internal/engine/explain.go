@@ -2,6 +2,7 @@ package engine
 
 import (
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 
@@ -255,4 +256,28 @@ func placed(at *Place) string {
 		return ""
 	}
 	return ", in " + at.String()
+}
+
+// Formats are the names of the formats that [Write] knows.
+func Formats() []string { return []string{"text", "json"} }
+
+// Write writes explanations in one of the [Formats]; nothing if there are none.
+func Write(w io.Writer, format string, all []Explanation) error {
+	if len(all) == 0 {
+		return nil
+	}
+	if format == "json" {
+		text, err := report.JSON(all, "  ")
+		if err == nil {
+			_, err = w.Write(text)
+		}
+		return err
+	}
+	for _, e := range all {
+		report.Say(w, "%s\n", e.File)
+		for _, line := range e.Lines() {
+			report.Say(w, "  %s\n", line)
+		}
+	}
+	return nil
 }

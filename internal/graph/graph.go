@@ -20,7 +20,7 @@ import (
 )
 
 // Formats are the names of the formats that [Write] knows.
-func Formats() []string { return []string{"svg", "dot", "mermaid", "json"} }
+func Formats() []string { return []string{"svg", "html", "dot", "mermaid", "json"} }
 
 // Options say as of when to draw.
 type Options struct {

@@ -5,6 +5,7 @@ import (
 	"encoding/xml"
 	"fmt"
 	"io"
+	"math"
 	"regexp"
 	"strings"
 	"testing"
@@ -72,13 +73,13 @@ func TestWrite(t *testing.T) {
 			`subgraph cluster_0 {`, `label="eu";`, `c1 [label="ops"];`,
 			`c0 -> c2 [color="#b3123f", style=solid, tooltip="east → west: apps/west, ends 2026-11-30T00:00:00Z"];`,
 			`c1 -> c0 [color="#6a4fb3", style=dashed, tooltip="ops → east: apps/east, never ends; no way back"];`,
-			`c1 -> c2 [color="#767b84", style=dotted, tooltip="ops → west: apps/west, not rendered; no way back"];`,
-			`c2 -> c0 [color="#b26a00", style=solid, tooltip="west → east: apps/east, ends 2028-01-05T00:00:00Z; crm/east, ends 2026-12-08T00:00:00Z, warning credential-expiring", arrowhead=dotnormal];`,
+			`c1 -> c2 [color="#686e77", style=dotted, tooltip="ops → west: apps/west, not rendered; no way back"];`,
+			`c2 -> c0 [color="#a35f00", style=solid, tooltip="west → east: apps/east, ends 2028-01-05T00:00:00Z; crm/east, ends 2026-12-08T00:00:00Z, warning credential-expiring", arrowhead=dotnormal];`,
 		},
 		"mermaid": {
 			"flowchart LR\n  subgraph g0[\"eu\"]\n    c0[\"east\"]\n    c1[\"ops\"]\n  end\n  subgraph g1[\"us\"]\n    c2[\"west\"]\n  end\n",
 			"  c0 -->|\"ended\"| c2\n  c1 -->|\"never ends\"| c0\n  c1 -->|\"not rendered\"| c2\n  c2 -->|\"ends soon, finding\"| c0\n",
-			"  linkStyle 0 stroke:#b3123f\n  linkStyle 2 stroke:#767b84\n  linkStyle 3 stroke:#b26a00\n  linkStyle 1 stroke:#6a4fb3\n",
+			"  linkStyle 0 stroke:#b3123f\n  linkStyle 2 stroke:#686e77\n  linkStyle 3 stroke:#a35f00\n  linkStyle 1 stroke:#6a4fb3\n",
 		},
 		"json": {
 			`{"label": "region", "validated": true,`, `{"name":"ops","group":"eu","source":true,"destination":false}`,
@@ -157,6 +158,85 @@ func TestHostile(t *testing.T) {
 				t.Errorf("mermaid: %q makes %q", name, line)
 			}
 		}
+	}
+}
+
+// TestColors: the page has the colours of the other formats, light and dark, and each can be
+// told from its ground: https://www.w3.org/TR/WCAG22/#contrast-minimum
+func TestColors(t *testing.T) {
+	light, dark, _ := strings.Cut(pageCSS, `:root[data-theme="dark"]`)
+	for css, colors := range map[string][]string{light: colors[:], dark: darkColors[:]} {
+		color := func(name string) string {
+			t.Helper()
+			m := regexp.MustCompile("--" + name + ": (#[0-9a-f]+);").FindStringSubmatch(css)
+			if m == nil {
+				t.Fatalf("there is no %s", name)
+			}
+			return m[1]
+		}
+		for e := range ends {
+			if color(e.class()) != colors[e] {
+				t.Errorf("%s is %s and %s", e, color(e.class()), colors[e])
+			}
+			for ground, least := range map[string]float64{"bg": 3, "grid": 3, "inverse": 4.5} {
+				if c := contrast(t, color(e.class()), color(ground)); c < least {
+					t.Errorf("%s on %s: %.1f", e, ground, c)
+				}
+			}
+		}
+		for _, pair := range [][2]string{{"text", "bg"}, {"text", "panel"}, {"muted", "bg"}, {"muted", "panel"}} {
+			if c := contrast(t, color(pair[0]), color(pair[1])); c < 4.5 {
+				t.Errorf("%s on %s: %.1f", pair[0], pair[1], c)
+			}
+		}
+	}
+}
+
+// contrast is that of two colours.
+func contrast(t *testing.T, a, b string) float64 {
+	luminance := func(color string) float64 {
+		if len(color) == 4 {
+			color = "#" + strings.Repeat(color[1:2], 2) + strings.Repeat(color[2:3], 2) + strings.Repeat(color[3:4], 2)
+		}
+		var r [3]uint8
+		if _, err := fmt.Sscanf(color, "#%02x%02x%02x", &r[0], &r[1], &r[2]); err != nil {
+			t.Fatal(color, err)
+		}
+		sum := 0.0
+		for i, weight := range []float64{0.2126, 0.7152, 0.0722} {
+			c := float64(r[i]) / 255
+			if c <= 0.03928 {
+				c /= 12.92
+			} else {
+				c = math.Pow((c+0.055)/1.055, 2.4)
+			}
+			sum += weight * c
+		}
+		return sum
+	}
+	x, y := luminance(a), luminance(b)
+	return (max(x, y) + 0.05) / (min(x, y) + 0.05)
+}
+
+// TestPolicy: the policy names the script and the style that the page holds, and no other;
+// what names hold cannot end the data.
+func TestPolicy(t *testing.T) {
+	inv := sample()
+	inv.Pairs[0].Name = "</script><!--<script>"
+	got := draw(t, "html", inv)
+	policy := regexp.MustCompile(`content="(default-src[^"]*)"`).FindStringSubmatch(got)
+	want := fmt.Sprintf("default-src 'none'; script-src '%s'; style-src '%s'; base-uri 'none'; form-action 'none'", hash(pageJS), hash(pageCSS))
+	if policy == nil || policy[1] != want {
+		t.Errorf("the policy is %q", policy)
+	}
+	if !strings.Contains(got, "<script>"+pageJS+"</script>") || !strings.Contains(got, "<style>"+pageCSS+"</style>") {
+		t.Error("the script or the style is not what was hashed")
+	}
+	if strings.Count(got, "</script>") != 2 || strings.Contains(got, "<!--") {
+		t.Error("a name ends the data")
+	}
+	if n := len(draw(t, "html", mesh(200, 4))); n > 400<<10 {
+		t.Errorf("the page of 39,800 pairs has %d bytes", n)
 	}
 }
 

@@ -15,7 +15,7 @@ import (
 
 // colors are those of the ends on white, each told from the others by people who do not
 // see all colours, too.
-var colors = [...]string{ended: "#b3123f", missing: "#767b84", soon: "#b26a00", unknown: "#767b84", later: "#0067a3", never: "#6a4fb3"}
+var colors = [...]string{ended: "#b3123f", missing: "#686e77", soon: "#a35f00", unknown: "#686e77", later: "#0067a3", never: "#6a4fb3"}
 
 // grouped visits the groups of the clusters in their order, once if there are none.
 func (p *picture) grouped(visit func(i int, group string, clusters []*inventory.Cluster)) {
