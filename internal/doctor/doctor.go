@@ -10,7 +10,6 @@ import (
 	"os/exec"
 	"path"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -21,6 +20,7 @@ import (
 	"clusterpair.dev/internal/judge"
 	"clusterpair.dev/internal/kustomize"
 	"clusterpair.dev/internal/launch"
+	"clusterpair.dev/internal/pattern"
 	"clusterpair.dev/internal/render"
 	"clusterpair.dev/internal/report"
 	"clusterpair.dev/internal/seal"
@@ -247,13 +247,7 @@ func (e *examination) scanRest(v *validate.Validator, source *gitfiles.WorkTree)
 }
 
 // objects tells a file of Kubernetes objects, whose texts are not run.
-var objects = pattern(`(?m)^"?kind"?:`)
-
-// pattern is a regular expression, compiled when it is asked for: every command
-// would pay for it otherwise.
-func pattern(text string) func() *regexp.Regexp {
-	return sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(text) })
-}
+var objects = pattern.Later(`(?m)^"?kind"?:`)
 
 func comparePlaces(a, b report.Position) int {
 	if a.File != b.File {

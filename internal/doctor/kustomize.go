@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"clusterpair.dev/internal/engine"
+	"clusterpair.dev/internal/pattern"
 	"clusterpair.dev/internal/report"
 	"clusterpair.dev/internal/validate"
 	"clusterpair.dev/internal/worktree"
@@ -66,7 +67,7 @@ func (e *examination) kustomize(p *Part) {
 	e.callers(p)
 }
 
-var kustomizeVersion = pattern(`v(\d+)\.(\d+)\.(\d+)`)
+var kustomizeVersion = pattern.Later(`v(\d+)\.(\d+)\.(\d+)`)
 
 // kustomizeProgram looks at the kustomize in PATH.
 func (e *examination) kustomizeProgram(p *Part) {
@@ -184,11 +185,11 @@ func isScript(name string) bool {
 }
 
 var (
-	makeVariable    = pattern(`\$\((\w+)\)`)
-	callOfKustomize = pattern(`(?i)(?:\$\{|\b)kustomize[)}"']*\s+build\b|\bkubectl\b[^|;&]*?\s(kustomize)\b|\bkubectl\b[^|;&]*?\s(apply|create|delete|diff|get|replace)\b[^|;&]*?\s(?:-k|--kustomize)\b`)
-	changesTo       = pattern(`(?:^|[\s;&(@"'-])cd\s+["']?([^\s;&|"']+)`)
-	onlySays        = pattern(`(?:^|[\s;&|@("'])(?:echo|printf)\s[^;&|]*$`)
-	labelOfCI       = pattern(`^\s*(?:-\s+)?["']?(?:name|description|displayName|title|label|summary|message)["']?\s*:`)
+	makeVariable    = pattern.Later(`\$\((\w+)\)`)
+	callOfKustomize = pattern.Later(`(?i)(?:\$\{|\b)kustomize[)}"']*\s+build\b|\bkubectl\b[^|;&]*?\s(kustomize)\b|\bkubectl\b[^|;&]*?\s(apply|create|delete|diff|get|replace)\b[^|;&]*?\s(?:-k|--kustomize)\b`)
+	changesTo       = pattern.Later(`(?:^|[\s;&(@"'-])cd\s+["']?([^\s;&|"']+)`)
+	onlySays        = pattern.Later(`(?:^|[\s;&|@("'])(?:echo|printf)\s[^;&|]*$`)
+	labelOfCI       = pattern.Later(`^\s*(?:-\s+)?["']?(?:name|description|displayName|title|label|summary|message)["']?\s*:`)
 )
 
 // script notes the calls of kustomize in a file.

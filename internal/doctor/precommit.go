@@ -11,6 +11,7 @@ import (
 	"clusterpair.dev/internal/gitfiles"
 	"clusterpair.dev/internal/kustomize"
 	"clusterpair.dev/internal/manifest"
+	"clusterpair.dev/internal/pattern"
 	"clusterpair.dev/internal/report"
 	"clusterpair.dev/internal/validate"
 	"clusterpair.dev/internal/worktree"
@@ -78,7 +79,7 @@ type preCommitConfig struct {
 	} `yaml:"repos"`
 }
 
-var pinned = pattern(`^(v?\d+(\.\d+)+.*|[0-9a-f]{40})$`)
+var pinned = pattern.Later(`^(v?\d+(\.\d+)+.*|[0-9a-f]{40})$`)
 
 // hooks looks at the hooks of clusterpair.
 func (e *examination) hooks(p *Part, name string, data []byte) {

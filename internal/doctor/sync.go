@@ -14,6 +14,7 @@ import (
 	"clusterpair.dev/generator"
 	"clusterpair.dev/internal/engine"
 	"clusterpair.dev/internal/manifest"
+	"clusterpair.dev/internal/pattern"
 	"clusterpair.dev/internal/report"
 	"clusterpair.dev/internal/validate"
 )
@@ -148,10 +149,10 @@ func (a *argoSettings) sort() {
 }
 
 var (
-	argoBuildOptions = pattern(`(?m)^([^#\n]*)kustomize(?:\.b|B)uildOptions(?:\.[\w.-]*\w)?["']?[ \t]*[:=]?[ \t]*(?:[|>][+-]?[ \t]*)?(?:\n[ \t]*(?:value:)?)?[ \t]*(.*)$`)
-	argoHealth       = pattern(`customizations\.health\.stork\.libopenstorage\.org_(\w+)|stork\.libopenstorage\.org/(\w+):[ \t]*\|?\s*\n\s+health\.lua|group:[ \t]*["']?stork\.libopenstorage\.org["']?[ \t]*\n\s+kind:[ \t]*["']?(\w+)["']?[ \t]*\n\s+check:`)
-	argoRepoServer   = pattern(`argocd-repo-server|(?m)^kind: ["']?ArgoCD\b|^\s*repoServer:`) // its Deployment, the operator's object, the values of the chart
-	argoMount        = pattern(`mountPath:\s*["']?/[\w./-]*/clusterpair["']?\s*[,}\n]`)
+	argoBuildOptions = pattern.Later(`(?m)^([^#\n]*)kustomize(?:\.b|B)uildOptions(?:\.[\w.-]*\w)?["']?[ \t]*[:=]?[ \t]*(?:[|>][+-]?[ \t]*)?(?:\n[ \t]*(?:value:)?)?[ \t]*(.*)$`)
+	argoHealth       = pattern.Later(`customizations\.health\.stork\.libopenstorage\.org_(\w+)|stork\.libopenstorage\.org/(\w+):[ \t]*\|?\s*\n\s+health\.lua|group:[ \t]*["']?stork\.libopenstorage\.org["']?[ \t]*\n\s+kind:[ \t]*["']?(\w+)["']?[ \t]*\n\s+check:`)
+	argoRepoServer   = pattern.Later(`argocd-repo-server|(?m)^kind: ["']?ArgoCD\b|^\s*repoServer:`) // its Deployment, the operator's object, the values of the chart
+	argoMount        = pattern.Later(`mountPath:\s*["']?/[\w./-]*/clusterpair["']?\s*[,}\n]`)
 )
 
 // argoCDSettings notes what a file says about Argo CD. Its settings stand in a

@@ -10,6 +10,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"clusterpair.dev/internal/manifest"
+	"clusterpair.dev/internal/pattern"
 )
 
 // argoSpec is the spec of an Application, or that of the template of an ApplicationSet.
@@ -263,30 +264,30 @@ func (m *Model) matching(directories []*yaml.Node) (dirs []string) {
 	return dirs
 }
 
-var placeholder = regexp.MustCompile(`\{\{-?\s*\.?([\w.-]+)\s*-?\}\}`)
+var placeholder = pattern.Later(`\{\{-?\s*\.?([\w.-]+)\s*-?\}\}`)
 
 // fill fills in a template, as far as its values are known.
 func fill(template string, values map[string]string) string {
-	return placeholder.ReplaceAllStringFunc(template, func(found string) string {
-		if value, ok := values[placeholder.FindStringSubmatch(found)[1]]; ok {
+	return placeholder().ReplaceAllStringFunc(template, func(found string) string {
+		if value, ok := values[placeholder().FindStringSubmatch(found)[1]]; ok {
 			return value
 		}
 		return found
 	})
 }
 
-var anyPlaceholder = regexp.MustCompile(`\{\{.*?\}\}`)
+var anyPlaceholder = pattern.Later(`\{\{.*?\}\}`)
 
 // fitting are the folders here that a templated path may be.
 func (m *Model) fitting(template string) (dirs []string) {
 	var pattern strings.Builder
 	last := 0
-	for _, at := range anyPlaceholder.FindAllStringIndex(template, -1) {
+	for _, at := range anyPlaceholder().FindAllStringIndex(template, -1) {
 		pattern.WriteString(regexp.QuoteMeta(template[last:at[0]]) + ".+")
 		last = at[1]
 	}
 	re, err := regexp.Compile("^(?:\\./)?" + pattern.String() + regexp.QuoteMeta(template[last:]) + "$")
-	if err != nil || strings.Trim(anyPlaceholder.ReplaceAllString(template, ""), "/.") == "" {
+	if err != nil || strings.Trim(anyPlaceholder().ReplaceAllString(template, ""), "/.") == "" {
 		return nil // every folder would fit
 	}
 	for dir := range m.folders {

@@ -5,13 +5,13 @@ import (
 	"fmt"
 	"maps"
 	"path"
-	"regexp"
 	"slices"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
 
 	"clusterpair.dev/internal/manifest"
+	"clusterpair.dev/internal/pattern"
 	"clusterpair.dev/internal/report"
 )
 
@@ -344,15 +344,15 @@ func variables(postBuild *yaml.Node) map[string]string {
 	return known
 }
 
-var variable = regexp.MustCompile(`\$\{([A-Za-z_][A-Za-z0-9_]*)(:?[-=]([^}]*))?\}`)
+var variable = pattern.Later(`\$\{([A-Za-z_][A-Za-z0-9_]*)(:?[-=]([^}]*))?\}`)
 
 // substituted is a text with its variables in place, as far as they are known.
 func substituted(text string, vars map[string]string) string {
 	if !strings.Contains(text, "${") {
 		return text
 	}
-	return variable.ReplaceAllStringFunc(text, func(found string) string {
-		parts := variable.FindStringSubmatch(found)
+	return variable().ReplaceAllStringFunc(text, func(found string) string {
+		parts := variable().FindStringSubmatch(found)
 		if value, ok := vars[parts[1]]; ok {
 			return value
 		}

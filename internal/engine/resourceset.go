@@ -1,11 +1,10 @@
 package engine
 
 import (
-	"regexp"
-
 	"go.yaml.in/yaml/v3"
 
 	"clusterpair.dev/internal/manifest"
+	"clusterpair.dev/internal/pattern"
 )
 
 // resourceSet notes the objects that a ResourceSet of the Flux Operator makes: each of its
@@ -51,14 +50,14 @@ func templated(n *yaml.Node) bool {
 	return false
 }
 
-var inputReference = regexp.MustCompile(`<<-?\s*inputs\.(\w+)\s*(?:\|\s*quote\s*)?-?>>`)
+var inputReference = pattern.Later(`<<-?\s*inputs\.(\w+)\s*(?:\|\s*quote\s*)?-?>>`)
 
 // fillInputs puts the values of an input into the templates of a resource, as far as they
 // name nothing else.
 func fillInputs(n, input *yaml.Node) {
 	if n.Kind == yaml.ScalarNode {
-		n.Value = inputReference.ReplaceAllStringFunc(n.Value, func(found string) string {
-			if value := manifest.Field(input, inputReference.FindStringSubmatch(found)[1]); value != nil && value.Kind == yaml.ScalarNode {
+		n.Value = inputReference().ReplaceAllStringFunc(n.Value, func(found string) string {
+			if value := manifest.Field(input, inputReference().FindStringSubmatch(found)[1]); value != nil && value.Kind == yaml.ScalarNode {
 				return value.Value
 			}
 			return found

@@ -7,12 +7,12 @@ import (
 	"maps"
 	"net/netip"
 	"net/url"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 
+	"clusterpair.dev/internal/pattern"
 	"clusterpair.dev/internal/report"
 )
 
@@ -185,7 +185,7 @@ func isPort(port string) bool {
 // checkServerName judges the name that the server's certificate must bear.
 func (c *checker) checkServerName() {
 	name := strings.TrimSuffix(strings.ToLower(c.destination.TLSServerName), ".")
-	if name == "" || c.broken["tls-server-name"] || hostName.MatchString(name) {
+	if name == "" || c.broken["tls-server-name"] || hostName().MatchString(name) {
 		return
 	}
 	if _, err := netip.ParseAddr(strings.Trim(name, "[]")); err != nil {
@@ -218,13 +218,13 @@ func (c *checker) checkHost(at place, host string, invalid func(string)) {
 	}
 	last := host[strings.LastIndexByte(host, '.')+1:]
 	switch {
-	case !hostName.MatchString(host):
+	case !hostName().MatchString(host):
 		invalid("server has no valid host")
-	case endsInNumber.MatchString(last):
+	case endsInNumber().MatchString(last):
 		invalid("the server's host is neither a name nor a complete IP address")
 	case host == "localhost", last == "localhost", host == "localhost.localdomain":
 		loopback()
-	case apiService.MatchString(host):
+	case apiService().MatchString(host):
 		c.report(at, "server-loopback", report.Error, fmt.Sprintf("server %s is in each cluster the API server of that cluster: seen from Stork the source itself, so that the pair is one with itself", host), hintServer)
 	case last == "svc", strings.HasSuffix(host, ".svc.cluster.local"):
 		private("a Service of one cluster")
@@ -238,9 +238,9 @@ func (c *checker) checkHost(at place, host string, invalid func(string)) {
 }
 
 var (
-	hostName     = regexp.MustCompile(`^[a-z0-9_]([-a-z0-9_]{0,61}[a-z0-9_])?(\.[a-z0-9_]([-a-z0-9_]{0,61}[a-z0-9_])?)*$`)
-	apiService   = regexp.MustCompile(`^kubernetes(\.default(\.svc(\.cluster\.local)?)?)?$`)
-	endsInNumber = regexp.MustCompile(`^([0-9]+|0x[0-9a-f]*)$`)
+	hostName     = pattern.Later(`^[a-z0-9_]([-a-z0-9_]{0,61}[a-z0-9_])?(\.[a-z0-9_]([-a-z0-9_]{0,61}[a-z0-9_])?)*$`)
+	apiService   = pattern.Later(`^kubernetes(\.default(\.svc(\.cluster\.local)?)?)?$`)
+	endsInNumber = pattern.Later(`^([0-9]+|0x[0-9a-f]*)$`)
 	dockerBridge = netip.MustParsePrefix("172.17.0.0/16")
 	carrierNAT   = netip.MustParsePrefix("100.64.0.0/10")
 )

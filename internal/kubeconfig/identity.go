@@ -8,9 +8,7 @@ import (
 	"fmt"
 	"net/url"
 	"path"
-	"regexp"
 	"strings"
-	"sync"
 )
 
 // ID tells the destination from every other one, and may be read by everybody:
@@ -69,11 +67,39 @@ func CredentialID(certificate []byte, token string) string {
 func TokenSecretID(namespace, name string) string { return "secret:" + namespace + "/" + name }
 
 // IsCredentialID tells whether a text is of the form of a [CredentialID].
-func IsCredentialID(s string) bool { return credentialID().MatchString(s) }
+func IsCredentialID(s string) bool {
+	id, certificate, two := strings.Cut(s, ",")
+	if two && !isCertificateID(certificate) || strings.Contains(certificate, ",") {
+		return false
+	}
+	kind, rest, _ := strings.Cut(id, ":")
+	switch kind {
+	case "secret":
+		namespace, name, ok := strings.Cut(rest, "/")
+		return ok && consistsOf(namespace, 1, 63, lower+digits+"-") && consistsOf(name, 1, 253, lower+digits+".-")
+	case "jti":
+		return consistsOf(rest, 1, 64, lower+strings.ToUpper(lower)+digits+"_.-")
+	case "opaque":
+		return consistsOf(rest, 32, 32, digits+"abcdef")
+	}
+	return !two && isCertificateID(id)
+}
 
-var credentialID = sync.OnceValue(func() *regexp.Regexp {
-	return regexp.MustCompile(`^((secret:[a-z0-9-]{1,63}/[a-z0-9.-]{1,253}|jti:[A-Za-z0-9_.-]{1,64}|opaque:[0-9a-f]{32})(,certificate:[0-9a-f]{64})?|certificate:[0-9a-f]{64})$`)
-})
+func isCertificateID(s string) bool {
+	digest, ok := strings.CutPrefix(s, "certificate:")
+	return ok && consistsOf(digest, 64, 64, digits+"abcdef")
+}
+
+const (
+	lower  = "abcdefghijklmnopqrstuvwxyz"
+	digits = "0123456789"
+)
+
+// consistsOf tells whether a text has so many bytes, all of them among some. A regular
+// expression for this costs more than all else that is done with a small file.
+func consistsOf(s string, least, most int, bytes string) bool {
+	return len(s) >= least && len(s) <= most && strings.Trim(s, bytes) == ""
+}
 
 // tokenID is the id of a token, empty for one that could be guessed.
 // https://kubernetes.io/docs/reference/access-authn-authz/service-accounts-admin/#schema-for-service-account-private-claims

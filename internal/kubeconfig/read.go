@@ -7,13 +7,13 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
 
+	"clusterpair.dev/internal/pattern"
 	"clusterpair.dev/internal/plainyaml"
 	"clusterpair.dev/internal/report"
 )
@@ -81,7 +81,7 @@ func diagnose(text []byte, err error) (line int, message, hint string) {
 		}
 	}
 	message = "kubeconfig is not valid YAML or JSON"
-	if m := lineNumber.FindStringSubmatch(cause); m != nil {
+	if m := lineNumber().FindStringSubmatch(cause); m != nil {
 		line, _ = strconv.Atoi(m[1])
 		if strings.Contains(cause, "did not find expected") { // the library then counts from where the enclosing value begins
 			line, message = 0, fmt.Sprintf("%s, somewhere after line %d", message, line)
@@ -90,7 +90,7 @@ func diagnose(text []byte, err error) (line int, message, hint string) {
 	return line, message, "see what the line lacks: a quote, a colon with a space, or the right indentation"
 }
 
-var lineNumber = regexp.MustCompile(`^yaml: line ([0-9]+):`)
+var lineNumber = pattern.Later(`^yaml: line ([0-9]+):`)
 
 // hintKubeconfig is for what is no kubeconfig at all, such as the certificate of a TLS
 // Secret.
@@ -345,7 +345,7 @@ const (
 )
 
 // isPlaceholder tells whether another tool is to put a value in the place of this one.
-func isPlaceholder(value string) bool { return placeholder.MatchString(value) }
+func isPlaceholder(value string) bool { return placeholder().MatchString(value) }
 
 // judgeData says what is wrong with base64, nothing if it is right.
 func judgeData(value string) (message, hint string) {
@@ -366,7 +366,7 @@ func judgeData(value string) (message, hint string) {
 }
 
 // placeholder is how templates and the plugins of Vault, 1Password and others are spelled.
-var placeholder = regexp.MustCompile(`^<[^<>]+>$|\{\{.*\}\}|\$\{[^}]+\}|^(op|ref\+[a-z]+|vault|bao|secretref\+[a-z]+)://`)
+var placeholder = pattern.Later(`^<[^<>]+>$|\{\{.*\}\}|\$\{[^}]+\}|^(op|ref\+[a-z]+|vault|bao|secretref\+[a-z]+)://`)
 
 // What client-go takes a scalar for.
 type scalarKind int

@@ -7,12 +7,12 @@ import (
 	"fmt"
 	"maps"
 	"path"
-	"regexp"
 	"slices"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
 
+	"clusterpair.dev/internal/pattern"
 	"clusterpair.dev/internal/report"
 )
 
@@ -63,7 +63,7 @@ func (c *checker) secretValues(s *Secret, part string, values *yaml.Node) {
 	seen := make(map[string]bool, len(values.Content)/2)
 	for i := 0; i+1 < len(values.Content); i += 2 {
 		key, value := values.Content[i].Value, content(values.Content[i+1])
-		if !secretKey.MatchString(key) { // as in {token:abc}: never quote it
+		if !secretKey().MatchString(key) { // as in {token:abc}: never quote it
 			c.refuse(c.at(values.Content[i], part), "secret-key", "a key of "+part+" that Kubernetes refuses", "keys are letters, digits, -, _ and .; a colon is followed by a space")
 			continue
 		}
@@ -94,7 +94,7 @@ func (c *checker) secretValues(s *Secret, part string, values *yaml.Node) {
 	}
 }
 
-var secretKey = regexp.MustCompile(`^[-._a-zA-Z0-9]+$`)
+var secretKey = pattern.Later(`^[-._a-zA-Z0-9]+$`)
 
 // textsOf are the texts of a mapping, as of labels.
 func textsOf(n *yaml.Node) map[string]string {

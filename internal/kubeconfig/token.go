@@ -4,9 +4,10 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"net/url"
-	"regexp"
 	"strings"
 	"time"
+
+	"clusterpair.dev/internal/pattern"
 )
 
 // Kind is a kind of credential. It stands in clear, in [AnnotationKind]: kinds
@@ -92,11 +93,11 @@ func readToken(token string) tokenSays {
 		says.kind = GoogleToken
 	case strings.HasPrefix(token, okePrefix):
 		says.kind = OKEToken
-	case digitalOceanToken.MatchString(token):
+	case digitalOceanToken().MatchString(token):
 		says.kind = DigitalOceanToken
-	case bootstrapToken.MatchString(token):
+	case bootstrapToken().MatchString(token):
 		says.kind = BootstrapToken
-	case rancherName.MatchString(rancher) && secret != "" && !strings.Contains(secret, ":"):
+	case rancherName().MatchString(rancher) && secret != "" && !strings.Contains(secret, ":"):
 		says.kind = RancherToken
 	}
 	return says
@@ -108,11 +109,11 @@ const (
 )
 
 var (
-	digitalOceanToken = regexp.MustCompile(`^do[op]_v1_`)
-	bootstrapToken    = regexp.MustCompile(`^[a-z0-9]{6}\.[a-z0-9]{16}$`)
+	digitalOceanToken = pattern.Later(`^do[op]_v1_`)
+	bootstrapToken    = pattern.Later(`^[a-z0-9]{6}\.[a-z0-9]{16}$`)
 	// rancherName is that of a token which Rancher gives to people, for a
 	// kubeconfig or as an API key. Those that it keeps for its agents have no end.
-	rancherName = regexp.MustCompile(`^(ext/)?(kubeconfig|token|user|u)-[-.a-z0-9]+$`)
+	rancherName = pattern.Later(`^(ext/)?(kubeconfig|token|user|u)-[-.a-z0-9]+$`)
 )
 
 // readEKS reads a token of EKS: a presigned URL in base64url. EKS takes it until

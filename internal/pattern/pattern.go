@@ -1,13 +1,21 @@
-// Package pattern tells whether one regular expression matches whatever another does.
+// Package pattern is for what package regexp does not do with regular expressions.
 //
-// Call [Covers]. It promises no proof: it tries texts.
+// [Covers] tells whether one matches whatever another does. It promises no proof: it tries
+// texts. [Later] compiles one when it is asked for, since every run would pay for it
+// otherwise.
 package pattern
 
 import (
 	"regexp"
 	"regexp/syntax"
 	"strings"
+	"sync"
 )
+
+// Later is a regular expression that is compiled by the first call. It has to be valid.
+func Later(text string) func() *regexp.Regexp {
+	return sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(text) })
+}
 
 // Covers tells whether one regular expression matches whatever the other does. It
 // tries texts of all forms that the other takes, so that it may say yes where only a

@@ -3,7 +3,6 @@ package seal
 import (
 	"bytes"
 	"encoding/base64"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -12,6 +11,7 @@ import (
 
 	"clusterpair.dev/internal/leak"
 	"clusterpair.dev/internal/manifest"
+	"clusterpair.dev/internal/pattern"
 	"clusterpair.dev/internal/report"
 )
 
@@ -286,7 +286,7 @@ func follow(n *yaml.Node, path []string) *yaml.Node {
 }
 
 // field is a field that was commented out, with a value of one word.
-var field = regexp.MustCompile(`(?:^|\s)#[#\s-]*["']?([-\w.]+)["']?\s*[:=]\s*["']?([^\s"'<$\{(][^\s"']{5,})["']?\s*$`)
+var field = pattern.Later(`(?:^|\s)#[#\s-]*["']?([-\w.]+)["']?\s*[:=]\s*["']?([^\s"'<$\{(][^\s"']{5,})["']?\s*$`)
 
 // comments looks for fields with credentials that were commented out. Their values need not look
 // like credentials.
@@ -296,7 +296,7 @@ func (c *checker) comments(d manifest.Document, text []byte) {
 		if at < 0 {
 			continue
 		}
-		if m := field.FindSubmatch(line[max(0, at-1):]); m != nil && leak.SecretName(string(m[1])) && !bytes.HasPrefix(m[2], []byte("ENC[")) {
+		if m := field().FindSubmatch(line[max(0, at-1):]); m != nil && leak.SecretName(string(m[1])) && !bytes.HasPrefix(m[2], []byte("ENC[")) {
 			c.add(LeftError{Reason: InComment, What: string(m[1]), Line: lineOf(text, line)})
 		}
 	}
@@ -356,7 +356,7 @@ const (
 )
 
 // fieldInText is a field with a credential in a text, such as the kubeconfig in a Secret.
-var fieldInText = regexp.MustCompile(`(?:client-key-data|token|password)["']?\s*:\s*["']?([^\s"',}{<$][^\s"',}]{11,})`)
+var fieldInText = pattern.Later(`(?:client-key-data|token|password)["']?\s*:\s*["']?([^\s"',}{<$][^\s"',}]{11,})`)
 
 // collect takes the credentials of a document by the names of their fields, those
 // in texts and in base64, too.
@@ -381,7 +381,7 @@ func collect(n *yaml.Node, key string, secrets map[string]bool) {
 			secrets[value] = true
 		}
 		if holdsField(value) {
-			for _, m := range fieldInText.FindAllStringSubmatch(value, 4) {
+			for _, m := range fieldInText().FindAllStringSubmatch(value, 4) {
 				secrets[m[1]] = true
 			}
 		}

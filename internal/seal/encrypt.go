@@ -7,13 +7,13 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
 
 	"clusterpair.dev/internal/manifest"
+	"clusterpair.dev/internal/pattern"
 	"clusterpair.dev/internal/report"
 	"clusterpair.dev/internal/sopsfile"
 	"clusterpair.dev/internal/worktree"
@@ -55,7 +55,7 @@ func (e *Request) Encrypt(ctx context.Context, data []byte) (result Result, note
 		if in.Previous, err = worktree.ReadPrevious(e.Output); err != nil {
 			return Result{}, nil, err
 		}
-		if in.Previous != nil && !sopsSection.Match(in.Previous) {
+		if in.Previous != nil && !sopsSection().Match(in.Previous) {
 			return Result{}, nil, report.Finding{Rule: "output-taken", Severity: report.Error, Position: report.Position{File: e.Output},
 				Message: "the file exists and is not encrypted, so that it is not overwritten", Hint: "move it away, or write to another file"}
 		}
@@ -71,7 +71,7 @@ func (e *Request) Encrypt(ctx context.Context, data []byte) (result Result, note
 }
 
 // sopsSection is that of a file of YAML or JSON.
-var sopsSection = regexp.MustCompile(`(?m)^\s*(?:\{\s*)?["']?sops["']?\s*:`)
+var sopsSection = pattern.Later(`(?m)^\s*(?:\{\s*)?["']?sops["']?\s*:`)
 
 // refused makes a finding of the error that [File] gives.
 func (e *Request) refused(ctx context.Context, in Input, err error) error {
@@ -384,14 +384,14 @@ func secretName(file string) string {
 		base = ""
 	}
 	base, _, _ = strings.Cut(base, ".")
-	name := strings.Trim(notInNames.ReplaceAllString(strings.ToLower(base), "-"), "-")
+	name := strings.Trim(notInNames().ReplaceAllString(strings.ToLower(base), "-"), "-")
 	if name = strings.Trim(name[:min(len(name), 63)], "-"); name == "" {
 		return "kubeconfig"
 	}
 	return name
 }
 
-var notInNames = regexp.MustCompile(`[^a-z0-9]+`)
+var notInNames = pattern.Later(`[^a-z0-9]+`)
 
 // ObjectFormat is the format of a file that is to be written for one object of
 // Kubernetes, as YAML or as JSON; standard output, with an empty name, is YAML. The

@@ -4,11 +4,11 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"regexp"
 
 	"go.yaml.in/yaml/v3"
 
 	"clusterpair.dev/internal/manifest"
+	"clusterpair.dev/internal/pattern"
 	"clusterpair.dev/internal/plainjson"
 	"clusterpair.dev/internal/report"
 	"clusterpair.dev/internal/sopsfile"
@@ -53,6 +53,7 @@ func Explain(err error, file string) error {
 		return report.WithHint(noKey, "%s", noKey.Hint())
 	case errors.As(err, &malformed):
 		f.Rule, f.Position.Line, f.Path, f.Message = "sops-malformed", malformed.Line, malformed.Field, malformed.Problem
+		f.Hint = malformed.Hint
 		if f.Path != "" && f.Position.Line > 0 {
 			f.Message = f.Path + ": " + f.Message
 		}
@@ -97,7 +98,7 @@ func Open(ctx context.Context, safe *sopsfile.Safe, data []byte, name string) ([
 }
 
 // sealedLines is where sops keeps the MAC of a file of lines.
-var sealedLines = regexp.MustCompile(`(?m)^(?:sops_mac=|\[sops\]\s*$)`)
+var sealedLines = pattern.Later(`(?m)^(?:sops_mac=|\[sops\]\s*$)`)
 
 // isSealedLines tells whether a file of the format [sopsfile.Lines] is encrypted.
-func isSealedLines(data []byte) bool { return sealedLines.Match(data) }
+func isSealedLines(data []byte) bool { return sealedLines().Match(data) }

@@ -20,6 +20,7 @@ type MalformedError struct {
 	Line    int    // 0 when unknown
 	Field   string // the path of the value, as in spec.config; may be empty
 	Problem string
+	Hint    string // may be empty
 }
 
 func (e *MalformedError) Error() string {

@@ -181,10 +181,10 @@ func (g *group) hckms(id string) {
 }
 
 // azureURL is the URL of a key, with or without its version.
-var azureURL = regexp.MustCompile(`^(https://[^/]+)/keys/([^/]+)(?:/([^/]*))?$`)
+var azureURL = pattern.Later(`^(https://[^/]+)/keys/([^/]+)(?:/([^/]*))?$`)
 
 func (g *group) azure(url string) {
-	m := azureURL.FindStringSubmatch(url)
+	m := azureURL().FindStringSubmatch(url)
 	if m == nil {
 		g.fail(fmt.Errorf("azure_keyvault: %q is not https://VAULT/keys/NAME/VERSION", url))
 		return

@@ -299,7 +299,11 @@ func (f *encryptedFile) decrypt(dataKey []byte) (whole bool, err error) {
 	err = f.walk(func(n *node, path []byte) error {
 		if n.selected {
 			if err := s.openNode(n, path); err != nil {
-				return &MalformedError{File: f.name, Line: n.line, Field: field(path), Problem: err.Error()}
+				malformed := &MalformedError{File: f.name, Line: n.line, Field: field(path), Problem: err.Error()}
+				if errors.Is(err, errSealed) && len(f.docs) > 1 {
+					malformed.Hint = "a file has one data key: documents that were encrypted one by one stand in a file of their own each"
+				}
+				return malformed
 			}
 		}
 		if n.kind == comment || f.meta.macOnly && !n.selected {

@@ -5,13 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"regexp"
 	"strconv"
 	"strings"
 	"time"
 
 	"go.yaml.in/yaml/v3"
 
+	"clusterpair.dev/internal/pattern"
 	"clusterpair.dev/internal/plainjson"
 	"clusterpair.dev/internal/plainyaml"
 )
@@ -390,19 +390,19 @@ func scalarNode(v any) *yaml.Node {
 }
 
 var (
-	yamlLine  = regexp.MustCompile(`line (\d+): *`)
-	yamlTwice = regexp.MustCompile(`^mapping key .* already defined at line (\d+)`)
+	yamlLine  = pattern.Later(`line (\d+): *`)
+	yamlTwice = pattern.Later(`^mapping key .* already defined at line (\d+)`)
 )
 
 // yamlProblem takes line and cause out of an error of the YAML library, and
 // leaves out whatever the library quotes from the input.
 func yamlProblem(err error) (line int, problem string) {
 	problem = strings.TrimPrefix(strings.TrimPrefix(err.Error(), "yaml: "), "unmarshal errors:\n  ")
-	if m := yamlLine.FindStringSubmatchIndex(problem); m != nil {
+	if m := yamlLine().FindStringSubmatchIndex(problem); m != nil {
 		line, _ = strconv.Atoi(problem[m[2]:m[3]])
 		problem = problem[m[1]:]
 	}
-	if m := yamlTwice.FindStringSubmatch(problem); m != nil {
+	if m := yamlTwice().FindStringSubmatch(problem); m != nil {
 		return line, "a key that stands twice in one mapping, first on line " + m[1]
 	}
 	if i := strings.IndexAny(problem, "\"'`\n"); i >= 0 {
