@@ -11,7 +11,9 @@
 //   - clusterpair, kubectl, sops and kustomize, and stork-24.3 with its flag
 //     -kubeconfig, the double of Stork
 //   - the commands below: argocd, cluster, apiserver, create, flux, kubeconfig,
-//     server and transformers
+//     server, setup and transformers
+//
+// What several scripts begin with stands in setup/.
 //
 // What disturbs others, such as an API server that restarts, a ClusterPair that
 // Stork cannot decode, or a look at all namespaces, is done in a cluster of the
@@ -32,6 +34,7 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+	"github.com/rogpeppe/go-internal/txtar"
 	"golang.org/x/sync/errgroup"
 )
 
@@ -214,6 +217,7 @@ func TestScripts(t *testing.T) {
 			"flux":         fluxCommand,
 			"kubeconfig":   kubeconfigCommand,
 			"server":       serverCommand,
+			"setup":        setupCommand,
 			"transformers": transformersCommand,
 		},
 	})
@@ -332,6 +336,22 @@ func kubeconfigCommand(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("usage: kubeconfig CLUSTER FILE token TOKENFILE | certificate USER[,GROUP...] FROM TO")
 	}
 	ts.Check(os.WriteFile(ts.MkAbs(args[1]), clusterOf(ts, args[0]).kubeconfig(user, fields), 0o600))
+}
+
+// setupCommand is setup NAME: lays the files of setup/NAME.txtar into the directory, and
+// runs setup.sh, if it is one of them.
+func setupCommand(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: setup NAME")
+	}
+	archive, err := txtar.ParseFile(filepath.Join("setup", args[0]+".txtar"))
+	ts.Check(err)
+	for _, file := range archive.Files {
+		ts.Check(os.WriteFile(ts.MkAbs(file.Name), file.Data, 0o600))
+		if file.Name == "setup.sh" {
+			defer func() { ts.Check(ts.Exec("sh", "-eu", "setup.sh")) }()
+		}
+	}
 }
 
 func clusterOf(ts *testscript.TestScript, name string) *cluster {
