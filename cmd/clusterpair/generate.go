@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"sync/atomic"
 
 	"github.com/spf13/cobra"
 	"go.yaml.in/yaml/v3"
@@ -101,8 +102,14 @@ func (o *generateOptions) render(cmd *cobra.Command, instead map[string]*yaml.No
 		return bar.Count, bar.Clear
 	}}
 	diffs := new(mask.Diffs)
-	if o.diff {
-		options.Each = diffs.Add
+	var restyled atomic.Int64
+	options.Each = func(file string, before, after []byte) {
+		if o.diff {
+			diffs.Add(file, before, after)
+		}
+		if o.check && render.Restyled(before, after) {
+			restyled.Add(1)
+		}
 	}
 	r := render.Begin(configs, options)
 	defer r.Close()
@@ -130,7 +137,7 @@ func (o *generateOptions) render(cmd *cobra.Command, instead map[string]*yaml.No
 	if err := r.Commit(cmd.Context()); err != nil {
 		return err
 	}
-	return o.tell(cmd, r.Outputs(), diffs)
+	return o.tell(cmd, r.Outputs(), diffs, int(restyled.Load()))
 }
 
 // plan says what the run is going to do, before it writes anything, and refuses to
@@ -151,8 +158,9 @@ func (o *generateOptions) plan(cmd *cobra.Command, r *render.Run, partial bool) 
 	return cmp.Or(err, printFindings(cmd, findings))
 }
 
-// tell says what a run did, or would do.
-func (o *generateOptions) tell(cmd *cobra.Command, stages []*worktree.Stage, diffs *mask.Diffs) error {
+// tell says what a run did, or would do. restyled is how many files change their layout
+// alone.
+func (o *generateOptions) tell(cmd *cobra.Command, stages []*worktree.Stage, diffs *mask.Diffs, restyled int) error {
 	sum := worktree.Summarize(stages...)
 	if _, err := io.WriteString(cmd.OutOrStdout(), sum.List); err != nil {
 		return err
@@ -169,7 +177,12 @@ func (o *generateOptions) tell(cmd *cobra.Command, stages []*worktree.Stage, dif
 	say(cmd.ErrOrStderr(), "pairs: %s%d created, %d changed, %d removed, %d unchanged\n", would, sum.Created, sum.Changed, sum.Removed, sum.Unchanged)
 	if o.check && sum.List != "" {
 		hint := "clusterpair generate -f " + strings.Join(report.TypedAll(o.paths), " -f ")
-		return &exitError{code: exitFindings, err: withHint(errors.New("the rendered files are not what the config says"), "%s", hint)}
+		err := errors.New("the rendered files are not what the config says")
+		if sum.Created+sum.Removed == 0 && sum.Changed == restyled {
+			err = errors.New("the rendered files say what the config says, in another layout: a formatter has changed them, or Git their line ends")
+			hint = "leave them out of formatters, and in .gitattributes mark them as -text; then write them again: " + hint
+		}
+		return &exitError{code: exitFindings, err: withHint(err, "%s", hint)}
 	}
 	return nil
 }

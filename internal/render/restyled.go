@@ -1,0 +1,56 @@
+package render
+
+import (
+	"bytes"
+
+	"go.yaml.in/yaml/v3"
+
+	"clusterpair.dev/internal/manifest"
+)
+
+// Restyled tells whether what is rendered differs from what a file holds in its layout
+// alone, as after a formatter, or line ends of Windows.
+func Restyled(before, after []byte) bool {
+	if before == nil || after == nil || bytes.Equal(before, after) {
+		return false
+	}
+	one, err := manifest.Values(before, "")
+	other, bad := manifest.Values(after, "")
+	if err != nil || bad != nil || len(one) != 1 || len(other) != 1 {
+		return false
+	}
+	for _, doc := range []*yaml.Node{one[0], other[0]} {
+		for _, key := range []string{"mac", "lastmodified"} { // which are written anew with any file
+			if n := manifest.Field(doc, "sops", key); n != nil {
+				n.Value = ""
+			}
+		}
+	}
+	return sameValue(one[0], other[0])
+}
+
+// sameValue tells whether two values are the same, however they are written. The order of
+// keys does not count.
+func sameValue(a, b *yaml.Node) bool {
+	if a.Kind != b.Kind || len(a.Content) != len(b.Content) {
+		return false
+	}
+	switch a.Kind {
+	case yaml.MappingNode:
+		for i := 0; i+1 < len(a.Content); i += 2 {
+			value := manifest.Field(b, a.Content[i].Value)
+			if value == nil || !sameValue(a.Content[i+1], value) {
+				return false
+			}
+		}
+		return true
+	case yaml.ScalarNode:
+		return a.Value == b.Value && a.ShortTag() == b.ShortTag()
+	}
+	for i := range a.Content {
+		if !sameValue(a.Content[i], b.Content[i]) {
+			return false
+		}
+	}
+	return true
+}
