@@ -605,12 +605,24 @@ func (e *examination) committed(p *Part) {
 	}
 }
 
+// howToApply is the hint for a pair that nothing here applies.
+func (e *examination) howToApply(file string) string {
+	if dir, ok := e.kustomizationOver(file); ok {
+		return fmt.Sprintf("list %s under resources of the kustomization in %s", report.Typed(file), dir)
+	}
+	hint := "name the folder, from the top of the repository, as the path of a Kustomization or Application"
+	if len(e.graph.Syncs) > 0 {
+		hint += ", as in " + e.graph.Syncs[0].At.String()
+	}
+	return hint
+}
+
 // applied says which pairs nothing here applies.
 func (e *examination) applied(p *Part) {
 	for _, of := range []engine.Engine{engine.Helm, engine.Fleet, engine.Sveltos, engine.OCM, engine.Kargo} {
 		e.unknown(p, of)
 	}
-	if len(e.graph.Syncs) == 0 {
+	if len(e.graph.Syncs) == 0 && !e.graph.Fruitless {
 		return
 	}
 	var lines []string
@@ -637,11 +649,9 @@ func (e *examination) applied(p *Part) {
 	case len(lines) > 0 && len(e.graph.Unknown) > 0:
 		p.add(report.Skipped, "applied", "", "nobody can tell from the files what applies %s", report.Count(len(lines), "ClusterPair", "ClusterPairs")).Details = report.Few(lines)
 	case len(lines) > 0:
-		hint := "name the folder, from the top of the repository, as the path of a Kustomization or Application, as in " + e.graph.Syncs[0].At.String()
+		hint := e.howToApply(lines[0])
 		if dropped != "" {
 			hint = "see what leaves it out: clusterpair explain " + report.Typed(dropped)
-		} else if dir, ok := e.kustomizationOver(lines[0]); ok {
-			hint = fmt.Sprintf("list %s under resources of the kustomization in %s", report.Typed(lines[0]), dir)
 		}
 		p.add(report.Warned, "applied", hint,
 			"%s applied by none of the objects of Flux and Argo CD here", report.Count(len(lines), "ClusterPair is", "ClusterPairs are")).Details = report.Few(lines)

@@ -149,10 +149,9 @@ func (a *argoSettings) sort() {
 }
 
 var (
-	argoBuildOptions = pattern.Later(`(?m)^([^#\n]*)kustomize(?:\.b|B)uildOptions(?:\.[\w.-]*\w)?["']?[ \t]*[:=]?[ \t]*(?:[|>][+-]?[ \t]*)?(?:\n[ \t]*(?:value:)?)?[ \t]*(.*)$`)
-	argoHealth       = pattern.Later(`customizations\.health\.stork\.libopenstorage\.org_(\w+)|stork\.libopenstorage\.org/(\w+):[ \t]*\|?\s*\n\s+health\.lua|group:[ \t]*["']?stork\.libopenstorage\.org["']?[ \t]*\n\s+kind:[ \t]*["']?(\w+)["']?[ \t]*\n\s+check:`)
-	argoRepoServer   = pattern.Later(`argocd-repo-server|(?m)^kind: ["']?ArgoCD\b|^\s*repoServer:`) // its Deployment, the operator's object, the values of the chart
-	argoMount        = pattern.Later(`mountPath:\s*["']?/[\w./-]*/clusterpair["']?\s*[,}\n]`)
+	argoHealth     = pattern.Later(`customizations\.health\.stork\.libopenstorage\.org_(\w+)|stork\.libopenstorage\.org/(\w+):[ \t]*\|?\s*\n\s+health\.lua|group:[ \t]*["']?stork\.libopenstorage\.org["']?[ \t]*\n\s+kind:[ \t]*["']?(\w+)["']?[ \t]*\n\s+check:`)
+	argoRepoServer = pattern.Later(`argocd-repo-server|(?m)^kind: ["']?ArgoCD\b|^\s*repoServer:`) // its Deployment, the operator's object, the values of the chart
+	argoMount      = pattern.Later(`mountPath:\s*["']?/[\w./-]*/clusterpair["']?\s*[,}\n]`)
 )
 
 // argoCDSettings notes what a file says about Argo CD. Its settings stand in a
@@ -164,8 +163,8 @@ func (e *examination) argoCDSettings(file validate.File) {
 		return report.Position{File: file.Name, Line: 1 + bytes.Count(file.Data[:offset], []byte("\n"))}
 	}
 	if bytes.Contains(file.Data, []byte("uildOptions")) {
-		for _, m := range argoBuildOptions().FindAllSubmatchIndex(file.Data, -1) {
-			found.options = append(found.options, argoOptions{at(m[3]), string(file.Data[m[4]:m[5]])})
+		for _, o := range engine.BuildOptions(file.Data) {
+			found.options = append(found.options, argoOptions{at(o.Offset), o.Flags})
 		}
 	}
 	if bytes.Contains(file.Data, []byte("stork.libopenstorage.org")) {

@@ -35,6 +35,10 @@ type Application struct {
 	Keeps     string
 	KeepsAt   report.Position
 	KeepsHint string // what to do about it
+	// Ignores is a setting that keeps a changed credential away from the cluster, Perhaps
+	// why nobody can tell whether it does; empty if it does.
+	Ignores Reference
+	Perhaps string
 	// Steps are the kustomizations that take it in, the outermost first.
 	Steps []string
 }
@@ -52,6 +56,10 @@ func (m *Model) Application(s *Sync, file string) (a Application, ok bool) {
 		for _, k := range slices.Backward(chain) {
 			a.Steps = append(a.Steps, k.Dir)
 		}
+	}
+	a.Ignores, a.Perhaps = m.ignored(s, file)
+	if s.looksAway(m.real(file)) {
+		a.Ignores, a.Perhaps = Reference{"changes outside of " + s.generatePaths.Name + " in manifest-generate-paths", s.generatePaths.At}, ""
 	}
 	disabled, kept := m.metadataOf(s, file, chain)
 	a.Keeps, a.KeepsAt, a.KeepsHint = kept.text, kept.at, kept.hint
@@ -142,7 +150,7 @@ func (m *Model) metadataOf(s *Sync, file string, chain []*Kustomization) (disabl
 	object := mapping("apiVersion", scalar("stork.libopenstorage.org/v1alpha1"), "kind", scalar("ClusterPair"), "metadata", mapping("name", scalar("")))
 	look := func(at report.Position) {
 		disabled.look(saysDisabled(object), at)
-		kept.look(keptBy(s.Engine, object), at)
+		kept.look(keptBy(s, object), at)
 	}
 	if stub != nil {
 		d := stub.document()
@@ -251,14 +259,14 @@ func keptByFlux(object *yaml.Node) string {
 }
 
 // keptByArgo is the annotation by which Argo CD never applies an object, takes it away
-// again or makes it anew each time.
+// again or makes it anew each time. replaces says that its Application replaces all.
 // https://argo-cd.readthedocs.io/en/stable/user-guide/resource_hooks/
-func keptByArgo(object *yaml.Node) string {
+func keptByArgo(object *yaml.Node, replaces bool) string {
 	if kept := keptByHook(object); kept != "" {
 		return kept
 	}
 	options := manifest.Text(object, "metadata", "annotations", argoGroup+"sync-options")
-	if strings.Contains(options, "Replace=true") && strings.Contains(options, "Force=true") {
+	if (replaces || strings.Contains(options, "Replace=true")) && strings.Contains(options, "Force=true") {
 		return argoGroup + "sync-options: " + options + anew
 	}
 	return ""
@@ -270,11 +278,11 @@ func keptByArgo(object *yaml.Node) string {
 func keptByHook(object *yaml.Node) string {
 	annotations := manifest.Field(object, "metadata", "annotations")
 	for _, kind := range []struct {
-		key, policy, succeeded string
-		applied                []string
+		key, policy, succeeded, failed, before string
+		applied                                []string
 	}{
-		{argoGroup + "hook", argoGroup + "hook-delete-policy", "HookSucceeded", []string{"PreSync", "Sync", "PostSync"}},
-		{"helm.sh/hook", "helm.sh/hook-delete-policy", "hook-succeeded", []string{"pre-install", "pre-upgrade", "post-install", "post-upgrade"}},
+		{argoGroup + "hook", argoGroup + "hook-delete-policy", "HookSucceeded", "HookFailed", "BeforeHookCreation", []string{"PreSync", "Sync", "PostSync"}},
+		{"helm.sh/hook", "helm.sh/hook-delete-policy", "hook-succeeded", "hook-failed", "before-hook-creation", []string{"pre-install", "pre-upgrade", "post-install", "post-upgrade"}},
 	} {
 		hook := manifest.Field(annotations, kind.key)
 		if hook == nil || hook.Value == "crd-install" {
@@ -288,6 +296,8 @@ func keptByHook(object *yaml.Node) string {
 			return kind.key + ": " + hook.Value
 		case has(kind.policy, kind.succeeded):
 			return kind.policy + ": " + kind.succeeded
+		case has(kind.policy, kind.failed) && !has(kind.policy, kind.before): // it stays, and is applied again
+			return ""
 		}
 		return kind.key + ": " + hook.Value + anew
 	}
@@ -300,15 +310,15 @@ const anew = ", which makes it anew in each sync"
 // ifNotPresent ends what keeps only a change of an object away from the cluster.
 const ifNotPresent = "IfNotPresent"
 
-func keptBy(e Engine, object *yaml.Node) string {
+func keptBy(s *Sync, object *yaml.Node) string {
 	if manifest.Field(object, "$patch") != nil {
 		return "$patch: delete"
 	}
-	switch e {
+	switch s.Engine {
 	case Flux:
 		return keptByFlux(object)
 	case ArgoCD:
-		return keptByArgo(object)
+		return keptByArgo(object, s.replaces)
 	}
 	return ""
 }

@@ -1,16 +1,13 @@
 package engine
 
 import (
-	"maps"
-	"path"
-	"regexp"
+	"fmt"
 	"slices"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
 
 	"clusterpair.dev/internal/manifest"
-	"clusterpair.dev/internal/pattern"
 )
 
 // argoSpec is the spec of an Application, or that of the template of an ApplicationSet.
@@ -37,16 +34,41 @@ func sourcesIn(spec *yaml.Node) []*yaml.Node {
 
 // argo reads the sources of an Application or ApplicationSet.
 // https://argo-cd.readthedocs.io/en/stable/user-guide/application-specification/
-func (m *Model) argo(d *Document, kind string) []*Sync {
-	spec := argoSpec(kind, d.Node)
-	doubt := ""
-	if kind == "ApplicationSet" {
-		spec, doubt = patchedTemplate(d.Node, spec)
+func (m *Model) argo(d *Document, kind string) (syncs []*Sync) {
+	if kind != "ApplicationSet" {
+		return m.application(d, kind, d.Node, "")
 	}
-	var syncs []*Sync
+	sets, unsure := m.setsOf(d.Node)
+	if len(sets) == 0 {
+		s := d.sync(ArgoCD, kind, manifest.Field(d.Node, "spec", "generators"))
+		s.Path = noPath
+		return []*Sync{s}
+	}
+	known := make(map[string]bool) // by what they say: there may be one for each of many clusters
+	for _, values := range sets {
+		template, doubt := m.filled(d.Node, values)
+		for _, s := range m.application(d, kind, template, firstOf(unsure, doubt)) {
+			if key := s.key(); !known[key] {
+				known[key] = true
+				syncs = append(syncs, s)
+			}
+		}
+	}
+	return syncs
+}
+
+// key is what tells two Applications of a set apart.
+func (s *Sync) key() string {
+	return fmt.Sprint(s.At, s.Path, s.Unsure, s.Idle, s.Plugin, s.recursive, s.plain, s.chart, s.include, s.exclude, s.refused, s.ignores, len(s.patches), len(s.metadata))
+}
+
+// application reads the sources of an Application, as it stands in a document or as an
+// ApplicationSet makes it. doubt is why nobody can tell whether there is one.
+func (m *Model) application(d *Document, kind string, app *yaml.Node, doubt string) (syncs []*Sync) {
+	spec := manifest.Field(app, "spec")
 	for _, source := range sourcesIn(spec) {
 		at := manifest.Field(source, "path")
-		if at == nil {
+		if at == nil || at.Value == "" {
 			continue // a chart, or values for one
 		}
 		if m.foreign(repositoryURL(manifest.Text(source, "repoURL"))) {
@@ -55,14 +77,18 @@ func (m *Model) argo(d *Document, kind string) []*Sync {
 			syncs = append(syncs, s)
 			continue
 		}
-		paths, unsure := []string{at.Value}, ""
+		paths, unsure := []string{at.Value}, doubt
 		if isTemplate(at.Value) {
-			paths, unsure = m.expand(d.Node, at.Value)
+			paths, unsure = m.fitting(at.Value), firstOf(doubt, "its path is a template, which only the ApplicationSet controller fills in")
 		}
 		for _, p := range paths {
-			s := m.argoSource(d, kind, spec, source)
-			s.Path, s.Unsure = cleaned(p), firstOf(unsure, doubt)
-			s.chart = m.charts[s.Path] && !isSet(manifest.Field(source, "directory")) && !s.Decrypts
+			own, why := m.overridden(app, source, cleaned(p))
+			s := m.argoSource(d, kind, app, own)
+			s.Path, s.Unsure = cleaned(p), firstOf(unsure, why, s.Unsure)
+			m.chooseTool(s, own, len(manifest.Items(spec, "sources")) > 0)
+			if strings.HasPrefix(p, "/") {
+				s.refused = says{text: "source.path " + p + " begins with a slash, with which Argo CD reads nothing", at: s.At, hint: "remove the slash"}
+			}
 			syncs = append(syncs, s)
 		}
 		if len(paths) == 0 {
@@ -82,13 +108,12 @@ func firstOf(texts ...string) string {
 	return texts[i]
 }
 
-// argoSource reads one source but for its path.
-func (m *Model) argoSource(d *Document, kind string, spec, source *yaml.Node) *Sync {
+// argoSource reads one source of an Application but for its path.
+func (m *Model) argoSource(d *Document, kind string, app, source *yaml.Node) *Sync {
+	spec := manifest.Field(app, "spec")
 	s := d.sync(ArgoCD, kind, manifest.Field(source, "path"))
-	annotations := manifest.Field(d.Node, "metadata", "annotations")
-	if kind == "ApplicationSet" {
-		annotations = manifest.Field(d.Node, "spec", "template", "metadata", "annotations")
-	}
+	annotations := manifest.Field(app, "metadata", "annotations")
+	s.generatePaths = d.reference(annotations, argoGroup+"manifest-generate-paths")
 	if manifest.Text(annotations, argoGroup+"skip-reconcile") == "true" {
 		s.Idle = argoGroup + "skip-reconcile: true, by which Argo CD leaves it alone"
 	}
@@ -97,7 +122,8 @@ func (m *Model) argoSource(d *Document, kind string, spec, source *yaml.Node) *S
 	s.recursive = manifest.Text(source, "directory", "recurse") == "true"
 	s.include, s.exclude = manifest.Text(source, "directory", "include"), manifest.Text(source, "directory", "exclude")
 	s.Prunes = manifest.Text(spec, "syncPolicy", "automated", "prune") == "true"
-	s.Hydrates = isSet(manifest.Field(spec, "sourceHydrator"))
+	s.replaces = slices.ContainsFunc(manifest.Items(spec, "syncPolicy", "syncOptions"), func(o *yaml.Node) bool { return o.Value == "Replace=true" })
+	s.hydrates(spec)
 	for _, p := range manifest.Items(source, "kustomize", "patches") {
 		s.patches = append(s.patches, d.patchOf(p))
 	}
@@ -105,223 +131,9 @@ func (m *Model) argoSource(d *Document, kind string, spec, source *yaml.Node) *S
 		s.components = append(s.components, c.Value)
 	}
 	s.metadata = slices.Concat(d.metadata("annotations", source, "kustomize", "commonAnnotations"), d.metadata("labels", source, "kustomize", "commonLabels"))
-	respects := slices.ContainsFunc(manifest.Items(spec, "syncPolicy", "syncOptions"), func(o *yaml.Node) bool { return o.Value == "RespectIgnoreDifferences=true" })
-	for _, entry := range manifest.Items(spec, "ignoreDifferences") {
-		if respects && wildcard(manifest.Text(entry, "kind"), "ClusterPair") && wildcard(manifest.Text(entry, "group"), "stork.libopenstorage.org") {
-			s.ignores(d, manifest.Items(entry, "jsonPointers"))
-			for _, e := range manifest.Items(entry, "jqPathExpressions") {
-				if strings.HasPrefix(e.Value, ".spec.config") {
-					s.Ignores = Reference{e.Value, d.at(e)}
-				}
-			}
-		}
-	}
+	s.argoIgnores(d, spec)
 	return s
 }
 
 // isSet tells whether there is a value other than null.
 func isSet(n *yaml.Node) bool { return n != nil && n.ShortTag() != "!!null" }
-
-func wildcard(pattern, name string) bool { return pattern == "*" || pattern == name }
-
-// patchedTemplate is the spec of the template of an ApplicationSet with its templatePatch.
-// doubt is why that cannot be known.
-func patchedTemplate(n, spec *yaml.Node) (patched *yaml.Node, doubt string) {
-	text := manifest.Text(n, "spec", "templatePatch")
-	if text == "" || spec == nil {
-		return spec, ""
-	}
-	docs, err := manifest.Values([]byte(text), "")
-	if err != nil || len(docs) != 1 || strings.Contains(text, "{{") {
-		if strings.Contains(text, "source") || strings.Contains(text, "plugin") {
-			return spec, "its templatePatch is a template"
-		}
-		return spec, ""
-	}
-	whole := mapping("spec", copyOf(spec))
-	merge(whole, docs[0])
-	return manifest.Field(whole, "spec"), ""
-}
-
-// expand gives the folders that the generators of an ApplicationSet make of a templated
-// path. unsure is why that is not certain: each folder that fits is then one that may be.
-// https://argo-cd.readthedocs.io/en/stable/operator-manual/applicationset/Generators/
-func (m *Model) expand(n *yaml.Node, template string) (paths []string, unsure string) {
-	for _, generator := range manifest.Items(n, "spec", "generators") {
-		more, known := m.generated(generator, template)
-		if paths = append(paths, more...); !known {
-			unsure = "its path is a template, which only the ApplicationSet controller fills in"
-		}
-	}
-	if unsure != "" {
-		paths = append(paths, m.fitting(template)...)
-	}
-	slices.Sort(paths)
-	return slices.Compact(paths), unsure
-}
-
-// generated are the folders that one generator makes of a path, if that can be known.
-func (m *Model) generated(generator *yaml.Node, template string) (paths []string, known bool) {
-	sets, known := m.parameters(generator)
-	known = known && isPlain(generator)
-	for _, values := range sets {
-		filled := fill(template, values)
-		if isTemplate(filled) {
-			return nil, false
-		}
-		paths = append(paths, filled)
-	}
-	return paths, known
-}
-
-// parameters are the sets of values that a generator gives, as far as they are known;
-// known is false if there may be others. A set stands for any number of sets whose further
-// values nobody can tell.
-func (m *Model) parameters(generator *yaml.Node) (sets []map[string]string, known bool) {
-	git, list := manifest.Field(generator, "git"), manifest.Field(generator, "list")
-	switch {
-	case len(manifest.Items(git, "directories")) > 0:
-		for _, dir := range m.matching(manifest.Items(git, "directories")) {
-			sets = append(sets, pathValues(dir))
-		}
-		return sets, true
-	case len(manifest.Items(git, "files")) > 0: // of which the folders alone are known
-		for _, file := range manifest.Items(git, "files") {
-			for _, dir := range m.globbed(path.Dir(manifest.Text(file, "path"))) {
-				sets = append(sets, pathValues(dir))
-			}
-		}
-		return sets, false
-	case len(manifest.Items(list, "elements")) > 0:
-		for _, element := range manifest.Items(list, "elements") {
-			values := make(map[string]string)
-			for i := 0; element.Kind == yaml.MappingNode && i+1 < len(element.Content); i += 2 {
-				values[element.Content[i].Value] = element.Content[i+1].Value
-			}
-			sets = append(sets, values)
-		}
-		return sets, true
-	case isSet(manifest.Field(generator, "matrix")):
-		return m.product(manifest.Items(generator, "matrix", "generators"))
-	case manifest.Field(generator, "clusters") != nil:
-		return []map[string]string{{}}, true
-	}
-	return nil, false
-}
-
-// isPlain tells whether a generator gives all its sets of values to the template of the
-// ApplicationSet: a selector leaves some out, a template of its own goes before the other,
-// and folders may be those that another generator of the matrix names.
-func isPlain(generator *yaml.Node) bool {
-	own := slices.ContainsFunc([]string{"list", "git", "clusters", "matrix"}, func(kind string) bool { return manifest.Field(generator, kind, "template") != nil })
-	return !own && !isSet(manifest.Field(generator, "selector")) && !slices.ContainsFunc(manifest.Items(generator, "git", "directories"), templated)
-}
-
-// product are the sets of values of a matrix: each of the first generator with each of the
-// second.
-func (m *Model) product(generators []*yaml.Node) (sets []map[string]string, known bool) {
-	sets, known = []map[string]string{{}}, true
-	for _, generator := range generators {
-		more, all := m.parameters(generator)
-		known = known && all && isPlain(generator)
-		var both []map[string]string
-		for _, a := range sets {
-			for _, b := range more {
-				values := maps.Clone(a)
-				maps.Copy(values, b)
-				both = append(both, values)
-			}
-		}
-		sets = both
-	}
-	return sets, known
-}
-
-// pathValues are what a git generator says of a folder.
-func pathValues(dir string) map[string]string {
-	return map[string]string{"path": dir, "path.path": dir, "path.basename": path.Base(dir)}
-}
-
-// matching are the folders here that the directories of a git generator take in.
-func (m *Model) matching(directories []*yaml.Node) (dirs []string) {
-	for dir := range m.folders {
-		in, out := false, false
-		for _, entry := range directories {
-			matched, err := path.Match(strings.TrimSuffix(manifest.Text(entry, "path"), "/"), dir)
-			if err != nil || !matched {
-				continue
-			}
-			if manifest.Text(entry, "exclude") == "true" {
-				out = true
-			} else {
-				in = true
-			}
-		}
-		if in && !out {
-			dirs = append(dirs, dir)
-		}
-	}
-	return dirs
-}
-
-var placeholder = pattern.Later(`\{\{-?\s*\.?([\w.-]+)\s*-?\}\}`)
-
-// fill fills in a template, as far as its values are known.
-func fill(template string, values map[string]string) string {
-	return placeholder().ReplaceAllStringFunc(template, func(found string) string {
-		if value, ok := values[placeholder().FindStringSubmatch(found)[1]]; ok {
-			return value
-		}
-		return found
-	})
-}
-
-var anyPlaceholder = pattern.Later(`\{\{.*?\}\}`)
-
-// fitting are the folders here that a templated path may be.
-func (m *Model) fitting(template string) (dirs []string) {
-	var pattern strings.Builder
-	last := 0
-	for _, at := range anyPlaceholder().FindAllStringIndex(template, -1) {
-		pattern.WriteString(regexp.QuoteMeta(template[last:at[0]]) + ".+")
-		last = at[1]
-	}
-	re, err := regexp.Compile("^(?:\\./)?" + pattern.String() + regexp.QuoteMeta(template[last:]) + "$")
-	if err != nil || strings.Trim(anyPlaceholder().ReplaceAllString(template, ""), "/.") == "" {
-		return nil // every folder would fit
-	}
-	for dir := range m.folders {
-		if re.MatchString(dir) {
-			dirs = append(dirs, dir)
-		}
-	}
-	return dirs
-}
-
-// globs tells whether a pattern of Argo CD takes in a file: * and ? take slashes, too, and
-// braces hold alternatives.
-// https://argo-cd.readthedocs.io/en/stable/user-guide/directory/#includingexcluding-files
-func globs(pattern, name string) bool {
-	var b strings.Builder
-	depth := 0
-	for _, r := range pattern {
-		switch {
-		case r == '*':
-			b.WriteString(".*")
-		case r == '?':
-			b.WriteString(".")
-		case r == '{':
-			depth++
-			b.WriteString("(?:")
-		case r == '}' && depth > 0:
-			depth--
-			b.WriteString(")")
-		case r == ',' && depth > 0:
-			b.WriteString("|")
-		default:
-			b.WriteString(regexp.QuoteMeta(string(r)))
-		}
-	}
-	re, err := regexp.Compile("^(?:" + b.String() + ")$")
-	return err != nil || re.MatchString(name)
-}

@@ -35,12 +35,13 @@ func TestExplain(t *testing.T) {
 				if remote, ok := strings.CutPrefix(line, "remote "); ok {
 					remotes = append(remotes, strings.TrimSpace(remote))
 				}
+				if words := strings.Fields(line); len(words) == 3 && words[0] == "link" {
+					notes.AddLink(words[1], words[1], words[2], false)
+				}
 			}
 			files := archive.Files[:len(archive.Files)-1]
 			for _, file := range files {
-				notes.Saw(file.Name)
-				if filepath.Base(file.Name) == IgnoreFile {
-					notes.SawIgnore(file.Name, file.Name, file.Data)
+				if notes.Saw(file.Name, file.Name, file.Data); filepath.Base(file.Name) == IgnoreFile {
 					continue
 				}
 				manifest.Scan(file.Data, file.Name, func(d manifest.Document, broken *report.Finding) {

@@ -56,6 +56,8 @@ type Chain struct {
 	LeftAloneAt *Place `json:"leftAloneAt"`
 	Ignores     string `json:"ignores"`
 	IgnoresAt   *Place `json:"ignoresAt"`
+	// Perhaps is why nobody can tell whether it does; empty if it does.
+	Perhaps string `json:"perhaps"`
 	// Waits says that the engine waits for the status of the pair.
 	Waits     bool `json:"waits"`
 	Suspended bool `json:"suspended"`
@@ -152,7 +154,7 @@ func (a *Application) chain() Chain {
 	s := a.Sync
 	c := Chain{Engine: s.Engine, Object: s.Object, At: Place(s.At), Folder: s.Path, Unsure: s.Unsure,
 		Chart: s.chart, Kustomizations: append([]string{}, a.Steps...), DecryptedBy: a.By, Why: a.Why, WhyAt: placeOf(a.WhyAt),
-		Dropped: a.Never(), LeftAlone: a.Keeps, LeftAloneAt: placeOf(a.KeepsAt), Ignores: s.Ignores.Name, IgnoresAt: placeOf(s.Ignores.At),
+		Dropped: a.Never(), LeftAlone: a.Keeps, LeftAloneAt: placeOf(a.KeepsAt), Ignores: a.Ignores.Name, IgnoresAt: placeOf(a.Ignores.At), Perhaps: a.Perhaps,
 		Waits: s.Healthy, Suspended: s.Suspended, Idle: s.Idle, Prunes: s.Prunes,
 		Form: map[Form]string{Clear: "clear", Ciphertext: "ciphertext", Untold: "unknown"}[a.Form]}
 	if a.Form == Clear {
@@ -240,7 +242,11 @@ func (c *Chain) sayForm(say func(format string, args ...any)) {
 		say("left alone: %s%s", c.LeftAlone, placed(c.LeftAloneAt))
 	}
 	if c.Ignores != "" {
-		say("never changed: it ignores %s%s", c.Ignores, placed(c.IgnoresAt))
+		never := "never changed"
+		if c.Perhaps != "" {
+			never = "nobody can tell whether it is ever changed, as " + c.Perhaps
+		}
+		say("%s: it ignores %s%s", never, c.Ignores, placed(c.IgnoresAt))
 	}
 	switch {
 	case c.Engine != Flux:

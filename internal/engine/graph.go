@@ -11,6 +11,8 @@ type Graph struct {
 	Syncs []Applied
 	// Unknown are the objects of which nobody can tell what they apply.
 	Unknown []Unknown
+	// Fruitless says that an object applies none of the folders here, although it might.
+	Fruitless bool
 	// Folders are the kustomizations by their paths from the root of the
 	// repository, each with the functions of clusterpair that building it runs.
 	Folders map[string][]Function
@@ -41,7 +43,7 @@ type Committed struct {
 
 // Graph is that of a model.
 func (m *Model) Graph() *Graph {
-	g := &Graph{Folders: m.Built(), Strays: m.Strays(), Unknown: m.Unknown}
+	g := &Graph{Folders: m.Built(), Strays: m.Strays(), Unknown: m.Unknown, Fruitless: m.fruitless}
 	own := m.Functions()
 	at := make(map[*Sync]int)
 	running := make(map[string]bool) // folders with functions that are applied
@@ -64,6 +66,11 @@ func (m *Model) Graph() *Graph {
 			if out := &g.Syncs[at[s]]; p.Encrypted {
 				out.Pairs = append(out.Pairs, p.Path)
 			}
+		}
+	}
+	for link := range applied {
+		if to := m.real(link); to != link { // the pair that it leads to is the one
+			applied[to] = true
 		}
 	}
 	patches := m.PatchesOnly()

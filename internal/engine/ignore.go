@@ -32,9 +32,8 @@ type ignoreFile struct {
 // IgnoreFile is the name of the files by which Flux leaves out others.
 const IgnoreFile = sourceignore.IgnoreFile
 
-// SawIgnore notes a .sourceignore, by its path from the root of the repository. name is
-// what findings call it.
-func (n *Notes) SawIgnore(file, name string, data []byte) {
+// sawIgnore notes a .sourceignore.
+func (n *Notes) sawIgnore(file, name string, data []byte) {
 	dir := path.Dir(file)
 	n.ignores = append(n.ignores, ignoreFile{dir, ignoreRules(data, dir, func(line int) report.Position { return report.Position{File: name, Line: line} })})
 }

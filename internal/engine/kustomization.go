@@ -29,6 +29,8 @@ type Kustomization struct {
 	// Twice are the keys that it has in two spellings, which kustomize takes for one.
 	Twice []Reference
 
+	file               string // its own path
+	typed              bool   // it says its kind
 	patches            []patch
 	metadata           []metadata
 	inlineTransformers []transformer
@@ -52,7 +54,7 @@ type metadata struct {
 // https://github.com/kubernetes-sigs/kustomize/blob/kustomize/v5.8.2/api/types/kustomization.go
 func kustomizationOf(d Document) Kustomization {
 	n, twice := Folded(d.Node)
-	k := Kustomization{Dir: path.Dir(d.Path), Prefix: d.reference(n, "namePrefix"), Suffix: d.reference(n, "nameSuffix"), Namespace: d.reference(n, "namespace")}
+	k := Kustomization{Dir: path.Dir(d.Path), file: d.Path, typed: manifest.Text(n, "kind") != "", Prefix: d.reference(n, "namePrefix"), Suffix: d.reference(n, "nameSuffix"), Namespace: d.reference(n, "namespace")}
 	for _, key := range twice {
 		k.Twice = append(k.Twice, Reference{key.Value, d.at(key)})
 	}

@@ -53,19 +53,21 @@ type Sync struct {
 	Hydrates bool
 	// Unsure is why nobody can tell whether it applies the folder; empty if it does.
 	Unsure string
-	// Ignores is a setting that keeps a changed credential away from the cluster.
-	Ignores Reference
 	// Dirs are the folders of the kustomizations that it builds.
 	Dirs map[string]bool
 
 	source           *source // of Flux, nil if it is not in these files
 	recursive        bool    // folders below count without a kustomization
+	plain            bool    // files count by themselves, whatever kustomizations there are
 	chart            bool    // the folder is a Helm chart
 	include, exclude string
 	components       []string
 	patches          []patch
 	metadata         []metadata
-	refused          says              // what the API server does not take of it
+	ignores          []ignoring
+	replaces         bool              // Argo CD replaces each object
+	generatePaths    Reference         // where Argo CD looks for changes; no name is everywhere
+	refused          says              // why the engine applies nothing of it
 	substitute       map[string]string // nil if nothing is substituted
 	ways             map[string]*way   // of the files that kustomizations take in
 }
@@ -101,6 +103,7 @@ type Model struct {
 	// Foreign are those that apply folders of another repository.
 	Foreign []Unknown
 
+	fruitless   bool // an object makes no Application of a folder here
 	notes       *Notes
 	pairs       []Pair
 	remotes     func() []string
@@ -111,6 +114,7 @@ type Model struct {
 	asked       map[string]bool             // files of pairs and objects: what else is taken in does not matter
 	index       index                       // of Syncs
 	sorted      []string                    // the keys of dirs
+	forBuilds   []string                    // files that are for kustomize alone, and say their kind, sorted
 	takers      map[string][]*Kustomization // by the file or folder that they take in
 	charts      map[string]bool
 	configs     map[string][]*Config // by file
@@ -128,20 +132,28 @@ func (n *Notes) Model(pairs []Pair, remotes func() []string) *Model {
 	for i := range n.Kustomizations {
 		k := &n.Kustomizations[i]
 		m.dirs[k.Dir] = k
+		if k.typed {
+			m.forBuilds = append(m.forBuilds, k.file)
+		}
 		m.folder(k.Dir)
 		m.holds[k.Dir] = k.Dir != "."
 	}
 	m.sorted = slices.Sorted(maps.Keys(m.dirs))
 	for _, dir := range m.sorted {
-		for _, resource := range m.dirs[dir].Resources {
+		for i, resource := range m.dirs[dir].Resources {
+			if to := m.real(resource); m.dirs[to] != nil { // kustomize follows links to bases
+				m.dirs[dir].Resources[i], resource = to, to
+			}
 			m.takers[resource] = append(m.takers[resource], m.dirs[dir])
 		}
 	}
 	for i := range n.Configs {
 		c := &n.Configs[i]
 		m.configs[c.Path] = append(m.configs[c.Path], c)
+		m.forBuilds = append(m.forBuilds, c.Path)
 		m.folder(path.Dir(c.Path))
 	}
+	slices.Sort(m.forBuilds)
 	for _, dir := range n.charts {
 		m.charts[dir] = true
 		m.folder(dir)
@@ -166,6 +178,26 @@ func (n *Notes) Model(pairs []Pair, remotes func() []string) *Model {
 	m.findOwn()
 	m.form()
 	return m
+}
+
+// real is a path without the symbolic links on the way to it.
+func (m *Model) real(file string) string {
+	if len(m.notes.linked) == 0 {
+		return file
+	}
+	const most = 40 // as in Linux
+	for range most {
+		link := file
+		for link != "." && link != "/" && m.notes.linked[link] == "" {
+			link = path.Dir(link)
+		}
+		to := m.notes.linked[link]
+		if to == "" {
+			return file
+		}
+		file = path.Join(to, strings.TrimPrefix(file, link))
+	}
+	return file
 }
 
 // folder notes that a folder is here, with those around it.
@@ -307,12 +339,12 @@ func (m *Model) cover(s *Sync) {
 		}
 	}
 	switch k := m.dirs[s.Path]; {
-	case s.chart:
+	case s.chart, s.plain:
 	case k != nil:
 		m.walk(k, s.Dirs, nil, visit)
 	case s.recursive:
-		for _, dir := range m.sorted {
-			if Below(dir, s.Path) && !m.between(dir, s.Path) {
+		for _, dir := range below(m.sorted, s.Path) {
+			if !m.between(dir, s.Path) {
 				m.walk(m.dirs[dir], s.Dirs, nil, visit)
 			}
 		}
@@ -321,6 +353,9 @@ func (m *Model) cover(s *Sync) {
 		if k := m.dirs[path.Join(s.Path, component)]; k != nil {
 			m.walk(k, s.Dirs, nil, visit)
 		}
+	}
+	if s.Engine == ArgoCD {
+		m.restrict(s)
 	}
 }
 
@@ -331,6 +366,10 @@ func (m *Model) TakesIn(s *Sync, file string) bool {
 	switch {
 	case s.chart:
 		return Below(file, path.Join(s.Path, "templates"))
+	case s.plain:
+		if !readAlone(s.Engine, path.Ext(file)) || m.notes.marked[file] || dir != s.Path && !(s.recursive && Below(dir, s.Path)) {
+			return false
+		}
 	case !readAlone(s.Engine, path.Ext(file)), m.dirs[dir] != nil, dir != s.Path && !(s.recursive && Below(dir, s.Path) && !m.between(dir, s.Path)):
 		return false
 	}
@@ -374,7 +413,7 @@ func (m *Model) indexed(syncs []*Sync) index {
 		for file := range s.ways {
 			x.files[file] = append(x.files[file], s)
 		}
-		if s.chart || m.dirs[s.Path] == nil {
+		if s.chart || s.plain || m.dirs[s.Path] == nil {
 			x.folders[s.Path] = append(x.folders[s.Path], s)
 		}
 	}

@@ -1,6 +1,8 @@
 package engine
 
 import (
+	"bytes"
+	"maps"
 	"path"
 	"slices"
 	"strconv"
@@ -62,6 +64,12 @@ type Notes struct {
 	ignores      []ignoreFile             // of Flux
 	pairs        []pairStub               // the metadata of ClusterPairs
 	links        []string                 // files of ClusterPairs that are symbolic links
+	linked       map[string]string        // what symbolic links lead to, by their paths
+	broken       map[string]bool          // symbolic links to nothing
+	leaving      []Reference              // symbolic links that lead out of the repository
+	marked       map[string]bool          // files that Argo CD passes over by a mark in them
+	overrides    map[string][]stored      // of sources of Argo CD, by file
+	options      []string                 // for kustomize of Argo CD
 	fluxes       []bool                   // of each Flux whose release is committed, whether it reads post-quantum keys
 }
 
@@ -90,6 +98,12 @@ func (n *Notes) Merge(o Notes) {
 	n.pairs = append(n.pairs, o.pairs...)
 	n.ignores = append(n.ignores, o.ignores...)
 	n.fluxes = append(n.fluxes, o.fluxes...)
+	n.leaving = append(n.leaving, o.leaving...)
+	n.options = append(n.options, o.options...)
+	n.linked = merged(n.linked, o.linked)
+	n.broken = merged(n.broken, o.broken)
+	n.marked = merged(n.marked, o.marked)
+	n.overrides = merged(n.overrides, o.overrides)
 	for _, docs := range o.patches {
 		n.notePatch(docs...)
 	}
@@ -99,6 +113,15 @@ func (n *Notes) Merge(o Notes) {
 	for file, more := range o.transformers {
 		n.noteTransformers(file, more...)
 	}
+}
+
+// merged is a map with what another one has.
+func merged[T any](m, more map[string]T) map[string]T {
+	if m == nil {
+		return more
+	}
+	maps.Copy(m, more)
+	return m
 }
 
 func (n *Notes) notePatch(docs ...stored) {
@@ -125,10 +148,40 @@ func noted[T any](m map[string][]T, file string, more ...T) map[string][]T {
 // Objects tells whether there are objects that make an engine apply files.
 func (n *Notes) Objects() bool { return len(n.objects) > 0 }
 
-// Saw notes a file by its name alone: a Chart.yaml makes a chart of its folder.
-func (n *Notes) Saw(file string) {
-	if path.Base(file) == "Chart.yaml" {
+// Saw notes what a file says to engines by its name and as a text; name is what findings
+// call it. says tells whether it is worth reading for its name alone.
+func (n *Notes) Saw(file, name string, data []byte) (says bool) {
+	if bytes.Contains(data, []byte("+argocd:skip-file-rendering")) {
+		n.marked = merged(map[string]bool{file: true}, n.marked)
+	}
+	if bytes.Contains(data, []byte("uildOptions")) {
+		for _, o := range BuildOptions(data) {
+			n.options = append(n.options, strings.Clone(o.Flags))
+		}
+		says = len(n.options) > 0
+	}
+	switch base := path.Base(file); {
+	case base == "Chart.yaml":
 		n.charts = append(n.charts, path.Dir(file))
+	case base == IgnoreFile:
+		n.sawIgnore(file, name, data)
+	case !IsKustomization(file) && !isOverride(file):
+		return says
+	}
+	return true
+}
+
+// AddLink notes a symbolic link by its path and by what it says that it leads to; name is
+// what findings call it, broken says that it leads to nothing.
+func (n *Notes) AddLink(file, name, target string, broken bool) {
+	if broken {
+		n.broken = merged(map[string]bool{file: true}, n.broken)
+	}
+	to := path.Join(path.Dir(file), target)
+	if path.IsAbs(target) || to == ".." || strings.HasPrefix(to, "../") {
+		n.leaving = append(n.leaving, Reference{file, report.Position{File: name}})
+	} else {
+		n.linked = merged(map[string]string{file: to}, n.linked)
 	}
 }
 
@@ -159,6 +212,8 @@ func (n *Notes) Add(d Document) bool {
 	group, _, _ := strings.Cut(manifest.Text(d.Node, "apiVersion"), "/")
 	note := kinds[group+"/"+kind]
 	switch {
+	case isOverride(d.Path):
+		n.overrides = noted(n.overrides, d.Path, d.stored())
 	case note != nil:
 		note(n, d, kind)
 	case group == "fluxcd.controlplane.io" && kind == "ResourceSet":
@@ -281,6 +336,20 @@ func mapping(pairs ...any) *yaml.Node {
 		}
 	}
 	return n
+}
+
+// below are the paths below a folder, of sorted ones.
+func below(sorted []string, dir string) []string {
+	if dir == "." {
+		return sorted
+	}
+	prefix := dir + "/"
+	from, _ := slices.BinarySearch(sorted, prefix)
+	to := from
+	for to < len(sorted) && strings.HasPrefix(sorted[to], prefix) {
+		to++
+	}
+	return sorted[from:to]
 }
 
 // Below tells whether a file or folder is below another folder.

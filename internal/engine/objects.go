@@ -64,6 +64,9 @@ func (m *Model) note(s *Sync) {
 	switch {
 	case s.Path == foreignPath:
 		m.Foreign = append(m.Foreign, Unknown{s.Engine, s.Object, s.At, "it applies another repository"})
+	case s.Path == noPath:
+		m.Foreign = append(m.Foreign, Unknown{s.Engine, s.Object, s.At, "it makes an Application of no folder that holds a ClusterPair"})
+		m.fruitless = true
 	case s.Path == "":
 		m.Unknown = append(m.Unknown, Unknown{s.Engine, s.Object, s.At, s.Unsure})
 	default:
@@ -82,6 +85,9 @@ func (m *Model) note(s *Sync) {
 // foreignPath is that of a sync of another repository; one of which nothing is known has
 // none.
 const foreignPath = "\x00"
+
+// noPath is that of an object that applies nothing of these files.
+const noPath = "\x01"
 
 // formsOf are the syncs of an object in each of its forms.
 func (f *forming) formsOf(i int) []*Sync {
@@ -110,7 +116,9 @@ func (f *forming) formsOf(i int) []*Sync {
 		for _, s := range m.syncsOf(o, node) {
 			m.cover(s)
 			s.Idle = cmp.Or(idle, s.Idle)
-			s.Unlisted = m.dirs[path.Dir(o.path)] != nil && len(m.takers[o.path]) == 0
+			if by == nil {
+				f.unlisted(s)
+			}
 			forms = append(forms, s)
 		}
 	}
@@ -122,7 +130,7 @@ func (f *forming) formsOf(i int) []*Sync {
 	slices.Sort(appliers)
 	for _, j := range slices.Compact(appliers) {
 		for _, s := range f.formsOf(j) {
-			if s.Path == foreignPath || !m.Applies(s, o.path) {
+			if s.Path == foreignPath || s.Path == noPath || !m.Applies(s, o.path) {
 				continue
 			}
 			above = true
@@ -146,6 +154,23 @@ func (f *forming) formsOf(i int) []*Sync {
 	return forms
 }
 
+// unlisted notes why nothing here applies the object of a sync, if its folder says so.
+func (f *forming) unlisted(s *Sync) {
+	s.Idle = cmp.Or(s.Idle, f.m.passedOver(f.index, s.File))
+	s.Unlisted = s.Idle == "" && f.m.dirs[path.Dir(s.File)] != nil && len(f.m.takers[s.File]) == 0
+}
+
+// passedOver tells why an object that stands in a folder of Argo CD is not applied, if a
+// setting of that leaves its file out.
+func (m *Model) passedOver(x index, file string) string {
+	for _, s := range x.around(file) {
+		if s.plain && readAlone(s.Engine, path.Ext(file)) && (path.Dir(file) == s.Path || s.recursive) {
+			return s.Object + " leaves out " + file
+		}
+	}
+	return ""
+}
+
 // given is an object as a sync gives it to the cluster after it has built it. idle is why
 // it does not, empty if it does.
 func (s *Sync) given(node *yaml.Node) (given *yaml.Node, idle string) {
@@ -156,7 +181,7 @@ func (s *Sync) given(node *yaml.Node) (given *yaml.Node, idle string) {
 	for _, add := range s.metadata {
 		add.to(given)
 	}
-	switch kept := (&Application{Keeps: keptBy(s.Engine, given)}); {
+	switch kept := (&Application{Keeps: keptBy(s, given)}); {
 	case s.Suspended:
 		idle = s.Object + " is suspended, which applies it"
 	case kept.Never():
@@ -269,7 +294,7 @@ func (m *Model) flux(d *Document, kind string) *Sync {
 	}
 	for _, entry := range manifest.Items(spec, "ignore") {
 		if target := manifest.Field(entry, "target"); target == nil || MayBePair(target) {
-			s.ignores(d, manifest.Items(entry, "paths"))
+			s.addIgnored(d, ignoring{}, manifest.Items(entry, "paths"), pointer)
 		}
 	}
 	s.substitute = variables(manifest.Field(spec, "postBuild"))
@@ -319,16 +344,6 @@ func waitsForPairs(spec *yaml.Node) bool {
 	return slices.ContainsFunc(manifest.Items(spec, "healthCheckExprs"), func(e *yaml.Node) bool {
 		return manifest.Text(e, "kind") == "ClusterPair" && strings.HasPrefix(manifest.Text(e, "apiVersion"), "stork.libopenstorage.org/") && manifest.Text(e, "current") != ""
 	})
-}
-
-// ignores notes that the engine compares no credential, by JSON pointers.
-func (s *Sync) ignores(d *Document, pointers []*yaml.Node) {
-	for _, p := range pointers {
-		if p.Value == "/spec" || p.Value == "/spec/config" || strings.HasPrefix(p.Value, "/spec/config/") {
-			s.Ignores = Reference{p.Value, d.at(p)}
-			return
-		}
-	}
 }
 
 // variables are those that Flux substitutes, as far as the object says them.

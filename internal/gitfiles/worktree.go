@@ -27,6 +27,9 @@ type WorkTree struct {
 	Stdin func() ([]byte, error)
 	// More tells by its name whether to hand out a file besides manifests. May be nil.
 	More func(name string) bool
+	// Links gets each symbolic link that it comes across, and what that leads to; broken
+	// says that this is nothing. May be nil.
+	Links func(path, name, target string, broken bool)
 
 	input []byte // of standard input
 }
@@ -177,7 +180,13 @@ func (w *WorkTree) Walk(ctx context.Context, dir string, wanted func(name string
 			if d.Name() == ".git" || worktree.IsScratch(name) || name != dir && strings.HasPrefix(d.Name(), "..") {
 				return fs.SkipDir // in a volume of Kubernetes the links beside show the files, too
 			}
-		case d.Type()&^fs.ModeSymlink == 0 && wanted(d.Name()):
+		case d.Type()&^fs.ModeSymlink == 0:
+			if d.Type() != 0 {
+				w.tellLink(name)
+			}
+			if !wanted(d.Name()) {
+				return nil
+			}
 			visit(File{Name: name, Path: w.Path(name), Link: d.Type()&fs.ModeSymlink != 0, Sample: func() bool {
 				rel, _ := filepath.Rel(dir, name)
 				return w.IsSample(dir, rel)
@@ -185,6 +194,16 @@ func (w *WorkTree) Walk(ctx context.Context, dir string, wanted func(name string
 		}
 		return nil
 	})
+}
+
+// tellLink hands a symbolic link to Links.
+func (w *WorkTree) tellLink(name string) {
+	target, err := os.Readlink(name)
+	if err != nil || w.Links == nil {
+		return
+	}
+	_, err = os.Stat(name)
+	w.Links(w.Path(name), name, filepath.ToSlash(target), errors.Is(err, fs.ErrNotExist))
 }
 
 // IsManifest tells by its name whether a file may be a manifest or kubeconfig, or says which

@@ -46,6 +46,13 @@ func Each(ctx context.Context, source gitfiles.Source, list func(context.Context
 // [validate.Validator.File]; the validator itself gets those that kustomizations take
 // in, whatever their names. unread are the errors of single files.
 func Files(ctx context.Context, source gitfiles.Source, files *gitfiles.List, v *validate.Validator, visit func(context.Context, validate.File) error) (unread []error, err error) {
+	if w, ok := source.(*gitfiles.WorkTree); ok {
+		w.Links = func(path, name, target string, broken bool) {
+			if files.LeftOut == nil || !files.LeftOut(path) {
+				v.Link(path, name, target, broken)
+			}
+		}
+	}
 	if unread, err = Each(ctx, source, files.Each, visit); err != nil || files.Also == nil {
 		return unread, err
 	}

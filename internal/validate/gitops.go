@@ -180,7 +180,10 @@ func ofForm(pairs []applied, form engine.Form) (some []*pair) {
 
 // kept finds the pairs that an engine leaves alone.
 func (j *judgement) kept(s *engine.Sync, pairs []applied) {
-	for _, a := range pairs {
+	for i, a := range pairs {
+		if a.Ignores.Name != "" && (i == 0 || pairs[i-1].Ignores != a.Ignores) {
+			j.ignored(s, a)
+		}
 		if a.Keeps == "" {
 			continue
 		}
@@ -192,9 +195,16 @@ func (j *judgement) kept(s *engine.Sync, pairs []applied) {
 		}
 		j.addUnsure(s, cmp.Or(a.KeepsAt, a.at), "pair-ignored", message, a.KeepsHint)
 	}
-	if len(pairs) > 0 && s.Ignores.Name != "" {
-		j.addUnsure(s, s.Ignores.At, "pair-ignored", fmt.Sprintf("%s ignores %s: a rotated credential does not reach the cluster, and %s says that all is in sync", s.Engine, s.Ignores.Name, s.Engine), "remove it")
+}
+
+// ignored finds that an engine does not compare the credential of a pair.
+func (j *judgement) ignored(s *engine.Sync, a applied) {
+	if a.Perhaps == "" {
+		j.addUnsure(s, a.Ignores.At, "pair-ignored", fmt.Sprintf("%s ignores %s: a rotated credential does not reach the cluster, and %s says that all is in sync", s.Engine, a.Ignores.Name, s.Engine), "remove it")
+		return
 	}
+	j.addFinding(report.Finding{Rule: "pair-ignored", Severity: report.Warning, Position: a.Ignores.At, Object: s.Object, Hint: "remove it",
+		Message: fmt.Sprintf("%s ignores %s, and nobody can tell whether a rotated credential reaches the cluster: %s", s.Engine, a.Ignores.Name, a.Perhaps)})
 }
 
 // flux judges what a Kustomization of Flux does with the pairs that it applies.

@@ -165,6 +165,13 @@ func (v *Validator) Note(file File) {
 	_ = (&fileRun{Validator: v, ctx: context.Background(), file: file, aside: true}).read() // nothing of it is judged
 }
 
+// Link notes a symbolic link, as [engine.Notes.AddLink] does.
+func (v *Validator) Link(path, name, target string, broken bool) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.repo.engines.AddLink(path, name, target, broken)
+}
+
 // Refers tells whether the files so far refer to objects that may stand in other files.
 // If so, those are worth a [Validator.Note].
 func (v *Validator) Refers() bool {
@@ -201,12 +208,9 @@ func (v *Validator) Resources() []string {
 // read takes a file in.
 func (f *fileRun) read() error {
 	file := &f.file
-	f.noted.engines.Saw(file.Path)
-	if path.Base(file.Path) == engine.IgnoreFile {
-		f.noted.engines.SawIgnore(file.Path, file.Name, file.Data)
-		file.Any = true // no manifest, whatever it looks like
-	}
-	if f.sopsRules(); len(f.noted.rules) == 0 && !concerns(file) {
+	says := f.noted.engines.Saw(file.Path, file.Name, file.Data)
+	file.Any = file.Any || path.Base(file.Path) == engine.IgnoreFile // no manifest, whatever it looks like
+	if f.sopsRules(); len(f.noted.rules) == 0 && !says && !concerns(file) {
 		return nil
 	}
 	if f.options.LeftOut != nil && f.options.LeftOut(file.Path) {
@@ -274,8 +278,7 @@ func (v *Validator) Object(ctx context.Context, from string, n *yaml.Node) error
 // anything is parsed.
 func concerns(f *File) bool {
 	utf16 := bytes.HasPrefix(f.Data, []byte("\xff\xfe")) || bytes.HasPrefix(f.Data, []byte("\xfe\xff"))
-	return utf16 || engine.IsKustomization(f.Path) || path.Base(f.Path) == "Chart.yaml" || path.Base(f.Path) == engine.IgnoreFile ||
-		interesting().In(f.Data) || bytes.Contains(f.Data, []byte("eyJ")) || words.Escaped(f.Data) || leak.HasUserinfo(f.Data)
+	return utf16 || interesting().In(f.Data) || bytes.Contains(f.Data, []byte("eyJ")) || words.Escaped(f.Data) || leak.HasUserinfo(f.Data)
 }
 
 // fileRun is one file on its way through the rules.
