@@ -56,14 +56,7 @@ func (c *cluster) startArgoCD(host, dir string, plugins []string, env ...string)
 		"KUBECONFIG="+c.admin, "ARGOCD_FAKE_IN_CLUSTER=true", "ARGOCD_GPG_ENABLED=false", "ARGOCD_RECONCILIATION_JITTER=0",
 		"ARGOCD_PLUGINSOCKFILEPATH="+filepath.Join(dir, "plugins"), "ARGOCD_CMP_WORKDIR="+filepath.Join(dir, "tmp"),
 		"ARGOCD_ASK_PASS_SOCK="+filepath.Join(dir, "askpass.sock"), "REDIS_PASSWORD="), env...)
-	run := func(name string, args ...string) (*process, error) {
-		// By its name the program knows which part it is.
-		path := filepath.Join(dir, "bin", name)
-		if err := os.Symlink(filepath.Join(c.tools, "argocd"), path); err != nil && !errors.Is(err, os.ErrExist) {
-			return nil, err
-		}
-		return c.runIn(dir, path, env, args...)
-	}
+	run := func(name string, args ...string) (*process, error) { return c.runArgoCD(dir, name, env, args...) }
 	if _, err := run("argocd", "redis", address+":6379"); err != nil {
 		return "", err
 	}
@@ -92,6 +85,16 @@ func (c *cluster) startArgoCD(host, dir string, plugins []string, env ...string)
 	}
 	_, err = run("argocd-application-controller", "--namespace=argocd", "--metrics-port=0", "--app-resync=3600", "--repo-server="+server, "--repo-server-plaintext", cache)
 	return address, err
+}
+
+// runArgoCD runs a part of Argo CD, whose files are below dir.
+func (c *cluster) runArgoCD(dir, name string, env []string, args ...string) (*process, error) {
+	// By its name the program knows which part it is.
+	path := filepath.Join(dir, "bin", name)
+	if err := os.Symlink(filepath.Join(c.tools, "argocd"), path); err != nil && !errors.Is(err, os.ErrExist) {
+		return nil, err
+	}
+	return c.runIn(dir, path, env, args...)
 }
 
 // installArgoCD creates what Argo CD needs in its cluster, by the kustomization in dir.

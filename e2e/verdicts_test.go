@@ -18,6 +18,7 @@ import (
 	"sync"
 	"testing"
 	"text/tabwriter"
+	"time"
 
 	"github.com/rogpeppe/go-internal/txtar"
 	"golang.org/x/sync/errgroup"
@@ -63,8 +64,15 @@ type part struct{ dimension, value string }
 // pairs are an encrypted pair, and the same with a new credential.
 type pairs struct{ first, second map[string]any }
 
-// servers of the destination before and after.
-const firstServer, secondServer = "https://first.example.com:6443", "https://second.example.com:6443"
+// renewed are what the pair has of the destination before and after: both change, as a
+// setting may keep back one of them alone.
+var renewed = [2]struct{ server, token string }{
+	{"https://first.example.com:6443", "first-token"},
+	{"https://second.example.com:6443", "second-token"},
+}
+
+// certificate is the credential of a kubeconfig that has none but a client certificate.
+var certificate = regexp.MustCompile(`client-certificate-data: .*\n *client-key-data: .*`)
 
 // encryptedPairs makes a pair, and the same with another credential.
 func encryptedPairs(dir string) (p pairs, err error) {
@@ -72,9 +80,10 @@ func encryptedPairs(dir string) (p pairs, err error) {
 	if err != nil {
 		return pairs{}, err
 	}
-	for server, into := range map[string]*map[string]any{firstServer: &p.first, secondServer: &p.second} {
+	for i, into := range []*map[string]any{&p.first, &p.second} {
 		file := filepath.Join(dir, "kubeconfig")
-		text := strings.ReplaceAll(string(kubeconfig), "https://west.example.com:6443", server)
+		text := strings.ReplaceAll(string(kubeconfig), "https://west.example.com:6443", renewed[i].server)
+		text = certificate.ReplaceAllString(text, "token: "+renewed[i].token)
 		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 			return pairs{}, err
 		}
@@ -200,7 +209,7 @@ func truth(first, second []byte) form {
 	switch {
 	case formOf(first) == decrypted && formOf(second) == decrypted && uid.FindString(string(first)) != uid.FindString(string(second)):
 		return anew
-	case formOf(second) == decrypted && !bytes.Contains(second, []byte(secondServer)):
+	case formOf(second) == decrypted && !(bytes.Contains(second, []byte(renewed[1].server)) && bytes.Contains(second, []byte(renewed[1].token))):
 		return stale
 	case formOf(first) != formOf(second):
 		return form(fmt.Sprintf("%s, then %s", formOf(first), formOf(second)))
@@ -262,8 +271,10 @@ func (f finding) says() form {
 		return anew
 	case slices.Contains([]string{"pair-ignored", "flux-function"}, f.Rule):
 		return absent
-	case f.Rule == "argo-plaintext":
+	case f.Rule == "argo-plaintext", f.Rule == "plaintext-credential" && strings.HasPrefix(f.Message, "Argo CD commits"):
 		return decrypted
+	case f.Rule == "one-document" && strings.Contains(f.Message, "in a List"):
+		return broken
 	case slices.Contains([]string{"leaf-not-encrypted", "encryption-scope", "mac-missing"}, f.Rule):
 		return broken
 	}
@@ -422,6 +433,52 @@ func testVerdicts(t *testing.T, all []*combination, truths func(t *testing.T, ch
 	if len(chosen) > 0 {
 		known = truths(t, chosen, p)
 	}
+}
+
+// world is a cluster with an engine that applies combinations.
+type world interface {
+	// enter makes what a combination finds in the cluster.
+	enter(c *combination) error
+	// commit commits the files of all, with a pair.
+	commit(chosen []*combination, pair map[string]any) error
+	// apply does what somebody does by hand, once.
+	apply(c *combination) error
+	// refresh has the engine look at what is committed.
+	refresh() error
+	// settle waits until the engine has done with all what it can.
+	settle() error
+}
+
+// truths has an engine apply each combination, with one credential and with the next.
+func truths(t *testing.T, w world, c *cluster, chosen []*combination, p pairs) map[string]form {
+	if err := each(chosen, w.enter); err != nil {
+		t.Fatal(err)
+	}
+	var found [2]map[string][]byte
+	for i, pair := range []map[string]any{p.first, p.second} {
+		began := time.Now()
+		err := w.commit(chosen, pair)
+		if err == nil && i == 0 {
+			err = each(chosen, w.apply)
+		} else if err == nil {
+			err = w.refresh()
+		}
+		if err == nil {
+			err = w.settle()
+		}
+		if err == nil {
+			found[i], err = pairsOf(c)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Logf("the engine has applied %d repositories in %.0f s", len(chosen), time.Since(began).Seconds())
+	}
+	known := make(map[string]form)
+	for _, c := range chosen {
+		known[c.name] = truth(found[0][c.ns], found[1][c.ns])
+	}
+	return known
 }
 
 // each runs a function for all combinations, some at a time.

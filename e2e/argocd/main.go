@@ -4,6 +4,7 @@
 //	argocd-application-controller
 //	argocd-applicationset-controller
 //	argocd-cmp-server
+//	argocd-commit-server
 //	argocd-repo-server
 //
 // from the release that go.mod names. Called argocd, it is what they need and
@@ -31,6 +32,7 @@ import (
 	appcontroller "github.com/argoproj/argo-cd/v3/cmd/argocd-application-controller/commands"
 	setcontroller "github.com/argoproj/argo-cd/v3/cmd/argocd-applicationset-controller/commands"
 	cmpserver "github.com/argoproj/argo-cd/v3/cmd/argocd-cmp-server/commands"
+	commitserver "github.com/argoproj/argo-cd/v3/cmd/argocd-commit-server/commands"
 	reposerver "github.com/argoproj/argo-cd/v3/cmd/argocd-repo-server/commands"
 	"github.com/argoproj/argo-cd/v3/util/lua"
 	"github.com/argoproj/argo-cd/v3/util/settings"
@@ -57,6 +59,8 @@ func run(name string, args []string) error {
 		return setcontroller.NewCommand().Execute()
 	case "argocd-cmp-server":
 		return cmpserver.NewCommand().Execute()
+	case "argocd-commit-server":
+		return commitserver.NewCommand().Execute()
 	case "argocd-repo-server":
 		return reposerver.NewCommand().Execute()
 	}
