@@ -181,8 +181,13 @@ func ofForm(pairs []applied, form engine.Form) (some []*pair) {
 // kept finds the pairs that an engine leaves alone.
 func (j *judgement) kept(s *engine.Sync, pairs []applied) {
 	for i, a := range pairs {
-		if a.Ignores.Name != "" && (i == 0 || pairs[i-1].Ignores != a.Ignores) {
-			j.ignored(s, a)
+		switch told := i > 0 && pairs[i-1].Ignores == a.Ignores; {
+		case a.Ignores.Name == "" || told:
+		case a.Perhaps == "":
+			j.addUnsure(s, a.Ignores.At, "pair-ignored", fmt.Sprintf("%s ignores %s: a rotated credential does not reach the cluster, and %s says that all is in sync", s.Engine, a.Ignores.Name, s.Engine), "remove it")
+		default:
+			message := fmt.Sprintf("%s ignores %s, and nobody can tell whether a rotated credential reaches the cluster: %s", s.Engine, a.Ignores.Name, a.Perhaps)
+			j.addFinding(report.Finding{Rule: "pair-ignored", Severity: report.Warning, Position: a.Ignores.At, Object: s.Object, Message: message, Hint: "remove it"})
 		}
 		if a.Keeps == "" {
 			continue
@@ -195,16 +200,6 @@ func (j *judgement) kept(s *engine.Sync, pairs []applied) {
 		}
 		j.addUnsure(s, cmp.Or(a.KeepsAt, a.at), "pair-ignored", message, a.KeepsHint)
 	}
-}
-
-// ignored finds that an engine does not compare the credential of a pair.
-func (j *judgement) ignored(s *engine.Sync, a applied) {
-	if a.Perhaps == "" {
-		j.addUnsure(s, a.Ignores.At, "pair-ignored", fmt.Sprintf("%s ignores %s: a rotated credential does not reach the cluster, and %s says that all is in sync", s.Engine, a.Ignores.Name, s.Engine), "remove it")
-		return
-	}
-	j.addFinding(report.Finding{Rule: "pair-ignored", Severity: report.Warning, Position: a.Ignores.At, Object: s.Object, Hint: "remove it",
-		Message: fmt.Sprintf("%s ignores %s, and nobody can tell whether a rotated credential reaches the cluster: %s", s.Engine, a.Ignores.Name, a.Perhaps)})
 }
 
 // flux judges what a Kustomization of Flux does with the pairs that it applies.
