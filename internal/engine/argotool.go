@@ -135,12 +135,12 @@ func (m *Model) choosePlugin(s *Sync, refuse func(text, hint string)) {
 		s.recursive, s.exclude = true, "{.*,*/.*}"
 		if m.dirs[s.Path] == nil {
 			for _, dir := range below(m.sorted, s.Path) {
-				refuse("folder "+dir+" has a kustomization and folder "+s.Path+" has none, at which clusterpair build fails", "list "+dir+" under resources of a kustomization in "+s.Path)
+				refuse("folder "+dir+" has a kustomization and folder "+s.Path+" has none, at which the plugin fails", "list "+dir+" under resources of a kustomization in "+s.Path)
 			}
 		}
 		for link := range m.notes.broken {
 			if Below(link, s.Path) && readAlone(ArgoCD, path.Ext(link)) && m.dirs[s.Path] == nil {
-				refuse(link+" is a symbolic link to nothing, at which clusterpair build fails", "remove it")
+				refuse(link+" is a symbolic link to nothing, at which the plugin fails", "remove it")
 			}
 		}
 	}
@@ -201,7 +201,7 @@ func (m *Model) restrict(s *Sync) {
 	}
 	if by := m.decrypts(s); s.Decrypts && strings.HasPrefix(by, generator.DecryptorKind) {
 		if strings.HasPrefix(s.Plugin, "clusterpair") {
-			s.refused = says{text: by + " is for kustomize without a plugin, and clusterpair build --decrypt fails at it", at: s.At, hint: "remove the plugin"}
+			s.refused = says{text: by + " is for kustomize without a plugin, and the plugin fails at it", at: s.At, hint: "remove the plugin"}
 		} else {
 			s.Unsure = firstOf(s.Unsure, "whether plugin "+s.Plugin+" runs "+by+" is up to its command")
 		}
