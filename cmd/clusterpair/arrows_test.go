@@ -45,6 +45,7 @@ func TestArrows(t *testing.T) {
 		"internal/readers":     {},
 		"internal/engine":      {"generator", "internal/manifest", "internal/pattern", "internal/report"},
 		"internal/inventory":   {"generator", "internal/fleet", "internal/gitfiles", "internal/holders", "internal/kubeconfig", "internal/kustomize", "internal/manifest", "internal/report", "internal/sopsfile"},
+		"internal/audit":       {"internal/inventory", "internal/kubeconfig", "internal/report"},
 		"internal/graph":       {"internal/inventory", "internal/kubeconfig", "internal/report"},
 		"internal/doctor":      {"generator", "internal/engine", "internal/gitfiles", "internal/judge", "internal/kustomize", "internal/launch", "internal/manifest", "internal/pattern", "internal/readers", "internal/render", "internal/report", "internal/seal", "internal/sopsfile", "internal/validate", "internal/worktree"},
 		"internal/install":     {"internal/report", "internal/worktree"},

@@ -14,6 +14,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"clusterpair.dev/internal/audit"
 	"clusterpair.dev/internal/expiring"
 	"clusterpair.dev/internal/graph"
 	"clusterpair.dev/internal/kubeconfig"
@@ -51,7 +52,7 @@ func TestHostileNames(t *testing.T) {
 		"a\n::error::injected", "::error::injected", "a\r::error::b", "\x1b[31mred", "##[error]x", "##vso[task.x]", "back\bspace", "bidi\u202eX", "zero\u200bwidth", "c1\u009bX", "tab\tX",
 	}
 	formats := map[string][]string{
-		"validate": report.Formats(), "expiring": expiring.Formats(), "doctor": report.CheckFormats(), "graph": graph.Formats(),
+		"validate": report.Formats(), "expiring": expiring.Formats(), "doctor": report.CheckFormats(), "graph": graph.Formats(), "report": audit.Formats(),
 	}
 	for _, name := range names {
 		dir := t.TempDir()
@@ -85,7 +86,7 @@ func TestHostileNames(t *testing.T) {
 			{"encrypt", name}, {"encrypt", name + ".yaml"}, {"encrypt", "-i", name + ".conf"}, {"decrypt", name}, {"decrypt", name + ".yaml"}, {"build", name}, {"preflight", name}, {"preflight", name + ".yaml"},
 			{"status", "--kubeconfig", name}, {"status", "--kubeconfig", name + ".yaml", "--context", name}, {"rules", name}, {"schema", "-o", name}, {"doctor", name}, {"init", name}, {"init", "flux", name},
 			{"credential", "rotate", name}, {"credential", "revoke", name}, {"credential", "create", "--name", name, "-o", name}, {"--" + name}, {"validate", "-" + name}, {"textconv", name}, {"explain", name}, {"explain", name + ".yaml"}, {"explain", name + "x"}, {"explain", "."},
-			{"graph", name}, {"graph", name + "x"}, {"graph", "--validate", "-o", "json", "."}, {"graph", "--group-by", name},
+			{"graph", name}, {"graph", name + "x"}, {"graph", "--validate", "-o", "json", "."}, {"graph", "--group-by", name}, {"report", name}, {"report", "--validate", "."},
 		}
 		for command, all := range formats {
 			for _, format := range all {

@@ -20,7 +20,9 @@ import (
 	"testing"
 	"time"
 
+	"clusterpair.dev/internal/audit"
 	"clusterpair.dev/internal/expiring"
+	"clusterpair.dev/internal/graph"
 	"clusterpair.dev/internal/plant"
 	"clusterpair.dev/internal/report"
 )
@@ -136,6 +138,12 @@ spec:
 	}
 	for _, format := range expiring.Formats() {
 		runs = append(runs, planting{args: []string{"expiring", "-o", format, "rendered"}})
+	}
+	for _, format := range graph.Formats() {
+		runs = append(runs, planting{args: []string{"graph", "--validate", "-o", format}})
+	}
+	for _, format := range audit.Formats() {
+		runs = append(runs, planting{args: []string{"report", "--validate", "-o", format}})
 	}
 	for _, format := range report.CheckFormats() {
 		runs = append(runs, planting{args: []string{"doctor", "-o", format}, want: "cleartext", code: exitFindings})

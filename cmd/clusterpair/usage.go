@@ -26,7 +26,7 @@ func newExitCodesTopic() *cobra.Command {
 var meant = map[string]string{
 	"lint": "validate", "check": "validate", "test": "validate", "verify": "validate", "rule": "rules", "diff": "generate --diff --dry-run",
 	"get": "status", "list": "status", "describe": "status", "create": "generate", "render": "generate", "apply": "decrypt FILE | kubectl apply --server-side -f -", "seal": "encrypt", "unseal": "decrypt",
-	"edit": "decrypt", "rotate": "credential rotate", "revoke": "credential revoke", "expired": "expiring", "expires": "expiring", "draw": "graph", "picture": "graph",
+	"edit": "decrypt", "rotate": "credential rotate", "revoke": "credential revoke", "expired": "expiring", "expires": "expiring", "draw": "graph", "picture": "graph", "audit": "report",
 }
 
 // plainFlags are flags whose values are neither files nor a choice among a few.
