@@ -1,8 +1,8 @@
 // Package pattern is for what package regexp does not do with regular expressions.
 //
 // [Covers] tells whether one matches whatever another does. It promises no proof: it tries
-// texts. [Later] compiles one when it is asked for, since every run would pay for it
-// otherwise.
+// texts. [Prefix] tells quickly what cannot match. [Later] compiles one when it is asked
+// for, since every run would pay for it otherwise.
 package pattern
 
 import (
@@ -15,6 +15,16 @@ import (
 // Later is a regular expression that is compiled by the first call. It has to be valid.
 func Later(text string) func() *regexp.Regexp {
 	return sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(text) })
+}
+
+// Prefix is what every text begins with that a regular expression matches, as far as
+// that is told by a literal at its beginning.
+func Prefix(re string) string {
+	tree, err := syntax.Parse(re, syntax.Perl)
+	if err != nil || tree.Op != syntax.OpConcat || tree.Sub[0].Op != syntax.OpBeginText || tree.Sub[1].Op != syntax.OpLiteral || tree.Sub[1].Flags&syntax.FoldCase != 0 {
+		return ""
+	}
+	return string(tree.Sub[1].Rune)
 }
 
 // Covers tells whether one regular expression matches whatever the other does. It

@@ -38,3 +38,11 @@ func TestCovers(t *testing.T) {
 		}
 	}
 }
+
+func TestPrefix(t *testing.T) {
+	for re, want := range map[string]string{"": "", "clusters/": "", "^clusters/c000/": "clusters/c000/", "^clusters/c0*/": "clusters/c", "^(a|b)": "", "^a|^b": "", "^a$|b": "", "(?i)^abc": "", "^abc?": "ab", "(?m)^abc": "", `^a\.yaml$`: "a.yaml", "^a{2}b": ""} {
+		if got := Prefix(re); got != want {
+			t.Errorf("%q: %q, want %q", re, got, want)
+		}
+	}
+}

@@ -246,6 +246,7 @@ type rule struct {
 	line      int
 	pattern   string
 	regex     *regexp.Regexp // nil: matches every file
+	prefix    string         // with which every file begins that matches
 	regexErr  error
 	policy    *Policy
 	policyErr error
@@ -305,7 +306,7 @@ func (r *Rules) Policy(file string) (*Policy, error) {
 func (r *Rules) first(file string) *rule {
 	relative := r.relative(file)
 	for i := range r.rules {
-		if c := &r.rules[i]; c.regexErr != nil || c.regex == nil || c.regex.MatchString(relative) {
+		if c := &r.rules[i]; strings.HasPrefix(relative, c.prefix) && (c.regexErr != nil || c.regex == nil || c.regex.MatchString(relative)) {
 			return c
 		}
 	}
@@ -483,7 +484,7 @@ func (l *stringList) UnmarshalYAML(n *yaml.Node) error {
 }
 
 func (c *creationRule) rule(source string, stores *rulesStores) rule {
-	r := rule{pattern: c.PathRegex}
+	r := rule{pattern: c.PathRegex, prefix: pattern.Prefix(c.PathRegex)}
 	if c.PathRegex != "" {
 		if r.regex, r.regexErr = regexp.Compile(c.PathRegex); r.regexErr != nil {
 			r.regexErr = fmt.Errorf("%s: path_regex: %w", source, r.regexErr)

@@ -14,8 +14,10 @@ import (
 // jobs that were begun before that one are seen to their end, later ones need not
 // begin. A panic in a job is its error, a [defect.Error].
 type Group struct {
-	slots chan struct{}
-	jobs  sync.WaitGroup
+	tasks   chan task
+	limit   int
+	workers int // each does one job after the other, so that its stack grows once
+	jobs    sync.WaitGroup
 
 	mu     sync.Mutex
 	begun  int
@@ -23,38 +25,65 @@ type Group struct {
 	err    error
 }
 
+type task struct {
+	number int
+	what   string
+	job    func() error
+}
+
 // NewGroup returns a Group that runs at most limit jobs at once.
-func NewGroup(limit int) *Group { return &Group{slots: make(chan struct{}, max(limit, 1))} }
+func NewGroup(limit int) *Group { return &Group{tasks: make(chan task), limit: max(limit, 1)} }
 
 // Go runs a job, as soon as there is room. It is false, and runs nothing, if a job
 // has failed. It is for one goroutine to call. what names the job in the error of
 // a panic.
 func (g *Group) Go(what string, job func() error) bool {
-	g.slots <- struct{}{}
 	g.mu.Lock()
 	stop := g.err != nil
 	g.begun++
-	number := g.begun
+	t := task{g.begun, what, job}
 	g.mu.Unlock()
 	if stop {
-		<-g.slots
 		return false
 	}
+	select {
+	case g.tasks <- t: // to a worker that waits
+		return true
+	default:
+	}
+	if g.workers == g.limit {
+		g.tasks <- t
+		return true
+	}
+	g.workers++
 	g.jobs.Go(func() {
-		defer func() { <-g.slots }()
-		if err := defect.Safely(what, job); err != nil {
-			g.mu.Lock()
-			defer g.mu.Unlock()
-			if g.err == nil || number < g.failed {
-				g.failed, g.err = number, err
-			}
+		g.run(t)
+		for t := range g.tasks {
+			g.run(t)
 		}
 	})
 	return true
 }
 
-// Wait waits for all jobs.
+func (g *Group) run(t task) {
+	g.mu.Lock()
+	skip := g.err != nil && t.number > g.failed
+	g.mu.Unlock()
+	if skip {
+		return
+	}
+	if err := defect.Safely(t.what, t.job); err != nil {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		if g.err == nil || t.number < g.failed {
+			g.failed, g.err = t.number, err
+		}
+	}
+}
+
+// Wait waits for all jobs. No other is run afterwards.
 func (g *Group) Wait() error {
+	close(g.tasks)
 	g.jobs.Wait()
 	return g.err
 }

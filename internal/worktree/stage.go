@@ -152,6 +152,7 @@ type Stage struct {
 	mu        sync.Mutex
 	changes   []Change
 	unchanged int
+	fresh     int             // of the unchanged, those that were kept
 	kept      map[string]bool // the paths that this run writes or finds unchanged
 
 	scratch *scratch // opened with the first change
@@ -183,6 +184,32 @@ func (w *Stage) Add(path string, previous, document []byte) error {
 		return fmt.Errorf("write %s: %w", w.Show(path), Cause(err))
 	}
 	return nil
+}
+
+// Keep takes in that a file is to stay as it is, which it was not compared for. It may
+// be called from several goroutines.
+func (w *Stage) Keep(path string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.keep(path)
+	w.unchanged++
+	w.fresh++
+}
+
+// Expect takes in that a file is to change into what a dry run cannot tell. It may be
+// called from several goroutines.
+func (w *Stage) Expect(path, verb string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.keep(path)
+	w.changes = append(w.changes, Change{Verb: verb, Path: path})
+}
+
+func (w *Stage) keep(path string) {
+	if w.kept == nil {
+		w.kept = make(map[string]bool)
+	}
+	w.kept[path] = true
 }
 
 // AddNew adds files by their paths, unless others stand in their places: those are
@@ -220,10 +247,7 @@ func (w *Stage) AddNew(files map[string]string) (taken []string, err error) {
 func (w *Stage) note(path string, previous, document []byte) (number int, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.kept == nil {
-		w.kept = make(map[string]bool)
-	}
-	w.kept[path] = true
+	w.keep(path)
 	if bytes.Equal(document, previous) {
 		w.unchanged++
 		return -1, nil
@@ -360,30 +384,26 @@ func (w *Stage) Prune(own func(data []byte) bool, kept func(path string) bool, e
 	if err != nil {
 		return err
 	}
-	files, err := fs.Glob(w.Tree.Root.FS(), filepath.ToSlash(filepath.Join(globEscape(out), "*", "*.yaml")))
-	if err != nil {
-		return fmt.Errorf("read %s: %w", w.Tree.Show(w.Output), Cause(err))
-	}
-	for _, file := range files {
-		path, err := filepath.Rel(out, filepath.FromSlash(file))
-		if err != nil || strings.HasPrefix(path, scratchPrefix) || w.Has(path) || kept(path) {
+	for _, dir := range w.Tree.names(out) {
+		if strings.HasPrefix(dir, scratchPrefix) {
 			continue
 		}
-		data, err := w.Tree.Read(filepath.FromSlash(file))
-		if err != nil {
-			return fmt.Errorf("read %s: %w", w.Show(path), Cause(err))
-		}
-		if own(data) {
-			w.changes = append(w.changes, Change{Verb: Removed, Path: path})
-			each(path, data)
+		for _, name := range w.Tree.names(filepath.Join(out, dir)) {
+			path := dir + string(filepath.Separator) + name
+			if filepath.Ext(name) != ".yaml" || w.Has(path) || kept(path) {
+				continue
+			}
+			data, err := w.Tree.Read(filepath.Join(out, path))
+			if err != nil {
+				return fmt.Errorf("read %s: %w", w.Show(path), Cause(err))
+			}
+			if own(data) {
+				w.changes = append(w.changes, Change{Verb: Removed, Path: path})
+				each(path, data)
+			}
 		}
 	}
 	return nil
-}
-
-// globEscape makes a pattern that matches a path itself.
-func globEscape(path string) string {
-	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`).Replace(path)
 }
 
 // plan notes what Commit is going to do for this stage.
@@ -460,6 +480,9 @@ func (w *Stage) Changes() []Change {
 
 // Unchanged is the number of files that hold already what they are to hold.
 func (w *Stage) Unchanged() int { return w.unchanged }
+
+// Fresh is the number of files that Keep was called for, which count as unchanged.
+func (w *Stage) Fresh() int { return w.fresh }
 
 // Has tells whether a file was added, changed or not.
 func (w *Stage) Has(path string) bool { return w.kept[path] }

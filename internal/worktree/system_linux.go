@@ -2,6 +2,7 @@ package worktree
 
 import (
 	"fmt"
+	"io/fs"
 	"os"
 	"strings"
 	"syscall"
@@ -87,4 +88,44 @@ func holder(f *os.File) int {
 		}
 	}
 	return 0
+}
+
+// readPlain reads a regular file by its name in an open directory, with as few calls of
+// the system as there can be: a run may do little else.
+func readPlain(dir *os.File, name string, buffer []byte) ([]byte, error) {
+	fd, err := ignoringEINTR(func() (int, error) {
+		return unix.Openat(int(dir.Fd()), name, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	})
+	if err == unix.ENOENT {
+		return nil, &fs.PathError{Op: "open", Path: name, Err: err}
+	}
+	if err != nil {
+		return nil, errNotPlain
+	}
+	defer unix.Close(fd)
+	var stat unix.Stat_t
+	if err := unix.Fstat(fd, &stat); err != nil || stat.Mode&unix.S_IFMT != unix.S_IFREG || stat.Size > MaxFile {
+		return nil, errNotPlain
+	}
+	data := sized(buffer, stat.Size)
+	for read := 0; read < len(data); {
+		n, err := ignoringEINTR(func() (int, error) { return unix.Read(fd, data[read:]) })
+		switch {
+		case err != nil:
+			return nil, errNotPlain
+		case n == 0: // it has become shorter
+			return data[:read], nil
+		}
+		read += n
+	}
+	return data, nil
+}
+
+// ignoringEINTR calls again what a signal has interrupted.
+func ignoringEINTR(call func() (int, error)) (int, error) {
+	for {
+		if n, err := call(); err != unix.EINTR {
+			return n, err
+		}
+	}
 }

@@ -26,7 +26,7 @@ type Tree struct {
 	Git         bool // whether the root is a Git work tree
 
 	mu          sync.Mutex
-	directories map[string]*os.Root
+	directories map[string]*os.File
 }
 
 // Open opens the tree around dir. The caller closes it.
@@ -162,8 +162,17 @@ func (t *Tree) IsDir(path string) (bool, error) {
 }
 
 // Read reads a regular file by its path relative to the root.
-func (t *Tree) Read(rel string) ([]byte, error) {
-	f, err := t.open(rel)
+func (t *Tree) Read(rel string) ([]byte, error) { return t.ReadInto(nil, rel) }
+
+// ReadInto is [Tree.Read] into the array of buffer, if that is large enough.
+func (t *Tree) ReadInto(buffer []byte, rel string) ([]byte, error) {
+	dir, name := filepath.Split(rel)
+	if d := t.directory(filepath.Clean(dir)); d != nil && name != "" && name != ".." {
+		if data, err := readPlain(d, name, buffer); err != errNotPlain {
+			return data, err
+		}
+	}
+	f, err := t.Root.OpenFile(rel, os.O_RDONLY|syscall.O_NONBLOCK, 0) // a pipe is not waited for
 	if err != nil {
 		return nil, err
 	}
@@ -177,7 +186,7 @@ func (t *Tree) Read(rel string) ([]byte, error) {
 	case info.Size() > MaxFile:
 		return nil, fmt.Errorf("is larger than %d MiB", MaxFile>>20)
 	}
-	data := make([]byte, info.Size(), info.Size()+1)
+	data := sized(buffer, info.Size())
 	n, err := io.ReadFull(f, data)
 	if err == io.ErrUnexpectedEOF || err == io.EOF { // it has become shorter
 		err = nil
@@ -185,24 +194,21 @@ func (t *Tree) Read(rel string) ([]byte, error) {
 	return data[:n], err
 }
 
-// open opens a file for reading, without waiting for a pipe's other end. Many
-// files stand in few directories: those are kept open, as os.Root walks each
-// path anew.
-func (t *Tree) open(rel string) (*os.File, error) {
-	const flags = os.O_RDONLY | syscall.O_NONBLOCK
-	dir, name := filepath.Split(rel)
-	if d := t.directory(filepath.Clean(dir)); d != nil {
-		if f, err := d.OpenFile(name, flags, 0); err == nil {
-			return f, nil
-		}
+// errNotPlain is for what is no regular file of a common size, such as a link, which may
+// lead out of its directory and yet stay in the tree.
+var errNotPlain = errors.New("no plain file")
+
+// sized is the array of buffer, or a new one, cut to a size.
+func sized(buffer []byte, size int64) []byte {
+	if int64(cap(buffer)) < size {
+		return make([]byte, size, size+1)
 	}
-	// A link may lead out of its directory and yet stay in the tree.
-	return t.Root.OpenFile(rel, flags, 0)
+	return buffer[:size]
 }
 
 // directory is an open directory of the tree, nil if there was none when it was
-// asked for first.
-func (t *Tree) directory(dir string) *os.Root {
+// asked for first. Many files stand in few directories, and os.Root walks each path anew.
+func (t *Tree) directory(dir string) *os.File {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if d, ok := t.directories[dir]; ok {
@@ -211,15 +217,28 @@ func (t *Tree) directory(dir string) *os.Root {
 	if len(t.directories) >= maxDirectories {
 		return nil
 	}
-	d, err := t.Root.OpenRoot(dir)
+	d, err := t.Root.OpenFile(dir, os.O_RDONLY|syscall.O_DIRECTORY|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		d = nil
 	}
 	if t.directories == nil {
-		t.directories = make(map[string]*os.Root)
+		t.directories = make(map[string]*os.File)
 	}
 	t.directories[dir] = d
 	return d
+}
+
+// names are those of the entries of a directory, by its path relative to the root, nil
+// if it is none. os.Root would look at each of them.
+func (t *Tree) names(dir string) []string {
+	d, err := t.Root.OpenFile(dir, os.O_RDONLY|syscall.O_DIRECTORY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil
+	}
+	defer d.Close()
+	names, _ := d.Readdirnames(-1)
+	slices.Sort(names)
+	return names
 }
 
 // maxDirectories is how many directories a tree keeps open.
@@ -265,35 +284,73 @@ func bareError(err error) error {
 // sorted: the file itself, the matches of a glob, or every YAML and JSON file
 // below a directory but for those below skip.
 func (t *Tree) Expand(pattern, skip string) ([]string, error) {
+	return new(Listings).Expand(t, pattern, skip)
+}
+
+// Listings remember what patterns mean, as long as the files stay: many kustomizations
+// may list the same. The zero value knows nothing. It is for one goroutine.
+type Listings struct {
+	found map[listing][]string // relative to the root
+}
+
+type listing struct{ root, pattern, skip string }
+
+// Expand is [Tree.Expand].
+func (l *Listings) Expand(t *Tree, pattern, skip string) ([]string, error) {
 	rel, err := t.Inside(pattern)
 	if err != nil {
 		return nil, err
 	}
+	key := listing{root: t.Root.Name(), pattern: rel}
+	if skip != "" {
+		if skip = filepath.Join(t.Base, skip); strings.ContainsAny(rel, "*?[") || strings.HasPrefix(skip+string(filepath.Separator), rel+string(filepath.Separator)) || rel == "." {
+			key.skip = skip
+		}
+	}
+	found, known := l.found[key]
+	if !known {
+		if found, err = t.expand(rel, key.skip, pattern); err != nil {
+			return nil, err
+		}
+		if l.found == nil {
+			l.found = make(map[listing][]string)
+		}
+		l.found[key] = found
+	}
+	files := make([]string, len(found))
+	for i, file := range found {
+		files[i] = t.relative(file)
+	}
+	slices.Sort(files)
+	return files, nil
+}
+
+// expand is what Expand does, with paths relative to the root.
+func (t *Tree) expand(rel, skip, pattern string) (files []string, err error) {
 	fsys := t.Root.FS()
 	matches := []string{filepath.ToSlash(rel)}
-	if _, err := t.Root.Stat(rel); err != nil && strings.ContainsAny(pattern, "*?[") {
+	if _, err := t.Root.Stat(rel); err != nil && strings.ContainsAny(rel, "*?[") {
 		if matches, err = fs.Glob(fsys, matches[0]); err != nil {
 			return nil, fmt.Errorf("%s is no valid pattern", pattern)
 		}
 	}
-	var files []string
 	for _, m := range matches {
 		info, err := t.Root.Stat(m)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", t.Show(pattern), Cause(err))
 		}
 		if !info.IsDir() {
-			files = append(files, t.relative(m))
+			files = append(files, m)
 			continue
 		}
 		err = fs.WalkDir(fsys, m, func(path string, d fs.DirEntry, err error) error {
 			switch {
 			case err != nil:
 				return err
-			case d.IsDir() && (path != m && strings.HasPrefix(d.Name(), ".") || t.relative(path) == skip):
+			case d.IsDir() && (path != m && strings.HasPrefix(d.Name(), ".") || path == skip):
 				return fs.SkipDir
 			case !d.IsDir() && slices.Contains([]string{".yaml", ".yml", ".json"}, filepath.Ext(path)):
-				files = append(files, t.relative(path))
+				files = append(files, path)
 			}
 			return nil
 		})
@@ -304,7 +361,6 @@ func (t *Tree) Expand(pattern, skip string) ([]string, error) {
 	if len(files) == 0 {
 		return nil, fmt.Errorf("%s matches no file", t.Show(pattern))
 	}
-	slices.Sort(files)
 	return files, nil
 }
 
