@@ -38,6 +38,9 @@ type SecretSource interface {
 	// the file is bad and lets the run go on to find more; any other error
 	// ends the run. Called from several goroutines at once.
 	Documents(ctx context.Context, file string) ([]*yaml.Node, error)
+	// Index is what can be told without a key of the documents of one of the Files, nil
+	// if that is too little.
+	Index(file string) []Sealed
 }
 
 // Encrypter seals a rendered pair and knows what an earlier run made of it. Its
@@ -47,9 +50,14 @@ type Encrypter interface {
 	Previous(namespace, name string) ([]byte, error)
 	// Encrypt turns the plaintext into the document to commit, which is
 	// previous itself if nothing changed. sealed tells that the clear part of
-	// the plaintext holds a digest of its secret part. The findings are what
+	// the plaintext holds a digest of its secret part. source is a digest of what
+	// the pair was rendered from, nil if it is to carry none. The findings are what
 	// the user should know about the document.
-	Encrypt(ctx context.Context, namespace, name string, plain *yaml.Node, previous []byte, sealed bool) ([]byte, []report.Finding, error)
+	Encrypt(ctx context.Context, namespace, name string, plain *yaml.Node, previous []byte, sealed bool, source []byte) ([]byte, []report.Finding, error)
+	// State tells whether the document of an earlier run is to stay, by what it says
+	// about its source. It opens nothing. A credential that ends before soon does not
+	// make it stale; due then tells that the user is to be told.
+	State(namespace, name string, source []byte, soon time.Time) (state State, due bool, err error)
 }
 
 // Inputs is what a run of [Generate] works with.
@@ -59,6 +67,12 @@ type Inputs struct {
 	// Plaintext tells that the Encrypter does not encrypt: a digest of what
 	// stands in clear would only change from run to run.
 	Plaintext bool
+	// Values says whether the Secrets of pairs are decrypted that are fresh by what
+	// stands in clear.
+	Values Values
+	// NoKey tells the error of Secrets.Documents that a key would cure. It is needed
+	// with IfKey alone.
+	NoKey func(error) bool
 	// Now decides about expiry.
 	Now time.Time
 	// Generated are the names of Secrets that kustomize makes and that are in
@@ -113,6 +127,10 @@ type Result struct {
 	// Index is the place of the pair in the config; with a selector it is 0
 	// and namespace and name decide the order.
 	Index int
+	// Fresh and Stale say of a pair that it was not rendered, as there was no reason to,
+	// or as nothing was to be opened. Then there is neither a Document nor a Previous.
+	// Missing tells that a stale pair has no file yet.
+	Fresh, Stale, Missing bool
 	// Document is what to commit, Previous what an earlier run made.
 	Document, Previous []byte
 }
@@ -127,6 +145,9 @@ func Generate(ctx context.Context, c *Config, in Inputs, emit func(Result) error
 	r := &run{config: c, in: in, emit: emit, jobs: make([]*job, len(c.Spec.Pairs)), rendered: make(map[string]report.Position), matched: make(map[string]bool)}
 	for i := range c.Spec.Pairs {
 		r.addJob(i, &c.Spec.Pairs[i])
+	}
+	if s := c.Spec.Selector; s != nil {
+		r.settings = settingsOf(&s.PairSettings)
 	}
 	files := in.Secrets.Files()
 	if err := r.selectorToken(ctx, files); err != nil {
@@ -149,7 +170,7 @@ func Generate(ctx context.Context, c *Config, in Inputs, emit func(Result) error
 		r.missing()
 	}
 	report.Sort(r.findings)
-	return r.findings, err
+	return slices.Compact(r.findings), err // several pairs take the same Secret
 }
 
 // read takes in all documents of the files.
@@ -175,9 +196,12 @@ type run struct {
 	tokens map[string][]*job
 	byFile map[string][]*job
 
-	// token is the storage token of the selector's pairs, if it comes from a
-	// Secret; fixed before the workers start.
-	token string
+	// token is the Secret with the storage token of the selector's pairs, nil if there
+	// is none; fixed before the workers start.
+	token *document
+
+	// settings are those of the selector, for digests; fixed before the workers start.
+	settings []byte
 
 	// tokensOnly tells that the files are read for storage tokens.
 	tokensOnly bool
@@ -197,10 +221,68 @@ type run struct {
 // personal is a Secret with the kubeconfig of a cluster's users, which waits for all
 // others: the selector takes it if there is none for controllers.
 type personal struct {
-	file    string
-	doc     *yaml.Node
-	header  header
+	doc     *document
 	instead string // the Secret for controllers, NAMESPACE/NAME
+}
+
+const kubeconfigHint = "the file is to be a kubeconfig (kind: Config) or a Secret that holds one"
+
+// document may hold a kubeconfig or a storage token. It is opened when that is needed.
+type document struct {
+	header
+	file       string
+	at         report.Position
+	kubeconfig bool   // or what may be one
+	opaque     bool   // what it is is encrypted, too
+	digest     []byte // of the encrypted values; nil if it has any in clear
+	from       *opening
+}
+
+// opening opens a file once. Its documents are forgotten with it.
+type opening struct {
+	file string
+	once sync.Once
+	docs []*yaml.Node
+	err  error
+}
+
+func (o *opening) documents(ctx context.Context, r *run) ([]*yaml.Node, error) {
+	o.once.Do(func() {
+		var docs []*yaml.Node
+		if docs, o.err = r.in.Secrets.Documents(ctx, o.file); errors.As(o.err, new(report.Finding)) {
+			r.mu.Lock()
+			r.unread = true
+			r.mu.Unlock()
+		}
+		for _, doc := range docs {
+			manifest.EachItem(doc, func(item *yaml.Node) { o.docs = append(o.docs, item) })
+		}
+	})
+	return o.docs, o.err
+}
+
+// open is the document, decrypted.
+func (d *document) open(ctx context.Context, r *run) (*yaml.Node, error) {
+	docs, err := d.from.documents(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	var same *yaml.Node
+	for _, doc := range docs {
+		if h := readHeader(doc); d.opaque && h.kind != "Secret" && !kubeconfig.IsKubeconfig(doc) || !d.opaque && h.String() != d.String() {
+			continue
+		}
+		if same == nil || manifest.Position(doc, d.file) == d.at { // a Secret that is about to be written has no place yet
+			same = doc
+		}
+	}
+	switch {
+	case same == nil && d.opaque:
+		return nil, report.Finding{Rule: "secret-missing", Severity: report.Error, Position: d.at, Message: d.file + " holds no kubeconfig", Hint: kubeconfigHint}
+	case same == nil:
+		return nil, report.Finding{Rule: "secret-missing", Severity: report.Error, Position: d.at, Message: fmt.Sprintf("Secret %s is not there any more: the file has changed", d), Hint: "give the same command again"}
+	}
+	return same, nil
 }
 
 // readPersonal takes in the Secrets for users of clusters that have no other.
@@ -210,7 +292,7 @@ func (r *run) readPersonal(ctx context.Context) error {
 		if r.matched[p.instead] {
 			continue
 		}
-		if err := r.secret(ctx, p.file, p.doc, p.header); err != nil {
+		if err := r.secret(ctx, p.doc); err != nil {
 			return err
 		}
 	}
@@ -220,20 +302,20 @@ func (r *run) readPersonal(ctx context.Context) error {
 // job is one pair on its way: it is rendered as soon as its destination and,
 // if it refers to one, its storage token have been seen.
 type job struct {
-	pair  *Pair
-	index int
+	pair     *Pair
+	index    int
+	selected bool // by the selector
 
 	mu          sync.Mutex
-	destination *kubeconfig.Destination
-	destFile    string
+	destination *document // nil until it has been seen, and afterwards
 	destAt      report.Position
-	token       string
+	token       *document // the same of its storage token
 	tokenAt     report.Position
 	failed      bool
 }
 
 func (r *run) addJob(i int, p *Pair) {
-	j := &job{pair: p, index: i, token: p.Options.Token}
+	j := &job{pair: p, index: i}
 	r.jobs[i] = j
 	add := func(m *map[string][]*job, key string) {
 		if *m == nil {
@@ -251,105 +333,85 @@ func (r *run) addJob(i int, p *Pair) {
 	}
 }
 
-// selectorToken finds the storage token that all pairs of a selector take from
-// one Secret. It reads the files once more than a run without.
+// selectorToken finds the Secret with the storage token that all pairs of a selector
+// take.
 func (r *run) selectorToken(ctx context.Context, files []string) error {
 	s := r.config.Spec.Selector
 	if s == nil || s.Options.TokenFrom == nil {
 		return nil
 	}
 	want := s.Options.TokenFrom.Secret
-	j := &job{pair: &Pair{Name: "selector", PairSettings: PairSettings{Options: s.Options}, Position: s.position}}
-	var look func(file string, doc *yaml.Node) error
-	look = func(file string, doc *yaml.Node) error {
-		h := readHeader(doc)
-		if items := manifest.Field(doc, "items"); items != nil && (h.kind == "List" || h.kind == "SecretList") {
-			for _, item := range items.Content {
-				if err := look(file, item); err != nil {
-					return err
-				}
-			}
-		}
-		if h.kind != "Secret" || h.name != want.Name || want.Namespace != "" && want.Namespace != h.namespace {
-			return nil
-		}
-		secret, findings := kubeconfig.ParseSecret(doc, file)
-		if r.report(findings...); report.HasErrors(findings) {
-			j.fail()
-			return nil
-		}
-		return r.offerToken(ctx, j, file, secret)
-	}
+	p := &Pair{Name: "selector", PairSettings: PairSettings{Options: s.Options}, Position: s.position}
 	for _, file := range files {
-		docs, err := r.in.Secrets.Documents(ctx, file)
+		docs, err := r.documents(ctx, file)
 		if err != nil {
 			if errors.As(err, new(report.Finding)) {
 				continue // the run proper reports it
 			}
 			return err
 		}
-		for _, doc := range docs {
-			if err := look(file, doc); err != nil {
-				return err
+		for _, d := range docs {
+			switch {
+			case d.kind != "Secret" || d.name != want.Name || want.Namespace != "" && want.Namespace != d.namespace:
+			case r.token != nil:
+				r.report(ambiguous(p, "its storage token", r.token.at, d.at))
+			default:
+				r.token = d
 			}
 		}
 	}
-	if j.tokenAt == (report.Position{}) && !j.failed {
+	if r.token == nil {
 		r.report(report.Finding{Rule: "secret-missing", Severity: report.Error, Position: s.position, Path: "spec.selector.options.tokenFrom",
 			Message: fmt.Sprintf("Secret %s with the storage token of the selected pairs is in none of the inputs", want), Hint: "list the file that holds it under spec.files"})
 	}
-	r.token = j.token
 	return nil
+}
+
+// documents are those of a file. It is opened only if that is needed to tell which they
+// are.
+func (r *run) documents(ctx context.Context, file string) (all []*document, err error) {
+	from := &opening{file: file}
+	if sealed := r.sealedDocuments(file); sealed != nil {
+		for i := range sealed {
+			s := &sealed[i]
+			all = append(all, &document{header: s.header, file: file, at: s.position, kubeconfig: s.kubeconfig, opaque: s.opaque, digest: s.digest, from: from})
+		}
+		return all, nil
+	}
+	docs, err := from.documents(ctx, r)
+	for _, doc := range docs {
+		all = append(all, &document{header: readHeader(doc), file: file, at: manifest.Position(doc, file), kubeconfig: kubeconfig.IsKubeconfig(doc), from: from})
+	}
+	return all, err
 }
 
 // file takes in all documents of one file.
 func (r *run) file(ctx context.Context, file string) error {
-	docs, err := r.in.Secrets.Documents(ctx, file)
-	var finding report.Finding
-	if errors.As(err, &finding) {
-		r.report(finding)
-		r.mu.Lock()
-		r.unread = true
-		r.mu.Unlock()
-		return nil
-	} else if err != nil {
-		return err
+	docs, err := r.documents(ctx, file)
+	if err != nil {
+		return r.finding(err)
 	}
-	for _, doc := range docs {
-		if err := r.document(ctx, file, doc); err != nil {
+	for _, d := range docs {
+		if err := r.document(ctx, d); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// document offers one document, or each item of a List, to the pairs.
-func (r *run) document(ctx context.Context, file string, doc *yaml.Node) error {
-	h := readHeader(doc)
+// document offers one document to the pairs.
+func (r *run) document(ctx context.Context, d *document) error {
 	switch {
-	case h.kind == "List" || h.kind == "SecretList":
-		if items := manifest.Field(doc, "items"); items != nil {
-			for _, item := range items.Content {
-				if err := r.document(ctx, file, item); err != nil {
-					return err
-				}
-			}
-		}
-		return nil
-	case h.kind == "Secret":
-		return r.secret(ctx, file, doc, h)
-	case kubeconfig.IsKubeconfig(doc) && !r.tokensOnly:
-		if len(r.byFile[file]) == 0 {
+	case d.kind == "Secret":
+		return r.secret(ctx, d)
+	case d.kubeconfig && !r.tokensOnly:
+		if len(r.byFile[d.file]) == 0 {
 			r.mu.Lock()
-			r.bare = append(r.bare, file)
+			r.bare = append(r.bare, d.file)
 			r.mu.Unlock()
 		}
-		for _, j := range r.byFile[file] {
-			o := r.options(j.pair)
-			err := r.offer(ctx, j, file, manifest.Position(doc, file), func() (*kubeconfig.Destination, []report.Finding) {
-				return kubeconfig.FromDocument(doc, file, o)
-			})
-			if err != nil {
+		for _, j := range r.byFile[d.file] {
+			if err := r.offer(ctx, j, d); err != nil {
 				return err
 			}
 		}
@@ -358,84 +420,53 @@ func (r *run) document(ctx context.Context, file string, doc *yaml.Node) error {
 }
 
 // secret offers a Secret to the pairs that name it and to the selector.
-func (r *run) secret(ctx context.Context, file string, doc *yaml.Node, h header) error {
+func (r *run) secret(ctx context.Context, d *document) error {
 	var jobs, tokens []*job
-	for _, j := range r.byName[h.name] {
-		if ns := j.pair.Destination.Secret.Namespace; ns == "" || ns == h.namespace {
+	for _, j := range r.byName[d.name] {
+		if ns := j.pair.Destination.Secret.Namespace; ns == "" || ns == d.namespace {
 			jobs = append(jobs, j)
 		}
 	}
-	jobs = append(jobs, r.byFile[file]...)
-	for _, j := range r.tokens[h.name] {
-		if ns := j.pair.Options.TokenFrom.Secret.Namespace; ns == "" || ns == h.namespace {
+	jobs = append(jobs, r.byFile[d.file]...)
+	for _, j := range r.tokens[d.name] {
+		if ns := j.pair.Options.TokenFrom.Secret.Namespace; ns == "" || ns == d.namespace {
 			tokens = append(tokens, j)
 		}
 	}
 	if r.tokensOnly {
 		jobs = nil
-	} else if s := r.config.Spec.Selector; s != nil && s.Takes(h.namespace, h.name, h.labels) {
-		if other := kubeconfig.ForControllers(h.name, h.labels); other != "" && !r.last {
+	} else if s := r.config.Spec.Selector; s != nil && s.Takes(d.namespace, d.name, d.labels) {
+		if other := kubeconfig.ForControllers(d.name, d.labels); other != "" && !r.last {
 			r.mu.Lock()
-			r.personal = append(r.personal, personal{file, doc, h, SecretReference{Name: other, Namespace: h.namespace}.String()})
+			r.personal = append(r.personal, personal{d, SecretReference{Name: other, Namespace: d.namespace}.String()})
 			r.mu.Unlock()
 			return nil
 		}
-		p, err := s.pair(h)
+		p, err := s.pair(d.header)
 		if err != nil {
-			r.report(report.Finding{Rule: "pair-name", Severity: report.Error, Position: manifest.Position(doc, file), Message: err.Error()})
+			r.report(report.Finding{Rule: "pair-name", Severity: report.Error, Position: d.at, Message: err.Error()})
 			return nil
 		}
 		r.mu.Lock()
-		r.matched[h.String()] = true
+		r.matched[d.String()] = true
 		r.mu.Unlock()
-		jobs = append(jobs, &job{pair: &p, token: cmp.Or(p.Options.Token, r.token)})
+		jobs = append(jobs, &job{pair: &p, selected: true, token: r.token, failed: p.Options.TokenFrom != nil && r.token == nil})
 	}
 	if len(jobs)+len(tokens) == 0 {
 		r.mu.Lock()
 		if len(r.others) < 100 {
-			r.others = append(r.others, h.String())
+			r.others = append(r.others, d.String())
 		}
 		r.mu.Unlock()
 		return nil
 	}
-	return r.offerAll(ctx, file, doc, h, jobs, tokens)
-}
-
-// offerAll offers a Secret to those that take their destination from it, and to those
-// that take their storage token.
-func (r *run) offerAll(ctx context.Context, file string, doc *yaml.Node, h header, jobs, tokens []*job) error {
-	var before *Known
-	if r.in.Known != nil {
-		before = r.in.Known(file)
-	}
-	id := fmt.Sprintf("%s %d:%d", h, doc.Line, doc.Column)
-	parsed := before.get(id, func() (k known) {
-		k.secret, k.findings = kubeconfig.ParseSecret(doc, file)
-		return k
-	})
-	secret := parsed.secret
-	r.report(parsed.findings...)
-	if report.HasErrors(parsed.findings) {
-		for _, j := range slices.Concat(jobs, tokens) {
-			j.fail()
-		}
-		return nil
-	}
 	for _, j := range tokens {
-		if err := r.offerToken(ctx, j, file, secret); err != nil {
+		if err := r.offerToken(ctx, j, d); err != nil {
 			return err
 		}
 	}
 	for _, j := range jobs {
-		o := r.options(j.pair)
-		err := r.offer(ctx, j, file, secret.Position, func() (*kubeconfig.Destination, []report.Finding) {
-			k := before.get(fmt.Sprintf("%s %#v", id, o), func() (k known) {
-				k.destination, k.findings = kubeconfig.FromSecret(secret, o)
-				return k
-			})
-			return k.destination, k.findings
-		})
-		if err != nil {
+		if err := r.offer(ctx, j, d); err != nil {
 			return err
 		}
 	}
@@ -460,34 +491,95 @@ func (r *run) options(p *Pair) kubeconfig.Options {
 	return o
 }
 
-// offer gives a job its destination, and renders it if that was all it lacked.
-func (r *run) offer(ctx context.Context, j *job, file string, at report.Position, parse func() (*kubeconfig.Destination, []report.Finding)) error {
+// offer gives a job the document with its destination, and renders it if that was all
+// it lacked.
+func (r *run) offer(ctx context.Context, j *job, d *document) error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if j.destAt != (report.Position{}) {
-		r.report(ambiguous(j.pair, "its destination", j.destAt, at))
+		r.report(ambiguous(j.pair, "its destination", j.destAt, d.at))
 		return nil
 	}
-	j.destAt = at
-	d, findings := parse()
-	r.report(findings...)
-	if report.HasErrors(findings) {
-		j.failed = true
-		return nil
-	}
-	j.destination, j.destFile = d, file
-	return r.render(ctx, j)
+	j.destination, j.destAt = d, d.at
+	return r.settle(ctx, j)
 }
 
-// offerToken gives a job the storage token that it takes from a Secret.
-func (r *run) offerToken(ctx context.Context, j *job, file string, s *kubeconfig.Secret) error {
+// offerToken gives a job the Secret that it takes its storage token from.
+func (r *run) offerToken(ctx context.Context, j *job, d *document) error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if j.tokenAt != (report.Position{}) {
-		r.report(ambiguous(j.pair, "its storage token", j.tokenAt, s.Position))
+		r.report(ambiguous(j.pair, "its storage token", j.tokenAt, d.at))
 		return nil
 	}
-	j.tokenAt = s.Position
+	j.token, j.tokenAt = d, d.at
+	return r.settle(ctx, j)
+}
+
+func ambiguous(p *Pair, what string, first, second report.Position) report.Finding {
+	return report.Finding{Rule: "secret-ambiguous", Severity: report.Error, Position: second, Path: "destination.secret",
+		Message: fmt.Sprintf("pair %s finds %s twice, first at %s", p.Name, what, first),
+		Hint:    "name the namespace in destination.secret, or list only one of the two files"}
+}
+
+// settle renders a job that has all it needs, unless it is fresh. The job is locked.
+func (r *run) settle(ctx context.Context, j *job) error {
+	p := j.pair
+	if j.failed || j.destination == nil || p.Options.TokenFrom != nil && j.token == nil {
+		return nil
+	}
+	id := p.Namespace + "/" + p.Name
+	r.mu.Lock()
+	first, twice := r.rendered[id]
+	r.rendered[id] = j.destAt
+	r.mu.Unlock()
+	if twice {
+		r.report(report.Finding{Rule: "duplicate-pair", Severity: report.Error, Position: j.destAt,
+			Message: fmt.Sprintf("the selector renders ClusterPair %s twice, first from %s", id, first),
+			Hint:    "set selector.name to a template that tells the Secrets apart, such as ${namespace}-${name}"})
+		return nil
+	}
+	source := r.source(j)
+	if source != nil && (r.in.Values == IfStale || r.in.Values == Never) {
+		if done, err := r.closed(j, source); done || err != nil {
+			return err
+		}
+	}
+	err := r.render(ctx, j, source)
+	if err != nil && source != nil && r.in.Values == IfKey && r.in.NoKey(err) {
+		if done, bad := r.closed(j, source); done || bad != nil {
+			return bad
+		}
+	}
+	j.destination, j.token = nil, nil
+	return err
+}
+
+// closed says of a job that it is fresh, or stale, without opening anything. It is not
+// done if it cannot tell, or if the pair is to be rendered.
+func (r *run) closed(j *job, source []byte) (done bool, err error) {
+	p := j.pair
+	within := r.config.within()
+	state, due, err := r.in.Encrypter.State(p.Namespace, p.Name, source, r.in.Now.Add(cmp.Or(within, kubeconfig.Within)))
+	switch {
+	case err != nil:
+		return true, r.finding(err)
+	case state == Unmarked, r.in.Values == IfStale && (state != Fresh || due):
+		return false, nil
+	}
+	return true, r.emit(Result{Namespace: p.Namespace, Name: p.Name, Index: j.index, Fresh: state == Fresh, Stale: state != Fresh, Missing: state == Missing})
+}
+
+// storageToken is the token that a job takes from a Secret. It is empty if there is a
+// finding instead.
+func (r *run) storageToken(ctx context.Context, j *job) (string, error) {
+	if j.pair.Options.TokenFrom == nil {
+		return j.pair.Options.Token, nil
+	}
+	s, err := r.parse(ctx, j.token)
+	if err != nil || s == nil {
+		return "", err
+	}
 	key := cmp.Or(j.pair.Options.TokenFrom.Secret.Key, "token")
 	value, ok := s.Data[key]
 	token := strings.TrimSpace(string(value.Bytes))
@@ -502,55 +594,103 @@ func (r *run) offerToken(ctx context.Context, j *job, file string, s *kubeconfig
 		f.Hint = "take a new one on the destination: pxctl cluster token show"
 	default:
 		if r.in.Consumed != nil {
-			r.in.Consumed(file)
+			r.in.Consumed(j.token.file)
 		}
-		j.token = token
-		return r.render(ctx, j)
+		return token, nil
 	}
 	r.report(f)
-	j.failed = true
-	return nil
+	return "", nil
 }
 
-func ambiguous(p *Pair, what string, first, second report.Position) report.Finding {
-	return report.Finding{Rule: "secret-ambiguous", Severity: report.Error, Position: second, Path: "destination.secret",
-		Message: fmt.Sprintf("pair %s finds %s twice, first at %s", p.Name, what, first),
-		Hint:    "name the namespace in destination.secret, or list only one of the two files"}
+// parse reads a Secret, nil if what is wrong with it has been reported.
+func (r *run) parse(ctx context.Context, d *document) (*kubeconfig.Secret, error) {
+	doc, err := d.open(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	parsed := r.known(d).get(d.id(), func() (k known) {
+		k.secret, k.findings = kubeconfig.ParseSecret(doc, d.file)
+		return k
+	})
+	if r.report(parsed.findings...); report.HasErrors(parsed.findings) {
+		return nil, nil
+	}
+	return parsed.secret, nil
+}
+
+func (r *run) known(d *document) *Known {
+	if r.in.Known == nil {
+		return nil
+	}
+	return r.in.Known(d.file)
+}
+
+// id tells a document from the others of its file.
+func (d *document) id() string { return fmt.Sprintf("%s %d:%d", d, d.at.Line, d.at.Column) }
+
+// kubeconfig is the destination of a job, nil if what is wrong with it has been
+// reported.
+func (r *run) kubeconfig(ctx context.Context, j *job) (*kubeconfig.Destination, error) {
+	d, o := j.destination, r.options(j.pair)
+	var found known
+	if d.kind == "Secret" {
+		secret, err := r.parse(ctx, d)
+		if err != nil || secret == nil {
+			return nil, err
+		}
+		found = r.known(d).get(fmt.Sprintf("%s %#v", d.id(), o), func() (k known) {
+			k.destination, k.findings = kubeconfig.FromSecret(secret, o)
+			return k
+		})
+	} else {
+		doc, err := d.open(ctx, r)
+		if err != nil {
+			return nil, err
+		}
+		if readHeader(doc).kind == "Secret" { // all of it was encrypted
+			secret, findings := kubeconfig.ParseSecret(doc, d.file)
+			if r.report(findings...); report.HasErrors(findings) {
+				return nil, nil
+			}
+			found.destination, found.findings = kubeconfig.FromSecret(secret, o)
+		} else {
+			found.destination, found.findings = kubeconfig.FromDocument(doc, d.file, o)
+		}
+	}
+	if r.report(found.findings...); report.HasErrors(found.findings) {
+		return nil, nil
+	}
+	return found.destination, nil
 }
 
 // render renders, checks and encrypts a job that has all it needs, and emits
 // it. The job is locked.
-func (r *run) render(ctx context.Context, j *job) error {
+func (r *run) render(ctx context.Context, j *job, source []byte) error {
 	p := j.pair
-	if j.failed || j.destination == nil || p.Options.TokenFrom != nil && j.token == "" {
-		return nil
+	destination, err := r.kubeconfig(ctx, j)
+	if err != nil || destination == nil {
+		j.failed = true
+		return r.finding(err)
+	}
+	token, err := r.storageToken(ctx, j)
+	if err != nil || token == "" && p.Options.TokenFrom != nil {
+		j.failed = true
+		return r.finding(err)
 	}
 	at := p.Position
 	if at.Line == 0 {
 		at = j.destAt
 	}
-	id := p.Namespace + "/" + p.Name
-	r.mu.Lock()
-	first, twice := r.rendered[id]
-	r.rendered[id] = j.destAt
-	r.mu.Unlock()
-	if twice {
-		r.report(report.Finding{Rule: "duplicate-pair", Severity: report.Error, Position: j.destAt,
-			Message: fmt.Sprintf("the selector renders ClusterPair %s twice, first from %s", id, first),
-			Hint:    "set selector.name to a template that tells the Secrets apart, such as ${namespace}-${name}"})
-		return nil
-	}
-
 	previous, err := r.in.Encrypter.Previous(p.Namespace, p.Name)
 	if err != nil {
 		return r.finding(err)
 	}
-	sealed := j.destination.FullEntropy() && !r.in.Plaintext
+	sealed := destination.FullEntropy() && !r.in.Plaintext
 	var salt []byte
 	if sealed {
 		salt = saltAfter(previous)
 	}
-	plain := r.config.render(p, j.destination, j.token, salt)
+	plain := r.config.render(p, destination, token, salt)
 	// The schema knows the mode rule, too; ParseConfig has said it at the place
 	// in the config that decides it.
 	findings := slices.DeleteFunc(
@@ -563,15 +703,14 @@ func (r *run) render(ctx context.Context, j *job) error {
 	if report.HasErrors(findings) {
 		return nil
 	}
-	document, findings, err := r.in.Encrypter.Encrypt(ctx, p.Namespace, p.Name, plain, previous, sealed)
+	document, findings, err := r.in.Encrypter.Encrypt(ctx, p.Namespace, p.Name, plain, previous, sealed, source)
 	if err != nil {
 		return r.finding(err)
 	}
 	r.report(findings...)
 	if r.in.Consumed != nil {
-		r.in.Consumed(j.destFile)
+		r.in.Consumed(j.destination.file)
 	}
-	j.destination = nil
 	return r.emit(Result{Namespace: p.Namespace, Name: p.Name, Index: j.index, Document: document, Previous: previous})
 }
 
@@ -597,7 +736,7 @@ func (r *run) missing() {
 				}
 			} else {
 				f.Message = fmt.Sprintf("%s holds no kubeconfig for pair %s", p.Destination.File, p.Name)
-				f.Hint = "the file is to be a kubeconfig (kind: Config) or a Secret that holds one"
+				f.Hint = kubeconfigHint
 			}
 			r.report(f)
 		}
@@ -663,6 +802,9 @@ func (r *run) report(fs ...report.Finding) {
 
 // finding reports an error that is a finding, and gives back any other.
 func (r *run) finding(err error) error {
+	if err == nil {
+		return nil
+	}
 	var f report.Finding
 	if errors.As(err, &f) {
 		r.report(f)
@@ -675,12 +817,6 @@ func (r *run) finding(err error) error {
 // is found.
 func (j *job) lacksToken() bool {
 	return j.destination != nil && j.pair.Options.TokenFrom != nil && j.tokenAt == (report.Position{}) && !j.failed
-}
-
-func (j *job) fail() {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	j.failed = true
 }
 
 // header is what tells a Secret from others.

@@ -6,12 +6,14 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"sync/atomic"
 
 	"github.com/spf13/cobra"
 	"go.yaml.in/yaml/v3"
 
+	"clusterpair.dev/generator"
 	"clusterpair.dev/internal/kustomize"
 	"clusterpair.dev/internal/mask"
 	"clusterpair.dev/internal/pace"
@@ -43,7 +45,7 @@ generate clusterpair does, but encrypted, checked and without the placeholder.`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 1 {
-				if name := firstChanged(cmd, "filename", "check", "diff", "dry-run", "remove"); name != "" {
+				if name := firstChanged(cmd, "filename", "check", "diff", "dry-run", "open", "remove"); name != "" {
 					return usageError(fmt.Errorf("--%s goes with a config, not with the name of a pair", name))
 				}
 				if _, err := os.Stat(args[0]); err == nil && !cmd.Flags().Changed("kubeconfig") {
@@ -69,6 +71,7 @@ generate clusterpair does, but encrypted, checked and without the placeholder.`,
 	flags.BoolVar(&o.diff, "diff", false, "show what changes, with every secret value masked, and write it; with --check or --dry-run write nothing")
 	flags.IntVar(&o.remove, "remove", -1, "remove up to so many pairs that no config lists any more (default: 1, or one in ten of a config's)")
 	flags.Lookup("remove").DefValue = "0" // the usage says what the default is
+	flags.BoolVar(&o.open, "open", false, "open the Secrets of pairs that are fresh, too, and compare the values (default with --check, where a key is at hand)")
 	flags.BoolVar(&o.dryRun, "dry-run", false, "write nothing; list the files that would change")
 	one.addFlags(flags)
 	return cmd
@@ -78,6 +81,7 @@ generate clusterpair does, but encrypted, checked and without the placeholder.`,
 type generateOptions struct {
 	paths               []string
 	check, diff, dryRun bool
+	open                bool
 	remove              int // how many pairs may be removed; negative is the limit of each config
 }
 
@@ -97,7 +101,7 @@ func (o *generateOptions) render(cmd *cobra.Command, instead map[string]*yaml.No
 	if err != nil {
 		return err
 	}
-	options := render.Options{Dry: o.check || o.dryRun, Instead: instead, Progress: func(config string) (pair, end func()) {
+	options := render.Options{Dry: o.check || o.dryRun, Instead: instead, With: with, Values: o.values(cmd, instead != nil), Progress: func(config string) (pair, end func()) {
 		bar := report.NewProgress(cmd.ErrOrStderr(), "rendering "+config)
 		return bar.Count, bar.Clear
 	}}
@@ -131,13 +135,25 @@ func (o *generateOptions) render(cmd *cobra.Command, instead map[string]*yaml.No
 	if err := o.plan(cmd, r, instead != nil); err != nil {
 		return err
 	}
-	if err := r.Add(with...); err != nil {
-		return err
-	}
 	if err := r.Commit(cmd.Context()); err != nil {
 		return err
 	}
+	o.open = o.open || slices.ContainsFunc(findings, func(f report.Finding) bool { return f.Rule == "annotation-drift" }) // a run that opens nothing would leave the pair alone
 	return o.tell(cmd, r.Outputs(), diffs, int(restyled.Load()))
+}
+
+// values says whether the Secrets of fresh pairs are opened: by --check where a key is at
+// hand, and as --open says. partial says that only the pairs of some are rendered.
+func (o *generateOptions) values(cmd *cobra.Command, partial bool) generator.Values {
+	switch {
+	case partial || o.open:
+		return generator.Always
+	case o.check && cmd.Flags().Changed("open"):
+		return generator.Never
+	case o.check:
+		return generator.IfKey
+	}
+	return generator.IfStale
 }
 
 // plan says what the run is going to do, before it writes anything, and refuses to
@@ -174,9 +190,17 @@ func (o *generateOptions) tell(cmd *cobra.Command, stages []*worktree.Stage, dif
 	if o.check || o.dryRun {
 		would = "would be "
 	}
-	say(cmd.ErrOrStderr(), "pairs: %s%d created, %d changed, %d removed, %d unchanged\n", would, sum.Created, sum.Changed, sum.Removed, sum.Unchanged)
+	fresh := ""
+	if sum.Fresh > 0 {
+		fresh = fmt.Sprintf(", %d of them fresh (not opened)", sum.Fresh)
+	}
+	say(cmd.ErrOrStderr(), "pairs: %s%d created, %d changed, %d removed, %d unchanged%s\n", would, sum.Created, sum.Changed, sum.Removed, sum.Unchanged, fresh)
 	if o.check && sum.List != "" {
-		hint := "clusterpair generate -f " + strings.Join(report.TypedAll(o.paths), " -f ")
+		hint := "clusterpair generate"
+		if o.open {
+			hint += " --open"
+		}
+		hint += " -f " + strings.Join(report.TypedAll(o.paths), " -f ")
 		err := errors.New("the rendered files are not what the config says")
 		if sum.Created+sum.Removed == 0 && sum.Changed == restyled {
 			err = errors.New("the rendered files say what the config says, in another layout: a formatter has changed them, or Git their line ends")

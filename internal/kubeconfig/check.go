@@ -458,7 +458,7 @@ func (c *checker) checkExec() {
 
 // ends reports an end that has come or is near. more follows the date.
 func (c *checker) ends(at place, what string, end time.Time, more, hint string) {
-	horizon := cmp.Or(c.options.Within, 30*24*time.Hour)
+	horizon := cmp.Or(c.options.Within, Within)
 	if c.token.kind == EKSToken && what == "the token" { // its whole life is near its end
 		horizon = max(horizon, kinds[EKSToken].life)
 	}

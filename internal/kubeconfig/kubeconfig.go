@@ -46,7 +46,7 @@ type Options struct {
 	// Allow holds the rules that the user waives. Rules for which [report.Waivable]
 	// is false cannot be waived.
 	Allow map[string]bool
-	// Within is the horizon of the rule credential-expiring; zero means 30 days.
+	// Within is the horizon of the rule credential-expiring; zero means [Within].
 	Within time.Duration
 	// Now is the time by which certificates and tokens are judged.
 	Now time.Time
@@ -124,6 +124,9 @@ func CheckDocument(doc *yaml.Node, file string) []report.Finding {
 	c.read(doc)
 	return c.findings
 }
+
+// Within is the horizon of the rule credential-expiring where nobody has set another.
+const Within = 30 * 24 * time.Hour
 
 // IsKubeconfig tells whether a document is a kubeconfig: of kind Config, or
 // without a kind and with clusters, contexts and users.

@@ -225,6 +225,26 @@ const istioCluster = "networking.istio.io/cluster"
 // https://projectsveltos.github.io/sveltos/main/register/token_renewal/
 const sveltosRenewed = "re-kubeconfig"
 
+// conventionLabels are the labels by which a kubeconfig is found.
+var conventionLabels = []string{"argocd.argoproj.io/secret-type", "cluster.x-k8s.io/cluster-name", "sigs.k8s.io/multicluster-runtime-kubeconfig",
+	"hive.openshift.io/secret-type", "app", "x-k8s.io/cluster-profile", "istio/multiCluster"}
+
+// Convention is what tells, beside the values of a Secret, where in it the kubeconfig is.
+// It is in clear in an encrypted Secret.
+func Convention(doc *yaml.Node) []string {
+	doc = content(doc)
+	metadata := field(doc, "metadata")
+	labels, annotations := textsOf(field(metadata, "labels")), textsOf(field(metadata, "annotations"))
+	texts := []string{textOf(doc, "type")}
+	for _, label := range conventionLabels {
+		texts = append(texts, labels[label])
+	}
+	for _, annotation := range SecretAnnotations {
+		texts = append(texts, annotations[annotation])
+	}
+	return texts
+}
+
 // conventionKey is the key that the Secret's type or labels promise, empty if
 // they promise none or the key is not there.
 func conventionKey(s *Secret) string {

@@ -19,6 +19,8 @@ type Config struct {
 	// Position is where the config stands.
 	Position                    report.Position
 	Created, Changed, Unchanged int
+	// Fresh are those of the unchanged whose values were not compared.
+	Fresh int
 	// Removed are the files of the pairs that the config no longer lists.
 	Removed []string
 	// Fleet is the name of the fleet that the config stands for a source of, if that

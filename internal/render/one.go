@@ -225,7 +225,7 @@ func (o *One) encrypter() (generator.Encrypter, error) {
 		if len(o.Age) > 0 {
 			return nil, report.Usage(errors.New("--age and --plaintext exclude each other"))
 		}
-		return Plain{sopsfile.FormatOf(o.Output)}, nil
+		return Plain{format: sopsfile.FormatOf(o.Output)}, nil
 	}
 	e := &oneFile{safe: sopsfile.New(nil), path: o.Output}
 	var err error
@@ -244,6 +244,7 @@ func (o *One) encrypter() (generator.Encrypter, error) {
 
 // oneFile is the [generator.Encrypter] of a single pair.
 type oneFile struct {
+	unmarked
 	safe   *sopsfile.Safe
 	policy *sopsfile.Policy
 	path   string // "" for standard output
@@ -267,7 +268,7 @@ func (e *oneFile) Previous(string, string) ([]byte, error) {
 }
 
 // Encrypt implements [generator.Encrypter].
-func (e *oneFile) Encrypt(ctx context.Context, _, _ string, plain *yaml.Node, previous []byte, sealed bool) ([]byte, []report.Finding, error) {
+func (e *oneFile) Encrypt(ctx context.Context, _, _ string, plain *yaml.Node, previous []byte, sealed bool, _ []byte) ([]byte, []report.Finding, error) {
 	shown := cmp.Or(e.path, "standard output")
 	return seal.EncryptPair(ctx, e.safe, plain, previous, e.policy, sopsfile.EncryptOptions{Sealed: sealed, File: shown, Format: e.format})
 }
@@ -285,6 +286,9 @@ func (d oneDocument) Files() []string { return []string{d.name} }
 func (d oneDocument) Documents(context.Context, string) ([]*yaml.Node, error) {
 	return []*yaml.Node{d.doc}, nil
 }
+
+// Index implements [generator.SecretSource].
+func (oneDocument) Index(string) []generator.Sealed { return nil }
 
 // load reads the kubeconfig by kubectl's rules: the flag, the files of
 // KUBECONFIG merged, or ~/.kube/config. The files that it names are inlined.

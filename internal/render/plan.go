@@ -24,7 +24,7 @@ import (
 func (r *Run) Plans() []plan.Config {
 	plans := make([]plan.Config, len(r.outputs))
 	for i, o := range r.outputs {
-		p := plan.Config{Name: o.config.Metadata.Name, Position: o.config.Position, Unchanged: o.stage.Unchanged()}
+		p := plan.Config{Name: o.config.Metadata.Name, Position: o.config.Position, Unchanged: o.stage.Unchanged(), Fresh: o.stage.Fresh()}
 		if o.source != nil {
 			p.Fleet, p.Most = o.source.RemovalLimit()
 		}

@@ -35,6 +35,12 @@ type Options struct {
 	// renders only the pairs that take their kubeconfig from these files, and removes
 	// none.
 	Instead map[string]*yaml.Node
+	// With are files that the run writes together with the pairs, all or none. Those of
+	// Instead are among them.
+	With []File
+	// Values says whether Secrets are opened whose pairs are fresh. Stale pairs that are
+	// not opened take a dry run.
+	Values generator.Values
 	// Each is called for each pair that the run renders or is to remove: before is what
 	// the file of the pair holds, after what it is going to hold, nil where there is no
 	// file. Several goroutines call it. It may be nil.
@@ -111,7 +117,7 @@ func (r *Run) Render(ctx context.Context) ([]report.Finding, error) {
 	safe := sopsfile.New(nil)
 	findings := r.findings
 	for _, o := range r.outputs { // before any is read, so that it is known which are read again
-		if o.secrets, o.err = OpenSecrets(o.stage.Tree, safe, o.config, nil); o.err == nil {
+		if o.secrets, o.err = openSecrets(&r.secrets.listed, o.stage.Tree, safe, o.config, nil); o.err == nil {
 			o.secrets.share(&r.secrets)
 		}
 	}
@@ -190,7 +196,7 @@ func (r *Run) config(ctx context.Context, safe *sopsfile.Safe, o *output) ([]rep
 	}
 	var only []string
 	if r.options.Instead != nil {
-		only = o.secrets.replace(r.options.Instead)
+		only = o.secrets.replace(r.options.Instead, r.options.With)
 	}
 	sealer, err := r.rules.NewSealer(o.stage.Tree, safe, o.config)
 	if err != nil {
@@ -206,10 +212,21 @@ func (r *Run) config(ctx context.Context, safe *sopsfile.Safe, o *output) ([]rep
 		defer end()
 	}
 	findings, err := generator.Generate(ctx, o.config, generator.Inputs{
-		Secrets: o.secrets, Encrypter: sealer, Now: r.now, Generated: o.generated, Only: only, Known: o.secrets.known,
+		Secrets: o.secrets, Encrypter: sealer, Values: r.options.Values, NoKey: isNoKey, Now: r.now, Generated: o.generated, Only: only, Known: o.secrets.known,
 	}, func(result generator.Result) error {
 		pair()
 		path := PairFile("", result.Namespace, result.Name)
+		switch {
+		case result.Fresh:
+			o.stage.Keep(path)
+			return nil
+		case result.Missing:
+			o.stage.Expect(path, worktree.Created)
+			return nil
+		case result.Stale:
+			o.stage.Expect(path, worktree.Changed)
+			return nil
+		}
 		if r.options.Each != nil {
 			r.options.Each(o.stage.Show(path), result.Previous, result.Document)
 		}
@@ -217,6 +234,8 @@ func (r *Run) config(ctx context.Context, safe *sopsfile.Safe, o *output) ([]rep
 	})
 	return append(findings, shadowedRules(sealer, o.stage)...), err
 }
+
+func isNoKey(err error) bool { return errors.As(err, new(*sopsfile.NoKeyError)) }
 
 // checkReaders finds creation rules by which others than the readers of a source cluster
 // of a fleet could decrypt its pairs.
@@ -253,21 +272,18 @@ func (f File) Stage(tx *worktree.Transaction) error {
 	return tx.Stage(f.Tree, ".").Add(f.Name, f.Before, f.After)
 }
 
-// Add takes in files that the run writes besides the pairs.
-func (r *Run) Add(files ...File) error {
-	for _, f := range files {
+// Commit writes all files, or none.
+func (r *Run) Commit(ctx context.Context) error {
+	for _, f := range r.options.With {
 		if err := f.Stage(r.tx); err != nil {
 			return err
 		}
 	}
-	return nil
+	return r.tx.Commit(ctx)
 }
 
-// Commit writes all files, or none.
-func (r *Run) Commit(ctx context.Context) error { return r.tx.Commit(ctx) }
-
-// Outputs are the files that were rendered, by config. Files that were added are not
-// among them.
+// Outputs are the files that were rendered, by config, without those of
+// Options.With.
 func (r *Run) Outputs() []*worktree.Stage {
 	stages := make([]*worktree.Stage, len(r.outputs))
 	for i, o := range r.outputs {

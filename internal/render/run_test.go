@@ -2,15 +2,18 @@ package render
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"go.yaml.in/yaml/v3"
 
+	"clusterpair.dev/generator"
 	"clusterpair.dev/internal/kustomize"
 	"clusterpair.dev/internal/manifest"
 	"clusterpair.dev/internal/report"
@@ -399,7 +402,8 @@ func TestInstead(t *testing.T) {
 		{"other.yaml", "east: +0 ~0 -0, 0 unchanged"}, // no config takes it
 		{"west.yaml", "east: +0 ~1 -0, 0 unchanged"},
 	} {
-		r := Begin(configs, Options{Instead: documents(t, c.file, text)})
+		now, _ := os.ReadFile(c.file)
+		r := Begin(configs, Options{Instead: documents(t, c.file, text), With: []File{{Tree: tree, Name: c.file, Before: now, After: []byte(text)}}})
 		defer r.Close()
 		if findings, err := r.Render(t.Context()); err != nil || report.HasErrors(findings) {
 			t.Fatal(findings, err)
@@ -407,15 +411,153 @@ func TestInstead(t *testing.T) {
 		if plan := r.Plans()[0].String(); plan != c.plan {
 			t.Errorf("%s: got %s, want %s", c.file, plan, c.plan)
 		}
-		now, _ := os.ReadFile(c.file)
-		if err := r.Add(File{Tree: tree, Name: c.file, Before: now, After: []byte(text)}); err != nil {
-			t.Fatal(err)
-		}
 		if err := r.Commit(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		if string(read(t, c.file)) != text || bytes.Equal(read(t, pairFile), before) != (c.file == "other.yaml") {
 			t.Errorf("%s or its pair does not hold what it should", c.file)
+		}
+	}
+}
+
+// TestForged is what somebody does who may write to the repository and has no key: a
+// pair of his own in the place of another, encrypted for its readers, which are public,
+// with an annotation that he has worked out himself, as all that goes into it is public.
+func TestForged(t *testing.T) {
+	config(t)
+	write(t, ".sops.yaml", "creation_rules:\n- age: "+demo+"\n")
+	seal := func(secret string) []byte {
+		t.Helper()
+		policy, err := sopsfile.Recipients{Age: []string{demo}}.Policy()
+		if err != nil {
+			t.Fatal(err)
+		}
+		policy.Selector.EncryptedRegex = "^(data|stringData)$"
+		data, _, err := sopsfile.New(nil).Encrypt(t.Context(), []*yaml.Node{documents(t, "west.yaml", secret)["west.yaml"]}, nil, policy, sopsfile.EncryptOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return data
+	}
+	right := string(seal(shared(t, "west.yaml")))
+	write(t, "west.yaml", string(seal(strings.ReplaceAll(shared(t, "west.yaml"), "west.example.com", "evil.example.com"))))
+	render(t, Options{})
+	forged := read(t, pairFile)
+	write(t, "west.yaml", right)
+	if err := os.Remove(pairFile); err != nil {
+		t.Fatal(err)
+	}
+	render(t, Options{})
+	good := read(t, pairFile)
+
+	// states are what a run says that opens nothing, one where a key is at hand, and one
+	// that trusts what is fresh.
+	states := func(keyName string) string {
+		key(t, keyName)
+		never, _ := render(t, Options{Dry: true, Values: generator.Never})
+		ifKey, findings := render(t, Options{Dry: true, Values: generator.IfKey})
+		ifStale, _ := render(t, Options{Dry: true, Values: generator.IfStale})
+		return strings.Join([]string{never, ifKey, ifStale, rules(findings)}, "\n")
+	}
+	const same, other = "east: +0 ~0 -0, 1 unchanged\n", "east: +0 ~1 -0, 0 unchanged\n"
+	if got := states("none.agekey"); got != same+same+same {
+		t.Errorf("the right pair, without a key: %s", got)
+	}
+	_, _, said := sourceLine(good)
+	copied := mark(withoutSource(forged), nil, "")
+	_, _, his := sourceLine(copied)
+	write(t, pairFile, strings.Replace(string(copied), string(his), string(said), 1))
+	if got, _ := render(t, Options{Dry: true, Values: generator.Never}); got+"\n" != other {
+		t.Errorf("with the annotation of the right pair: %s", got)
+	}
+
+	key(t, "none.agekey")
+	write(t, pairFile, string(mark(withoutSource(forged), sourceOf(t), fingerprintOf(t))))
+	if got := states("none.agekey"); got != same+same+same {
+		t.Errorf("with an annotation of his own, without a key: %s", got)
+	}
+	if got := states("demo.agekey"); got != same+other+same+"warning annotation-drift" {
+		t.Errorf("with an annotation of his own, with a key: %s", got)
+	}
+	if got, _ := render(t, Options{}); got+"\n" != other {
+		t.Errorf("a run that opens all: %s", got)
+	}
+	if got := states("demo.agekey"); got != same+same+same {
+		t.Errorf("after it: %s", got)
+	}
+}
+
+// spy is a sealer that tells the source that it is asked about.
+type spy struct {
+	*Sealer
+	source *[]byte
+}
+
+func (s spy) State(namespace, name string, source []byte, soon time.Time) (generator.State, bool, error) {
+	*s.source = source
+	return s.Sealer.State(namespace, name, source, soon)
+}
+
+// sourceOf is the source of the only pair of the config that is there, which everybody
+// can work out.
+func sourceOf(t *testing.T) (source []byte) {
+	t.Helper()
+	withSealer(t, func(c *generator.Config, secrets *Secrets, s *Sealer) {
+		if _, err := generator.Generate(t.Context(), c, generator.Inputs{Secrets: secrets, Encrypter: spy{s, &source}, Values: generator.Never}, func(generator.Result) error { return nil }); err != nil {
+			t.Fatal(err)
+		}
+	})
+	return source
+}
+
+func fingerprintOf(t *testing.T) (print string) {
+	t.Helper()
+	withSealer(t, func(_ *generator.Config, _ *Secrets, s *Sealer) {
+		policy, err := s.Policy(pairFile)
+		if err != nil {
+			t.Fatal(err)
+		}
+		print = s.fingerprint(policy)
+	})
+	return print
+}
+
+func withSealer(t *testing.T, do func(*generator.Config, *Secrets, *Sealer)) {
+	t.Helper()
+	configs, err := kustomize.Configs(".")
+	defer kustomize.Close(configs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, _ := configs[0].Parse()
+	secrets, err := OpenSecrets(configs[0].Tree, sopsfile.New(nil), c, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := NewSealer(configs[0].Tree, sopsfile.New(nil), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	do(c, secrets, s)
+}
+
+func TestMark(t *testing.T) {
+	const sum = "clusterpair.dev/source: sha256:"
+	for _, tt := range []struct{ name, before, after string }{
+		{"between others", "metadata:\n  annotations:\n    a: b\n    \"d\": e\n  name: a\n", "metadata:\n  annotations:\n    a: b\n    " + sum + "\n    \"d\": e\n  name: a\n"},
+		{"at the end", "kind: ClusterPair\nmetadata:\n    annotations:\n        a: b\n    name: a\n", "kind: ClusterPair\nmetadata:\n    annotations:\n        a: b\n        " + sum + "\n    name: a\n"},
+		{"behind a text of several lines", "metadata:\n  annotations:\n    a: |\n      zzz: b\n  name: a\n", "metadata:\n  annotations:\n    a: |\n      zzz: b\n    " + sum + "\n  name: a\n"},
+		{"the last of metadata", "metadata:\n  annotations:\n    a: b\nspec: {}\n", "metadata:\n  annotations:\n    a: b\n    " + sum + "\nspec: {}\n"},
+		{"no annotations", "metadata:\n  name: a\nspec:\n  annotations:\n    a: b\n", ""},
+		{"on one line", "metadata: {annotations: {a: b}}\n", ""},
+	} {
+		got := string(mark([]byte(tt.before), []byte("source"), "rule"))
+		_, _, said := sourceLine([]byte(got))
+		if bare := strings.Replace(got, string(said), "", 1); bare != cmp.Or(tt.after, tt.before) || (len(said) == 64) != (tt.after != "") {
+			t.Errorf("%s: got\n%s", tt.name, got)
+		}
+		if back := string(withoutSource([]byte(got))); back != tt.before {
+			t.Errorf("%s: without it\n%s", tt.name, back)
 		}
 	}
 }

@@ -9,6 +9,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
+	"time"
 
 	"go.yaml.in/yaml/v3"
 
@@ -35,6 +37,9 @@ type Sealer struct {
 	name   string // of the config
 	inline *sopsfile.Policy
 	rules  *sopsfile.Rules
+
+	mu     sync.Mutex
+	prints map[*sopsfile.Policy]string
 }
 
 // NewSealer reads the recipients of a config. Without inline ones it needs the
@@ -190,7 +195,7 @@ func hasLine(data []byte, line string) bool {
 }
 
 // Encrypt implements [generator.Encrypter].
-func (s *Sealer) Encrypt(ctx context.Context, namespace, name string, plain *yaml.Node, previous []byte, sealed bool) ([]byte, []report.Finding, error) {
+func (s *Sealer) Encrypt(ctx context.Context, namespace, name string, plain *yaml.Node, previous []byte, sealed bool, source []byte) ([]byte, []report.Finding, error) {
 	path := PairFile(s.output, namespace, name)
 	policy, err := s.Policy(path)
 	if err != nil {
@@ -199,21 +204,42 @@ func (s *Sealer) Encrypt(ctx context.Context, namespace, name string, plain *yam
 	if !hasLine(previous, "sops:") && encrypted(previous) == nil {
 		previous = nil
 	}
-	document, findings, err := seal.EncryptPair(ctx, s.safe, plain, previous, policy, sopsfile.EncryptOptions{Sealed: sealed, File: s.tree.Show(path)})
+	document, findings, err := seal.EncryptPair(ctx, s.safe, plain, withoutSource(previous), policy, sopsfile.EncryptOptions{Sealed: sealed, File: s.tree.Show(path)})
 	var f report.Finding
 	if errors.As(err, &f) && previous != nil && (f.Rule == "sops-malformed" || f.Rule == "yaml") {
 		f.Hint = "restore the file from Git history, or give the same command again after this one: rm " + report.Typed(s.tree.Show(path))
 		err = f
 	}
-	return document, findings, err
+	if err != nil {
+		return nil, findings, err
+	}
+	document = s.mark(document, source, policy)
+	if !bytes.Equal(document, previous) && s.says(previous, source, policy) {
+		findings = append(findings, report.Finding{Rule: "annotation-drift", Severity: report.Warning, Position: report.Position{File: s.tree.Show(path)},
+			Path:    generator.AnnotationSource,
+			Message: "the annotation says that the pair was rendered from its Secret, and the pair holds something else: clusterpair has not written it so",
+			Hint:    "find out who changed it: git log -p " + report.Typed(s.tree.Show(path))})
+	}
+	return document, findings, nil
 }
 
 // Plain is the [generator.Encrypter] of --plaintext.
-type Plain struct{ format sopsfile.Format }
+type Plain struct {
+	unmarked
+	format sopsfile.Format
+}
+
+// unmarked is for pairs that do not say what they were rendered from.
+type unmarked struct{}
+
+// State implements [generator.Encrypter].
+func (unmarked) State(string, string, []byte, time.Time) (generator.State, bool, error) {
+	return generator.Unmarked, false, nil
+}
 
 func (Plain) Previous(string, string) ([]byte, error) { return nil, nil }
 
-func (w Plain) Encrypt(_ context.Context, _, _ string, plain *yaml.Node, _ []byte, _ bool) (document []byte, _ []report.Finding, err error) {
+func (w Plain) Encrypt(_ context.Context, _, _ string, plain *yaml.Node, _ []byte, _ bool, _ []byte) (document []byte, _ []report.Finding, err error) {
 	if w.format == sopsfile.JSON {
 		document, err = sopsfile.MarshalJSON(plain)
 	} else {

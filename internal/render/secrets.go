@@ -33,19 +33,24 @@ type Secrets struct {
 	names  []string // of the stream, then of the files, as messages show them
 
 	instead map[string]*yaml.Node // what files are about to hold, by their names
+	sealed  map[string][]byte     // the same, encrypted
 	shared  *openedFiles          // of all configs of the run; may be nil
 }
 
 // OpenSecrets lists the files of a config. It rewrites destination.file of
 // each pair to the name that Files gives for it.
 func OpenSecrets(t *worktree.Tree, safe *sopsfile.Safe, c *generator.Config, stream map[string]*yaml.Node) (*Secrets, error) {
+	return openSecrets(new(worktree.Listings), t, safe, c, stream)
+}
+
+func openSecrets(l *worktree.Listings, t *worktree.Tree, safe *sopsfile.Safe, c *generator.Config, stream map[string]*yaml.Node) (*Secrets, error) {
 	s := &Secrets{tree: t, safe: safe, stream: stream}
 	missing := func(err error, at report.Position, path, hint string) error {
 		return report.Finding{Rule: "secret-missing", Severity: report.Error, Position: at, Path: path, Message: err.Error(), Hint: cmp.Or(report.HintOf(err), hint)}
 	}
 	see := "paths are relative to the kustomization: see what is there with ls " + t.Shown
 	for i, pattern := range c.Spec.Files {
-		files, err := t.Expand(pattern, filepath.Clean(c.Spec.Output))
+		files, err := l.Expand(t, pattern, filepath.Clean(c.Spec.Output))
 		if err != nil {
 			return nil, missing(err, c.FilePosition(i), "spec.files", see)
 		}
@@ -78,11 +83,11 @@ func OpenSecrets(t *worktree.Tree, safe *sopsfile.Safe, c *generator.Config, str
 // Files implements [generator.SecretSource].
 func (s *Secrets) Files() []string { return s.names }
 
-// replace makes Documents return docs in place of what the files hold. The paths of
-// docs may be spelled otherwise than those of Files; the result is which of the Files
-// they are.
-func (s *Secrets) replace(docs map[string]*yaml.Node) []string {
-	s.instead = make(map[string]*yaml.Node)
+// replace makes Documents return docs in place of what the files hold, and Index what
+// the files are to be. The paths of docs may be spelled otherwise than those of Files;
+// the result is which of the Files they are.
+func (s *Secrets) replace(docs map[string]*yaml.Node, files []File) []string {
+	s.instead, s.sealed = make(map[string]*yaml.Node), make(map[string][]byte)
 	names := []string{}
 	for _, name := range s.names {
 		for path, doc := range docs {
@@ -91,8 +96,53 @@ func (s *Secrets) replace(docs map[string]*yaml.Node) []string {
 				break
 			}
 		}
+		for _, f := range files {
+			if worktree.SameFile(name, f.Tree.Abs(f.Name)) {
+				s.sealed[name] = f.After
+			}
+		}
 	}
 	return names
+}
+
+// Index implements [generator.SecretSource].
+func (s *Secrets) Index(name string) []generator.Sealed {
+	if doc, ok := s.stream[name]; ok {
+		return generator.Seal(doc, name, sopsfile.IsEncrypted(doc))
+	}
+	if _, ok := s.instead[name]; ok {
+		return index(s.sealed[name], name)
+	}
+	read := func() []generator.Sealed {
+		data, err := s.tree.ReadFile(s.tree.Hide(name))
+		if err != nil {
+			return nil // whoever opens it says so
+		}
+		return index(data, name)
+	}
+	if s.shared != nil {
+		if f := s.shared.files[s.identify(name)]; f != nil && f.uses > 1 {
+			f.index.Do(func() { f.sealed = read() })
+			return f.sealed
+		}
+	}
+	return read()
+}
+
+// index is what can be told of the documents of a file without a key. It is nil for a
+// file in clear, too: that is read as it is.
+func index(data []byte, name string) (all []generator.Sealed) {
+	if !bytes.Contains(data, []byte("sops")) {
+		return nil
+	}
+	docs, err := manifest.Values(data, name)
+	if err != nil {
+		return nil
+	}
+	for _, doc := range docs {
+		all = append(all, generator.Seal(doc, name, sopsfile.IsEncrypted(doc))...)
+	}
+	return all
 }
 
 // Documents implements [generator.SecretSource].
@@ -197,7 +247,8 @@ type sharedFile struct{ path, name string }
 // openedFiles holds what files hold that several configs list, decrypted. files is
 // complete before the first is opened.
 type openedFiles struct {
-	files map[sharedFile]*openedFile
+	files  map[sharedFile]*openedFile
+	listed worktree.Listings
 
 	mu   sync.Mutex
 	size int // of the files that are held, in bytes
@@ -215,6 +266,9 @@ type openedFile struct {
 	err  error
 
 	known generator.Known
+
+	index  sync.Once
+	sealed []generator.Sealed
 }
 
 // known is what the configs before have found in a file, nil if it is not held.
