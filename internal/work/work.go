@@ -57,27 +57,27 @@ func (g *Group) Go(what string, job func() error) bool {
 	}
 	g.workers++
 	g.jobs.Go(func() {
-		g.run(t)
-		for t := range g.tasks {
-			g.run(t)
+		for more := true; more; t, more = <-g.tasks {
+			if g.wants(t) {
+				g.end(t, defect.Safely(t.what, t.job))
+			}
 		}
 	})
 	return true
 }
 
-func (g *Group) run(t task) {
+// wants tells whether a job is to begin.
+func (g *Group) wants(t task) bool {
 	g.mu.Lock()
-	skip := g.err != nil && t.number > g.failed
-	g.mu.Unlock()
-	if skip {
-		return
-	}
-	if err := defect.Safely(t.what, t.job); err != nil {
-		g.mu.Lock()
-		defer g.mu.Unlock()
-		if g.err == nil || t.number < g.failed {
-			g.failed, g.err = t.number, err
-		}
+	defer g.mu.Unlock()
+	return g.err == nil || t.number < g.failed
+}
+
+func (g *Group) end(t task, err error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if err != nil && (g.err == nil || t.number < g.failed) {
+		g.failed, g.err = t.number, err
 	}
 }
 
