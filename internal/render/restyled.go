@@ -5,6 +5,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"clusterpair.dev/generator"
 	"clusterpair.dev/internal/manifest"
 )
 
@@ -24,6 +25,9 @@ func Restyled(before, after []byte) bool {
 			if n := manifest.Field(doc, "sops", key); n != nil {
 				n.Value = ""
 			}
+		}
+		if n := manifest.Field(doc, "metadata", "annotations", generator.AnnotationSource); n != nil {
+			n.Value = "" // which takes in the layout
 		}
 	}
 	return sameValue(one[0], other[0])
