@@ -17,6 +17,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/fluxcd/pkg/sourceignore"
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
@@ -166,8 +167,16 @@ func (f *flux) publishAs(kind, namespace, name, dir string) (revision string, er
 		sha256.Sum256(data), time.Now().UTC().Format(time.RFC3339), path, revision, len(data), f.url+path))
 }
 
-// archive packs the files of a directory. The same files make the same archive.
+// archive packs the files of a directory, but for those that a .sourceignore leaves out:
+// by the library of source-controller, which does not run here. The same files make the
+// same archive.
 func archive(dir string) ([]byte, error) {
+	domain := strings.Split(dir, string(filepath.Separator))
+	patterns, err := sourceignore.LoadIgnorePatterns(dir, domain)
+	if err != nil {
+		return nil, err
+	}
+	leftOut := sourceignore.NewDefaultMatcher(patterns, domain)
 	var b bytes.Buffer
 	zipped := gzip.NewWriter(&b)
 	packed := tar.NewWriter(zipped)
@@ -177,7 +186,7 @@ func archive(dir string) ([]byte, error) {
 			return err
 		case entry.IsDir() && entry.Name() == ".git":
 			return filepath.SkipDir
-		case !entry.Type().IsRegular():
+		case !entry.Type().IsRegular(), leftOut.Match(strings.Split(path, string(filepath.Separator)), false):
 			return nil
 		}
 		data, err := os.ReadFile(path)
@@ -199,6 +208,6 @@ func archive(dir string) ([]byte, error) {
 	if err := packed.Close(); err != nil {
 		return nil, err
 	}
-	err := zipped.Close()
+	err = zipped.Close()
 	return b.Bytes(), err
 }

@@ -9,6 +9,7 @@ godebug default=go1.26
 
 require (
 	github.com/emersion/go-ical v0.0.0-20250329121855-f41e73efc392
+	github.com/fluxcd/pkg/sourceignore v0.18.0
 	github.com/prometheus/common v0.70.0
 	github.com/rogpeppe/go-internal v1.16.0
 	go.etcd.io/etcd/server/v3 v3.7.0

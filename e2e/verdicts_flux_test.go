@@ -321,6 +321,9 @@ var fluxTwists = []twist{
 	{name: "variable-switch", metadata: "annotations: {kustomize.toolkit.fluxcd.io/decrypt: '${MODE}'}", spec: "postBuild: {substitute: {MODE: disabled}}"},
 	{name: "variable-off", metadata: "annotations: {kustomize.toolkit.fluxcd.io/ssa: '${MODE}', kustomize.toolkit.fluxcd.io/substitute: disabled}", spec: "postBuild: {substitute: {MODE: Ignore}}"},
 	{name: "replacement", extra: "replacements: [{source: {kind: ClusterPair, fieldPath: metadata.labels.mode}, targets: [{select: {kind: ClusterPair}, fieldPaths: ['metadata.annotations.[kustomize.toolkit.fluxcd.io/decrypt]'], options: {create: true}}]}]", metadata: "labels: {mode: disabled}"},
+	{name: "left-out", archive: "-- .sourceignore --\nwest.*\n"},
+	{name: "left-out-again", archive: "-- .sourceignore --\nwest.*\n!west.*\n"},
+	{name: "left-out-other", archive: "-- .sourceignore --\n/docs/\n"},
 }
 
 // carrier is how the Kustomization gets into the cluster: KUSTOMIZATION is the object with
