@@ -132,7 +132,7 @@ func TestBars(t *testing.T) {
 		}
 		m.work[100][sopsCLI] = seconds(4)
 		mesh := func(pairs float64) map[string]result {
-			return map[string]result{meshFirst: seconds(1.15 * pairs), meshAgain: seconds(pairs), meshValidate: seconds(0.2 * pairs), meshExpiring: seconds(0.1 * pairs), meshFloor: seconds(pairs)}
+			return map[string]result{meshFirst: seconds(1.15 * pairs), meshAgain: seconds(0.08 * 1.15 * pairs), meshOne: seconds(0.08 * 1.15 * pairs), meshCheck: seconds(0.05 * 1.15 * pairs), meshValidate: seconds(0.2 * pairs), meshExpiring: seconds(0.1 * pairs), meshFloor: seconds(pairs)}
 		}
 		m.meshes = map[int]map[string]result{40: mesh(1.56), 200: mesh(1.0999 * 39.8)}
 		delete(m.meshes[200], meshFloor)

@@ -190,6 +190,23 @@ func contains(text string) func([]byte) error {
 	}
 }
 
+// lines is a check that stdout has n lines that begin with a text. No more of it is kept
+// than its end, so that n is small or all of it is short.
+func lines(n int, begin string) func([]byte) error {
+	return func(stdout []byte) error {
+		found := 0
+		for line := range bytes.Lines(stdout) {
+			if bytes.HasPrefix(line, []byte(begin)) {
+				found++
+			}
+		}
+		if found != n {
+			return fmt.Errorf("%d lines %q, want %d", found, begin, n)
+		}
+		return nil
+	}
+}
+
 // all is a check that every one of checks passes.
 func all(checks ...func([]byte) error) func([]byte) error {
 	return func(stdout []byte) error {

@@ -1,12 +1,15 @@
 package main
 
 import (
+	"bytes"
 	"context"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 
 	"filippo.io/age"
@@ -32,12 +35,14 @@ const (
 const (
 	meshFirst    = "clusterpair generate, first time"
 	meshAgain    = "clusterpair generate, nothing changed, key of CI"
+	meshOne      = "clusterpair generate, one Secret changed, key of CI"
+	meshCheck    = "clusterpair generate --check, no key"
 	meshValidate = "clusterpair validate"
 	meshExpiring = "clusterpair expiring"
 	meshFloor    = "floor of as many pairs"
 )
 
-var meshNames = []string{meshFirst, meshAgain, meshValidate, meshExpiring, meshFloor}
+var meshNames = []string{meshFirst, meshAgain, meshOne, meshCheck, meshValidate, meshExpiring, meshFloor}
 
 // smallMesh is the number of clusters of the mesh that is always measured, beside its
 // floor.
@@ -128,6 +133,38 @@ func (b *bench) mesh(ctx context.Context, dir string, n int) error {
 	return nil
 }
 
+// value is the kubeconfig in a Secret.
+var value = regexp.MustCompile(`(?m)^  value: (\S+)$`)
+
+// change gives a cluster another address in its Secret.
+func (b *bench) change(ctx context.Context, dir, name string) error {
+	file := filepath.Join(secretsDir, name+".yaml")
+	run := func(args ...string) ([]byte, error) {
+		cmd := exec.CommandContext(ctx, b.bin("clusterpair"), args...)
+		cmd.Dir, cmd.Env = dir, append(b.env(), "SOPS_AGE_KEY_FILE="+filepath.Join(dir, meshKey))
+		return cmd.Output()
+	}
+	plain, err := run("decrypt", file)
+	if err != nil {
+		return err
+	}
+	m := value.FindSubmatch(plain)
+	if m == nil {
+		return fmt.Errorf("%s holds no kubeconfig", file)
+	}
+	text, err := base64.StdEncoding.DecodeString(string(m[1]))
+	if err != nil {
+		return err
+	}
+	text = bytes.Replace(text, []byte("server: https://"), []byte("server: https://x"), 1)
+	changed := bytes.Replace(plain, m[1], []byte(base64.StdEncoding.EncodeToString(text)), 1)
+	if err := os.WriteFile(filepath.Join(dir, file), changed, 0o600); err != nil {
+		return err
+	}
+	_, err = run("encrypt", "-i", file)
+	return err
+}
+
 // meshed measures a mesh of n clusters; its floor only if it is small.
 func (b *bench) meshed(ctx context.Context, n int) (map[string]result, error) {
 	dir := filepath.Join(b.tmp, "mesh")
@@ -164,6 +201,8 @@ func (b *bench) meshed(ctx context.Context, n int) (map[string]result, error) {
 	candidates := []candidate{
 		{name: meshFirst, prepare: clear, commands: ours(generate...), check: all(filesIn(rendered, pairs), remember)},
 		{name: meshAgain, commands: ours(generate...), check: unchanged},
+		{name: meshOne, prepare: func() error { return b.change(ctx, dir, meshName(0)) }, commands: ours(generate...), check: lines(n-1, "changed ")},
+		{name: meshCheck, commands: ours(append(generate, "--check")...)}, // fails if a pair is not fresh
 		{name: meshValidate, commands: ours("validate", "."), check: contains(fmt.Sprintf(" %d ClusterPairs", pairs))},
 		{name: meshExpiring, commands: ours("expiring"), check: contains(namespace)},
 	}
@@ -176,7 +215,10 @@ func (b *bench) meshed(ctx context.Context, n int) (map[string]result, error) {
 			prepare: func() error { return os.RemoveAll(filepath.Join(flat, "floor")) }})
 	}
 	for i := range candidates {
-		candidates[i].dir, candidates[i].env = dir, append(b.env(), "SOPS_AGE_KEY_FILE="+filepath.Join(dir, meshKey))
+		candidates[i].dir, candidates[i].env = dir, b.env()
+		if candidates[i].name != meshCheck {
+			candidates[i].env = append(b.env(), "SOPS_AGE_KEY_FILE="+filepath.Join(dir, meshKey))
+		}
 	}
 	return measure(ctx, candidates, b.runs(pairs))
 }

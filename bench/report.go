@@ -110,6 +110,12 @@ func (m *measurements) meshBars() (bars []bar) {
 		return m.meshes[n][name].cpu.Seconds() / float64(meshPairs(n))
 	}
 	bars = append(bars, atMost(of(small, "`generate`, CPU: first time / the floor"), "%.2f", perPair(small, meshFirst)/perPair(small, meshFloor), 1.15))
+	for _, part := range []struct {
+		name string
+		most float64
+	}{{meshAgain, 0.08}, {meshOne, 0.08}, {meshCheck, 0.05}} {
+		bars = append(bars, atMost(of(large, "`"+part.name+"`, CPU / the first time"), "%.3f", perPair(large, part.name)/perPair(large, meshFirst), part.most))
+	}
 	if large > small {
 		for _, name := range []string{meshFirst, meshValidate} {
 			bars = append(bars, atMost(of(large, fmt.Sprintf("`%s`: CPU for a pair / for one of the mesh of %d", name, small)), "%.2f", perPair(large, name)/perPair(small, name), 1.1))
