@@ -490,7 +490,7 @@ func byPlace(value, key string, class class, in context) (what, part string, tol
 	case in == sealed: // no name tells that it is in clear
 		return "", "", true
 	case isUserSecret(key, class, in):
-		if isSet(value, in == user && key == "password") && (class != classKey || isKeyData(value)) {
+		if isSet(value, in == user && key == "password") && !isPublished(value) && (class != classKey || isKeyData(value)) {
 			what, part = key+" of a kubeconfig", "a kubeconfig"
 		}
 		return what, part, true

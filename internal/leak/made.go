@@ -24,6 +24,13 @@ func isMadeUp(value string) bool {
 	return isWords(value)
 }
 
+// isPublished tells whether a value is that of a user in the documentation of Kubernetes,
+// which people copy.
+// https://kubernetes.io/docs/tasks/access-application-cluster/configure-access-multiple-clusters/
+func isPublished(value string) bool {
+	return slices.Contains([]string{"blue-token", "green-token", "some-password"}, strings.TrimSpace(value))
+}
+
 // isWords tells whether a value consists of words, some of which say that it is made up
 // if there are digits among them.
 func isWords(value string) bool {

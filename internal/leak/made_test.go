@@ -39,6 +39,11 @@ func TestWordsOfUsers(t *testing.T) {
 			t.Errorf("%s: got %q, want one", user, got)
 		}
 	}
+	for _, user := range []string{"{token: blue-token}", "{username: exp, password: some-password}"} { // of the documentation of Kubernetes
+		if got := document(t, "clusters: []\nusers:\n- name: a\n  user: "+user+"\n"); got != nil {
+			t.Errorf("%s: got %q", user, got)
+		}
+	}
 }
 
 // TestNoKey: a private key that is shortened, invented or only spoken of is none.
