@@ -322,7 +322,7 @@ func (n *Notes) fluxInstance(d Document) {
 		d.patchOf(patch).apply(made.Node, nil)
 	}
 	n.objects = append(n.objects, object{made.stored(), Flux, "FluxInstance"})
-	n.sources = append(n.sources, source{kind: manifest.Text(sync, "kind"), id: namespace + "/" + name, url: repositoryURL(manifest.Text(sync, "url"))})
+	n.sources = append(n.sources, source{kind: manifest.Text(sync, "kind"), id: namespace + "/" + name, path: d.Path, url: repositoryURL(manifest.Text(sync, "url"))})
 }
 
 func scalar(text string) *yaml.Node { return &yaml.Node{Kind: yaml.ScalarNode, Value: text} }

@@ -309,7 +309,7 @@ func (m *Model) flux(d *Document, kind string) *Sync {
 func (m *Model) fluxPath(s *Sync, n *yaml.Node, dir string) {
 	kind := cmp.Or(manifest.Text(n, "spec", "sourceRef", "kind"), "GitRepository")
 	name := manifest.Text(n, "spec", "sourceRef", "name")
-	source := m.sourceOf(n)
+	source := m.sourceOf(&Document{Path: s.File, Node: n})
 	s.source = source
 	switch {
 	case isTemplate(dir):

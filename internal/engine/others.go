@@ -154,7 +154,7 @@ func (m *Model) subscription(d *Document) []*Sync {
 	channel := manifest.Text(d.Node, "spec", "channel")
 	var of *source
 	for i := range m.notes.sources {
-		if s := &m.notes.sources[i]; s.kind == "Channel" && s.id == channel {
+		if s := &m.notes.sources[i]; s.kind == "Channel" && s.id == channel && (of == nil || nearness(d.Path, s.path) > nearness(d.Path, of.path)) {
 			of = s
 		}
 	}

@@ -16,6 +16,7 @@ import (
 type source struct {
 	kind string
 	id   string // NAMESPACE/NAME
+	path string // of the file in which it stands
 	url  string // of a Git repository, as repositoryURL gives it
 	// copies are the folders of this repository that an ArtifactGenerator packs, by
 	// where they are in the artifact.
@@ -36,18 +37,18 @@ func (n *Notes) addSource(d Document, kind string) {
 	id := namespace + "/" + manifest.Text(d.Node, "metadata", "name")
 	switch kind {
 	case "GitRepository":
-		s := source{kind: kind, id: id, url: repositoryURL(manifest.Text(spec, "url")), ignore: d.ignored(spec)}
+		s := source{kind: kind, id: id, path: d.Path, url: repositoryURL(manifest.Text(spec, "url")), ignore: d.ignored(spec)}
 		for _, dir := range manifest.Items(spec, "sparseCheckout") {
 			s.sparse = append(s.sparse, cleaned(dir.Value))
 		}
 		n.sources = append(n.sources, s)
 	case "Channel": // of Open Cluster Management
 		if slices.Contains([]string{"Git", "git", "GitHub", "github"}, manifest.Text(spec, "type")) {
-			n.sources = append(n.sources, source{kind: kind, id: id, url: repositoryURL(manifest.Text(spec, "pathname"))})
+			n.sources = append(n.sources, source{kind: kind, id: id, path: d.Path, url: repositoryURL(manifest.Text(spec, "pathname"))})
 		}
 	case "ArtifactGenerator":
 		for _, artifact := range manifest.Items(spec, "artifacts") {
-			s := source{kind: "ExternalArtifact", id: namespace + "/" + manifest.Text(artifact, "name")}
+			s := source{kind: "ExternalArtifact", path: d.Path, id: namespace + "/" + manifest.Text(artifact, "name")}
 			for _, c := range manifest.Items(artifact, "copy") {
 				if p, ok := packedOf(manifest.Text(c, "from"), manifest.Text(c, "to")); ok {
 					s.copies = append(s.copies, p)
@@ -168,7 +169,8 @@ func (m *Model) findOwn() {
 		switch o.engine {
 		case Flux:
 			// A source that is not in the files was most likely made by flux bootstrap.
-			if s := m.sourceOf(object); s != nil && s.url != "" {
+			d := o.document()
+			if s := m.sourceOf(&d); s != nil && s.url != "" {
 				count(s.url, cleaned(manifest.Text(spec, "path")))
 			} else if s == nil && manifest.Text(spec, "sourceRef", "kind") == "GitRepository" {
 				count(bootstrapped, cleaned(manifest.Text(spec, "path")))
@@ -197,29 +199,52 @@ func (m *Model) findOwn() {
 }
 
 // sourceOf is the source of a Kustomization of Flux, nil if it is not in these files.
-func (m *Model) sourceOf(n *yaml.Node) *source {
-	return m.sourceNamed(&Document{Node: n}, manifest.Field(n, "spec", "sourceRef"))
+func (m *Model) sourceOf(d *Document) *source {
+	return m.sourceNamed(d, manifest.Field(d.Node, "spec", "sourceRef"))
 }
 
 // sourceNamed is the source that a reference in an object names, nil if it is not in these
-// files.
+// files. Of several clusters each may have one of the same name: that which stands nearest
+// to the object counts.
 func (m *Model) sourceNamed(d *Document, ref *yaml.Node) *source {
 	kind := cmp.Or(manifest.Text(ref, "kind"), "GitRepository")
 	namespace := cmp.Or(manifest.Text(ref, "namespace"), manifest.Text(d.Node, "metadata", "namespace"))
 	var found *source
+	best := -1
 	for i := range m.notes.sources {
 		s := &m.notes.sources[i]
 		if s.kind != kind || path.Base(s.id) != manifest.Text(ref, "name") {
 			continue
 		}
-		if s.id == namespace+"/"+manifest.Text(ref, "name") {
-			return s
-		}
-		if namespace == "" || path.Dir(s.id) == "." {
-			found = s // a namespace that a kustomization sets
+		near := nearness(d.Path, s.path)
+		switch {
+		case s.id == namespace+"/"+manifest.Text(ref, "name"):
+			near += 1 << 20 // whatever else there is
+		case namespace != "" && path.Dir(s.id) != ".":
+			continue
+		} // else a namespace that a kustomization sets
+		if near > best {
+			found, best = s, near
 		}
 	}
 	return found
+}
+
+// nearness is how much of the way from the root of the repository two files have in
+// common.
+func nearness(a, b string) int {
+	if a == b {
+		return 1 << 10
+	}
+	n := 0
+	for a, b := path.Dir(a)+"/", path.Dir(b)+"/"; ; n++ {
+		first, restA, moreA := strings.Cut(a, "/")
+		second, restB, moreB := strings.Cut(b, "/")
+		if !moreA || !moreB || first != second {
+			return n
+		}
+		a, b = restA, restB
+	}
 }
 
 // cleaned is a folder as an object writes it, from the root of the repository.
