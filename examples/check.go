@@ -27,6 +27,9 @@ func privateKeyError(flag string) error {
 
 // checkClusters splits --cluster.
 func (l *Layout) checkClusters() error {
+	if l.Example == Fleet {
+		return l.checkFleet()
+	}
 	hint := "--cluster east=age1... --cluster west=age1..."
 	if l.Example == ArgoCD {
 		hint = "--cluster east=age1... --cluster west"
@@ -79,14 +82,30 @@ func (l *Layout) checkNames() error {
 	return nil
 }
 
+// role is a key: the flag of its recipient, the recipient, and the name of its file.
+type role struct{ flag, key, file string }
+
+// roles are the keys of a layout.
+func (l *Layout) roles() (roles []role) {
+	clusters := []cluster{l.source, l.destination}
+	switch {
+	case l.Example == ArgoCD:
+		clusters = clusters[:1]
+	case l.Hub != "":
+		clusters, roles = nil, []role{{"--argocd", l.Hub, "argocd"}}
+	case l.Example == Fleet:
+		clusters = l.fleet
+	}
+	for _, c := range clusters {
+		roles = append(roles, role{"--cluster " + c.name, c.key, c.name})
+	}
+	return append(roles, role{"--ci", l.CI, "ci"}, role{"--recovery", l.Recovery, "recovery"})
+}
+
 // checkRecipients wants each recipient, and each to have a key of its own. What is
 // given may be a private key with a slip in it, so that no value is shown.
 func (l *Layout) checkRecipients() error {
-	type role struct{ flag, key, file string }
-	roles := []role{{"--cluster " + l.source.name, l.source.key, l.source.name}, {"--cluster " + l.destination.name, l.destination.key, l.destination.name}, {"--ci", l.CI, "ci"}, {"--recovery", l.Recovery, "recovery"}}
-	if l.Example == ArgoCD {
-		roles = slices.Delete(roles, 1, 2)
-	}
+	roles := l.roles()
 	recipient := regexp.MustCompile(`^age1[a-z0-9]+$`) // and no list of them
 	ssh := regexp.MustCompile(`^ssh-(ed25519|rsa) [A-Za-z0-9+/=]+( [\w.@-]+)?$`)
 	var missing, lines []string
@@ -120,11 +139,18 @@ func (l *Layout) checkRecipients() error {
 // checkRepo wants the URL of a repository for Argo CD, without a credential.
 func (l *Layout) checkRepo() error {
 	scp := regexp.MustCompile(`^[A-Za-z0-9._-]+@[A-Za-z0-9.-]+:[A-Za-z0-9._~/-]+$`) // git's address for SSH that is no URL
-	if l.Example != ArgoCD || scp.MatchString(l.Repo) {
+	if l.Example == Flux || scp.MatchString(l.Repo) && (l.Example == ArgoCD || l.Hub != "") {
 		return nil
 	}
+	engine := "Argo CD"
+	if l.Example == Fleet && l.Hub == "" {
+		engine = "Flux"
+	}
 	if l.Repo == "" {
-		return report.WithHint(errors.New("no URL by which Argo CD reads the repository"), `--repo "$(git remote get-url origin)"`)
+		return report.WithHint(fmt.Errorf("no URL by which %s reads the repository", engine), `--repo "$(git remote get-url origin)"`)
+	}
+	if scp.MatchString(l.Repo) {
+		return report.WithHint(errors.New("--repo: Flux takes no address of this form"), "--repo ssh://git@git.example.com/fleet.git")
 	}
 	u, err := url.Parse(l.Repo)
 	if err != nil || !slices.Contains([]string{"https", "http", "ssh", "file"}, u.Scheme) || u.Path == "" || u.Host == "" && u.Scheme != "file" || strings.ContainsFunc(l.Repo, func(r rune) bool { return r <= ' ' || r > '~' }) {
@@ -132,7 +158,7 @@ func (l *Layout) checkRepo() error {
 	}
 	if _, password := u.User.Password(); password || u.User != nil && u.Scheme != "ssh" || u.RawQuery != "" || u.Fragment != "" {
 		return report.WithHint(errors.New("--repo: the URL has more than host and path, which may be a credential and would be in Git"),
-			"leave it out; Argo CD takes credentials from a Secret with the label argocd.argoproj.io/secret-type: repository")
+			"leave it out: %s takes credentials from a Secret", engine)
 	}
 	return nil
 }

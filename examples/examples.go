@@ -2,7 +2,8 @@
 //
 // [New] checks what a user calls the things of an example; [Layout.Files] are its files
 // with these names, and [Layout.Next] what to type then. The examples are directories
-// that work as they stand, examples/flux and examples/argocd: of them this package holds
+// that work as they stand, examples/flux and examples/argocd, and for many clusters the
+// texts in examples/many: of the directories this package holds
 // all that is written by hand, for one of the ways where there are several. What is
 // encrypted belongs to the demo keys.
 package examples

@@ -18,11 +18,15 @@ import (
 
 // Options are what a user calls the things of an example.
 type Options struct {
-	// Example is the one to lay out: Flux or ArgoCD.
+	// Example is the one to lay out: Flux, ArgoCD or Fleet.
 	Example string
 	// Clusters are NAME=RECIPIENT of the source and of the destination, each with the
-	// recipient of its age key; the destination of ArgoCD has none.
+	// recipient of its age key; the destination of ArgoCD has none. Those of a Fleet are
+	// two or more.
 	Clusters []string
+	// Hub is the recipient of the key with which one Argo CD decrypts the pairs of all
+	// clusters of a Fleet; without it each has a Flux of its own.
+	Hub string
 	// CI and Recovery are the recipients of who renders pairs, and of a key that is kept
 	// offline.
 	CI, Recovery string
@@ -30,7 +34,7 @@ type Options struct {
 	Namespace, Pair string
 	// StorkVersion is the release of Stork on the clusters.
 	StorkVersion string
-	// Repo is the URL by which Argo CD reads the repository; only for ArgoCD.
+	// Repo is the URL by which Argo CD, or the Flux of a Fleet, reads the repository.
 	Repo string
 }
 
@@ -38,12 +42,14 @@ type Options struct {
 const (
 	Flux   = "flux"
 	ArgoCD = "argocd"
+	Fleet  = "fleet"
 )
 
 // Layout is an example with the names of a user.
 type Layout struct {
 	Options
 	source, destination cluster
+	fleet               []cluster
 }
 
 // cluster is a cluster of a layout: its name, and the recipient of its key.
@@ -67,6 +73,9 @@ func New(o Options) (*Layout, error) {
 func (l *Layout) Files(dir string) (map[string]string, error) {
 	if !regexp.MustCompile(`^[A-Za-z0-9._/-]+$`).MatchString(dir) {
 		return nil, report.Usage(report.WithHint(errors.New("the path of DIR within its Git work tree is to stand in manifests, and has more than letters, digits and ./_-"), "choose another directory"))
+	}
+	if l.Example == Fleet {
+		return l.layFleet(dir)
 	}
 	names := l.words(dir)
 	files := make(map[string]string)
@@ -169,13 +178,18 @@ func (w words) in(text string) string {
 		before, after := text[:at[0]], text[at[1]:]
 		word := w[text[at[0]:at[1]]]
 		if !strings.Contains(word, " ") && alone.MatchString(after) && (strings.HasSuffix(before, ": ") || strings.HasSuffix(before, "- ")) {
-			quoted, _ := yaml.Marshal(word) // a string can be written
-			word = strings.TrimSuffix(string(quoted), "\n")
+			word = plain(word)
 		}
 		b.WriteString(text[done:at[0]] + word)
 		done = at[1]
 	}
 	return b.String() + text[done:]
+}
+
+// plain is a text as YAML has it, in quotes if it would be something else without them.
+func plain(text string) string {
+	quoted, _ := yaml.Marshal(text) // a string can be written
+	return strings.TrimSuffix(string(quoted), "\n")
 }
 
 // places are where the names stand in a text: begin and end of each.

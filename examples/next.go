@@ -15,6 +15,18 @@ import (
 // takes it. git says that there is a Git work tree, hooks that those of pre-commit were
 // laid out. The contexts of kubectl are taken to have the names of the clusters.
 func (l *Layout) Next(dir, keys string, git, hooks bool) string {
+	if l.Example == Fleet {
+		v := l.view(dir)
+		v.Keys = keys
+		if hooks {
+			v.Hooks = " " + HooksFile
+		}
+		text, _ := fill("next.txt", v) // a test fills it in
+		if !git {
+			text = "  git init\n" + text
+		}
+		return text
+	}
 	steps := words{"east": l.source.name, "west": l.destination.name, "REPOSITORY/clusters": path.Join(dir, "clusters"), "KEYS": keys}
 	withHooks, install, begin := "", "", ""
 	if hooks {

@@ -14,7 +14,7 @@ func newInitCommand() *cobra.Command {
 your names in them, and says what comes next. It makes no key and no Secret.`,
 		Args: cobra.NoArgs,
 	}
-	cmd.AddCommand(newInitFluxCommand(), newInitArgoCDCommand())
+	cmd.AddCommand(newInitFluxCommand(), newInitArgoCDCommand(), newInitFleetCommand())
 	return cmd
 }
 
@@ -62,6 +62,28 @@ none.`,
 	}
 	o.addFlags(cmd, "NAME=RECIPIENT of the cluster with Argo CD, then NAME of the other; both are needed")
 	cmd.Flags().StringVar(&o.Repo, "repo", "", "URL by which Argo CD reads the repository")
+	return cmd
+}
+
+func newInitFleetCommand() *cobra.Command {
+	o := &initOptions{Options: examples.Options{Example: examples.Fleet}}
+	cmd := &cobra.Command{
+		Use:   "fleet DIR",
+		Short: "Many clusters, each paired with each",
+		Long: `fleet lays out a repository for two clusters or more: the ClusterPairFleet, creation
+rules by which each cluster reads its own pairs alone, and for the Flux of each what
+fetches and applies these. With --argocd one Argo CD does so for all: an
+ApplicationSet. Change fleet.yaml, if not each cluster is to be paired with each.
+
+DIR may hold other files. A file that is there already must be the same, or none is
+written.`,
+		Example: `  clusterpair init fleet dr --cluster east=age1... --cluster west=age1... --cluster north=age1... \
+    --ci age1... --recovery age1... --repo ssh://git@git.example.com/fleet.git`,
+	}
+	o.addFlags(cmd, "NAME=RECIPIENT of a cluster; NAME with --argocd; repeatable")
+	cmd.Flags().StringVar(&o.Hub, "argocd", "", "age recipient of one Argo CD that applies the pairs of all clusters")
+	cmd.Flags().StringVar(&o.Repo, "repo", "", "URL by which Flux or Argo CD reads the repository")
+	_ = cmd.Flags().MarkHidden("pair") // the fleet names its pairs
 	return cmd
 }
 
