@@ -1,11 +1,11 @@
 // Package examples lays out the repositories that clusterpair init writes.
 //
 // [New] checks what a user calls the things of an example; [Layout.Files] are its files
-// with these names, and [Layout.Next] what to type then. The examples are directories
-// that work as they stand, examples/flux and examples/argocd, and for many clusters the
-// texts in examples/many: of the directories this package holds
-// all that is written by hand, for one of the ways where there are several. What is
-// encrypted belongs to the demo keys.
+// with these names, [Layout.Write] writes them, and [Layout.Next] is what to type then.
+// examples/flux and examples/argocd are directories that work as they stand: of them this
+// package holds all that is written by hand, for one of the ways where there are several.
+// What is encrypted belongs to the demo keys. For many clusters examples/many has texts
+// that are filled in.
 package examples
 
 import "embed"
