@@ -150,7 +150,7 @@ func (l *Layout) checkRepo() error {
 		return report.WithHint(fmt.Errorf("no URL by which %s reads the repository", engine), `--repo "$(git remote get-url origin)"`)
 	}
 	if scp.MatchString(l.Repo) {
-		return report.WithHint(errors.New("--repo: Flux takes no address of this form"), "--repo ssh://git@git.example.com/fleet.git")
+		return report.WithHint(errors.New("--repo: Flux takes no address of this form"), "write it as a URL, with ssh:// in front of it and / in place of the colon")
 	}
 	u, err := url.Parse(l.Repo)
 	if err != nil || !slices.Contains([]string{"https", "http", "ssh", "file"}, u.Scheme) || u.Path == "" || u.Host == "" && u.Scheme != "file" || strings.ContainsFunc(l.Repo, func(r rune) bool { return r <= ' ' || r > '~' }) {

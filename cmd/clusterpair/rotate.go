@@ -51,12 +51,7 @@ last source has the new one. It exits 1 until all rotations have come to their e
   clusterpair credential rotate . --context west
   clusterpair credential rotate --fleet . --contexts 'admin@${cluster}'`,
 		Args: cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if !o.fleet {
-				return o.rotate(cmd, args[0])
-			}
-			return o.rotateFleet(cmd, args[0])
-		},
+		RunE: func(cmd *cobra.Command, args []string) error { return o.rotate(cmd, args[0]) },
 	}
 	flags := cmd.Flags()
 	o.addFlags(flags)
@@ -101,6 +96,9 @@ func (o *rotateOptions) rotateFleet(cmd *cobra.Command, path string) error {
 }
 
 func (o *rotateOptions) rotate(cmd *cobra.Command, path string) error {
+	if o.fleet {
+		return o.rotateFleet(cmd, path)
+	}
 	if err := worktree.RecoverFile(cmd.Context(), cmd.ErrOrStderr(), path); err != nil {
 		return err
 	}
