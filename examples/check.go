@@ -136,7 +136,7 @@ func (l *Layout) checkRecipients() error {
 		"each of these prints one; the files are the keys, and stay out of Git%s", strings.Join(lines, ""))
 }
 
-// checkRepo wants the URL of a repository for Argo CD, without a credential.
+// checkRepo wants the URL of a repository for the engine that is to read it.
 func (l *Layout) checkRepo() error {
 	scp := regexp.MustCompile(`^[A-Za-z0-9._-]+@[A-Za-z0-9.-]+:[A-Za-z0-9._~/-]+$`) // git's address for SSH that is no URL
 	if l.Example == Flux || scp.MatchString(l.Repo) && (l.Example == ArgoCD || l.Hub != "") {
@@ -152,8 +152,13 @@ func (l *Layout) checkRepo() error {
 	if scp.MatchString(l.Repo) {
 		return report.WithHint(errors.New("--repo: Flux takes no address of this form"), "write it as a URL, with ssh:// in front of it and / in place of the colon")
 	}
-	u, err := url.Parse(l.Repo)
-	if err != nil || !slices.Contains([]string{"https", "http", "ssh", "file"}, u.Scheme) || u.Path == "" || u.Host == "" && u.Scheme != "file" || strings.ContainsFunc(l.Repo, func(r rune) bool { return r <= ' ' || r > '~' }) {
+	return checkURL(l.Repo, engine)
+}
+
+// checkURL wants the URL of a repository for an engine, without a credential.
+func checkURL(repo, engine string) error {
+	u, err := url.Parse(repo)
+	if err != nil || !slices.Contains([]string{"https", "http", "ssh", "file"}, u.Scheme) || u.Path == "" || u.Host == "" && u.Scheme != "file" || strings.ContainsFunc(repo, func(r rune) bool { return r <= ' ' || r > '~' }) {
 		return report.WithHint(errors.New("--repo: what is given is no URL of a repository"), "--repo https://git.example.com/fleet.git")
 	}
 	if _, password := u.User.Password(); password || u.User != nil && u.Scheme != "ssh" || u.RawQuery != "" || u.Fragment != "" {
