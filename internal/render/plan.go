@@ -49,15 +49,15 @@ func (r *Run) Plans() []plan.Config {
 // limit of each config.
 func (r *Run) Judge(ctx context.Context, paths []string, remove int) ([]report.Finding, error) {
 	plans := r.Plans()
-	findings := plan.Excess(plans, remove, "clusterpair generate -f "+strings.Join(report.TypedAll(paths), " -f "))
+	all, err := renderers(ctx, paths, r.Outputs())
+	if err != nil {
+		return nil, err
+	}
+	findings := append(plan.Excess(plans, remove, "clusterpair generate -f "+strings.Join(report.TypedAll(paths), " -f ")), all.inUse()...)
 	for i := range findings {
 		if r.options.Dry {
 			findings[i].Severity = report.Warning // nothing is removed
 		}
-	}
-	all, err := renderers(ctx, paths, r.Outputs())
-	if err != nil {
-		return nil, err
 	}
 	for i, o := range r.outputs {
 		if len(plans[i].Removed) == 0 {
@@ -133,6 +133,7 @@ type rendering struct {
 	outputs []*worktree.Stage
 	configs []orphan.Config
 	pairs   []orphan.Pair
+	uses    uses
 }
 
 // renderers reads them. It parses no pair: what it needs stands on lines of its own
@@ -142,7 +143,7 @@ func renderers(ctx context.Context, paths []string, outputs []*worktree.Stage) (
 	if err != nil {
 		return nil, err
 	}
-	r := &rendering{repo: repo, outputs: outputs}
+	r := &rendering{repo: repo, outputs: outputs, uses: uses{schedules: make(map[string][]pair)}}
 	ours := r.ours()
 	var places []string // of configs
 	work := &gitfiles.WorkTree{Repository: repo}
@@ -160,6 +161,9 @@ func renderers(ctx context.Context, paths []string, outputs []*worktree.Stage) (
 		}
 		if isRendered(buffer) {
 			r.pair(file, buffer)
+		}
+		if !file.Sample() {
+			r.uses.read(file, buffer)
 		}
 	})
 	for _, place := range places {

@@ -7,7 +7,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
-	"clusterpair.dev/internal/manifest"
+	migrations "clusterpair.dev/internal/migration"
 	"clusterpair.dev/internal/report"
 	"clusterpair.dev/internal/stork"
 )
@@ -181,38 +181,11 @@ func (m *migrationRun) judgeNamespaces() {
 	}
 }
 
-// adminNamespace notes the admin namespace that an installation of Stork is given: by its
-// ConfigMap, by the operator's StorageCluster or by an argument of its Deployment.
+// adminNamespace notes the admin namespace that an installation of Stork is given.
 func (f *fileRun) adminNamespace(n *yaml.Node, kind string) bool {
-	switch kind {
-	case "ConfigMap":
-		if manifest.Text(n, "metadata", "name") != "stork-controller-config" {
-			return false
-		}
-		f.administers(noted(n, "data", "admin-ns"))
-	case "StorageCluster":
-		f.administers(noted(n, "spec", "stork", "args", "admin-namespace"))
-	case "Deployment":
-		for _, container := range manifest.Items(n, "spec", "template", "spec", "containers") {
-			words := slices.Concat(manifest.Items(container, "command"), manifest.Items(container, "args"))
-			for i, word := range words {
-				if value, ok := strings.CutPrefix(word.Value, "--admin-namespace="); ok {
-					f.administers(strings.Clone(value))
-				} else if word.Value == "--admin-namespace" && i+1 < len(words) {
-					f.administers(strings.Clone(words[i+1].Value))
-				}
-			}
-		}
-	default:
-		return false
-	}
-	return true
-}
-
-func (f *fileRun) administers(namespace string) {
-	if namespace != "" {
-		f.noted.admins = append(f.noted.admins, namespace)
-	}
+	namespaces, ok := migrations.Admins(n, kind)
+	f.noted.admins = append(f.noted.admins, namespaces...)
+	return ok
 }
 
 // addAdmin adds a finding that depends on the admin namespace: a warning where that is not

@@ -15,6 +15,7 @@ import (
 	"clusterpair.dev/internal/engine"
 	"clusterpair.dev/internal/kubeconfig"
 	"clusterpair.dev/internal/manifest"
+	migrations "clusterpair.dev/internal/migration"
 	"clusterpair.dev/internal/report"
 	"clusterpair.dev/internal/stork"
 )
@@ -164,14 +165,13 @@ func (f *fileRun) stork(n *yaml.Node, kind string) {
 	namespace, name := noted(n, "metadata", "namespace"), noted(n, "metadata", "name")
 	switch kind {
 	case "Migration", "MigrationSchedule":
-		spec := manifest.Field(n, "spec")
-		m := migration{path: f.file.Path, kind: kind, namespace: namespace, name: name, at: f.position(kindOf(n)), built: f.object != nil}
+		o, _ := migrations.Read(n, kind)
+		m := migration{path: f.file.Path, kind: kind, namespace: namespace, name: name, at: f.position(kindOf(n)), built: f.object != nil,
+			pair: f.reference(o.Pair), adminPair: f.reference(o.AdminPair), volumes: true}
 		if kind == "MigrationSchedule" {
-			m.policy = f.reference(spec, "schedulePolicyName")
-			spec = manifest.Field(spec, "template", "spec")
+			m.policy = f.reference(n, "spec", "schedulePolicyName")
 		}
-		m.pair, m.adminPair = f.reference(spec, "clusterPair"), f.reference(spec, "adminClusterPair")
-		m.volumes = true
+		spec := o.Spec
 		if v := manifest.Field(spec, "includeVolumes"); v != nil {
 			m.volumes, m.volumesAt = v.Value != "false", f.position(v)
 		}
