@@ -4,9 +4,11 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"hash/maphash"
 	"io"
+	"os/exec"
 	"path"
 	"path/filepath"
 	"slices"
@@ -76,6 +78,20 @@ func (r Repository) Remotes(ctx context.Context) []string {
 		}
 	}
 	return urls
+}
+
+// InBranches tells whether a text stands in a file of any branch, tag or stash. If Git does
+// not tell, it is taken to stand in one.
+func (r Repository) InBranches(ctx context.Context, text string) bool {
+	refs, err := launch.Command(ctx, "git", "-C", r.Root, "for-each-ref", "--format=%(objectname)").Output()
+	if err != nil {
+		return true
+	}
+	args := []string{"-C", r.Root, "grep", "-q", "-F", "-e", text}
+	args = append(args, slices.Compact(slices.Sorted(strings.FieldsSeq(string(refs))))...)
+	var exit *exec.ExitError
+	err = launch.Command(ctx, "git", args...).Run()
+	return !errors.As(err, &exit) || exit.ExitCode() != 1 // 1 says that it found nothing
 }
 
 // isSource tells by its name whether a file is the source of a program, a picture

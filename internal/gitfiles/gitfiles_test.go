@@ -68,6 +68,26 @@ func names(t *testing.T, source gitfiles.Source, list func(context.Context, func
 	return strings.Join(all, " ")
 }
 
+// TestInBranches: a text counts in every branch and in the stash, not in what is in no
+// commit.
+func TestInBranches(t *testing.T) {
+	r := inRepository(t, map[string]string{"a.yaml": "main"})
+	git(t, "config", "user.name", "a")
+	git(t, "config", "user.email", "a@example.com")
+	git(t, "checkout", "-q", "-b", "other")
+	write(t, map[string]string{"a.yaml": "other-text"})
+	git(t, "commit", "-qam", "other")
+	git(t, "checkout", "-q", "-")
+	write(t, map[string]string{"a.yaml": "stashed-text"})
+	git(t, "stash", "-q")
+	write(t, map[string]string{"a.yaml": "loose-text"})
+	for text, want := range map[string]bool{"main": true, "other-text": true, "stashed-text": true, "loose-text": false, "other.text": false, "-text": true, "nowhere": false} {
+		if got := r.InBranches(t.Context(), text); got != want {
+			t.Errorf("%q: %v", text, got)
+		}
+	}
+}
+
 // TestArguments: which files of a work tree the arguments mean.
 func TestArguments(t *testing.T) {
 	r := inRepository(t, map[string]string{"a.yaml": "1", "b/c.yml": "2", "b/d.txt": "3", "b/e/f.json": "4", "kubeconfig": "5", "b/..data/g.yaml": "6"})

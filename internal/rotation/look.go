@@ -136,18 +136,18 @@ func (v *View) Look(ctx context.Context) ([]*Destination, error) {
 	}
 	for i, d := range destinations {
 		if d.Err == nil {
-			d.State = Judge(v.facts(d, tokens[i], all, live))
+			d.State = Judge(v.facts(ctx, d, tokens[i], all, live))
 		}
 	}
 	return destinations, nil
 }
 
 // facts are what [Judge] wants to know of a destination.
-func (v *View) facts(d *Destination, tokens []cluster.TokenSecret, all []holders.Holder, live map[string]*Live) *Facts {
+func (v *View) facts(ctx context.Context, d *Destination, tokens []cluster.TokenSecret, all []holders.Holder, live map[string]*Live) *Facts {
 	makers, maker := v.makers(d.File)
 	return &Facts{
 		Now: time.Now(), Namespace: d.Account.Namespace, Present: d.Secret, Before: d.Previous, Ends: d.Expires, Tokens: tokens,
-		Maker: maker, Makers: makers, Own: d.Path, Holders: all, Source: v.sourceOf, Live: live, AssumeSynced: v.AssumeSynced,
+		Maker: maker, Makers: makers, Kept: func(secret string) bool { return v.repo.InBranches(ctx, secret) }, Own: d.Path, Holders: all, Source: v.sourceOf, Live: live, AssumeSynced: v.AssumeSynced,
 	}
 }
 

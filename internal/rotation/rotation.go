@@ -55,9 +55,12 @@ type Facts struct {
 	Ends time.Time
 	// Tokens are those of the account that are there.
 	Tokens []cluster.TokenSecret
-	// Maker is what tokens say that were made for this file on this machine, and Makers
+	// Maker is what tokens say that were made for this file in this work tree, and Makers
 	// what those say that were made for it anywhere begin with.
 	Maker, Makers string
+	// Kept tells whether any branch of the repository names a Secret of a token; nil if
+	// there are none.
+	Kept func(secret string) bool
 	// Own is the file of the Secret, and Holders are what holds a credential in the
 	// repository.
 	Own     string
@@ -108,14 +111,13 @@ type State struct {
 	Waiting []Waiting
 	// Old are the tokens that the file held before and that are still there.
 	Old []cluster.TokenSecret
-	// Orphans are tokens that a killed run has left: no file holds them.
+	// Orphans are tokens that a killed run has left in this work tree: no file and no
+	// branch holds them.
 	Orphans []cluster.TokenSecret
-	// Busy is a token that another run has made a moment ago and not written yet.
-	Busy *cluster.TokenSecret
+	// Elsewhere are tokens of the same Secret that nothing here holds. Somebody may have
+	// them in a work tree or a branch of another machine.
+	Elsewhere []cluster.TokenSecret
 }
-
-// fresh is how long a token that no file holds may be that of another run under way.
-const fresh = 10 * time.Minute
 
 // Judge tells how far a rotation has come.
 func Judge(f *Facts) *State {
@@ -151,10 +153,10 @@ func (j *judge) tokens() {
 		case j.mine[j.id(t.Name)]:
 			j.Old = append(j.Old, *t)
 		case t.Maker == "" || !strings.HasPrefix(t.Maker, j.Makers) || j.held(j.id(t.Name)):
-		case t.Maker == j.Maker || j.Now.Sub(t.Created) > fresh: // the caller keeps other runs on this machine out
+		case t.Maker == j.Maker && (j.Kept == nil || !j.Kept(t.Name)): // the caller keeps other runs in this work tree out
 			j.Orphans = append(j.Orphans, *t)
 		default:
-			j.Busy = t
+			j.Elsewhere = append(j.Elsewhere, *t)
 		}
 	}
 }

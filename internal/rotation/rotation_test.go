@@ -115,31 +115,33 @@ func rotated(f *Facts) {
 	f.Tokens = []cluster.TokenSecret{token("old", 90*hour, ""), token("new", 2*hour, "west.1")}
 }
 
-// TestOrphans: a token that no file holds is what a killed run has left, if it was made
-// for this file, and no other run can be about to write it.
+// TestOrphans: a token is taken for what a killed run has left only if it was made for this
+// file in this work tree, and neither a file nor a branch holds it.
 func TestOrphans(t *testing.T) {
 	for _, tt := range []struct {
-		name         string
-		token        cluster.TokenSecret
-		held         string // a file holds it, as of a commit
-		orphan, busy bool
+		name              string
+		token             cluster.TokenSecret
+		held              string // a file holds it, as of a commit
+		kept              bool   // another branch holds it
+		orphan, elsewhere bool
 	}{
 		{name: "of this work tree", token: token("lost", time.Second, "west.1"), orphan: true},
-		{name: "of another work tree, just made", token: token("lost", time.Minute, "west.2"), busy: true},
-		{name: "of another work tree, made long ago", token: token("lost", hour, "west.2"), orphan: true},
+		{name: "of this work tree, on another branch", token: token("lost", hour, "west.1"), kept: true, elsewhere: true},
+		{name: "of another work tree, just made", token: token("lost", time.Minute, "west.2"), elsewhere: true},
+		{name: "of another work tree, made long ago", token: token("lost", 1000*hour, "west.2"), elsewhere: true},
 		{name: "of another file", token: token("lost", hour, "east.1")},
 		{name: "by hand", token: token("lost", hour, "")},
 		{name: "in HEAD", token: token("lost", hour, "west.1"), held: "HEAD"},
 		{name: "in the upstream branch", token: token("lost", hour, "west.2"), held: "@{upstream}"},
 	} {
 		f := &Facts{Now: now, Namespace: "dr", Present: "new", Maker: "west.1", Makers: "west.", Source: func(holders.Holder) string { return "east" },
-			Tokens: []cluster.TokenSecret{token("new", hour, "west.1"), tt.token}}
+			Tokens: []cluster.TokenSecret{token("new", hour, "west.1"), tt.token}, Kept: func(string) bool { return tt.kept }}
 		if tt.held != "" {
 			f.Holders = []holders.Holder{pair("east", tt.held, "lost")}
 		}
 		s := Judge(f)
-		if (len(s.Orphans) > 0) != tt.orphan || (s.Busy != nil) != tt.busy {
-			t.Errorf("%s: orphans %v, busy %v", tt.name, s.Orphans, s.Busy)
+		if (len(s.Orphans) > 0) != tt.orphan || (len(s.Elsewhere) > 0) != tt.elsewhere {
+			t.Errorf("%s: orphans %v, elsewhere %v", tt.name, s.Orphans, s.Elsewhere)
 		}
 	}
 }

@@ -128,8 +128,8 @@ func (r *Run) act(ctx context.Context, all []*Destination) error {
 			continue
 		}
 		switch {
-		case d.Busy != nil:
-			report.Say(r.Err, "%s: another run has made the token %s a moment ago, and not written it yet: it is left alone for ten minutes\n", d.Cluster, d.Busy.Name)
+		case len(d.Elsewhere) > 0 && !r.Now:
+			report.Say(r.Err, "%s: %s, and a token is there already that somebody has made elsewhere: --now makes another\n", d.Cluster, d.Reason)
 			continue
 		case r.made >= r.Most:
 			report.Say(r.Err, "%s: %s, and this run has made new tokens for %s already: commit them first\n", d.Cluster, d.Reason, report.Count(r.made, "destination", "destinations"))

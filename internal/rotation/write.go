@@ -6,6 +6,7 @@ import (
 	"io"
 	"strings"
 	"text/tabwriter"
+	"time"
 
 	"clusterpair.dev/internal/cluster"
 	"clusterpair.dev/internal/report"
@@ -71,6 +72,9 @@ func (d *Destination) reasons() []string {
 	if n := len(d.Orphans); n > 0 {
 		lines = append(lines, report.Count(n, "token is", "tokens are")+" there that a killed run has left")
 	}
+	for _, t := range d.Elsewhere {
+		lines = append(lines, fmt.Sprintf("token %s, made on %s, is in no file here: somebody may have it in another work tree or branch", report.Printable(t.Name), t.Created.UTC().Format(time.DateOnly)))
+	}
 	return lines
 }
 
@@ -127,6 +131,7 @@ func json(all []*Destination) ([]byte, error) {
 		Token       string    `json:"token"`   // the Secret with which it lives
 		Earlier     []string  `json:"earlier"` // those of earlier tokens that still work
 		Orphans     []string  `json:"orphans"`
+		Elsewhere   []string  `json:"elsewhere"`
 		Sources     int       `json:"sources"`
 		Synced      int       `json:"synced"`
 		Waiting     []waiting `json:"waiting"`
@@ -135,7 +140,7 @@ func json(all []*Destination) ([]byte, error) {
 	items := make([]item, len(all))
 	for i, d := range all {
 		it := item{Destination: d.Cluster, File: d.Path, Step: d.Step, Reason: d.Reason, Expires: report.RFC3339(d.Expires), Token: d.Secret,
-			Earlier: []string{}, Orphans: []string{}, Sources: d.Sources, Synced: d.Synced, Waiting: []waiting{}, Next: d.Next()}
+			Earlier: []string{}, Orphans: []string{}, Elsewhere: []string{}, Sources: d.Sources, Synced: d.Synced, Waiting: []waiting{}, Next: d.Next()}
 		if d.Err != nil {
 			it.Reason = d.Err.Error()
 		}
@@ -144,6 +149,9 @@ func json(all []*Destination) ([]byte, error) {
 		}
 		for _, t := range d.Orphans {
 			it.Orphans = append(it.Orphans, t.Name)
+		}
+		for _, t := range d.Elsewhere {
+			it.Elsewhere = append(it.Elsewhere, t.Name)
 		}
 		for _, w := range d.Waiting {
 			it.Waiting = append(it.Waiting, waiting(w))
