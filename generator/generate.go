@@ -131,6 +131,8 @@ type Result struct {
 	// or as nothing was to be opened. Then there is neither a Document nor a Previous.
 	// Missing tells that a stale pair has no file yet.
 	Fresh, Stale, Missing bool
+	// Unknown says of a pair that was not to be rendered that it does not tell.
+	Unknown bool
 	// Document is what to commit, Previous what an earlier run made.
 	Document, Previous []byte
 }
@@ -540,10 +542,13 @@ func (r *run) settle(ctx context.Context, j *job) error {
 		return nil
 	}
 	source := r.source(j)
-	if source != nil && (r.in.Values == IfStale || r.in.Values == Never) {
+	if source != nil && (r.in.Values == IfStale || r.in.Values == Never || r.in.Values == Look) {
 		if done, err := r.closed(j, source); done || err != nil {
 			return err
 		}
+	}
+	if r.in.Values == Look {
+		return r.emit(Result{Namespace: p.Namespace, Name: p.Name, Index: j.index, Unknown: true})
 	}
 	err := r.render(ctx, j, source)
 	if err != nil && source != nil && r.in.Values == IfKey && r.in.NoKey(err) {

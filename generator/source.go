@@ -40,6 +40,8 @@ const (
 	// Never says of each pair that it is fresh or stale. What stands in clear, or in a
 	// pair that does not say what it was rendered from, needs no key or takes one.
 	Never
+	// Look renders nothing. It says of each pair that it is fresh, stale or not known.
+	Look
 )
 
 // State is what the file of a pair says about what it was rendered from.

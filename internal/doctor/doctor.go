@@ -99,6 +99,8 @@ type examination struct {
 	git      bool
 	safe     *sopsfile.Safe
 	ruled    render.RuleFiles
+	looker   render.Looker
+	fresh    []render.Freshness // of the configs of each file
 	graph    *engine.Graph
 	findings map[string][]report.Finding // of each rule
 	unread   []error

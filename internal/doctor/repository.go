@@ -58,6 +58,13 @@ func (e *examination) readConfigs(file string) {
 		c.err = c.read(f, e.safe, &e.ruled)
 		e.configs = append(e.configs, c)
 	}
+	if len(found) > 0 {
+		fresh, err := e.looker.Look(e.ctx, found)
+		if err != nil {
+			return // the run has ended
+		}
+		e.fresh = append(e.fresh, fresh)
+	}
 }
 
 func (c *config) read(f kustomize.Config, safe *sopsfile.Safe, rules *render.RuleFiles) error {
@@ -496,7 +503,32 @@ func (e *examination) rendered(p *Part) {
 	case len(missing) > 0:
 		p.add(report.Warned, "rendered", hint, "outputs that are not rendered yet: %d of %d", len(missing), outputs).Details = report.Few(missing)
 	case outputs > 0 && !broken:
-		p.ok("rendered", "all that configs list is there; whether it is up to date tells clusterpair generate --check")
+		e.upToDate(p)
+	}
+}
+
+// upToDate says, without a key, which pairs somebody has forgotten to render anew.
+func (e *examination) upToDate(p *Part) {
+	fresh, unknown := 0, false
+	var stale, files []string
+	for _, f := range e.fresh {
+		fresh += f.Fresh
+		unknown = unknown || f.Unclear || f.Unknown > 0
+		if stale = append(stale, f.Stale...); len(f.Stale) > 0 {
+			files = append(files, f.Config.File)
+		}
+	}
+	slices.Sort(files)
+	switch {
+	case len(stale) > 0:
+		p.add(report.Warned, "rendered", "clusterpair generate -f "+strings.Join(report.TypedAll(slices.Compact(files)), " -f "),
+			"%s stale: the config, the Secret or the recipients have changed, or the file has", report.Count(len(stale), "rendered pair is", "rendered pairs are")).Details = report.Few(stale)
+	case fresh > 0 && unknown:
+		p.ok("rendered", "%s fresh (not opened); of the others only a key tells: clusterpair generate --check", report.Count(fresh, "rendered pair is", "rendered pairs are"))
+	case fresh > 0:
+		p.ok("rendered", "%s fresh (not opened)", report.Count(fresh, "rendered pair is", "rendered pairs are"))
+	default:
+		p.ok("rendered", "all that configs list is there; whether it is up to date only a key tells: clusterpair generate --check")
 	}
 }
 

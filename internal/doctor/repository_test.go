@@ -21,7 +21,7 @@ func TestRepository(t *testing.T) {
 			r.remove(".gitattributes", "kustomization.yaml")
 			r.replace("clusterpair.yaml", `\n  annotations:\n(?:    .*\n)*`, "\n")
 		}, not: "warning", want: []string{"ok git . is the top of the work tree", "ok config 1 config of kind ClusterPairGenerator", "ok creation-rule outputs with recipients: 1 of 1",
-			"ok cleartext no credential is in clear in ", "ok valid clusterpair validate finds no other error", "ok key kubeconfig Secrets: 1 of 1 file can be decrypted here, by age1", "ok key rendered pairs: 1 of 1 file can be decrypted here, by age1", "ok rendered all that configs list is there"}},
+			"ok cleartext no credential is in clear in ", "ok valid clusterpair validate finds no other error", "ok key kubeconfig Secrets: 1 of 1 file can be decrypted here, by age1", "ok key rendered pairs: 1 of 1 file can be decrypted here, by age1", "ok rendered 1 rendered pair is fresh (not opened)"}},
 		"no work tree": {func(r repository) { r.remove(".git") }, []string{"warning git there is no Git work tree: nothing is committed, and configs reach no file beside their own directory\n  hint: git init ."}, ""},
 		"no git":       {func(r repository) { r.remove(filepath.Join(os.Getenv("PATH"), "git")) }, []string{"warning git git is not in PATH, so that nothing of it is known\n  hint: apt-get install git"}, ""},
 		// Creation rules.

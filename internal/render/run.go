@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"go.yaml.in/yaml/v3"
@@ -58,8 +59,8 @@ type Run struct {
 	outputs  []*output
 	findings []report.Finding // about the configs themselves
 	now      time.Time
-	secrets  openedFiles
-	rules    RuleFiles
+	secrets  *openedFiles
+	rules    *RuleFiles
 }
 
 // output is what a run renders of one config.
@@ -68,14 +69,15 @@ type output struct {
 	source    *fleet.Source // of a fleet; else nil
 	generated []string      // the Secrets that its kustomization makes
 	stage     *worktree.Stage
-	secrets   *Secrets // the files that it takes Secrets from
-	err       error    // why they cannot be listed
+	unknown   atomic.Int64 // pairs that do not tell whether they are fresh
+	secrets   *Secrets     // the files that it takes Secrets from
+	err       error        // why they cannot be listed
 }
 
 // Begin starts a run. If something is wrong with the configs, Render says so. The trees
 // of the configs stay open until the run is closed.
 func Begin(configs []kustomize.Config, options Options) *Run {
-	r := &Run{options: options, tx: worktree.Begin(options.Dry), now: time.Now()}
+	r := &Run{options: options, tx: worktree.Begin(options.Dry), now: time.Now(), secrets: new(openedFiles), rules: new(RuleFiles)}
 	named := make(map[string]report.Position)
 	for _, found := range configs {
 		c, bad := found.Parse()
@@ -118,7 +120,8 @@ func (r *Run) Render(ctx context.Context) ([]report.Finding, error) {
 	findings := r.findings
 	for _, o := range r.outputs { // before any is read, so that it is known which are read again
 		if o.secrets, o.err = openSecrets(&r.secrets.listed, o.stage.Tree, safe, o.config, nil); o.err == nil {
-			o.secrets.share(&r.secrets)
+			o.secrets.closed = r.options.Values == generator.Look
+			o.secrets.share(r.secrets)
 		}
 	}
 	for i, o := range r.outputs {
@@ -225,6 +228,10 @@ func (r *Run) config(ctx context.Context, safe *sopsfile.Safe, o *output) ([]rep
 			return nil
 		case result.Stale:
 			o.stage.Expect(path, worktree.Changed)
+			return nil
+		case result.Unknown:
+			o.unknown.Add(1)
+			o.stage.Keep(path)
 			return nil
 		}
 		if r.options.Each != nil {

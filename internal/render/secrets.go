@@ -35,6 +35,7 @@ type Secrets struct {
 	instead map[string]*yaml.Node // what files are about to hold, by their names
 	sealed  map[string][]byte     // the same, encrypted
 	shared  *openedFiles          // of all configs of the run; may be nil
+	closed  bool                  // nothing is decrypted
 }
 
 // OpenSecrets lists the files of a config. It rewrites destination.file of
@@ -147,11 +148,27 @@ func index(data []byte, name string) (all []generator.Sealed) {
 
 // Documents implements [generator.SecretSource].
 func (s *Secrets) Documents(ctx context.Context, name string) ([]*yaml.Node, error) {
+	if s.closed {
+		return s.inClear(name)
+	}
 	docs, err := s.documents(ctx, name)
 	for _, doc := range docs {
 		if err == nil && manifest.Text(doc, "kind") == "Secret" {
 			err = openInside(ctx, s.safe, doc, name)
 		}
+	}
+	return docs, err
+}
+
+// inClear is what a file holds that is not encrypted.
+func (s *Secrets) inClear(name string) ([]*yaml.Node, error) {
+	data, err := s.tree.ReadFile(s.tree.Hide(name))
+	if err != nil {
+		return nil, err
+	}
+	docs, err := manifest.Values(data, name)
+	if err == nil && slices.ContainsFunc(docs, sopsfile.IsEncrypted) {
+		return nil, report.Finding{Rule: "no-key", Severity: report.Error, Position: report.Position{File: name}, Message: "all of the file is encrypted"}
 	}
 	return docs, err
 }
