@@ -17,6 +17,7 @@ import (
 	"clusterpair.dev/internal/kustomize"
 	"clusterpair.dev/internal/mask"
 	"clusterpair.dev/internal/pace"
+	"clusterpair.dev/internal/plan"
 	"clusterpair.dev/internal/render"
 	"clusterpair.dev/internal/report"
 	"clusterpair.dev/internal/worktree"
@@ -31,8 +32,8 @@ func newGenerateCommand() *cobra.Command {
 		Long: `generate renders the pairs of a function config into the files of its output
 directory. What has not changed keeps its bytes. A run writes all of its files
 or none. Before that it prints its plan: how many pairs of each config it creates
-(+), changes (~) and removes (-). --check and --dry-run write nothing; --diff alone
-does.
+(+), changes (~) and removes (-); -o markdown and -o json print it pair by pair.
+--check and --dry-run write nothing; --diff alone does.
 
 A pair that the config no longer lists is removed. To remove more than one pair
 takes --remove N, if that is also more than one in ten of the config's pairs.
@@ -55,13 +56,19 @@ generate clusterpair does, but encrypted, checked and without the placeholder.`,
 				return one.run(cmd)
 			}
 			if name := firstChanged(cmd, "namespace", "kubeconfig", "context", "storage-options", "project-mappings",
-				"stork-version", "server", "tls-server-name", "allow", "age", "plaintext", "output"); name != "" {
+				"stork-version", "server", "tls-server-name", "allow", "age", "plaintext"); name != "" {
 				return usageError(fmt.Errorf("--%s goes with the name of a pair: clusterpair generate NAME --%s …", name, name))
 			}
 			if cmd.Flags().Changed("remove") && o.remove < 0 {
 				return usageError(withHint(errors.New("--remove takes a number of pairs"), "--remove 3"))
 			}
-			return o.run(cmd)
+			if o.format, o.known = cmp.Or(one.Output, "text"), plan.Formats(); o.diff && o.format != "text" {
+				return usageError(withHint(errors.New("--diff goes with no other format than text"), "leave out -o, or --diff"))
+			}
+			if err := o.checkFormat(); err != nil {
+				return err
+			}
+			return o.render(cmd, nil, nil)
 		},
 		ValidArgsFunction: cobra.NoFileCompletions,
 	}
@@ -79,14 +86,12 @@ generate clusterpair does, but encrypted, checked and without the placeholder.`,
 
 // generateOptions are the flags of generate with a config.
 type generateOptions struct {
+	formatFlag
 	paths               []string
 	check, diff, dryRun bool
 	open                bool
 	remove              int // how many pairs may be removed; negative is the limit of each config
 }
-
-// run renders the configs of a file or a directory.
-func (o *generateOptions) run(cmd *cobra.Command) error { return o.render(cmd, nil, nil) }
 
 // render renders the configs. instead holds what files are about to hold, as after the
 // rotation of a credential. The files of with are written together with the pairs, all
@@ -167,6 +172,9 @@ func (o *generateOptions) plan(cmd *cobra.Command, r *render.Run, partial bool) 
 			say(cmd.ErrOrStderr(), "plan: %s\n", p)
 		}
 	}
+	if err := plan.Write(cmd.OutOrStdout(), o.format, r.Plans(), r.Changes); err != nil {
+		return err
+	}
 	if partial || !changes && !o.check { // it reads the whole repository
 		return nil
 	}
@@ -178,23 +186,15 @@ func (o *generateOptions) plan(cmd *cobra.Command, r *render.Run, partial bool) 
 // alone.
 func (o *generateOptions) tell(cmd *cobra.Command, stages []*worktree.Stage, diffs *mask.Diffs, restyled int) error {
 	sum := worktree.Summarize(stages...)
-	if _, err := io.WriteString(cmd.OutOrStdout(), sum.List); err != nil {
-		return err
+	if o.format == "" || o.format == "text" {
+		_, _ = io.WriteString(cmd.OutOrStdout(), sum.List) // which remembers an error
 	}
 	if o.diff {
 		if err := diffs.Write(cmd.OutOrStdout()); err != nil {
 			return err
 		}
 	}
-	would := ""
-	if o.check || o.dryRun {
-		would = "would be "
-	}
-	fresh := ""
-	if sum.Fresh > 0 {
-		fresh = fmt.Sprintf(", %d of them fresh (not opened)", sum.Fresh)
-	}
-	say(cmd.ErrOrStderr(), "pairs: %s%d created, %d changed, %d removed, %d unchanged%s\n", would, sum.Created, sum.Changed, sum.Removed, sum.Unchanged, fresh)
+	say(cmd.ErrOrStderr(), "pairs: %s\n", sum.Counts(o.check || o.dryRun))
 	if o.check && sum.List != "" {
 		hint := "clusterpair generate"
 		if o.open {

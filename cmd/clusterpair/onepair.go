@@ -26,7 +26,7 @@ func (o *onePair) addFlags(flags *pflag.FlagSet) {
 	flags.StringArrayVar(&o.Allow, "allow", nil, "RULE[=REASON] to waive; repeatable")
 	flags.StringSliceVar(&o.Age, "age", nil, "age recipient that can decrypt the pair; repeatable")
 	flags.BoolVar(&o.Plaintext, "plaintext", false, "do not encrypt: the output holds the credential in clear")
-	flags.StringVarP(&o.Output, "output", "o", "", "file to write instead of standard output")
+	flags.StringVarP(&o.Output, "output", "o", "", "file to write instead of standard output; with a config the format of the plan: text, markdown, json")
 }
 
 func (o *onePair) run(cmd *cobra.Command) error {

@@ -66,7 +66,7 @@ func forgive(root *cobra.Command) {
 		}
 		if output, run := cmd.Flags().Lookup("output"), cmd.RunE; output != nil && strings.Contains(output.Usage, "file to write") && run != nil {
 			cmd.RunE = func(cmd *cobra.Command, args []string) error {
-				if format := output.Value.String(); slices.Contains([]string{"yaml", "json", "wide", "name"}, format) {
+				if format := output.Value.String(); (len(args) > 0 || cmd.Name() != "generate") && slices.Contains([]string{"yaml", "json", "wide", "name"}, format) {
 					return usageError(withHint(fmt.Errorf("-o %s: this command's -o takes the name of a file, and no format", format), "leave out -o: the result is printed as YAML; or name a file, as in -o pair.yaml"))
 				}
 				return run(cmd, args)

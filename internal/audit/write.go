@@ -16,11 +16,13 @@ import (
 // markdownWriter writes Markdown as GitHub and GitLab read it: https://github.github.com/gfm/
 type markdownWriter struct{ w *bufio.Writer }
 
-func (m *markdownWriter) begin(title string)  { m.w.WriteString("# " + markdown(title) + "\n") }
-func (m *markdownWriter) heading(text string) { m.w.WriteString("\n## " + markdown(text) + "\n") }
-func (m *markdownWriter) text(text string)    { m.w.WriteString("\n" + markdown(text) + "\n") }
-func (m *markdownWriter) end()                {}
-func (m *markdownWriter) finish()             {}
+func (m *markdownWriter) begin(title string) { m.w.WriteString("# " + report.Markdown(title) + "\n") }
+func (m *markdownWriter) heading(text string) {
+	m.w.WriteString("\n## " + report.Markdown(text) + "\n")
+}
+func (m *markdownWriter) text(text string) { m.w.WriteString("\n" + report.Markdown(text) + "\n") }
+func (m *markdownWriter) end()             {}
+func (m *markdownWriter) finish()          {}
 
 func (m *markdownWriter) table(head ...string) {
 	m.w.WriteByte('\n')
@@ -37,32 +39,11 @@ func (m *markdownWriter) row(cells ...string) {
 			} else if cell != "" {
 				m.w.WriteByte(' ')
 			}
-			m.w.WriteString(markdown(line))
+			m.w.WriteString(report.Markdown(line))
 		}
 		m.w.WriteByte(' ')
 	}
 	m.w.WriteString("|\n")
-}
-
-// markdown escapes what has a meaning in Markdown, within a line: a mention and an address
-// would be links.
-func markdown(s string) string {
-	s = report.Printable(s)
-	if !strings.ContainsAny(s, "\\`*_{}[]<>&#+!|~@$") && !strings.Contains(s, "://") && !strings.Contains(s, "www.") {
-		return s
-	}
-	var b strings.Builder
-	for i, r := range s {
-		switch {
-		case r == '@' || r == ':' && strings.HasPrefix(s[i:], "://") || r == '.' && strings.HasSuffix(s[:i], "www"):
-			fmt.Fprintf(&b, "&#%d;", r)
-			continue
-		case strings.ContainsRune("\\`*_{}[]<>&#+!|~$", r):
-			b.WriteByte('\\')
-		}
-		b.WriteRune(r)
-	}
-	return b.String()
 }
 
 // htmlWriter writes one page without a script, which loads nothing.

@@ -16,6 +16,8 @@ import (
 // Config is what becomes of the pairs of one function config.
 type Config struct {
 	Name string
+	// Source is the source cluster of a fleet that it stands for; else empty.
+	Source string
 	// Position is where the config stands.
 	Position                    report.Position
 	Created, Changed, Unchanged int

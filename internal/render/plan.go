@@ -26,6 +26,7 @@ func (r *Run) Plans() []plan.Config {
 	for i, o := range r.outputs {
 		p := plan.Config{Name: o.config.Metadata.Name, Position: o.config.Position, Unchanged: o.stage.Unchanged(), Fresh: o.stage.Fresh()}
 		if o.source != nil {
+			p.Source = o.source.Name
 			p.Fleet, p.Most = o.source.RemovalLimit()
 		}
 		for _, change := range o.stage.Changes() {

@@ -1,6 +1,7 @@
 package worktree
 
 import (
+	"fmt"
 	"strings"
 
 	"clusterpair.dev/internal/report"
@@ -13,6 +14,18 @@ type Summary struct {
 	Fresh int
 	// List has a line for each file that does not stay as it is.
 	List string
+}
+
+// Counts are the numbers on one line. Is the run dry, they would be so.
+func (s Summary) Counts(dry bool) string {
+	would, fresh := "", ""
+	if dry {
+		would = "would be "
+	}
+	if s.Fresh > 0 {
+		fresh = fmt.Sprintf(", %d of them fresh (not opened)", s.Fresh)
+	}
+	return fmt.Sprintf("%s%d created, %d changed, %d removed, %d unchanged%s", would, s.Created, s.Changed, s.Removed, s.Unchanged, fresh)
 }
 
 // Summarize sums up what happens to the files of stages, in their order.

@@ -1,0 +1,39 @@
+package render
+
+import (
+	"path/filepath"
+	"strings"
+
+	"clusterpair.dev/generator"
+	"clusterpair.dev/internal/plan"
+	"clusterpair.dev/internal/worktree"
+)
+
+// Changes are the pairs that do not stay as they are, config by config.
+func (r *Run) Changes() (changes []plan.Change) {
+	marks := map[string]string{worktree.Created: "+", worktree.Changed: "~", worktree.Removed: "-"}
+	for _, o := range r.outputs {
+		made := make(map[string]*generator.Pair)
+		for i := range o.config.Spec.Pairs {
+			p := &o.config.Spec.Pairs[i]
+			made[p.Namespace+"/"+p.Name] = p
+		}
+		leads := make(map[string]string)
+		source := o.config.Metadata.Name
+		if o.source != nil {
+			source = o.source.Name
+			for i := range o.source.Pairs {
+				leads[o.source.Pairs[i].Namespace+"/"+o.source.Pairs[i].Name] = o.source.Destinations[i].Name
+			}
+		}
+		for _, change := range o.stage.Changes() {
+			id := filepath.ToSlash(strings.TrimSuffix(change.Path, filepath.Ext(change.Path)))
+			c := plan.Change{Mark: marks[change.Verb], Pair: id, File: o.stage.Show(change.Path), Source: source, Destination: leads[id]}
+			if p := made[id]; p != nil && c.Mark != "-" {
+				c.Rule = p.Position
+			}
+			changes = append(changes, c)
+		}
+	}
+	return changes
+}
