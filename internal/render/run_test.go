@@ -561,3 +561,21 @@ func TestMark(t *testing.T) {
 		}
 	}
 }
+
+// TestRefusedOnce: a file that cannot be opened is not tried again for each config, not
+// even where no more is held.
+func TestRefusedOnce(t *testing.T) {
+	full, f, tried := &openedFiles{size: mostOpened}, new(openedFile), 0
+	for range 3 {
+		_, err := full.open(f, func() ([]*yaml.Node, int, error) {
+			tried++
+			return nil, 1 << 10, &sopsfile.NoKeyError{}
+		})
+		if !isNoKey(err) {
+			t.Error(err)
+		}
+	}
+	if tried != 1 {
+		t.Errorf("tried %d times", tried)
+	}
+}

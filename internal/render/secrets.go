@@ -313,6 +313,9 @@ func (o *openedFiles) open(f *openedFile, read func() (docs []*yaml.Node, size i
 		return f.docs, f.err
 	}
 	docs, size, err := read()
+	if err != nil {
+		size = 0 // a file that cannot be opened is not tried again, whatever is held
+	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.size+size <= mostOpened && !errors.Is(err, context.Canceled) {
