@@ -1,8 +1,12 @@
 package main
 
 import (
+	"bytes"
+	"cmp"
 	"encoding/json"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -44,7 +48,8 @@ func TestArrows(t *testing.T) {
 		"internal/orphan":      {"internal/report"},
 		"internal/plan":        {"internal/report"},
 		"internal/readers":     {},
-		"internal/engine":      {"generator", "internal/manifest", "internal/pattern", "internal/report"},
+		"internal/engine":      {"generator", "internal/manifest", "internal/overlay", "internal/pattern", "internal/report"},
+		"internal/overlay":     {"internal/manifest"},
 		"internal/inventory":   {"generator", "internal/fleet", "internal/gitfiles", "internal/holders", "internal/kubeconfig", "internal/kustomize", "internal/manifest", "internal/report", "internal/sopsfile"},
 		"internal/audit":       {"internal/inventory", "internal/kubeconfig", "internal/report"},
 		"internal/graph":       {"internal/inventory", "internal/kubeconfig", "internal/report"},
@@ -52,7 +57,7 @@ func TestArrows(t *testing.T) {
 		"internal/install":     {"internal/report", "internal/worktree"},
 		"internal/fleet":       {"generator", "schema", "internal/kubeconfig", "internal/manifest", "internal/report"},
 		"internal/kustomize":   {"generator", "schema", "internal/fleet", "internal/gitfiles", "internal/manifest", "internal/report", "internal/seal", "internal/sopsfile", "internal/worktree"},
-		"internal/validate":    {"generator", "schema", "internal/defect", "internal/engine", "internal/holders", "internal/kubeconfig", "internal/leak", "internal/manifest", "internal/migration", "internal/orphan", "internal/readers", "internal/report", "internal/sopsfile", "internal/stork", "internal/words"},
+		"internal/validate":    {"generator", "schema", "internal/defect", "internal/engine", "internal/holders", "internal/kubeconfig", "internal/leak", "internal/manifest", "internal/migration", "internal/orphan", "internal/overlay", "internal/readers", "internal/report", "internal/sopsfile", "internal/stork", "internal/words"},
 		"schema":               {"internal/report", "internal/stork"},
 		"internal/words":       {},
 		"internal/pattern":     {},
@@ -126,5 +131,36 @@ func TestArrows(t *testing.T) {
 	}
 	if seen != len(allowed)+1 {
 		t.Errorf("%d packages found, %d planned", seen, len(allowed)+1)
+	}
+}
+
+// TestSizes: no package is too large to be read in a sitting.
+func TestSizes(t *testing.T) {
+	files, err := filepath.Glob("../../*/*.go")
+	for _, pattern := range []string{"../../internal/*/*.go", "../../internal/*/*/*.go", "*.go"} {
+		more, globErr := filepath.Glob(pattern)
+		files, err = append(files, more...), cmp.Or(err, globErr)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := make(map[string]int)
+	for _, file := range files {
+		if strings.HasSuffix(file, "_test.go") || strings.HasSuffix(file, "schema/plan.go") { // which is generated
+			continue
+		}
+		data, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		lines[filepath.Dir(file)] += bytes.Count(data, []byte("\n"))
+	}
+	if len(lines) < 40 || lines["."] == 0 {
+		t.Fatalf("only %d packages found", len(lines))
+	}
+	for dir, n := range lines {
+		if most := map[bool]int{true: 3100, false: 4000}[dir == "."]; n > most {
+			t.Errorf("%s has %d lines, more than %d: what does it hold that belongs elsewhere?", dir, n, most)
+		}
 	}
 }

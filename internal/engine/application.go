@@ -8,6 +8,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"clusterpair.dev/internal/manifest"
+	"clusterpair.dev/internal/overlay"
 	"clusterpair.dev/internal/report"
 )
 
@@ -147,7 +148,7 @@ func (m *Model) metadataOf(s *Sync, file string, chain []*Kustomization) (disabl
 	if touched == 0 && (stub == nil || !stub.says) {
 		return says{}, says{}
 	}
-	object := mapping("apiVersion", scalar("stork.libopenstorage.org/v1alpha1"), "kind", scalar("ClusterPair"), "metadata", mapping("name", scalar("")))
+	object := overlay.Mapping("apiVersion", overlay.Scalar("stork.libopenstorage.org/v1alpha1"), "kind", overlay.Scalar("ClusterPair"), "metadata", overlay.Mapping("name", overlay.Scalar("")))
 	look := func(at report.Position) {
 		disabled.look(saysDisabled(object), at)
 		kept.look(keptBy(s, object), at)
@@ -195,7 +196,7 @@ func isForEngine(key string) bool {
 
 // to gives annotations or labels to an object.
 func (add metadata) to(object *yaml.Node) {
-	merge(object, mapping("metadata", mapping(add.field, add.values)))
+	overlay.Merge(object, overlay.Mapping("metadata", overlay.Mapping(add.field, add.values)))
 }
 
 // stubOf is the metadata of an object, by which patches choose it, nil if it has none. Long
@@ -220,12 +221,12 @@ func stubOf(n *yaml.Node) (stub *yaml.Node, says bool) {
 			key, value := kept.Content[i].Value, kept.Content[i+1]
 			says = says || !strings.HasPrefix(key, "clusterpair.dev/") // which clusterpair writes into each
 			if len(value.Value) > long && !isForEngine(key) {
-				kept.Content[i+1] = scalar("")
+				kept.Content[i+1] = overlay.Scalar("")
 			}
 		}
 		fields = append(fields, field, &kept)
 	}
-	return mapping("$patch", manifest.Field(n, "$patch"), "apiVersion", manifest.Field(n, "apiVersion"), "kind", manifest.Field(n, "kind"), "metadata", mapping(fields...)), says
+	return overlay.Mapping("$patch", manifest.Field(n, "$patch"), "apiVersion", manifest.Field(n, "apiVersion"), "kind", manifest.Field(n, "kind"), "metadata", overlay.Mapping(fields...)), says
 }
 
 const (

@@ -11,6 +11,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"clusterpair.dev/internal/manifest"
+	"clusterpair.dev/internal/overlay"
 	"clusterpair.dev/internal/pattern"
 )
 
@@ -37,7 +38,7 @@ func (m *Model) setsOf(n *yaml.Node) (sets []map[string]string, unsure string) {
 // filled is the Application that an ApplicationSet makes with a set of values. doubt is why
 // that is not certain.
 func (m *Model) filled(n *yaml.Node, values map[string]string) (app *yaml.Node, doubt string) {
-	app = copyOf(manifest.Field(n, "spec", "template"))
+	app = overlay.Copy(manifest.Field(n, "spec", "template"))
 	fillIn(app, values)
 	text := fill(manifest.Text(n, "spec", "templatePatch"), values)
 	if text == "" {
@@ -50,7 +51,7 @@ func (m *Model) filled(n *yaml.Node, values map[string]string) (app *yaml.Node, 
 		}
 		return app, ""
 	}
-	merge(app, docs[0])
+	overlay.Merge(app, docs[0])
 	return app, ""
 }
 
@@ -152,7 +153,7 @@ func (m *Model) product(generators []*yaml.Node) (sets []map[string]string, know
 	for _, generator := range generators {
 		var both []map[string]string
 		for _, a := range sets {
-			generator := copyOf(generator)
+			generator := overlay.Copy(generator)
 			fillIn(generator, a)
 			more, all := m.parameters(generator)
 			known = known && all && isPlain(generator)

@@ -10,6 +10,7 @@ import (
 
 	"clusterpair.dev/generator"
 	"clusterpair.dev/internal/manifest"
+	"clusterpair.dev/internal/overlay"
 	"clusterpair.dev/internal/pattern"
 )
 
@@ -32,7 +33,7 @@ func (m *Model) overridden(app, source *yaml.Node, dir string) (own *yaml.Node, 
 	} else {
 		files = append(files, path.Join(dir, ".argocd-source-"+name+".yaml"))
 	}
-	own = copyOf(source)
+	own = overlay.Copy(source)
 	for _, file := range files {
 		for i := range m.notes.overrides[file] {
 			override(own, m.notes.overrides[file][i].document().Node)
@@ -50,13 +51,13 @@ func override(n, values *yaml.Node) {
 		switch {
 		case !isSet(value), slices.Contains([]string{"path", "chart", "repoURL", "targetRevision"}, key.Value) && n.Kind == yaml.MappingNode && manifest.Field(n, "repoURL") != nil:
 		case was == nil:
-			value = copyOf(value)
-			place(value, n)
-			n.Content = append(n.Content, scalar(key.Value), value)
+			value = overlay.Copy(value)
+			overlay.Place(value, n)
+			n.Content = append(n.Content, overlay.Scalar(key.Value), value)
 		case was.Kind == yaml.MappingNode && value.Kind == yaml.MappingNode:
 			override(was, value)
 		default:
-			restore(n, key.Value, value)
+			overlay.Set(n, key.Value, value)
 		}
 	}
 }

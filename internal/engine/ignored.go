@@ -133,7 +133,7 @@ func (s *Sync) argoIgnores(d *Document, spec *yaml.Node) {
 		return slices.ContainsFunc(options, func(o *yaml.Node) bool { return o.Value == option })
 	}
 	for _, entry := range manifest.Items(spec, "ignoreDifferences") {
-		if !globs(manifest.Text(entry, "kind"), "ClusterPair") || !globs(manifest.Text(entry, "group"), "stork.libopenstorage.org") {
+		if !pattern.Glob(manifest.Text(entry, "kind"), "ClusterPair") || !pattern.Glob(manifest.Text(entry, "group"), "stork.libopenstorage.org") {
 			continue
 		}
 		i := ignoring{name: strings.Clone(manifest.Text(entry, "name")), namespace: strings.Clone(manifest.Text(entry, "namespace"))}

@@ -10,6 +10,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"clusterpair.dev/generator"
+	"clusterpair.dev/internal/pattern"
 	"clusterpair.dev/internal/report"
 )
 
@@ -374,7 +375,7 @@ func (m *Model) TakesIn(s *Sync, file string) bool {
 		return false
 	}
 	name := strings.TrimPrefix(strings.TrimPrefix(file, s.Path), "/")
-	return (s.include == "" || globs(s.include, name)) && (s.exclude == "" || !globs(s.exclude, name))
+	return (s.include == "" || pattern.Glob(s.include, name)) && (s.exclude == "" || !pattern.Glob(s.exclude, name))
 }
 
 // readAlone tells whether an engine reads files with an extension where no kustomization

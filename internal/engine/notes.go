@@ -11,6 +11,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"clusterpair.dev/internal/manifest"
+	"clusterpair.dev/internal/overlay"
 	"clusterpair.dev/internal/report"
 )
 
@@ -313,29 +314,16 @@ func (n *Notes) fluxInstance(d Document) {
 	if name == "" {
 		name = namespace
 	}
-	spec := mapping("path", manifest.Field(sync, "path"), "prune", scalar("true"),
-		"sourceRef", mapping("kind", manifest.Field(sync, "kind"), "name", scalar(name)))
-	made := Document{d.Path, d.Name, mapping("apiVersion", scalar("kustomize.toolkit.fluxcd.io/v1"), "kind", scalar("Kustomization"),
-		"metadata", mapping("namespace", scalar(namespace), "name", scalar(name)), "spec", spec)}
+	spec := overlay.Mapping("path", manifest.Field(sync, "path"), "prune", overlay.Scalar("true"),
+		"sourceRef", overlay.Mapping("kind", manifest.Field(sync, "kind"), "name", overlay.Scalar(name)))
+	made := Document{d.Path, d.Name, overlay.Mapping("apiVersion", overlay.Scalar("kustomize.toolkit.fluxcd.io/v1"), "kind", overlay.Scalar("Kustomization"),
+		"metadata", overlay.Mapping("namespace", overlay.Scalar(namespace), "name", overlay.Scalar(name)), "spec", spec)}
 	made.Node.Line, made.Node.Column = sync.Line, sync.Column
 	for _, patch := range manifest.Items(d.Node, "spec", "kustomize", "patches") {
 		d.patchOf(patch).apply(made.Node, nil)
 	}
 	n.objects = append(n.objects, object{made.stored(), Flux, "FluxInstance"})
 	n.sources = append(n.sources, source{kind: manifest.Text(sync, "kind"), id: namespace + "/" + name, path: d.Path, url: repositoryURL(manifest.Text(sync, "url"))})
-}
-
-func scalar(text string) *yaml.Node { return &yaml.Node{Kind: yaml.ScalarNode, Value: text} }
-
-// mapping is a mapping of keys and values; a value may be nil.
-func mapping(pairs ...any) *yaml.Node {
-	n := &yaml.Node{Kind: yaml.MappingNode, Tag: "!!map"}
-	for i := 0; i < len(pairs); i += 2 {
-		if value, _ := pairs[i+1].(*yaml.Node); value != nil {
-			n.Content = append(n.Content, scalar(pairs[i].(string)), value)
-		}
-	}
-	return n
 }
 
 // below are the paths below a folder, of sorted ones.

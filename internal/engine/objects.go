@@ -11,6 +11,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"clusterpair.dev/internal/manifest"
+	"clusterpair.dev/internal/overlay"
 	"clusterpair.dev/internal/pattern"
 	"clusterpair.dev/internal/report"
 )
@@ -107,7 +108,7 @@ func (f *forming) formsOf(i int) []*Sync {
 		if by != nil {
 			node, idle = by.given(node)
 		}
-		text, err := jsonOf(node)
+		text, err := overlay.JSON(node)
 		if key := fmt.Sprint(string(text), idle); err == nil && known[key] {
 			return
 		} else if err == nil {
@@ -174,7 +175,7 @@ func (m *Model) passedOver(x index, file string) string {
 // given is an object as a sync gives it to the cluster after it has built it. idle is why
 // it does not, empty if it does.
 func (s *Sync) given(node *yaml.Node) (given *yaml.Node, idle string) {
-	given = copyOf(node)
+	given = overlay.Copy(node)
 	if s.Engine == Flux && s.substitute != nil {
 		substituteIn(given, s.substitute)
 	}
@@ -198,7 +199,7 @@ func (m *Model) changed(object *yaml.Node, chain []*Kustomization, s *Sync) *yam
 	if len(chain) == 0 && (s == nil || len(s.components)+len(s.patches) == 0) {
 		return object
 	}
-	object = copyOf(object)
+	object = overlay.Copy(object)
 	m.change(object, chain)
 	if s != nil {
 		m.changeLast(object, s, func(report.Position) {})

@@ -4,6 +4,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"clusterpair.dev/internal/manifest"
+	"clusterpair.dev/internal/overlay"
 	"clusterpair.dev/internal/pattern"
 )
 
@@ -19,7 +20,7 @@ func (n *Notes) resourceSet(d Document) {
 			n.objects = append(n.objects, object{d.stored(), Flux, "ResourceSet"})
 		}
 		for _, doc := range docs {
-			place(doc, text)
+			overlay.Place(doc, text)
 			resources = append(resources, doc)
 		}
 	}
@@ -30,7 +31,7 @@ func (n *Notes) resourceSet(d Document) {
 			continue
 		}
 		for _, input := range inputs {
-			made := copyOf(resource)
+			made := overlay.Copy(resource)
 			fillInputs(made, input)
 			n.Add(Document{d.Path, d.Name, made})
 		}

@@ -2,7 +2,7 @@
 //
 // [Covers] tells whether one matches whatever another does. It promises no proof: it tries
 // texts. [Prefix] tells quickly what cannot match. [Later] compiles one when it is asked
-// for, since every run would pay for it otherwise.
+// for, since every run would pay for it otherwise. [Glob] matches a pattern of Argo CD.
 package pattern
 
 import (
@@ -108,4 +108,13 @@ func samples(re *syntax.Regexp) []string {
 		return all[:min(len(all), most)]
 	}
 	return []string{""} // an assertion
+}
+
+// Anchored tells whether a pattern, which may be empty, is that of a whole text.
+func Anchored(pattern, text string) bool {
+	if pattern == "" || pattern == text {
+		return true
+	}
+	re, err := regexp.Compile("^(?:" + pattern + ")$")
+	return err == nil && re.MatchString(text)
 }

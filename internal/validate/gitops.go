@@ -12,6 +12,7 @@ import (
 
 	"clusterpair.dev/internal/engine"
 	"clusterpair.dev/internal/manifest"
+	"clusterpair.dev/internal/overlay"
 	"clusterpair.dev/internal/readers"
 	"clusterpair.dev/internal/report"
 )
@@ -65,7 +66,7 @@ func (f *fileRun) engineObject(n *yaml.Node, group, kind string) {
 
 // kustomization judges what a kustomization does to objects.
 func (f *fileRun) kustomization(n *yaml.Node) {
-	n, twice := engine.Folded(n)
+	n, twice := overlay.Folded(n)
 	for _, key := range twice {
 		f.add(key, key.Value, "duplicate-key", report.Error, fmt.Sprintf("key %s stands here in another spelling, too: kustomize takes the two for one, and one of them goes unread", quote(key.Value)), "remove one of the two")
 	}

@@ -1,4 +1,4 @@
-package engine
+package pattern
 
 import (
 	"fmt"
@@ -6,11 +6,11 @@ import (
 	"strings"
 )
 
-// globs tells whether a pattern of Argo CD takes in a file: * and ? take slashes, too, and
+// Glob tells whether a pattern of Argo CD takes in a file: * and ? take slashes, too, and
 // braces hold alternatives. A broken pattern takes in nothing.
 // https://argo-cd.readthedocs.io/en/stable/user-guide/directory/#includingexcluding-files
 // https://github.com/gobwas/glob/blob/v0.2.3/syntax/lexer/lexer.go
-func globs(pattern, name string) bool {
+func Glob(pattern, name string) bool {
 	var b strings.Builder
 	depth := 0
 	for rest := []rune(pattern); len(rest) > 0; {
