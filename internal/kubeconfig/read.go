@@ -345,7 +345,13 @@ const (
 )
 
 // isPlaceholder tells whether another tool is to put a value in the place of this one.
-func isPlaceholder(value string) bool { return placeholder().MatchString(value) }
+func isPlaceholder(value string) bool {
+	// A certificate has none of these, and a regular expression takes its time over it.
+	if strings.IndexByte(value, '<') < 0 && strings.IndexByte(value, '{') < 0 && !strings.Contains(value, "://") {
+		return false
+	}
+	return placeholder().MatchString(value)
+}
 
 // judgeData says what is wrong with base64, nothing if it is right.
 func judgeData(value string) (message, hint string) {
