@@ -74,7 +74,9 @@ func (o *rotateOptions) rotateFleet(cmd *cobra.Command, path string) error {
 	if name := firstChanged(cmd, "context", "server", "tls-server-name", "filename", "cluster"); name != "" {
 		return usageError(withHint(fmt.Errorf("--%s is of one destination, and --fleet of all", name), "leave it out; the contexts are found by --contexts 'admin@${cluster}'"))
 	}
-	o.view.Choice = o.Choice
+	if o.view.Choice = o.Choice; !cmd.Flags().Changed("request-timeout") {
+		o.view.Choice.Overrides.Timeout = "30s" // one that does not answer is not to hold up the others
+	}
 	if err := o.view.Open(path); err != nil {
 		return err
 	}
@@ -86,10 +88,7 @@ func (o *rotateOptions) rotateFleet(cmd *cobra.Command, path string) error {
 		return renderInstead(cmd, configs, instead, files)
 	}
 	finished, err := r.Do(ctx)
-	switch {
-	case err != nil && ctx.Err() != nil && cmd.Context().Err() == nil: // --timeout
-		return &exitError{code: exitFindings}
-	case err == nil && !finished:
+	if err == nil && !finished || err == context.DeadlineExceeded { // --timeout has ended the waiting, and nothing else
 		return &exitError{code: exitFindings}
 	}
 	return err

@@ -158,17 +158,17 @@ type jsonException struct {
 // json writes one pair a line. Programs read it: fields may come, but none goes or changes
 // its meaning.
 func (a *audit) json(w *bufio.Writer) {
-	w.WriteString(`{"validated": ` + jsonText(a.Judged) + ",\n\"recipients\": " + jsonText(a.Recipients) + ",\n\"pairs\": [")
+	w.WriteString(`{"validated": ` + report.JSONText(a.Judged) + ",\n\"recipients\": " + report.JSONText(a.Recipients) + ",\n\"pairs\": [")
 	for i := range a.Pairs {
-		w.WriteString(separator(i) + jsonText(a.pair(&a.Pairs[i])))
+		w.WriteString(report.JSONSeparator(i) + report.JSONText(a.pair(&a.Pairs[i])))
 	}
 	w.WriteString("],\n\"exceptions\": [")
 	for i, e := range a.Exceptions {
-		w.WriteString(separator(i) + jsonText(jsonException(e)))
+		w.WriteString(report.JSONSeparator(i) + report.JSONText(jsonException(e)))
 	}
 	w.WriteString("],\n\"findings\": [")
 	for i, f := range a.Elsewhere {
-		w.WriteString(separator(i) + jsonText(finding(f)))
+		w.WriteString(report.JSONSeparator(i) + report.JSONText(finding(f)))
 	}
 	w.WriteString("]}\n")
 }
@@ -198,17 +198,4 @@ func (a *audit) pair(p *inventory.Pair) jsonPair {
 
 func finding(f report.Finding) jsonFinding {
 	return jsonFinding{f.Rule, f.Severity.String(), f.Position.File, f.Position.Line, f.Message, f.Waived}
-}
-
-func separator(i int) string {
-	if i == 0 {
-		return "\n"
-	}
-	return ",\n"
-}
-
-// jsonText is a value that is made of texts, numbers and lists.
-func jsonText(v any) string {
-	text, _ := report.JSON(v, "")
-	return strings.TrimSuffix(string(text), "\n")
 }

@@ -42,13 +42,13 @@ type jsonFinding struct {
 // json writes {label, validated, clusters, pairs} with one cluster or pair a line. Programs
 // read it: fields may come, but none goes or changes its meaning.
 func (p *picture) json(w *bufio.Writer) {
-	w.WriteString(`{"label": ` + jsonText(p.Label) + `, "validated": ` + jsonText(p.Judged) + ",\n\"clusters\": [")
+	w.WriteString(`{"label": ` + report.JSONText(p.Label) + `, "validated": ` + report.JSONText(p.Judged) + ",\n\"clusters\": [")
 	for i, c := range p.Clusters {
-		w.WriteString(separator(i) + jsonText(jsonCluster{c.Name, c.Group, c.Source, c.Destination}))
+		w.WriteString(report.JSONSeparator(i) + report.JSONText(jsonCluster{c.Name, c.Group, c.Source, c.Destination}))
 	}
 	w.WriteString("],\n\"pairs\": [")
 	for i := range p.Pairs {
-		w.WriteString(separator(i) + jsonText(jsonOf(&p.Pairs[i])))
+		w.WriteString(report.JSONSeparator(i) + report.JSONText(jsonOf(&p.Pairs[i])))
 	}
 	w.WriteString("]}\n")
 }
@@ -64,17 +64,4 @@ func jsonOf(p *inventory.Pair) jsonPair {
 		out.Findings = append(out.Findings, jsonFinding{f.Rule, f.Severity.String(), f.Message, f.Waived})
 	}
 	return out
-}
-
-func separator(i int) string {
-	if i == 0 {
-		return "\n"
-	}
-	return ",\n"
-}
-
-// jsonText is a value that is made of texts, numbers and lists.
-func jsonText(v any) string {
-	text, _ := report.JSON(v, "")
-	return strings.TrimSuffix(string(text), "\n")
 }

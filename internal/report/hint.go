@@ -23,8 +23,12 @@ func WithHint(err error, format string, args ...any) error {
 // HintOf is what an error says is to be typed next, empty if it does not.
 func HintOf(err error) string {
 	var hinted *HintedError
-	if errors.As(err, &hinted) {
+	var finding Finding
+	switch {
+	case errors.As(err, &hinted):
 		return hinted.Hint
+	case errors.As(err, &finding):
+		return finding.Hint
 	}
 	return ""
 }

@@ -24,8 +24,8 @@ type jsonFinding struct {
 // writeJSON writes {version, summary, findings} with one finding a line.
 // Programs read it: fields may come, but none goes or changes its meaning.
 func writeJSON(w *bufio.Writer, r *Report) {
-	w.WriteString(`{"version": ` + jsonText(r.Version) + ",\n")
-	w.WriteString(`"summary": ` + jsonText(r.summary()) + ",\n")
+	w.WriteString(`{"version": ` + JSONText(r.Version) + ",\n")
+	w.WriteString(`"summary": ` + JSONText(r.summary()) + ",\n")
 	w.WriteString(`"findings": `)
 	list := jsonList{w: w}
 	for e := range r.entries() {
@@ -52,7 +52,7 @@ func (l *jsonList) add(v any) {
 		l.w.WriteString("[\n")
 	}
 	l.any = true
-	l.w.WriteString(jsonText(v))
+	l.w.WriteString(JSONText(v))
 }
 
 func (l *jsonList) end() {
@@ -63,12 +63,20 @@ func (l *jsonList) end() {
 	}
 }
 
-// jsonText is v in JSON on one line. Every v here is made of strings, numbers
+// JSONText is v in JSON on one line. Every v here is made of strings, numbers
 // and lists, which always can be encoded.
-func jsonText(v any) string {
+func JSONText(v any) string {
 	text, err := JSON(v, "")
 	if err != nil {
 		panic(err)
 	}
 	return string(bytes.TrimSuffix(text, []byte("\n")))
+}
+
+// JSONSeparator stands before the i-th of values that are written one a line.
+func JSONSeparator(i int) string {
+	if i == 0 {
+		return "\n"
+	}
+	return ",\n"
 }

@@ -76,7 +76,7 @@ func writeSARIF(w *bufio.Writer, r *Report) {
 "runs": [{"columnKind": "unicodeCodePoints",
 "tool": {"driver": {"name": "clusterpair"`)
 	if r.Version != "" {
-		w.WriteString(`, "version": ` + jsonText(r.Version))
+		w.WriteString(`, "version": ` + JSONText(r.Version))
 	}
 	w.WriteString(",\n\"rules\": ")
 	list := jsonList{w: w}

@@ -98,20 +98,12 @@ func (d *Destination) Next() string {
 	return ""
 }
 
-// hintOf is the next step that an error names.
+// hintOf is the next step that an error names, a cluster's own too.
 func hintOf(err error) string {
-	var hinted *report.HintedError
-	var refused *cluster.Error
-	var finding report.Finding
-	switch {
-	case errors.As(err, &hinted):
-		return hinted.Hint
-	case errors.As(err, &refused):
+	if refused := (*cluster.Error)(nil); errors.As(err, &refused) && refused.Hint != "" {
 		return refused.Hint
-	case errors.As(err, &finding):
-		return finding.Hint
 	}
-	return ""
+	return report.HintOf(err)
 }
 
 // json is a list: fields may come, but none goes or changes its meaning.
