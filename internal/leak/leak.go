@@ -555,7 +555,7 @@ func byName(value, key string, class class, withUser bool) (what, part string) {
 			return "a token", ""
 		}
 	case classSecret:
-		if isOpaque(value) && !isPath(value) {
+		if isSecret(value) {
 			return "a secret", ""
 		}
 	case classPassword:

@@ -629,7 +629,7 @@ func assignedTo(key, value string) (what, in string, near bool) {
 			return "a token", "", false
 		}
 	case classSecret:
-		if isOpaque(value) && !isPath(value) {
+		if isSecret(value) {
 			return "a secret", "", false
 		}
 	case classKey:

@@ -204,7 +204,7 @@ func (r *leakResults) document() string {
 
 `+"`make leaks`"+` writes this page. It makes files with a credential of a cluster, each shape in each place where people keep one, and looks for
 them with `+"`clusterpair validate --only plaintext-credential`"+` and with [gitleaks](https://github.com/gitleaks/gitleaks) 8.30.1 as it comes.
-All credentials are drawn anew for each run. A file counts as found if there is one finding in it, whatever it points at: gitleaks takes many a
+The credentials are drawn from a fixed seed, keys and certificates anew. A file counts as found if there is one finding in it, whatever it points at: gitleaks takes many a
 public certificate in base64 for a secret.
 
 gitleaks looks for secrets of all kinds in all files and their history. clusterpair looks for those that open a cluster, and knows what they

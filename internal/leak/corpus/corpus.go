@@ -3,7 +3,8 @@
 // They hold a credential of a cluster, each kind in each place where people keep one,
 // which is to be found; or they hold the same without it, which is to pass.
 //
-// All credentials are drawn anew by [Files]. None is written down anywhere.
+// The credentials are drawn from a fixed seed, so that two runs judge the same texts;
+// only keys with their certificates are new each time. None is written down anywhere.
 package corpus
 
 import (
@@ -21,6 +22,7 @@ import (
 	"encoding/pem"
 	"fmt"
 	"math/big"
+	mathrand "math/rand/v2"
 	"strings"
 	"time"
 
@@ -82,8 +84,9 @@ type field struct{ name, value string }
 // Files are the files of a corpus with a number of each kind, in a fixed order.
 func Files(each int) []File {
 	var files []File
+	d := NewDice()
 	for i := range each {
-		for _, c := range credentials(i) {
+		for _, c := range d.credentials(i) {
 			for _, p := range places {
 				for _, s := range states {
 					if s.name != Clear && i > 0 {
@@ -116,7 +119,7 @@ func Files(each int) []File {
 			}
 		}
 	}
-	return append(files, harmless()...)
+	return append(files, d.harmless()...)
 }
 
 func slug(s string) string {
@@ -133,7 +136,7 @@ func slug(s string) string {
 }
 
 // credentials draws one of each shape. i chooses among their spellings.
-func credentials(i int) []credential {
+func (d Dice) credentials(i int) []credential {
 	key := privateKey(i)
 	cert := certificate()
 	encodedKey, encodedCert := base64.StdEncoding.EncodeToString(key), base64.StdEncoding.EncodeToString(cert)
@@ -144,10 +147,10 @@ func credentials(i int) []credential {
 			return kubeconfig(ca, map[string]any{"token": v(f)})
 		}}
 	}
-	keyData, password := field{"client-key-data", encodedKey}, field{"password", password()}
-	storage := field{"token", hexes(64)}
-	bearer, argoKey := field{"bearerToken", opaque(i)}, field{"keyData", encodedKey}
-	secret := field{"AWS_SECRET_ACCESS_KEY", base64.StdEncoding.EncodeToString(random(30))}
+	keyData, password := field{"client-key-data", encodedKey}, field{"password", d.Password()}
+	storage := field{"token", d.hexes(64)}
+	bearer, argoKey := field{"bearerToken", d.Opaque(i)}, field{"keyData", encodedKey}
+	secret := field{"AWS_SECRET_ACCESS_KEY", d.AWSSecret()}
 	argo := func(f field, rest map[string]any) func(func(field) any) map[string]any {
 		return func(v func(field) any) map[string]any {
 			tls := map[string]any{"insecure": false, "caData": ca.value}
@@ -168,9 +171,9 @@ func credentials(i int) []credential {
 		{shape: "certificate and key", secrets: []field{keyData}, public: []field{{"client-certificate-data", encodedCert}}, object: func(v func(field) any) map[string]any {
 			return kubeconfig(ca, map[string]any{"client-certificate-data": encodedCert, "client-key-data": v(keyData)})
 		}},
-		token("JWT", jwt()),
-		token("opaque token", opaque(i)),
-		token("EKS token", "k8s-aws-v1."+base64.RawURLEncoding.EncodeToString([]byte("https://sts.eu-central-1.amazonaws.com/?Action=GetCallerIdentity&Version=2011-06-15&X-Amz-Signature="+hexes(32)))),
+		token("JWT", d.jwt()),
+		token("opaque token", d.Opaque(i)),
+		token("EKS token", "k8s-aws-v1."+base64.RawURLEncoding.EncodeToString([]byte("https://sts.eu-central-1.amazonaws.com/?Action=GetCallerIdentity&Version=2011-06-15&X-Amz-Signature="+d.hexes(32)))),
 		{shape: "basic auth", secrets: []field{password}, public: []field{{"username", "admin"}}, object: func(v func(field) any) map[string]any {
 			return kubeconfig(ca, map[string]any{"username": "admin", "password": v(password)})
 		}},
@@ -178,8 +181,8 @@ func credentials(i int) []credential {
 			return map[string]any{"apiVersion": "stork.libopenstorage.org/v1alpha1", "kind": "ClusterPair", "metadata": map[string]any{"name": "west", "namespace": "dr"},
 				"spec": map[string]any{"options": map[string]any{"ip": "192.0.2.7", "port": "9001", "token": v(storage)}, "config": map[string]any{"current-context": "west"}}}
 		}},
-		{shape: "age identity", secrets: []field{{"age.agekey", "AGE-SECRET-KEY-1" + bech32(58)}}},
-		{shape: "secret of an exec plugin", secrets: []field{secret}, public: []field{{"AWS_ACCESS_KEY_ID", "AKIA" + letters(16, "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567")}}, object: func(v func(field) any) map[string]any {
+		{shape: "age identity", secrets: []field{{"age.agekey", "AGE-SECRET-KEY-1" + d.letters(58, "QPZRY9X8GF2TVDW0S3JN54KHCE6MUA7L")}}},
+		{shape: "secret of an exec plugin", secrets: []field{secret}, public: []field{{"AWS_ACCESS_KEY_ID", "AKIA" + d.letters(16, "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567")}}, object: func(v func(field) any) map[string]any {
 			return kubeconfig(ca, map[string]any{"exec": map[string]any{"apiVersion": "client.authentication.k8s.io/v1", "command": "aws", "args": []any{"eks", "get-token", "--cluster-name", "west"},
 				"env": []any{map[string]any{"name": secret.name, "value": v(secret)}}}})
 		}},
@@ -197,52 +200,70 @@ func kubeconfig(ca field, user map[string]any) map[string]any {
 	}
 }
 
-func random(n int) []byte {
+// Dice draws the texts of credentials, the same in each run.
+type Dice struct{ source *mathrand.ChaCha8 }
+
+// NewDice are dice that nobody has thrown yet.
+func NewDice() Dice {
+	return Dice{mathrand.NewChaCha8([32]byte([]byte("clusterpair: a corpus of leaks 1")))}
+}
+
+func (d Dice) random(n int) []byte {
 	b := make([]byte, n)
-	rand.Read(b)
+	_, _ = d.source.Read(b) // it returns no error
 	return b
 }
 
-func hexes(n int) string { return hex.EncodeToString(random(n)) }
+func (d Dice) hexes(n int) string { return hex.EncodeToString(d.random(n)) }
 
-func letters(n int, alphabet string) string {
-	b := random(n)
+func (d Dice) base64(n int) string { return base64.RawURLEncoding.EncodeToString(d.random(n)) }
+
+func (d Dice) letters(n int, alphabet string) string {
+	b := d.random(n)
 	for i := range b {
 		b[i] = alphabet[int(b[i])%len(alphabet)]
 	}
 	return string(b)
 }
 
-const alnum = "abcdefghijklmnopqrstuvwxyz0123456789"
+const (
+	small  = "abcdefghijklmnopqrstuvwxyz0123456789"
+	letter = small + "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+)
 
-func bech32(n int) string { return letters(n, "QPZRY9X8GF2TVDW0S3JN54KHCE6MUA7L") }
+// Spellings is the number of kinds of token that [Dice.Opaque] knows.
+const Spellings = 6
 
-// opaque is a token of OpenShift, Rancher, Google, a k3s or kubeadm cluster, or
-// of a script.
-func opaque(i int) string {
-	switch i % 6 {
+// Opaque is a token of OpenShift, Rancher, Google, a k3s or kubeadm cluster, or
+// of a script. i chooses which.
+func (d Dice) Opaque(i int) string {
+	switch i % Spellings {
 	case 0:
-		return "sha256~" + base64.RawURLEncoding.EncodeToString(random(32))
+		return "sha256~" + d.base64(32)
 	case 1:
-		return "kubeconfig-u-" + letters(5, alnum) + ":" + letters(54, "bcdfghjklmnpqrstvwxz2456789")
+		return "kubeconfig-u-" + d.letters(5, small) + ":" + d.letters(54, "bcdfghjklmnpqrstvwxz2456789")
 	case 2:
-		return "ya29.c." + base64.RawURLEncoding.EncodeToString(random(90))
+		return "ya29.c." + d.base64(90)
 	case 3:
-		return hexes(16)
+		return d.hexes(16)
 	case 4:
-		return base64.StdEncoding.EncodeToString(random(33))
+		return base64.StdEncoding.EncodeToString(d.random(33))
 	default:
-		return letters(32, alnum+"ABCDEFGHIJKLMNOPQRSTUVWXYZ")
+		return d.letters(32, letter)
 	}
 }
 
-func password() string {
-	return letters(10, alnum+"ABCDEFGHIJKLMNOPQRSTUVWXYZ") + letters(2, "!+*") + letters(2, "0123456789") + letters(1, alnum)
+// AWSSecret is a secret access key.
+func (d Dice) AWSSecret() string { return base64.StdEncoding.EncodeToString(d.random(30)) }
+
+// Password is one that a program has made for a person.
+func (d Dice) Password() string {
+	return d.letters(10, letter) + d.letters(2, "!+*") + d.letters(2, "0123456789") + d.letters(1, small)
 }
 
-func jwt() string {
+func (d Dice) jwt() string {
 	part := func(s string) string { return base64.RawURLEncoding.EncodeToString([]byte(s)) }
-	return part(`{"alg":"RS256","kid":"`+hexes(8)+`"}`) + "." + part(`{"iss":"https://kubernetes.default.svc","sub":"system:serviceaccount:kube-system:stork-dr","jti":"`+hexes(8)+`"}`) + "." + base64.RawURLEncoding.EncodeToString(random(256))
+	return part(`{"alg":"RS256","kid":"`+d.hexes(8)+`"}`) + "." + part(`{"iss":"https://kubernetes.default.svc","sub":"system:serviceaccount:kube-system:stork-dr","jti":"`+d.hexes(8)+`"}`) + "." + d.base64(256)
 }
 
 func privateKey(i int) []byte {

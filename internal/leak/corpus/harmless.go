@@ -12,10 +12,10 @@ import (
 const Harmless = "looks alike"
 
 // harmless are such files: what repositories are full of.
-func harmless() []File {
-	files := ofClusters()
-	maps.Copy(files, ofApplications())
-	maps.Copy(files, ofPrograms())
+func (d Dice) harmless() []File {
+	files := d.ofClusters()
+	maps.Copy(files, d.ofApplications())
+	maps.Copy(files, d.ofPrograms())
 	var all []File
 	for _, name := range slices.Sorted(maps.Keys(files)) {
 		all = append(all, File{Path: "looks-alike/" + strings.ReplaceAll(name, "kustomization.yaml", "k/kustomization.yaml"), Place: "others", State: Harmless, Data: []byte(files[name])})
@@ -24,15 +24,15 @@ func harmless() []File {
 }
 
 // ofClusters are kubeconfigs that hold no credential, and certificates.
-func ofClusters() map[string]string {
+func (d Dice) ofClusters() map[string]string {
 	cert := string(certificate())
 	encoded := base64.StdEncoding.EncodeToString([]byte(cert))
 	return map[string]string{
 		"exec.yaml": string(asYAML(kubeconfig(field{"certificate-authority-data", encoded}, object{"exec": object{
 			"apiVersion": "client.authentication.k8s.io/v1beta1", "command": "aws", "args": []any{"eks", "get-token", "--cluster-name", "west"}, "env": []any{object{"name": "AWS_PROFILE", "value": "dr"}}}}))),
 		"exec-azure.yaml": string(asYAML(kubeconfig(field{"certificate-authority-data", encoded}, object{"exec": object{
-			"apiVersion": "client.authentication.k8s.io/v1", "command": "kubelogin", "args": []any{"get-token", "--server-id", uuid(), "--client-id", uuid(), "--tenant-id=" + uuid(), "--token-cache-dir", "/home/dr/.kube/cache", "--oidc-use-access-token", "--client-secret=$(CLIENT_SECRET)"},
-			"env": []any{object{"name": "AZURE_FEDERATED_TOKEN_FILE", "value": "/var/run/secrets/azure/token"}, object{"name": "AWS_ACCESS_KEY_ID", "value": "AKIA" + letters(16, "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567")},
+			"apiVersion": "client.authentication.k8s.io/v1", "command": "kubelogin", "args": []any{"get-token", "--server-id", d.uuid(), "--client-id", d.uuid(), "--tenant-id=" + d.uuid(), "--token-cache-dir", "/home/dr/.kube/cache", "--oidc-use-access-token", "--client-secret=$(CLIENT_SECRET)"},
+			"env": []any{object{"name": "AZURE_FEDERATED_TOKEN_FILE", "value": "/var/run/secrets/azure/token"}, object{"name": "AWS_ACCESS_KEY_ID", "value": "AKIA" + d.letters(16, "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567")},
 				object{"name": "AZURE_CLIENT_SECRET", "value": "op://fleet/west/secret"}, object{"name": "CLIENT_SECRET", "value": "REDACTED"}}}}))),
 		"keyvault.yaml":  "clusters: []\nusers:\n- name: west\n  user:\n    token: \"@Microsoft.KeyVault(SecretUri=https://west.vault.azure.net/secrets/token/)\"\n",
 		"setup.sh":       "#!/bin/sh\ndocker run -u 1000:1000 west\ncurl -u \"admin:${PASSWORD}\" https://west.example.com\ncat > kc <<EOF\nclusters: []\nusers:\n- name: west\n  user: {token: \"$TOKEN\", username: admin, password: $PASSWORD}\nEOF\n",
@@ -47,10 +47,10 @@ func ofClusters() map[string]string {
 }
 
 // ofApplications are the manifests of what runs on a cluster.
-func ofApplications() map[string]string {
-	bcrypt := "$2y$10$" + letters(53, alnum+"ABCDEFGHIJKLMNOPQRSTUVWXYZ./")
+func (d Dice) ofApplications() map[string]string {
+	bcrypt := "$2y$10$" + d.letters(53, letter+"./")
 	return map[string]string{
-		"deployment.yaml": deployment(),
+		"deployment.yaml": d.deployment(),
 		"externalsecret.yaml": `apiVersion: external-secrets.io/v1
 kind: ExternalSecret
 metadata: {name: west, namespace: dr}
@@ -65,10 +65,10 @@ spec:
   - secretKey: token
     remoteRef: {key: clusters/west, property: token}
   - secretKey: password
-    remoteRef: {key: ` + uuid() + `, property: password}
+    remoteRef: {key: ` + d.uuid() + `, property: password}
 `,
 		"sealedsecret.yaml": string(asYAML(object{"apiVersion": "bitnami.com/v1alpha1", "kind": "SealedSecret", "metadata": meta("west"),
-			"spec": object{"encryptedData": object{"token": "Ag" + base64.StdEncoding.EncodeToString(random(500)), "password": "Ag" + base64.StdEncoding.EncodeToString(random(400))}, "template": object{"metadata": meta("west")}}})),
+			"spec": object{"encryptedData": object{"token": "Ag" + base64.StdEncoding.EncodeToString(d.random(500)), "password": "Ag" + base64.StdEncoding.EncodeToString(d.random(400))}, "template": object{"metadata": meta("west")}}})),
 		"htpasswd":      "admin:" + bcrypt + "\n",
 		"htpasswd.yaml": string(asYAML(secretOf("stringData", object{"htpasswd": "admin:" + bcrypt}))),
 		"argocd.yaml":   string(asYAML(secretOf("stringData", object{"admin.password": bcrypt, "admin.passwordMtime": "2026-01-01T00:00:00Z"}))),
@@ -86,14 +86,14 @@ spec:
           users: {type: array, items: {type: object}}
 `,
 		"grafana.yaml":       "apiVersion: grafana.integreatly.org/v1beta1\nkind: Grafana\nmetadata: {name: grafana}\nspec:\n  config:\n    log: {mode: console}\n    users: {auto_assign_org_role: Viewer}\n    security: {admin_user: root, admin_password: $__file{/etc/secrets/password}}\n",
-		"values.yaml":        "auth:\n  username: app\n  existingSecret: app-credentials-" + letters(10, alnum) + "\n  password: \"\"\n  tokenSecretName: west-token-" + letters(5, alnum) + "\ntoken: west-dr-token-" + letters(5, alnum) + "\nserviceAccount: {automountToken: false}\ndigest: sha256:" + hexes(32) + "\ncommit: " + hexes(20) + "\n",
-		"sa.yaml":            "apiVersion: v1\nkind: ServiceAccount\nmetadata: {name: stork, namespace: dr}\nsecrets:\n- name: stork-token-" + letters(5, alnum) + "\n",
-		"kustomization.yaml": "resources: [west.yaml]\nsecretGenerator:\n- name: west\n  files: [token=secrets/west.token]\n  literals: [\"token=${TOKEN}\"]\nimages:\n- name: west\n  digest: sha256:" + hexes(32) + "\n",
+		"values.yaml":        "auth:\n  username: app\n  existingSecret: app-credentials-" + d.letters(10, small) + "\n  password: \"\"\n  tokenSecretName: west-token-" + d.letters(5, small) + "\ntoken: west-dr-token-" + d.letters(5, small) + "\nserviceAccount: {automountToken: false}\ndigest: sha256:" + d.hexes(32) + "\ncommit: " + d.hexes(20) + "\n",
+		"sa.yaml":            "apiVersion: v1\nkind: ServiceAccount\nmetadata: {name: stork, namespace: dr}\nsecrets:\n- name: stork-token-" + d.letters(5, small) + "\n",
+		"kustomization.yaml": "resources: [west.yaml]\nsecretGenerator:\n- name: west\n  files: [token=secrets/west.token]\n  literals: [\"token=${TOKEN}\"]\nimages:\n- name: west\n  digest: sha256:" + d.hexes(32) + "\n",
 	}
 }
 
 // deployment names tokens and passwords, each of which stands elsewhere.
-func deployment() string {
+func (d Dice) deployment() string {
 	return fmt.Sprintf(`apiVersion: apps/v1
 kind: Deployment
 metadata:
@@ -121,26 +121,26 @@ spec:
       volumes:
       - name: token
         projected: {sources: [{serviceAccountToken: {path: token, expirationSeconds: 3600}}]}
-`, letters(9, alnum), hexes(32), hexes(32), uuid(), hexes(16))
+`, d.letters(9, small), d.hexes(32), d.hexes(32), d.uuid(), d.hexes(16))
 }
 
 // ofPrograms are sources, scripts and what stands beside them.
-func ofPrograms() map[string]string {
+func (d Dice) ofPrograms() map[string]string {
 	return map[string]string{
-		"go.sum":            "example.com/west v1.2.3 h1:" + base64.StdEncoding.EncodeToString(random(32)) + "\n",
-		"package-lock.json": `{"packages": {"node_modules/token": {"version": "1.0.0", "integrity": "sha512-` + base64.StdEncoding.EncodeToString(random(64)) + `"}}}`,
+		"go.sum":            "example.com/west v1.2.3 h1:" + base64.StdEncoding.EncodeToString(d.random(32)) + "\n",
+		"package-lock.json": `{"packages": {"node_modules/token": {"version": "1.0.0", "integrity": "sha512-` + base64.StdEncoding.EncodeToString(d.random(64)) + `"}}}`,
 		"main.go":           "package main\n\nfunc main() {\n\ttoken := os.Getenv(\"WEST_TOKEN\")\n\tpassword := readPassword(token, \"password\")\n\treq.Header.Set(\"Authorization\", \"Bearer \"+token)\n\tlog.Printf(\"token=%s password=%q\", mask(token), mask(password))\n}\n",
 		"client.py":         "token = get_token(client_id)\npassword = getpass.getpass(\"password: \")\nheaders = {\"Authorization\": f\"Bearer {token}\"}\nuser, password = parse(url)\nsession.auth = (user, config.password)\n",
 		"main.tf":           "variable \"token\" {\n  type      = string\n  sensitive = true\n}\nprovider \"kubernetes\" {\n  token    = data.aws_eks_cluster_auth.west.token\n  password = var.west_password\n  username = var.west_username\n}\n",
 		"login.sh":          "#!/bin/sh\noc login --token=\"$TOKEN\" --server=https://api.west.example.com:6443\nkubectl --token \"$(cat token)\" get nodes\ncurl -u \"$USER:$PASSWORD\" https://west.example.com\ncurl -H \"Authorization: Bearer ${TOKEN}\" https://west.example.com\nPASSWORD=$(pwgen 20 1)\n",
 		"README.md":         "# Tokens\n\nThe `token:` field holds the bearer token. A private key begins with `-----BEGIN PRIVATE KEY-----` and ends with\n`-----END PRIVATE KEY-----`. An age identity looks like `AGE-SECRET-KEY-1...`.\n\n```yaml\ntoken: eyJhbGciOi...\npassword: <password>\nclient-key-data: LS0tLS1CRUdJTi...\n```\n\nhttps://user:password@example.com is no good idea.\n",
-		"commit.txt":        "token: refresh after commit " + hexes(20) + "\nbuild-id: " + uuid() + "\n",
-		"renovate.json":     `{"hostRules": [{"hostType": "docker", "username": "bot", "encrypted": {"password": "` + base64.StdEncoding.EncodeToString(random(200)) + `"}}]}`,
-		"ansible.yaml":      "west_token: !vault |\n  $ANSIBLE_VAULT;1.1;AES256\n  " + hexes(40) + "\n  " + hexes(40) + "\n",
+		"commit.txt":        "token: refresh after commit " + d.hexes(20) + "\nbuild-id: " + d.uuid() + "\n",
+		"renovate.json":     `{"hostRules": [{"hostType": "docker", "username": "bot", "encrypted": {"password": "` + base64.StdEncoding.EncodeToString(d.random(200)) + `"}}]}`,
+		"ansible.yaml":      "west_token: !vault |\n  $ANSIBLE_VAULT;1.1;AES256\n  " + d.hexes(40) + "\n  " + d.hexes(40) + "\n",
 	}
 }
 
-func uuid() string {
-	h := hexes(16)
+func (d Dice) uuid() string {
+	h := d.hexes(16)
 	return h[:8] + "-" + h[8:12] + "-" + h[12:16] + "-" + h[16:20] + "-" + h[20:]
 }
