@@ -8,18 +8,21 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
 
+	"clusterpair.dev/internal/keyservice"
 	"clusterpair.dev/internal/report"
 	"clusterpair.dev/internal/worktree"
 )
 
 // Copy copies the program that runs to DIR/clusterpair, which everybody may read and
 // execute. One that is there, even one that runs, is replaced at once and as a whole.
+// clusterpair-keyservice goes with it, if it stands beside the program.
 // Man pages that stand beside the program go to DIR/man/man1. recovered is what runs had
 // left in the directory that were killed while they wrote. An error names the path, and
 // has a hint.
@@ -58,21 +61,43 @@ func Copy(ctx context.Context, dir string) (recovered []worktree.Recovered, err 
 	if recovered, err = worktree.Recover(ctx, dir); err != nil {
 		return recovered, err
 	}
-	if err := worktree.WriteFrom(path, from, 0o755); err != nil {
+	if err := program(path, from); err != nil {
 		return recovered, err
 	}
-	if err := os.Chmod(path, 0o755); err != nil { // of one that was there, too
+	keys, err := os.Open(filepath.Join(filepath.Dir(resolved(self)), keyservice.Program))
+	switch {
+	case err == nil:
+		defer keys.Close()
+		path = filepath.Join(dir, keyservice.Program)
+		if err := program(path, keys); err != nil {
+			return recovered, err
+		}
+	case !errors.Is(err, fs.ErrNotExist):
 		return recovered, err
 	}
 	return recovered, pages(self, filepath.Join(dir, "man", "man1"))
 }
 
+// program writes a program, which everybody may read and execute.
+func program(path string, from io.ReadSeeker) error {
+	if err := worktree.WriteFrom(path, from, 0o755); err != nil {
+		return err
+	}
+	return os.Chmod(path, 0o755) // of one that was there, too
+}
+
+// resolved is a path without its links.
+func resolved(path string) string {
+	if resolved, err := filepath.EvalSymlinks(path); err == nil {
+		return resolved
+	}
+	return path
+}
+
 // pages copies the man pages of the binary self into a directory, which is made
 // if there are any.
 func pages(self, dir string) error {
-	if resolved, err := filepath.EvalSymlinks(self); err == nil {
-		self = resolved
-	}
+	self = resolved(self)
 	var all []string
 	for _, beside := range []string{"man", "../share/man"} {
 		found, err := filepath.Glob(filepath.Join(filepath.Dir(self), beside, "man1", "clusterpair*.1"))

@@ -66,3 +66,28 @@ func TestCopy(t *testing.T) {
 		})
 	}
 }
+
+// TestCopyKeys copies the program that asks key services, where there is one.
+func TestCopyKeys(t *testing.T) {
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	beside := filepath.Join(filepath.Dir(self), "clusterpair-keyservice")
+	if err := os.WriteFile(beside, []byte("the other program"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	defer os.Remove(beside)
+	dir := t.TempDir()
+	if _, err := Copy(t.Context(), dir); err != nil {
+		t.Fatal(err)
+	}
+	copied := filepath.Join(dir, "clusterpair-keyservice")
+	info, err := os.Stat(copied)
+	if err != nil || info.Mode().Perm() != 0o755 {
+		t.Fatalf("%v, %v", info, err)
+	}
+	if text, err := os.ReadFile(copied); err != nil || string(text) != "the other program" {
+		t.Errorf("%q, %v", text, err)
+	}
+}

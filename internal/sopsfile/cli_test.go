@@ -2,6 +2,8 @@ package sopsfile_test
 
 import (
 	"bytes"
+	"context"
+	"log"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -12,6 +14,8 @@ import (
 
 	"filippo.io/age"
 
+	"clusterpair.dev/internal/keyservice"
+	"clusterpair.dev/internal/keyservice/cloud"
 	"clusterpair.dev/internal/sopsfile"
 )
 
@@ -39,9 +43,29 @@ var buildSops = sync.OnceValues(func() (string, error) {
 })
 
 func TestMain(m *testing.M) {
+	if filepath.Base(os.Args[0]) == keyservice.Program {
+		if err := keyservice.Serve(context.Background(), os.Stdin, os.Stdout, cloud.Ask); err != nil {
+			log.Fatal(err)
+		}
+		return
+	}
 	code := m.Run()
 	os.RemoveAll(sopsDir)
 	os.Exit(code)
+}
+
+// withKeyServices puts clusterpair-keyservice into the PATH, which is this program by that name.
+func withKeyServices(t *testing.T) {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	if err := os.Symlink(self, filepath.Join(dir, keyservice.Program)); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PATH", dir+string(filepath.ListSeparator)+os.Getenv("PATH"))
 }
 
 // sopsCommand runs sops in dir and returns what it prints.

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+
+	"clusterpair.dev/internal/keyservice"
 )
 
 // ErrNotEncrypted is wrapped by the error for a document without a sops section.
@@ -48,6 +50,8 @@ type NoKeyError struct {
 	causes           []string
 	// looked says that there were keys, or places that should have held one.
 	looked bool
+	// unasked says why no key service could be asked.
+	unasked *keyservice.MissingError
 }
 
 func (e *NoKeyError) Error() string {
@@ -84,6 +88,9 @@ func (e *NoKeyError) Hint() string {
 				return "export SOPS_AGE_KEY_FILE=/path/to/keys.txt"
 			}
 		}
+	}
+	if e.unasked != nil {
+		return e.unasked.Hint()
 	}
 	return "log in to the key service named above, or import the private key with gpg --import"
 }

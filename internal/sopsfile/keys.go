@@ -17,16 +17,12 @@ import (
 
 	"filippo.io/age/plugin"
 	"github.com/getsops/sops/v3/age"
-	"github.com/getsops/sops/v3/azkv"
-	"github.com/getsops/sops/v3/gcpkms"
-	"github.com/getsops/sops/v3/hckms"
-	"github.com/getsops/sops/v3/hcvault"
-	"github.com/getsops/sops/v3/keys"
-	"github.com/getsops/sops/v3/kms"
 	"github.com/getsops/sops/v3/logging"
 	"github.com/getsops/sops/v3/pgp"
 	"github.com/getsops/sops/v3/shamir"
 	"github.com/sirupsen/logrus"
+
+	"clusterpair.dev/internal/keyservice"
 )
 
 // key is one recipient of a file: what its entry in the sops section says.
@@ -113,35 +109,9 @@ func (k *key) is(other *key) bool {
 	return slices.Equal(k.name, other.name)
 }
 
-// master is the key as the sops package of its type knows it.
-func (k *key) master() (keys.MasterKey, error) {
-	var m keys.MasterKey
-	switch k.typ {
-	case "age":
-		m = &age.MasterKey{Recipient: k.name[0]}
-	case "pgp":
-		m = &pgp.MasterKey{Fingerprint: k.name[0]}
-	case "kms":
-		c := make(map[string]*string, len(k.context))
-		for name, v := range k.context {
-			c[name] = &v
-		}
-		m = &kms.MasterKey{Arn: k.name[0], Role: k.name[1], AwsProfile: k.name[2], EncryptionContext: c}
-	case "gcp_kms":
-		m = &gcpkms.MasterKey{ResourceID: k.name[0]}
-	case "hckms":
-		h, err := hckms.NewMasterKey(k.name[0])
-		if err != nil {
-			return nil, err
-		}
-		m = h
-	case "azure_kv":
-		m = azkv.NewMasterKey(k.name[0], k.name[1], k.name[2])
-	case "hc_vault":
-		m = hcvault.NewMasterKey(k.name[0], k.name[1], k.name[2])
-	}
-	m.SetEncryptedDataKey([]byte(k.wrapped))
-	return m, nil
+// service is the key as its key service is asked for it.
+func (k *key) service() keyservice.Key {
+	return keyservice.Key{Type: k.typ, Name: k.name, Context: k.context}
 }
 
 // keyring wraps and unwraps data keys. It parses the age identities at hand
@@ -153,6 +123,7 @@ type keyring struct {
 	ownOnce    sync.Once
 	fitted     atomic.Pointer[string]
 	azure      sync.Map // the version of an Azure key named without one
+	services   keyservice.Client
 }
 
 // quiet stops the logs of the sops packages: they go to stderr, where they
@@ -186,42 +157,40 @@ func (r *keyring) wrap(ctx context.Context, k *key, part []byte, now time.Time) 
 		return &w, nil
 	}
 	w.created = now.Format(time.RFC3339)
+	if k.typ == "pgp" {
+		m := pgp.MasterKey{Fingerprint: k.name[0]}
+		if err := m.EncryptContext(ctx, part); err != nil {
+			return nil, fmt.Errorf("encrypt the data key for %s: %w", k, said(err))
+		}
+		w.wrapped = m.EncryptedKey
+		return &w, nil
+	}
 	if k.typ == "azure_kv" && k.name[2] == "" {
-		version, err := r.azureVersion(k)
+		version, err := r.azureVersion(ctx, k)
 		if err != nil {
-			return nil, fmt.Errorf("find the version of %s: %s", k, cause(err))
+			return nil, fmt.Errorf("find the version of %s: %w", k, said(err))
 		}
 		w.name = []string{k.name[0], k.name[1], version}
 	}
-	m, err := w.master()
+	wrapped, err := r.services.Ask(ctx, keyservice.Encrypt, w.service(), part)
 	if err != nil {
-		return nil, fmt.Errorf("encrypt the data key for %s: %s", k, cause(err))
+		return nil, fmt.Errorf("encrypt the data key for %s: %w", k, said(err))
 	}
-	if c, ok := m.(interface {
-		EncryptContext(context.Context, []byte) error
-	}); ok {
-		err = c.EncryptContext(ctx, part)
-	} else {
-		err = m.Encrypt(part)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("encrypt the data key for %s: %s", k, cause(err))
-	}
-	w.wrapped = string(m.EncryptedDataKey())
+	w.wrapped = string(wrapped)
 	return &w, nil
 }
 
-func (r *keyring) azureVersion(k *key) (string, error) {
+func (r *keyring) azureVersion(ctx context.Context, k *key) (string, error) {
 	id := k.String()
 	if v, ok := r.azure.Load(id); ok {
 		return v.(string), nil
 	}
-	m, err := azkv.NewMasterKeyWithOptionalVersion(k.name[0], k.name[1], "")
+	version, err := r.services.Ask(ctx, keyservice.Version, k.service(), nil)
 	if err != nil {
 		return "", err
 	}
-	r.azure.Store(id, m.Version)
-	return m.Version, nil
+	r.azure.Store(id, string(version))
+	return string(version), nil
 }
 
 // wrapAll splits a data key among the groups and encrypts it to their keys.
@@ -273,6 +242,7 @@ func (r *keyring) unwrapBy(ctx context.Context, m *metadata, local bool) (dataKe
 				got, by = append(got, part), append(by, k.String())
 				break
 			}
+			errors.As(err, &missing.unasked)
 			missing.causes = append(missing.causes, err.Error())
 		}
 	}
@@ -320,20 +290,16 @@ func (r *keyring) unwrapOne(ctx context.Context, k *key) ([]byte, error) {
 	if k.typ == "age" {
 		return r.unwrapAge(k)
 	}
-	m, err := k.master()
-	if err != nil {
-		return nil, fmt.Errorf("%s: %s", k, cause(err))
-	}
 	var part []byte
-	if c, ok := m.(interface {
-		DecryptContext(context.Context) ([]byte, error)
-	}); ok {
-		part, err = c.DecryptContext(ctx)
+	var err error
+	if k.typ == "pgp" {
+		m := pgp.MasterKey{Fingerprint: k.name[0], EncryptedKey: k.wrapped}
+		part, err = m.DecryptContext(ctx)
 	} else {
-		part, err = m.Decrypt()
+		part, err = r.services.Ask(ctx, keyservice.Decrypt, k.service(), []byte(k.wrapped))
 	}
 	if err != nil {
-		return nil, fmt.Errorf("%s: %s", k, cause(err))
+		return nil, fmt.Errorf("%s: %w", k, said(err))
 	}
 	return part, nil
 }
@@ -495,12 +461,16 @@ func holderOf(recipients []string) string {
 	return ", the keys of " + strings.Join(recipients, ", ")
 }
 
-// cause is the first line of what a key service or gpg says. They are asked
-// about wrapped keys and never see a value of the document.
-func cause(err error) string {
+// said is the first line of what a key service or gpg says. They are asked about wrapped
+// keys and never see a value of the document. That there is nobody to ask stays the
+// error it is, with its hint.
+func said(err error) error {
+	if missing := (*keyservice.MissingError)(nil); errors.As(err, &missing) {
+		return err
+	}
 	text, _, _ := strings.Cut(strings.TrimSpace(err.Error()), "\n")
 	if len(text) > 400 {
 		text = strings.ToValidUTF8(text[:400], "") + "…"
 	}
-	return text
+	return errors.New(text)
 }

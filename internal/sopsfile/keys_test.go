@@ -81,6 +81,7 @@ func keyService(t *testing.T) (url string, calls *atomic.Int64) {
 // and a sealed document that has not changed asks none.
 func TestKeyServices(t *testing.T) {
 	environment(t)
+	withKeyServices(t)
 	url, calls := keyService(t)
 	want, err := sopsFormat([]byte(pairText), 4)
 	if err != nil {
@@ -127,7 +128,7 @@ func TestKeyServices(t *testing.T) {
 
 			t.Setenv("VAULT_TOKEN", "wrong")
 			stale := bytes.Replace(enc, []byte("920aff2e"), []byte("deadbeef"), 1) // another AWS key
-			_, err = r.safe.Decrypt(t.Context(), stale, "pair.yaml")
+			_, err = sopsfile.New(nil).Decrypt(t.Context(), stale, "pair.yaml")
 			if missing := (*sopsfile.NoKeyError)(nil); !errors.As(err, &missing) || missing.File != "pair.yaml" {
 				t.Errorf("refused: %v", err)
 			}

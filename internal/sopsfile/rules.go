@@ -11,12 +11,9 @@ import (
 	"sync"
 
 	"github.com/getsops/sops/v3/age"
-	"github.com/getsops/sops/v3/azkv"
-	"github.com/getsops/sops/v3/hckms"
-	"github.com/getsops/sops/v3/hcvault"
-	"github.com/getsops/sops/v3/kms"
 	"go.yaml.in/yaml/v3"
 
+	"clusterpair.dev/internal/keyservice"
 	"clusterpair.dev/internal/pattern"
 )
 
@@ -97,9 +94,9 @@ func (r Recipients) Policy() (*Policy, error) {
 	for _, fp := range split(r.PGP) {
 		g.add("pgp", strings.ReplaceAll(fp, " ", ""))
 	}
-	for _, arn := range split(r.KMS) {
-		m := kms.NewMasterKeyFromArn(arn, nil, r.AWSProfile)
-		g.add("kms", m.Arn, m.Role, m.AwsProfile)
+	for _, text := range split(r.KMS) {
+		arn, role := keyservice.AWS(text)
+		g.add("kms", arn, role, r.AWSProfile)
 	}
 	for _, id := range split(r.GCPKMS) {
 		g.add("gcp_kms", strings.ReplaceAll(id, " ", ""))
@@ -173,11 +170,11 @@ func (g *group) age(recipients ...string) {
 }
 
 func (g *group) hckms(id string) {
-	if m, err := hckms.NewMasterKey(id); err != nil {
+	if err := keyservice.Huawei(id); err != nil {
 		g.fail(fmt.Errorf("hckms: %w", err))
-	} else {
-		g.add("hckms", m.KeyID)
+		return
 	}
+	g.add("hckms", id)
 }
 
 // azureURL is the URL of a key, with or without its version.
@@ -189,17 +186,16 @@ func (g *group) azure(url string) {
 		g.fail(fmt.Errorf("azure_keyvault: %q is not https://VAULT/keys/NAME/VERSION", url))
 		return
 	}
-	k := azkv.NewMasterKey(m[1], m[2], m[3])
-	g.add("azure_kv", k.VaultURL, k.Name, k.Version)
+	g.add("azure_kv", m[1], m[2], m[3])
 }
 
 func (g *group) vault(uri string) {
-	m, err := hcvault.NewMasterKeyFromURI(uri)
-	if err != nil || m == nil {
+	address, engine, name, err := keyservice.Vault(uri)
+	if err != nil {
 		g.fail(fmt.Errorf("hc_vault_transit_uri: %q is not https://VAULT:8200/v1/ENGINE/keys/NAME", uri))
 		return
 	}
-	g.add("hc_vault", m.VaultAddress, m.EnginePath, m.KeyName)
+	g.add("hc_vault", address, engine, name)
 }
 
 // FindRules returns the path of the .sops.yaml that counts for a run in dir, as sops finds

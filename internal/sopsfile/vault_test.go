@@ -77,6 +77,7 @@ func startVault(t *testing.T) string {
 // sops command.
 func TestVault(t *testing.T) {
 	environment(t)
+	withKeyServices(t)
 	url := startVault(t)
 	token := os.Getenv("VAULT_TOKEN")
 	vault := func(path, body string) {

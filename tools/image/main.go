@@ -84,8 +84,19 @@ func run(dir, out string, w io.Writer) error {
 	var tag name.Tag
 	for _, arch := range architectures {
 		binary := filepath.Join(scratch, arch.name)
-		b, err := build(dir, binary, arch.name, arch.level)
+		b, err := build(dir, binary, "./cmd/clusterpair", arch.name, arch.level)
 		if err != nil {
+			return err
+		}
+		keys, err := build(dir, binary+keysSuffix, "./cmd/clusterpair-keyservice", arch.name, arch.level)
+		if err != nil {
+			return err
+		}
+		keysSBOM, err := keys.sbom()
+		if err != nil {
+			return err
+		}
+		if err := os.WriteFile(filepath.Join(dest, "clusterpair-keyservice-"+arch.name+".cdx.json"), keysSBOM, 0o644); err != nil {
 			return err
 		}
 		if tag, err = name.NewTag(repository+":"+b.tag(), name.StrictValidation); err != nil {
@@ -102,7 +113,7 @@ func run(dir, out string, w io.Writer) error {
 		if err != nil {
 			return err
 		}
-		img, err := b.image(binary, sbom, filepath.Join(dir, "LICENSE"), pages)
+		img, err := b.image(binary, map[string][]byte{"clusterpair": sbom, "clusterpair-keyservice": keysSBOM}, filepath.Join(dir, "LICENSE"), pages)
 		if err != nil {
 			return err
 		}
@@ -146,10 +157,13 @@ type built struct {
 	time time.Time // of the commit
 }
 
-// build builds clusterpair for an architecture, whatever the environment says of
+// keysSuffix tells the binary of clusterpair-keyservice from that of clusterpair.
+const keysSuffix = "-keyservice"
+
+// build builds a command for an architecture, whatever the environment says of
 // others.
-func build(dir, binary, arch, level string) (*built, error) {
-	cmd := exec.Command("go", "build", "-C", dir, "-trimpath", "-buildvcs=true", "-ldflags=-s -w", "-o", binary, "./cmd/clusterpair")
+func build(dir, binary, command, arch, level string) (*built, error) {
+	cmd := exec.Command("go", "build", "-C", dir, "-trimpath", "-buildvcs=true", "-ldflags=-s -w", "-o", binary, command)
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH="+arch, level, "GOFLAGS=-mod=readonly", "GOWORK=off", "GOEXPERIMENT=", "GOFIPS140=off")
 	if abs, err := filepath.Abs(binary); err == nil {
 		cmd.Args[len(cmd.Args)-2] = abs
@@ -209,10 +223,14 @@ func (b *built) manPages(dir, scratch string) ([]file, error) {
 	return pages, nil
 }
 
-// image lays out the image: the binary and its man pages, the CAs that clouds and public
+// image lays out the image: the binaries and their man pages, the CAs that clouds and public
 // API servers are signed by, and the names of users.
-func (b *built) image(binary string, sbom []byte, license string, pages []file) (v1.Image, error) {
+func (b *built) image(binary string, sboms map[string][]byte, license string, pages []file) (v1.Image, error) {
 	program, err := os.ReadFile(binary)
+	if err != nil {
+		return nil, err
+	}
+	keys, err := os.ReadFile(binary + keysSuffix)
 	if err != nil {
 		return nil, err
 	}
@@ -226,8 +244,10 @@ func (b *built) image(binary string, sbom []byte, license string, pages []file) 
 		{"etc/ssl/certs/ca-certificates.crt", 0o644, authorities()},
 		{"tmp/", 0o1777, nil},
 		{"usr/local/bin/clusterpair", 0o755, program},
+		{"usr/local/bin/clusterpair-keyservice", 0o755, keys},
 		{"usr/share/licenses/clusterpair/LICENSE", 0o644, text},
-		{"usr/share/sbom/clusterpair.cdx.json", 0o644, sbom},
+		{"usr/share/sbom/clusterpair.cdx.json", 0o644, sboms["clusterpair"]},
+		{"usr/share/sbom/clusterpair-keyservice.cdx.json", 0o644, sboms["clusterpair-keyservice"]},
 		{"work/", 0o755, nil},
 	}...))
 	if err != nil {
