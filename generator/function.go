@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"go.yaml.in/yaml/v3"
-	"sigs.k8s.io/kustomize/kyaml/fn/framework"
 	kyaml "sigs.k8s.io/kustomize/kyaml/yaml"
 
 	"clusterpair.dev/internal/manifest"
@@ -50,7 +49,7 @@ type Validation struct {
 // transformer, changes nothing. With an error or a finding
 // of severity Error no item is left in rl, so that no plaintext can reach
 // standard output. kustomize shows no results: the caller prints the findings.
-func Process(ctx context.Context, rl *framework.ResourceList, env Environment, now time.Time) ([]report.Finding, error) {
+func Process(ctx context.Context, rl *ResourceList, env Environment, now time.Time) ([]report.Finding, error) {
 	findings, err := process(ctx, rl, env, now)
 	report.Sort(findings)
 	if err != nil || report.HasErrors(findings) {
@@ -67,7 +66,7 @@ func Process(ctx context.Context, rl *framework.ResourceList, env Environment, n
 	return findings, err
 }
 
-func process(ctx context.Context, rl *framework.ResourceList, env Environment, now time.Time) ([]report.Finding, error) {
+func process(ctx context.Context, rl *ResourceList, env Environment, now time.Time) ([]report.Finding, error) {
 	if rl.FunctionConfig == nil {
 		return nil, fmt.Errorf("the ResourceList has no functionConfig: list a config of kind %s under generators or transformers of a kustomization.yaml", GeneratorKind)
 	}
@@ -94,7 +93,7 @@ func process(ctx context.Context, rl *framework.ResourceList, env Environment, n
 		Message: fmt.Sprintf("kind %q is no function config of clusterpair", h.kind), Hint: hint}}, nil
 }
 
-func generate(ctx context.Context, rl *framework.ResourceList, doc *yaml.Node, h header, env Environment, now time.Time) ([]report.Finding, error) {
+func generate(ctx context.Context, rl *ResourceList, doc *yaml.Node, h header, env Environment, now time.Time) ([]report.Finding, error) {
 	c, findings := ParseConfig(doc, h.kind+"/"+h.name)
 	if len(findings) > 0 {
 		// Judge the config again as it stands in the user's own file, if that is at
@@ -183,7 +182,7 @@ func SortResults(rs []Result) {
 	})
 }
 
-func decrypt(ctx context.Context, rl *framework.ResourceList, doc *yaml.Node, h header, env Environment) ([]report.Finding, error) {
+func decrypt(ctx context.Context, rl *ResourceList, doc *yaml.Node, h header, env Environment) ([]report.Finding, error) {
 	var spec struct {
 		Files        []string `yaml:"files"`
 		StorkVersion string   `yaml:"storkVersion"`
@@ -266,7 +265,7 @@ func unknownRule(rule *yaml.Node, file string) report.Finding {
 }
 
 // validate judges the stream and leaves it as it is.
-func validate(ctx context.Context, rl *framework.ResourceList, doc *yaml.Node, h header, env Environment) ([]report.Finding, error) {
+func validate(ctx context.Context, rl *ResourceList, doc *yaml.Node, h header, env Environment) ([]report.Finding, error) {
 	var spec struct {
 		StorkVersion string   `yaml:"storkVersion"`
 		Within       string   `yaml:"within"`
@@ -295,27 +294,4 @@ func validate(ctx context.Context, rl *framework.ResourceList, doc *yaml.Node, h
 		}
 	}
 	return append(findings, more...), err
-}
-
-// results are the findings in the form of the function specification. Only
-// tools other than kustomize read them.
-func results(findings []report.Finding) framework.Results {
-	var rs framework.Results
-	for _, f := range findings {
-		r := &framework.Result{Message: fmt.Sprintf("%s [%s]", f.Message, f.Rule), Severity: framework.Info}
-		switch f.Severity {
-		case report.Error:
-			r.Severity = framework.Error
-		case report.Warning:
-			r.Severity = framework.Warning
-		}
-		if f.Path != "" {
-			r.Field = &framework.Field{Path: f.Path}
-		}
-		if f.Position.File != "" {
-			r.File = &framework.File{Path: f.Position.File}
-		}
-		rs = append(rs, r)
-	}
-	return rs
 }

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	"sigs.k8s.io/kustomize/kyaml/fn/framework"
 	"sigs.k8s.io/kustomize/kyaml/kio"
 
 	"clusterpair.dev/generator"
@@ -27,16 +26,15 @@ func runFunction(cmd *cobra.Command) error {
 	env := render.NewEnvironment(t)
 
 	var findings []report.Finding
-	processed := false
-	err = framework.Execute(framework.ResourceListProcessorFunc(func(rl *framework.ResourceList) (err error) {
-		processed = true
+	stream := &kio.ByteReadWriter{Reader: cmd.InOrStdin(), Writer: cmd.OutOrStdout(), KeepReaderAnnotations: true}
+	read, err := generator.Execute(stream, func(rl *generator.ResourceList) (err error) {
 		if c := rl.FunctionConfig; c != nil {
 			kustomize.MarkRun(c.GetKind(), c.GetName())
 		}
 		findings, err = generator.Process(cmd.Context(), rl, env, time.Now())
 		return err
-	}), &kio.ByteReadWriter{Reader: cmd.InOrStdin(), Writer: cmd.OutOrStdout(), KeepReaderAnnotations: true})
-	if err != nil && !processed {
+	})
+	if err != nil && !read {
 		// The library's error quotes what it could not read.
 		return withHint(errors.New("standard input holds no ResourceList"), "without arguments it is a function of kustomize, which reads one; for all else: clusterpair --help")
 	}
