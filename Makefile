@@ -24,8 +24,8 @@ E2E_NEEDS := chromium-headless-shell=chromium-headless-shell,fonts-dejavu-core d
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / {printf "%-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-build: ## Build bin/clusterpair, and bin/clusterpair-keyservice for who encrypts with the key service of a cloud
-	@CGO_ENABLED=0 go build -trimpath -ldflags='-s -w' -o bin/ ./cmd/clusterpair ./cmd/clusterpair-keyservice
+build: ## Build bin/clusterpair, and bin/clusterpair-helper for key services of clouds and for policies
+	@CGO_ENABLED=0 go build -trimpath -ldflags='-s -w' -o bin/ ./cmd/clusterpair ./cmd/clusterpair-helper
 
 man: ## Write the man pages into bin/man; bin/clusterpair install copies them, too
 	@CGO_ENABLED=0 MAN="$$PWD/bin/man/man1" go test -count 1 -run '^TestMan$$' ./cmd/clusterpair

@@ -706,3 +706,11 @@ func goKinds(k kinds) string {
 	}
 	return strings.Join(names, " | ")
 }
+
+// operands are those of a chain of one operator.
+func operands(e ast.Expr, op token.Token) []ast.Expr {
+	if b, ok := e.(*ast.BinaryExpr); ok && b.Op == op {
+		return append(operands(b.X, op), operands(b.Y, op)...)
+	}
+	return []ast.Expr{e}
+}

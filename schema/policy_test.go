@@ -103,7 +103,7 @@ pair.yaml:11:87: error: breaks the policy at policies/destination.cue:9 [policy]
 `,
 		"conditions": "\n", "config": "\n", "nothing": "\n",
 	} {
-		p, err := LoadPolicy([]byte(policies[name]), "policies/"+name+".cue")
+		p, err := LoadPolicy([]byte(policies[name]), "policies/"+name+".cue", testAsk)
 		if err != nil {
 			t.Error(err)
 			continue
@@ -133,7 +133,7 @@ func TestLoadPolicyErrors(t *testing.T) {
 		{"\xff\xfe\x00PLANTED", "p.cue:1:1: "},
 		{strings.Repeat("PLANTED", 10) + ": 1", "p.cue:1:1: the field is no definition"},
 	} {
-		_, err := LoadPolicy([]byte(c.policy), "p.cue")
+		_, err := LoadPolicy([]byte(c.policy), "p.cue", testAsk)
 		if err == nil || !strings.HasPrefix(err.Error(), c.want) || strings.Contains(err.Error(), "PLANTED") || strings.Contains(err.Error(), "\n") {
 			t.Errorf("%q: %v, want %s…", c.policy, err, c.want)
 		}
@@ -172,7 +172,7 @@ func TestPolicyAgreesWithCUE(t *testing.T) {
 	const share = 31
 	turn := 0
 	for name, text := range policies {
-		p, err := LoadPolicy([]byte(text), "policy.cue")
+		p, err := LoadPolicy([]byte(text), "policy.cue", testAsk)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -218,7 +218,7 @@ func TestNoValueInPolicyFindings(t *testing.T) {
 	const planted = "PLANTEDq7x"
 	for name, text := range policies {
 		text = strings.Replace(text, `error("no passwords here")`, `!="" | error("not \(password)"), password?: string`, 1)
-		p, err := LoadPolicy([]byte(text), "policy.cue")
+		p, err := LoadPolicy([]byte(text), "policy.cue", testAsk)
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
@@ -236,7 +236,7 @@ func TestNoValueInPolicyFindings(t *testing.T) {
 }
 
 func TestPolicyConcurrently(t *testing.T) {
-	p, err := LoadPolicy([]byte(policies["labels"]), "policy.cue")
+	p, err := LoadPolicy([]byte(policies["labels"]), "policy.cue", testAsk)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -255,7 +255,7 @@ func TestPolicyConcurrently(t *testing.T) {
 }
 
 func TestPolicyOnAnchorsThatMultiply(t *testing.T) {
-	p, err := LoadPolicy([]byte(policies["labels"]), "policy.cue")
+	p, err := LoadPolicy([]byte(policies["labels"]), "policy.cue", testAsk)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -269,7 +269,7 @@ func TestPolicyOnAnchorsThatMultiply(t *testing.T) {
 }
 
 func BenchmarkPolicy(b *testing.B) {
-	p, err := LoadPolicy([]byte(policies["destination"]), "policy.cue")
+	p, err := LoadPolicy([]byte(policies["destination"]), "policy.cue", testAsk)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -283,7 +283,7 @@ func BenchmarkPolicy(b *testing.B) {
 
 func BenchmarkLoadPolicy(b *testing.B) {
 	for b.Loop() {
-		if _, err := LoadPolicy([]byte(policies["destination"]), "policy.cue"); err != nil {
+		if _, err := LoadPolicy([]byte(policies["destination"]), "policy.cue", testAsk); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"embed"
 	"encoding/json"
 	"fmt"
+	"iter"
 	"maps"
 	"slices"
 	"strings"
@@ -15,18 +16,29 @@ import (
 //go:embed *.cue
 var sources embed.FS
 
+// Sources are the CUE files of this package, by name.
+func Sources() iter.Seq2[string, []byte] {
+	return func(yield func(string, []byte) bool) {
+		entries, err := sources.ReadDir(".")
+		if err != nil {
+			panic(err) // an embedded folder
+		}
+		for _, entry := range entries {
+			data, err := sources.ReadFile(entry.Name())
+			if err != nil {
+				panic(err)
+			}
+			if !yield(entry.Name(), data) {
+				return
+			}
+		}
+	}
+}
+
 // CUE is the schema as one file of package schema, for cue vet.
 func CUE() []byte {
-	entries, err := sources.ReadDir(".")
-	if err != nil {
-		panic(err) // an embedded folder
-	}
 	var head, rest strings.Builder
-	for _, entry := range entries {
-		data, err := sources.ReadFile(entry.Name())
-		if err != nil {
-			panic(err)
-		}
+	for _, data := range Sources() {
 		// What only the first file has is the comment of the package and the imports.
 		before, after, _ := strings.Cut("\n"+string(data), "\npackage schema\n")
 		if before != "" {

@@ -393,6 +393,9 @@ func subject(key *yaml.Node) string {
 // credential that was pasted as a key.
 const longestName = 63
 
+// Quoted is a name as messages show it: a long one, which may be a credential, is not shown.
+func Quoted(name string) string { return quoted(name) }
+
 func quoted(name string) string {
 	if len(name) > longestName {
 		return "the field"

@@ -43,7 +43,7 @@ func TestArrows(t *testing.T) {
 		"internal/rotation":    {"generator", "internal/cluster", "internal/credential", "internal/defect", "internal/gitfiles", "internal/holders", "internal/kubeconfig", "internal/kustomize", "internal/render", "internal/report", "internal/sopsfile", "internal/worktree"},
 		"internal/mask":        {"generator", "internal/kubeconfig", "internal/leak", "internal/manifest", "internal/report"},
 		"internal/expiring":    {"internal/kubeconfig", "internal/manifest", "internal/report"},
-		"internal/judge":       {"schema", "internal/defect", "internal/engine", "internal/gitfiles", "internal/kustomize", "internal/manifest", "internal/pace", "internal/report", "internal/validate", "internal/worktree"},
+		"internal/judge":       {"schema", "internal/defect", "internal/engine", "internal/gitfiles", "internal/helper", "internal/kustomize", "internal/manifest", "internal/pace", "internal/report", "internal/validate", "internal/worktree"},
 		"internal/plant":       {"internal/manifest"},
 		"internal/orphan":      {"internal/report"},
 		"internal/plan":        {"internal/report"},
@@ -54,37 +54,40 @@ func TestArrows(t *testing.T) {
 		"internal/audit":       {"internal/inventory", "internal/kubeconfig", "internal/report"},
 		"internal/graph":       {"internal/inventory", "internal/kubeconfig", "internal/report"},
 		"internal/doctor":      {"generator", "internal/engine", "internal/gitfiles", "internal/judge", "internal/kustomize", "internal/launch", "internal/manifest", "internal/pattern", "internal/readers", "internal/render", "internal/report", "internal/seal", "internal/sopsfile", "internal/validate", "internal/worktree"},
-		"internal/install":     {"internal/keyservice", "internal/report", "internal/worktree"},
+		"internal/install":     {"internal/helper", "internal/report", "internal/worktree"},
 		"internal/fleet":       {"generator", "schema", "internal/kubeconfig", "internal/manifest", "internal/report"},
 		"internal/kustomize":   {"generator", "schema", "internal/fleet", "internal/gitfiles", "internal/manifest", "internal/report", "internal/seal", "internal/sopsfile", "internal/worktree"},
 		"internal/validate":    {"generator", "schema", "internal/defect", "internal/engine", "internal/holders", "internal/kubeconfig", "internal/leak", "internal/manifest", "internal/migration", "internal/orphan", "internal/overlay", "internal/readers", "internal/report", "internal/sopsfile", "internal/stork", "internal/words"},
 		"schema":               {"internal/report", "internal/stork"},
 		"internal/words":       {},
 		"internal/pattern":     {},
-		"internal/sopsfile":    {"internal/keyservice", "internal/pattern", "internal/plainjson", "internal/plainyaml"},
-		"internal/keyservice":  {"internal/defect", "internal/pattern", "internal/report"},
-		// What only the program clusterpair-keyservice reaches.
+		"internal/sopsfile":    {"internal/helper", "internal/keyservice", "internal/pattern", "internal/plainjson", "internal/plainyaml"},
+		"internal/keyservice":  {"internal/helper", "internal/pattern"},
+		"internal/helper":      {"internal/defect", "internal/report"},
+		// What only the program clusterpair-helper reaches.
+		"internal/helper/program":   {"internal/helper", "internal/keyservice", "internal/keyservice/cloud", "schema", "schema/cuepolicy"},
 		"internal/keyservice/cloud": {"internal/keyservice"},
+		"schema/cuepolicy":          {"internal/report", "schema"},
 		"internal/render":           {"generator", "internal/fleet", "internal/gitfiles", "internal/kubeconfig", "internal/kustomize", "internal/manifest", "internal/migration", "internal/orphan", "internal/plan", "internal/report", "internal/seal", "internal/sopsfile", "internal/validate", "internal/worktree"},
 		"internal/seal":             {"generator", "internal/kubeconfig", "internal/leak", "internal/manifest", "internal/pattern", "internal/plainjson", "internal/report", "internal/sopsfile", "internal/worktree"},
 		"generator":                 {"schema", "internal/kubeconfig", "internal/manifest", "internal/report", "internal/stork", "internal/work"},
 		"examples":                  {"internal/manifest", "internal/report", "internal/sopsfile", "internal/stork", "internal/worktree"},
 		"docs":                      {"internal/report"},
 	}
-	tops := []string{"cmd/clusterpair", "cmd/clusterpair-keyservice"} // which may import all others
+	tops := []string{"cmd/clusterpair", "cmd/clusterpair-helper"} // which may import all others
 	soleImporter := map[string]string{
 		"github.com/spf13/cobra":     "cmd/clusterpair",
 		"sigs.k8s.io/kustomize/api":  "internal/kustomize",
 		"github.com/getsops/sops/v3": "internal/sopsfile", // but for its key services
 		"filippo.io/age":             "internal/sopsfile",
-		"cuelang.org/go":             "schema",
+		"cuelang.org/go":             "schema/cuepolicy",
 		"k8s.io/client-go/rest":      "internal/cluster",
 		"k8s.io/client-go/dynamic":   "internal/cluster",
 	}
 	forbidden := map[string][]string{
 		"generator": {"github.com/getsops/sops/v3", "github.com/spf13/cobra", "k8s.io/client-go", "sigs.k8s.io/kustomize/api", module + "internal/sopsfile"},
 		// What sops costs at start-up sits in these packages.
-		"cmd/clusterpair": {module + "internal/keyservice/cloud", "google.golang.org/grpc", "github.com/getsops/sops/v3/config", "github.com/getsops/sops/v3/publish", "github.com/getsops/sops/v3/decrypt", "k8s.io/client-go/kubernetes", "k8s.io/client-go/discovery", "github.com/spf13/cobra/doc"},
+		"cmd/clusterpair": {module + "internal/keyservice/cloud", "cuelang.org/go", "google.golang.org/grpc", "github.com/getsops/sops/v3/config", "github.com/getsops/sops/v3/publish", "github.com/getsops/sops/v3/decrypt", "k8s.io/client-go/kubernetes", "k8s.io/client-go/discovery", "github.com/spf13/cobra/doc"},
 	}
 
 	out, err := exec.Command("go", "list", "-deps", "-json=ImportPath,Doc,Imports,Deps", "../../...").Output()

@@ -14,7 +14,7 @@ func newInstallCommand() *cobra.Command {
 		Long: `install copies the running binary to DIR/clusterpair, readable and executable by
 everybody. So an init container, whose image holds nothing else, can hand it to
 another container through a volume. A binary that is there, even one that runs, is
-replaced at once and as a whole. clusterpair-keyservice goes with it, if it stands beside it.
+replaced at once and as a whole. clusterpair-helper goes with it, if it stands beside it.
 
 Man pages that stand beside the binary, as make man and the image put them, are
 copied to DIR/man/man1. man finds them there if DIR is in the PATH.`,

@@ -14,10 +14,13 @@ import (
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"clusterpair.dev/internal/helper"
+	"clusterpair.dev/internal/helper/program"
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"clusterpair": main})
+	testscript.Main(m, map[string]func(){"clusterpair": main, helper.Program: program.Main})
 }
 
 // fixtures is the directory of test inputs, absolute.

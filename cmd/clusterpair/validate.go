@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -96,7 +97,7 @@ func (o *validateOptions) judge(cmd *cobra.Command, args []string, steady *pace.
 		return nil, nil, err
 	}
 	repo.Exclude, o.fromTop = o.exclude, repo.Path
-	options, err := o.options(repo)
+	options, err := o.options(cmd.Context(), repo)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -131,7 +132,7 @@ func findingsIn(cmd *cobra.Command, args []string, within string) ([]report.Find
 }
 
 // options turns the flags into what the validator is to go by.
-func (o *validateOptions) options(repo gitfiles.Repository) (validate.Options, error) {
+func (o *validateOptions) options(ctx context.Context, repo gitfiles.Repository) (validate.Options, error) {
 	options := validate.Options{StorkVersion: o.storkVersion, Plaintext: o.plaintext, Skip: o.skip, Only: o.only, Now: time.Now()}
 	for _, rule := range slices.Concat(o.skip, o.only) {
 		if err := report.CheckRule(rule); err != nil {
@@ -155,7 +156,7 @@ func (o *validateOptions) options(repo gitfiles.Repository) (validate.Options, e
 		options.Decrypt = sopsfile.New(nil).Decrypt
 	}
 	if o.policyFile != "" {
-		if o.policy, err = judge.OpenPolicy(o.policyFile); err != nil {
+		if o.policy, err = judge.OpenPolicy(ctx, o.policyFile); err != nil {
 			return options, err
 		}
 		options.Policy = o.policy.Validate

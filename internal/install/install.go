@@ -15,14 +15,14 @@ import (
 	"strings"
 	"syscall"
 
-	"clusterpair.dev/internal/keyservice"
+	"clusterpair.dev/internal/helper"
 	"clusterpair.dev/internal/report"
 	"clusterpair.dev/internal/worktree"
 )
 
 // Copy copies the program that runs to DIR/clusterpair, which everybody may read and
 // execute. One that is there, even one that runs, is replaced at once and as a whole.
-// clusterpair-keyservice goes with it, if it stands beside the program.
+// clusterpair-helper goes with it, if it stands beside the program.
 // Man pages that stand beside the program go to DIR/man/man1. recovered is what runs had
 // left in the directory that were killed while they wrote. An error names the path, and
 // has a hint.
@@ -64,12 +64,12 @@ func Copy(ctx context.Context, dir string) (recovered []worktree.Recovered, err 
 	if err := program(path, from); err != nil {
 		return recovered, err
 	}
-	keys, err := os.Open(filepath.Join(filepath.Dir(resolved(self)), keyservice.Program))
+	other, err := os.Open(filepath.Join(filepath.Dir(resolved(self)), helper.Program))
 	switch {
 	case err == nil:
-		defer keys.Close()
-		path = filepath.Join(dir, keyservice.Program)
-		if err := program(path, keys); err != nil {
+		defer other.Close()
+		path = filepath.Join(dir, helper.Program)
+		if err := program(path, other); err != nil {
 			return recovered, err
 		}
 	case !errors.Is(err, fs.ErrNotExist):

@@ -67,13 +67,13 @@ func TestCopy(t *testing.T) {
 	}
 }
 
-// TestCopyKeys copies the program that asks key services, where there is one.
-func TestCopyKeys(t *testing.T) {
+// TestCopyHelper copies the program that asks key services, where there is one.
+func TestCopyHelper(t *testing.T) {
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
-	beside := filepath.Join(filepath.Dir(self), "clusterpair-keyservice")
+	beside := filepath.Join(filepath.Dir(self), "clusterpair-helper")
 	if err := os.WriteFile(beside, []byte("the other program"), 0o700); err != nil {
 		t.Fatal(err)
 	}
@@ -82,7 +82,7 @@ func TestCopyKeys(t *testing.T) {
 	if _, err := Copy(t.Context(), dir); err != nil {
 		t.Fatal(err)
 	}
-	copied := filepath.Join(dir, "clusterpair-keyservice")
+	copied := filepath.Join(dir, "clusterpair-helper")
 	info, err := os.Stat(copied)
 	if err != nil || info.Mode().Perm() != 0o755 {
 		t.Fatalf("%v, %v", info, err)

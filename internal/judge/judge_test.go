@@ -167,6 +167,7 @@ func TestBuild(t *testing.T) {
 // TestPolicy holds policies against repositories: what of them has judged something, and
 // when it is worth a warning that nothing has.
 func TestPolicy(t *testing.T) {
+	withHelper(t)
 	const pair = "apiVersion: stork.libopenstorage.org/v1alpha1\nkind: ClusterPair\nmetadata: {name: pair, namespace: apps}\nspec: {config: {}, options: {}}\n"
 	for _, c := range []struct {
 		name, policy, file string
@@ -182,7 +183,7 @@ func TestPolicy(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			repository(t, map[string]string{"policy.cue": "package schema\n" + c.policy})
-			p, err := OpenPolicy("policy.cue")
+			p, err := OpenPolicy(t.Context(), "policy.cue")
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -199,7 +200,7 @@ func TestPolicy(t *testing.T) {
 			}
 		})
 	}
-	if _, err := OpenPolicy("none.cue"); err == nil || !strings.Contains(err.Error(), "read none.cue") {
+	if _, err := OpenPolicy(t.Context(), "none.cue"); err == nil || !strings.Contains(err.Error(), "read none.cue") {
 		t.Error(err)
 	}
 }

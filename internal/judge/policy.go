@@ -1,9 +1,11 @@
 package judge
 
 import (
+	"context"
 	"os"
 	"strings"
 
+	"clusterpair.dev/internal/helper"
 	"clusterpair.dev/internal/report"
 	"clusterpair.dev/internal/validate"
 	"clusterpair.dev/internal/worktree"
@@ -16,13 +18,15 @@ type Policy struct {
 	file string
 }
 
-// OpenPolicy reads the policy of a file.
-func OpenPolicy(file string) (*Policy, error) {
+// OpenPolicy reads the policy of a file. The program clusterpair-helper evaluates it, until
+// ctx ends.
+func OpenPolicy(ctx context.Context, file string) (*Policy, error) {
 	data, err := os.ReadFile(file)
 	if err != nil {
 		return nil, worktree.Unread(file, err)
 	}
-	p, err := schema.LoadPolicy(data, file)
+	var program helper.Client
+	p, err := schema.LoadPolicy(data, file, func(operation string, in, out any) error { return program.Ask(ctx, operation, in, out) })
 	return &Policy{p, file}, err
 }
 

@@ -2,8 +2,6 @@ package sopsfile_test
 
 import (
 	"bytes"
-	"context"
-	"log"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -14,8 +12,8 @@ import (
 
 	"filippo.io/age"
 
-	"clusterpair.dev/internal/keyservice"
-	"clusterpair.dev/internal/keyservice/cloud"
+	"clusterpair.dev/internal/helper"
+	"clusterpair.dev/internal/helper/program"
 	"clusterpair.dev/internal/sopsfile"
 )
 
@@ -43,18 +41,15 @@ var buildSops = sync.OnceValues(func() (string, error) {
 })
 
 func TestMain(m *testing.M) {
-	if filepath.Base(os.Args[0]) == keyservice.Program {
-		if err := keyservice.Serve(context.Background(), os.Stdin, os.Stdout, cloud.Ask); err != nil {
-			log.Fatal(err)
-		}
-		return
+	if filepath.Base(os.Args[0]) == helper.Program {
+		program.Main()
 	}
 	code := m.Run()
 	os.RemoveAll(sopsDir)
 	os.Exit(code)
 }
 
-// withKeyServices puts clusterpair-keyservice into the PATH, which is this program by that name.
+// withKeyServices puts clusterpair-helper into the PATH, which is this program by that name.
 func withKeyServices(t *testing.T) {
 	t.Helper()
 	self, err := os.Executable()
@@ -62,7 +57,7 @@ func withKeyServices(t *testing.T) {
 		t.Fatal(err)
 	}
 	dir := t.TempDir()
-	if err := os.Symlink(self, filepath.Join(dir, keyservice.Program)); err != nil {
+	if err := os.Symlink(self, filepath.Join(dir, helper.Program)); err != nil {
 		t.Fatal(err)
 	}
 	t.Setenv("PATH", dir+string(filepath.ListSeparator)+os.Getenv("PATH"))

@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"strings"
 
-	"clusterpair.dev/internal/keyservice"
+	"clusterpair.dev/internal/helper"
 )
 
 // ErrNotEncrypted is wrapped by the error for a document without a sops section.
@@ -51,7 +51,7 @@ type NoKeyError struct {
 	// looked says that there were keys, or places that should have held one.
 	looked bool
 	// unasked says why no key service could be asked.
-	unasked *keyservice.MissingError
+	unasked *helper.MissingError
 }
 
 func (e *NoKeyError) Error() string {

@@ -22,6 +22,7 @@ import (
 	"github.com/getsops/sops/v3/shamir"
 	"github.com/sirupsen/logrus"
 
+	"clusterpair.dev/internal/helper"
 	"clusterpair.dev/internal/keyservice"
 )
 
@@ -465,7 +466,7 @@ func holderOf(recipients []string) string {
 // keys and never see a value of the document. That there is nobody to ask stays the
 // error it is, with its hint.
 func said(err error) error {
-	if missing := (*keyservice.MissingError)(nil); errors.As(err, &missing) {
+	if missing := (*helper.MissingError)(nil); errors.As(err, &missing) {
 		return err
 	}
 	text, _, _ := strings.Cut(strings.TrimSpace(err.Error()), "\n")

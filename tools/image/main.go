@@ -88,15 +88,15 @@ func run(dir, out string, w io.Writer) error {
 		if err != nil {
 			return err
 		}
-		keys, err := build(dir, binary+keysSuffix, "./cmd/clusterpair-keyservice", arch.name, arch.level)
+		helper, err := build(dir, binary+helperSuffix, "./cmd/clusterpair-helper", arch.name, arch.level)
 		if err != nil {
 			return err
 		}
-		keysSBOM, err := keys.sbom()
+		helperSBOM, err := helper.sbom()
 		if err != nil {
 			return err
 		}
-		if err := os.WriteFile(filepath.Join(dest, "clusterpair-keyservice-"+arch.name+".cdx.json"), keysSBOM, 0o644); err != nil {
+		if err := os.WriteFile(filepath.Join(dest, "clusterpair-helper-"+arch.name+".cdx.json"), helperSBOM, 0o644); err != nil {
 			return err
 		}
 		if tag, err = name.NewTag(repository+":"+b.tag(), name.StrictValidation); err != nil {
@@ -113,7 +113,7 @@ func run(dir, out string, w io.Writer) error {
 		if err != nil {
 			return err
 		}
-		img, err := b.image(binary, map[string][]byte{"clusterpair": sbom, "clusterpair-keyservice": keysSBOM}, filepath.Join(dir, "LICENSE"), pages)
+		img, err := b.image(binary, map[string][]byte{"clusterpair": sbom, "clusterpair-helper": helperSBOM}, filepath.Join(dir, "LICENSE"), pages)
 		if err != nil {
 			return err
 		}
@@ -157,8 +157,8 @@ type built struct {
 	time time.Time // of the commit
 }
 
-// keysSuffix tells the binary of clusterpair-keyservice from that of clusterpair.
-const keysSuffix = "-keyservice"
+// helperSuffix tells the binary of clusterpair-helper from that of clusterpair.
+const helperSuffix = "-helper"
 
 // build builds a command for an architecture, whatever the environment says of
 // others.
@@ -230,7 +230,7 @@ func (b *built) image(binary string, sboms map[string][]byte, license string, pa
 	if err != nil {
 		return nil, err
 	}
-	keys, err := os.ReadFile(binary + keysSuffix)
+	helper, err := os.ReadFile(binary + helperSuffix)
 	if err != nil {
 		return nil, err
 	}
@@ -244,10 +244,10 @@ func (b *built) image(binary string, sboms map[string][]byte, license string, pa
 		{"etc/ssl/certs/ca-certificates.crt", 0o644, authorities()},
 		{"tmp/", 0o1777, nil},
 		{"usr/local/bin/clusterpair", 0o755, program},
-		{"usr/local/bin/clusterpair-keyservice", 0o755, keys},
+		{"usr/local/bin/clusterpair-helper", 0o755, helper},
 		{"usr/share/licenses/clusterpair/LICENSE", 0o644, text},
 		{"usr/share/sbom/clusterpair.cdx.json", 0o644, sboms["clusterpair"]},
-		{"usr/share/sbom/clusterpair-keyservice.cdx.json", 0o644, sboms["clusterpair-keyservice"]},
+		{"usr/share/sbom/clusterpair-helper.cdx.json", 0o644, sboms["clusterpair-helper"]},
 		{"work/", 0o755, nil},
 	}...))
 	if err != nil {

@@ -1,7 +1,7 @@
 // Package cloud holds the libraries of the key services, as sops calls them.
 //
-// [Ask] is for [keyservice.Serve]. Nothing but the program clusterpair-keyservice imports this
-// package: what it brings costs more time at the start than clusterpair has.
+// [Ask] is what clusterpair-helper does for [keyservice.Client]. Nothing else imports
+// this package: what it brings costs more time at the start than clusterpair has.
 package cloud
 
 import (

@@ -1,4 +1,4 @@
-package schema
+package cuepolicy
 
 import (
 	"cmp"
@@ -13,6 +13,7 @@ import (
 	"cuelang.org/go/cue/token"
 
 	"clusterpair.dev/internal/report"
+	"clusterpair.dev/schema"
 )
 
 // outline is the schema as the policy sees it: the ways to what the policy
@@ -24,9 +25,9 @@ type outline struct {
 	leads map[string]bool
 }
 
-func newOutline(schema []*ast.File, policy *ast.File) *outline {
+func newOutline(own []*ast.File, policy *ast.File) *outline {
 	o := &outline{decls: make(map[string]ast.Expr), leads: make(map[string]bool)}
-	for _, f := range schema {
+	for _, f := range own {
 		for _, d := range f.Decls {
 			if d, ok := d.(*ast.Field); ok {
 				o.decls[labelOf(d)] = d.Value
@@ -288,7 +289,7 @@ func (o *outline) checkNames(policy *ast.File, file string) error {
 				hint = "did you mean " + near + "?"
 			}
 			pos := d.Label.Pos()
-			return fmt.Errorf("%s:%d:%d: %s is no definition of the schema, and the policy does not use it: %s", file, pos.Line(), pos.Column(), quoted(name), hint)
+			return fmt.Errorf("%s:%d:%d: %s is no definition of the schema, and the policy does not use it: %s", file, pos.Line(), pos.Column(), schema.Quoted(name), hint)
 		}
 	}
 	return nil
