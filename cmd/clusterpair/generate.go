@@ -7,7 +7,6 @@ import (
 	"io"
 	"os"
 	"slices"
-	"strings"
 	"sync/atomic"
 
 	"github.com/spf13/cobra"
@@ -196,17 +195,7 @@ func (o *generateOptions) tell(cmd *cobra.Command, stages []*worktree.Stage, dif
 	}
 	say(cmd.ErrOrStderr(), "pairs: %s\n", sum.Counts(o.check || o.dryRun))
 	if o.check && sum.List != "" {
-		hint := "clusterpair generate"
-		if o.open {
-			hint += " --open"
-		}
-		hint += " -f " + strings.Join(report.TypedAll(o.paths), " -f ")
-		err := errors.New("the rendered files are not what the config says")
-		if sum.Created+sum.Removed == 0 && sum.Changed == restyled {
-			err = errors.New("the rendered files say what the config says, in another layout: a formatter has changed them, or Git their line ends")
-			hint = "leave them out of formatters, and in .gitattributes mark them as -text; then write them again: " + hint
-		}
-		return &exitError{code: exitFindings, err: withHint(err, "%s", hint)}
+		return &exitError{code: exitFindings, err: render.Differs(sum, restyled, o.open, o.paths)}
 	}
 	return nil
 }

@@ -1,15 +1,12 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
-	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"clusterpair.dev/internal/cluster"
 	"clusterpair.dev/internal/live"
 	"clusterpair.dev/internal/pace"
 	"clusterpair.dev/internal/report"
@@ -116,53 +113,14 @@ func (o *statusOptions) run(cmd *cobra.Command, names []string) error {
 	options.Namespace = namespace
 	s := live.NewStatus(client, options)
 	printer := live.NewPrinter(cmd.OutOrStdout(), o.format)
-	if err := o.look(cmd, s, printer); err != nil {
+	o.wait = o.wait || o.recheck
+	if err := s.Await(cmd.Context(), live.Waiting{Wait: o.wait, Watch: o.watch, Recheck: o.recheck, Yes: o.yes, Timeout: o.timeout}, talk(cmd, o.yes), printer); err != nil {
 		return err
 	}
 	if err := s.Finish(cmd.Context()); err != nil {
 		return err
 	}
 	return o.result(cmd, s, printer)
-}
-
-// look takes in the pairs, for as long as the flags say.
-func (o *statusOptions) look(cmd *cobra.Command, s *live.Status, printer *live.Printer) error {
-	ctx, cancel := cmd.Context(), context.CancelFunc(func() {})
-	o.wait = o.wait || o.recheck
-	if o.timeout > 0 || o.wait && !o.watch {
-		ctx, cancel = context.WithTimeout(ctx, cmp.Or(o.timeout, 5*time.Minute))
-	}
-	defer cancel()
-	if o.recheck {
-		err := s.Recheck(ctx, func(ids []string) error {
-			if o.yes {
-				return nil
-			}
-			say(cmd.ErrOrStderr(), "Until Stork has looked, which takes it some seconds, no migration starts over:\n")
-			for _, id := range ids {
-				say(cmd.ErrOrStderr(), "  %s\n", id)
-			}
-			return confirm(cmd, "Take back that they are Ready?")
-		})
-		if err != nil {
-			return err
-		}
-	}
-	if !o.wait && !o.watch {
-		return s.Look(ctx)
-	}
-	changed := printer.Pairs
-	if !o.watch {
-		changed = nil
-	}
-	err := s.Follow(ctx, o.wait, changed)
-	switch {
-	case ctx.Err() != nil && cmd.Context().Err() == nil: // --timeout
-		return nil
-	case ctx.Err() != nil && o.watch && len(s.Pairs()) > 0: // Ctrl-C is the usual end
-		return nil
-	}
-	return err
 }
 
 // result prints all, and is the verdict.
@@ -205,12 +163,5 @@ func (o *statusOptions) completeNames(cmd *cobra.Command, args []string, _ strin
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
-	var names []cobra.Completion
-	_ = client.Pairs(ctx, cluster.Scope{Namespace: namespace}, func(p cluster.Pair, _ []byte) error { // what there is by then
-		if !slices.Contains(args, p.Name) {
-			names = append(names, p.Name)
-		}
-		return nil
-	})
-	return names, cobra.ShellCompDirectiveNoFileComp
+	return live.Names(ctx, client, namespace, args), cobra.ShellCompDirectiveNoFileComp
 }

@@ -2,11 +2,15 @@ package render
 
 import (
 	"bytes"
+	"errors"
+	"strings"
 
 	"go.yaml.in/yaml/v3"
 
 	"clusterpair.dev/generator"
 	"clusterpair.dev/internal/manifest"
+	"clusterpair.dev/internal/report"
+	"clusterpair.dev/internal/worktree"
 )
 
 // Restyled tells whether what is rendered differs from what a file holds in its layout
@@ -57,4 +61,20 @@ func sameValue(a, b *yaml.Node) bool {
 		}
 	}
 	return true
+}
+
+// Differs says that files are not what the config says, as sum has it: restyled of them in
+// their layout alone. Its hint writes them anew: from paths, with open by --open.
+func Differs(sum worktree.Summary, restyled int, open bool, paths []string) error {
+	hint := "clusterpair generate"
+	if open {
+		hint += " --open"
+	}
+	hint += " -f " + strings.Join(report.TypedAll(paths), " -f ")
+	err := errors.New("the rendered files are not what the config says")
+	if sum.Created+sum.Removed == 0 && sum.Changed == restyled {
+		err = errors.New("the rendered files say what the config says, in another layout: a formatter has changed them, or Git their line ends")
+		hint = "leave them out of formatters, and in .gitattributes mark them as -text; then write them again: " + hint
+	}
+	return report.WithHint(err, "%s", hint)
 }
