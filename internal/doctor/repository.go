@@ -101,14 +101,19 @@ func (c *config) read(f kustomize.Config, safe *sopsfile.Safe, rules *render.Rul
 		c.unruled = []unruled{{f.File, err}}
 		return noSecret
 	}
+	good := make(map[*sopsfile.Policy]bool)
 	for _, file := range files {
 		policy, err := s.Policy(file)
+		if good[policy] {
+			continue
+		}
 		if err == nil {
 			err = seal.CheckPolicy(policy, f.Tree.Show(file))
 		}
 		if err != nil {
 			c.unruled = append(c.unruled, unruled{f.Tree.Show(file), err})
 		}
+		good[policy] = err == nil
 	}
 	return noSecret
 }
@@ -240,17 +245,27 @@ func (e *examination) nestedRules(p *Part) {
 	if err != nil || top == nil {
 		return // then sops fails there
 	}
-	rules := make(map[string]*sopsfile.Rules) // of directories
+	paths := make(map[string]string) // by directory
+	rules := make(map[string]*sopsfile.Rules)
 	var differ []string
 	var nearest *sopsfile.Rules
 	for _, file := range e.sealed() {
 		abs := filepath.Join(e.repo.Root, e.repo.Path(file))
-		own, known := rules[filepath.Dir(abs)]
+		dir := filepath.Dir(abs)
+		path, known := paths[dir]
 		if !known {
-			own, _ = seal.FindRules(filepath.Dir(abs))
-			rules[filepath.Dir(abs)] = own
+			path, _ = sopsfile.FindRules(dir, os.Getenv("SOPS_CONFIG"))
+			paths[dir] = path
 		}
-		if own == nil || own.Path() == top.Path() {
+		if path == top.Path() {
+			continue
+		}
+		own, known := rules[path]
+		if !known {
+			own, _ = seal.FindRules(dir)
+			rules[path] = own
+		}
+		if own == nil {
 			continue
 		}
 		meant, err := own.Policy(abs)

@@ -167,7 +167,7 @@ func (e *examination) argoCDSettings(file validate.File) {
 			found.options = append(found.options, argoOptions{at(o.Offset), o.Flags})
 		}
 	}
-	if bytes.Contains(file.Data, []byte("stork.libopenstorage.org")) {
+	if bytes.Contains(file.Data, []byte("stork.libopenstorage.org")) && (bytes.Contains(file.Data, []byte("health")) || bytes.Contains(file.Data, []byte("check:"))) { // no plain pair
 		for _, m := range argoHealth().FindAllSubmatch(file.Data, -1) {
 			if found.health == nil {
 				found.health = make(map[string]bool)

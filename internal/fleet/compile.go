@@ -76,11 +76,11 @@ type compilation struct {
 	findings []report.Finding
 }
 
-// made is a pair with what has made it.
+// made is a pair, as what makes it: a large fleet has many.
 type made struct {
-	pair generator.Pair
-	to   string
-	rule *rule
+	rule            *rule
+	way             way
+	namespace, name string
 }
 
 func (c *compilation) add(f report.Finding) { c.findings = append(c.findings, f) }
@@ -288,14 +288,15 @@ func (c *compilation) make(r *rule, w way) {
 		namespaces = []string{cmp.Or(r.Namespace, c.fleet.spec.Namespace)}
 	}
 	for _, namespace := range namespaces {
-		c.put(made{rule: r, to: w.to.Name, pair: c.pair(r, w, namespace, name)}, w.from)
+		c.put(made{r, w, namespace, name})
 	}
 }
 
 // pair is the pair of a direction in a namespace.
-func (c *compilation) pair(r *rule, w way, namespace, name string) generator.Pair {
-	p := generator.Pair{Name: name, Destination: w.to.Destination, PairSettings: r.PairSettings, Position: r.at}
-	p.Namespace = namespace
+func (m *made) pair() generator.Pair {
+	r, w := m.rule, m.way
+	p := generator.Pair{Name: m.name, Destination: w.to.Destination, PairSettings: r.PairSettings, Position: r.at}
+	p.Namespace = m.namespace
 	if r.BothWays {
 		p.Annotations = maps.Clone(p.Annotations)
 		if p.Annotations == nil {
@@ -314,21 +315,22 @@ func (c *compilation) pair(r *rule, w way, namespace, name string) generator.Pai
 }
 
 // put takes a pair in, once if several rules make the same.
-func (c *compilation) put(m made, from *Cluster) {
-	own := c.pairs[from.Name]
+func (c *compilation) put(m made) {
+	from, to := m.way.from.Name, m.way.to.Name
+	own := c.pairs[from]
 	if own == nil {
 		own = make(map[string]made)
-		c.pairs[from.Name] = own
+		c.pairs[from] = own
 	}
-	id := m.pair.Namespace + "/" + m.pair.Name
+	id := m.namespace + "/" + m.name
 	first, twice := own[id]
 	switch {
 	case !twice:
 		own[id] = m
-	case first.to != m.to:
-		c.add(errorAt(m.rule.at, "spec.pairs.name", fmt.Sprintf("ClusterPair %s of %s leads to %s, and to %s by the rule at %s", id, from.Name, m.to, first.to, first.rule.at), `give the pairs a name of each destination, as in name: "${to}", or a namespace of its own`))
-	case m.rule != first.rule && !agree(m.pair, first.pair):
-		c.add(errorAt(m.rule.at, "spec.pairs", fmt.Sprintf("ClusterPair %s of %s is made by the rule at %s, too, in another way", id, from.Name, first.rule.at), "make both rules say the same, or let one of them leave the clusters out"))
+	case first.way.to.Name != to:
+		c.add(errorAt(m.rule.at, "spec.pairs.name", fmt.Sprintf("ClusterPair %s of %s leads to %s, and to %s by the rule at %s", id, from, to, first.way.to.Name, first.rule.at), `give the pairs a name of each destination, as in name: "${to}", or a namespace of its own`))
+	case m.rule != first.rule && !agree(m.pair(), first.pair()):
+		c.add(errorAt(m.rule.at, "spec.pairs", fmt.Sprintf("ClusterPair %s of %s is made by the rule at %s, too, in another way", id, from, first.rule.at), "make both rules say the same, or let one of them leave the clusters out"))
 	}
 }
 
@@ -401,9 +403,10 @@ func (c *compilation) sources() []Source {
 			continue
 		}
 		s := Source{Cluster: cluster, Config: c.fleet.ConfigName(cluster.Name), fleet: c.fleet, foreign: c.foreign(cluster)}
+		s.Pairs, s.Destinations = make([]generator.Pair, 0, len(own)), make([]*Cluster, 0, len(own))
 		for _, id := range slices.Sorted(maps.Keys(own)) {
-			s.Pairs = append(s.Pairs, own[id].pair)
-			s.Destinations = append(s.Destinations, c.clusters[own[id].to])
+			m := own[id]
+			s.Pairs, s.Destinations = append(s.Pairs, m.pair()), append(s.Destinations, m.way.to)
 		}
 		var err error
 		if s.Output, err = c.fleet.output(cluster); err != nil {

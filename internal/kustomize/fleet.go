@@ -38,13 +38,11 @@ func sources(t *worktree.Tree, doc *yaml.Node, file string) []Config {
 		return broken()
 	}
 	var all []Config
-	known := make(map[string]bool)
 	for i := range compiled {
 		s := &compiled[i]
-		known[s.Config] = true
 		all = append(all, Config{Tree: t, Kind: generator.GeneratorKind, Name: s.Config, File: file, Doc: doc, Fleet: true, Source: s})
 	}
-	for _, s := range removedSources(t, f, known) {
+	for _, s := range removedSources(t, f, compiled) {
 		all = append(all, Config{Tree: t, Kind: generator.GeneratorKind, Name: s.Config, File: file, Doc: doc, Fleet: true, Source: &s})
 	}
 	slices.SortFunc(all, func(a, b Config) int { return strings.Compare(a.Name, b.Name) })
@@ -95,32 +93,53 @@ func clusterSecrets(t *worktree.Tree, f *fleet.Fleet) (secrets []fleet.Secret, f
 var byConfig = regexp.MustCompile(` "?` + regexp.QuoteMeta(generator.AnnotationGeneratedBy) + `"?: ["']?([-.a-z0-9]+)`)
 
 // removedSources are the source clusters that are no more, by the pairs that an earlier
-// run has rendered for them.
-func removedSources(t *worktree.Tree, f *fleet.Fleet, known map[string]bool) (removed []fleet.Source) {
+// run has rendered for them. compiled are those that there are.
+func removedSources(t *worktree.Tree, f *fleet.Fleet, compiled []fleet.Source) (removed []fleet.Source) {
 	dirs, err := fs.Glob(t.Root.FS(), filepath.ToSlash(filepath.Join(t.Base, f.Outputs())))
 	if err != nil {
 		return nil
 	}
+	known := make(map[string]*fleet.Source) // by config, and by output
+	for i := range compiled {
+		known[compiled[i].Config], known[compiled[i].Output] = &compiled[i], &compiled[i]
+	}
 	seen := make(map[string]bool)
 	for _, dir := range dirs {
-		files, _ := fs.Glob(t.Root.FS(), dir+"/*/*.yaml")
-		for _, file := range files {
-			data, err := t.Read(filepath.FromSlash(file))
-			if err != nil || !bytes.Contains(data, []byte(generator.ClusterPairKind)) {
-				continue
+		output, err := filepath.Rel(filepath.ToSlash(t.Base), dir)
+		if err != nil {
+			continue
+		}
+		own := make(map[string]bool) // which are read when they are rendered
+		if s := known[output]; s != nil {
+			for i := range s.Pairs {
+				own[s.Pairs[i].Namespace+"/"+s.Pairs[i].Name+".yaml"] = true
 			}
-			m := byConfig.FindSubmatch(data)
-			if m == nil {
-				continue
+		}
+		for _, namespace := range t.Names(dir) {
+			for _, name := range t.Names(filepath.Join(dir, namespace)) {
+				if filepath.Ext(name) != ".yaml" || own[namespace+"/"+name] {
+					continue
+				}
+				config := configOf(t, filepath.Join(dir, namespace, name))
+				if config == "" || known[config] != nil || f.Cluster(config) == "" || seen[config+" "+output] {
+					continue
+				}
+				seen[config+" "+output] = true
+				removed = append(removed, f.Removed(config, output))
 			}
-			config := string(m[1])
-			output, err := filepath.Rel(filepath.ToSlash(t.Base), dir)
-			if err != nil || known[config] || f.Cluster(config) == "" || seen[config+" "+output] {
-				continue
-			}
-			seen[config+" "+output] = true
-			removed = append(removed, f.Removed(config, output))
 		}
 	}
 	return removed
+}
+
+// configOf is the config that has rendered a pair, empty if the file is none.
+func configOf(t *worktree.Tree, file string) string {
+	data, err := t.Read(file)
+	if err != nil || !bytes.Contains(data, []byte(generator.ClusterPairKind)) {
+		return ""
+	}
+	if m := byConfig.FindSubmatch(data); m != nil {
+		return string(m[1])
+	}
+	return ""
 }

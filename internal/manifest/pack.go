@@ -15,12 +15,37 @@ func Unpack(packed string) *yaml.Node {
 	return r.node()
 }
 
+// common are texts that many objects have. A number stands for each of them.
+var common = []string{
+	"", "!!map", "!!seq", "!!str", "!!bool", "!!int", "!!null", "!!timestamp", "true", "false",
+	"apiVersion", "kind", "metadata", "name", "namespace", "annotations", "labels", "spec", "config", "options", "sops",
+	"stork.libopenstorage.org/v1alpha1", "ClusterPair", "ENC",
+	"stork.libopenstorage.org/skip-resource", "clusterpair.dev/bidirectional", "clusterpair.dev/credential-expires", "clusterpair.dev/destination-ca", "clusterpair.dev/destination-ca-expires",
+	"clusterpair.dev/credential-id", "clusterpair.dev/credential-kind", "clusterpair.dev/destination-id", "clusterpair.dev/generated-by", "clusterpair.dev/plaintext-digest", "clusterpair.dev/source",
+	"kustomize.toolkit.fluxcd.io/prune", "disabled", "argocd.argoproj.io/sync-options", "Prune=false",
+	"clusters", "cluster", "contexts", "context", "current-context", "users", "user", "token", "server", "tls-server-name", "certificate-authority-data",
+	"client-certificate-data", "client-key-data", "preferences", "Config", "v1",
+}
+
+// places are those of the common texts.
+var places = func() map[string]int {
+	all := make(map[string]int, len(common))
+	for i, text := range common {
+		all[text] = i
+	}
+	return all
+}()
+
 func appendNode(b []byte, n *yaml.Node) []byte {
 	b = append(b, byte(n.Kind), byte(n.Style))
 	b = binary.AppendUvarint(b, uint64(n.Line))
 	b = binary.AppendUvarint(b, uint64(n.Column))
 	for _, text := range []string{n.Tag, n.Value} {
-		b = binary.AppendUvarint(b, uint64(len(text)))
+		if i, common := places[text]; common {
+			b = binary.AppendUvarint(b, uint64(2*i+1))
+			continue
+		}
+		b = binary.AppendUvarint(b, uint64(2*len(text)))
 		b = append(b, text...)
 	}
 	b = binary.AppendUvarint(b, uint64(len(n.Content)))
@@ -60,6 +85,10 @@ func (r *nodeReader) number() (n int) {
 
 func (r *nodeReader) text() string {
 	length := r.number()
+	if length%2 == 1 {
+		return common[length/2]
+	}
+	length /= 2
 	text := string((*r)[:length])
 	*r = (*r)[length:]
 	return text

@@ -127,8 +127,9 @@ func shadowedRules(s *Sealer, w *worktree.Stage) []report.Finding {
 	return findings
 }
 
-// rendering are the configs of a repository, and the pairs that tell which config has
-// rendered them, but for those of the outputs of a run.
+// rendering are the pairs of a repository that tell which config has rendered them, but
+// for those of the outputs of a run, and the configs, if there are such pairs or if the
+// run removes any.
 type rendering struct {
 	repo    gitfiles.Repository
 	outputs []*worktree.Stage
@@ -167,6 +168,9 @@ func renderers(ctx context.Context, paths []string, outputs []*worktree.Stage) (
 			r.uses.read(file, buffer)
 		}
 	})
+	if len(r.pairs) == 0 && !slices.ContainsFunc(outputs, removes) {
+		return r, err // the configs are of no use, and a large fleet takes its time
+	}
 	for _, place := range places {
 		place = repo.Shown(repo.Path(place)) // not by way of the top
 		found, _ := kustomize.Find(place)    // validate says what is wrong with it
@@ -178,6 +182,11 @@ func renderers(ctx context.Context, paths []string, outputs []*worktree.Stage) (
 		kustomize.Close(found)
 	}
 	return r, err
+}
+
+// removes tells whether the run is to remove a file of an output.
+func removes(w *worktree.Stage) bool {
+	return slices.ContainsFunc(w.Changes(), func(c worktree.Change) bool { return c.Verb == worktree.Removed })
 }
 
 // pair notes a rendered pair that tells by which config it was rendered.

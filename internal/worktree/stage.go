@@ -384,11 +384,11 @@ func (w *Stage) Prune(own func(data []byte) bool, kept func(path string) bool, e
 	if err != nil {
 		return err
 	}
-	for _, dir := range w.Tree.names(out) {
+	for _, dir := range w.Tree.Names(out) {
 		if strings.HasPrefix(dir, scratchPrefix) {
 			continue
 		}
-		for _, name := range w.Tree.names(filepath.Join(out, dir)) {
+		for _, name := range w.Tree.Names(filepath.Join(out, dir)) {
 			path := dir + string(filepath.Separator) + name
 			if filepath.Ext(name) != ".yaml" || w.Has(path) || kept(path) {
 				continue

@@ -228,9 +228,9 @@ func (t *Tree) directory(dir string) *os.File {
 	return d
 }
 
-// names are those of the entries of a directory, by its path relative to the root, nil
+// Names are those of the entries of a directory, by its path relative to the root, nil
 // if it is none. os.Root would look at each of them.
-func (t *Tree) names(dir string) []string {
+func (t *Tree) Names(dir string) []string {
 	d, err := t.Root.OpenFile(dir, os.O_RDONLY|syscall.O_DIRECTORY|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return nil
