@@ -2,6 +2,9 @@ package render
 
 import (
 	"context"
+	"fmt"
+	"slices"
+	"strings"
 
 	"clusterpair.dev/generator"
 	"clusterpair.dev/internal/kustomize"
@@ -44,14 +47,12 @@ func (l *Looker) File(ctx context.Context, file string) (Freshness, error) {
 // Look looks at the pairs of configs. The error is that of ctx.
 func (l *Looker) Look(ctx context.Context, configs []kustomize.Config) (Freshness, error) {
 	var f Freshness
-	r := Begin(configs, Options{Dry: true, Values: generator.Look})
+	r, sound := l.look(ctx, configs)
 	defer r.Close()
-	r.secrets, r.rules = &l.secrets, &l.rules
-	findings, err := r.Render(ctx)
 	if ctx.Err() != nil {
 		return f, ctx.Err()
 	}
-	f.Unclear = err != nil || report.HasErrors(findings)
+	f.Unclear = !sound
 	for _, o := range r.outputs {
 		f.Fresh += o.stage.Fresh() - int(o.unknown.Load())
 		f.Unknown += int(o.unknown.Load())
@@ -65,4 +66,89 @@ func (l *Looker) Look(ctx context.Context, configs []kustomize.Config) (Freshnes
 		}
 	}
 	return f, nil
+}
+
+// look is a run over configs that opens nothing, for the caller to close. If it is not
+// sound there is more that it cannot tell.
+func (l *Looker) look(ctx context.Context, configs []kustomize.Config) (r *Run, sound bool) {
+	r = Begin(configs, Options{Dry: true, Values: generator.Look})
+	r.secrets, r.rules = &l.secrets, &l.rules
+	findings, err := r.Render(ctx)
+	return r, err == nil && !report.HasErrors(findings)
+}
+
+// Judge finds the configs in a file whose pairs are to be rendered anew, and what is
+// wrong with a fleet once its clusters are known. The error is that of ctx.
+func (l *Looker) Judge(ctx context.Context, file string) ([]report.Finding, error) {
+	configs, err := kustomize.Find(kustomize.PlaceOf(file))
+	defer kustomize.Close(configs)
+	configs = slices.DeleteFunc(configs, func(c kustomize.Config) bool { return !worktree.SameFile(c.File, file) })
+	if err != nil || len(configs) == 0 {
+		return nil, ctx.Err() // what is wrong with it is said elsewhere
+	}
+	r, _ := l.look(ctx, configs)
+	defer r.Close()
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
+	var findings []report.Finding
+	if slices.ContainsFunc(configs, func(c kustomize.Config) bool { return c.Fleet }) {
+		findings = r.findings
+	}
+	for len(r.outputs) > 0 {
+		at := r.outputs[0].config.Position // several of a fleet have it
+		n := slices.IndexFunc(r.outputs, func(o *output) bool { return o.config.Position != at })
+		if n < 0 {
+			n = len(r.outputs)
+		}
+		if f, found := outdated(file, r.outputs[:n]); found {
+			findings = append(findings, f)
+		}
+		r.outputs = r.outputs[n:]
+	}
+	return findings, nil
+}
+
+// outdated is the finding about configs that stand in one place of a file, if some of
+// their pairs are there and others are stale or lack.
+func outdated(file string, outputs []*output) (report.Finding, bool) {
+	stale, missing, all := 0, 0, 0
+	for _, o := range outputs {
+		all += o.stage.Unchanged()
+		for _, change := range o.stage.Changes() {
+			switch all++; change.Verb {
+			case worktree.Changed:
+				stale++
+			case worktree.Created:
+				missing++
+			default: // another rule is for what no config renders any more
+				all--
+			}
+		}
+	}
+	if stale+missing == 0 || missing == all {
+		return report.Finding{}, false
+	}
+	c := outputs[0].config
+	name := c.Metadata.Name
+	if source := outputs[0].source; source != nil {
+		name = strings.TrimSuffix(name, "."+source.Name)
+	}
+	f := report.Finding{Rule: "not-rendered", Severity: report.Warning, Position: c.Position, Object: name, Hint: "clusterpair generate -f " + report.Typed(file)}
+	f.Position.File = file // by way of another directory it may have another name
+	of := func(n int, is string) string {
+		if n == 1 {
+			return "1 of its pairs is " + is
+		}
+		return fmt.Sprintf("%d of its pairs are %s", n, is)
+	}
+	var parts []string
+	if stale > 0 {
+		parts = append(parts, of(stale, "stale: the config, the Secret, the recipients or the file have changed"))
+	}
+	if missing > 0 {
+		parts = append(parts, of(missing, "not rendered yet"))
+	}
+	f.Message = strings.Join(parts, "; ")
+	return f, true
 }

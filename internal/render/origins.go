@@ -42,6 +42,7 @@ type configFacts struct {
 	dir          string // of the kustomization that lists it
 	inline       *sopsfile.Policy
 	renders      orphan.Config // with an absolute output
+	broken       bool          // a fleet, of which nobody can tell what it renders
 }
 
 func NewOrigins(r gitfiles.Repository) *Origins {
@@ -63,7 +64,7 @@ func (o *Origins) Of(path, config string) (validate.Origin, error) {
 			origin.Render = o.render(facts.dir)
 		}
 		namespace, name := filepath.Split(file)
-		origin.Rendered = facts.renders.Output != "" && facts.renders.Renders(filepath.ToSlash(file), filepath.Base(namespace)+"/"+strings.TrimSuffix(name, filepath.Ext(name)))
+		origin.Rendered = facts.broken || facts.renders.Output != "" && facts.renders.Renders(filepath.ToSlash(file), filepath.Base(namespace)+"/"+strings.TrimSuffix(name, filepath.Ext(name)))
 		if facts.inline != nil {
 			origin.Policy = facts.inline
 			return origin, nil
@@ -152,6 +153,9 @@ func (o *Origins) config(dir, name string) configFacts {
 		if facts, ok := configs[name]; ok {
 			return facts
 		}
+		if facts, ok := configs[name[:strings.LastIndexByte(name, '.')+1]]; ok {
+			return facts
+		}
 	}
 }
 
@@ -173,7 +177,11 @@ func readConfigs(dir string) map[string]configFacts {
 			continue
 		}
 		c, _ := f.Parse()
-		if c == nil {
+		switch {
+		case c == nil && f.Fleet:
+			facts[f.Name+"."] = configFacts{broken: true} // the beginning of the names of its configs
+			continue
+		case c == nil:
 			continue
 		}
 		known := configFacts{storkVersion: c.Spec.StorkVersion, dir: dir}

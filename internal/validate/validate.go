@@ -50,6 +50,9 @@ type Options struct {
 	// Orphans says that the files of the run, with those that Note takes in, are all
 	// that the repository has: a pair whose config is not among them has no config.
 	Orphans bool
+	// Outdated finds, with Orphans, the configs whose pairs are to be rendered anew, and the
+	// fleets that cannot be. It is called if one of their rules counts. May be nil.
+	Outdated func() []report.Finding
 	// Skip are the rules to leave out; if Only has any, all others are.
 	Skip, Only []string
 	// Now is the time by which credentials are judged.
@@ -469,6 +472,9 @@ func (v *Validator) Findings() []report.Finding {
 	defer v.mu.Unlock()
 	model := v.repo.modelled(&v.options)
 	v.judgePatches(model)
+	if !v.counts("not-rendered") && !v.counts("fleet") {
+		v.options.Outdated = nil
+	}
 	v.findings = append(v.findings, v.repo.judge(&v.options, v.files, model)...)
 	v.findings = slices.DeleteFunc(v.findings, func(f report.Finding) bool { return !v.counts(f.Rule) })
 	v.applyWaivers()
