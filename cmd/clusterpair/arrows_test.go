@@ -37,6 +37,7 @@ func TestArrows(t *testing.T) {
 		"internal/leak/corpus": {},
 		"internal/holders":     {"generator", "internal/gitfiles", "internal/kubeconfig", "internal/manifest", "internal/report", "internal/sopsfile"},
 		"internal/live":        {"generator", "internal/cluster", "internal/defect", "internal/gitfiles", "internal/holders", "internal/kubeconfig", "internal/manifest", "internal/report", "internal/seal", "internal/sopsfile", "internal/validate"},
+		"internal/watch":       {"internal/cluster", "internal/defect", "internal/kubeconfig", "internal/live", "internal/report"},
 		"internal/preflight":   {"generator", "internal/cluster", "internal/defect", "internal/gitfiles", "internal/kubeconfig", "internal/kustomize", "internal/manifest", "internal/render", "internal/report", "internal/seal", "internal/sopsfile", "internal/worktree"},
 		"internal/importer":    {"generator", "internal/cluster", "internal/holders", "internal/kubeconfig", "internal/kustomize", "internal/leak", "internal/manifest", "internal/render", "internal/report", "internal/seal", "internal/sopsfile", "internal/work", "internal/worktree", "schema"},
 		"internal/credential":  {"generator", "internal/cluster", "internal/gitfiles", "internal/holders", "internal/kubeconfig", "internal/kustomize", "internal/manifest", "internal/render", "internal/report", "internal/seal", "internal/sopsfile", "internal/worktree"},

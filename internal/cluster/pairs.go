@@ -24,8 +24,8 @@ import (
 
 // Pair is what a cluster knows of a ClusterPair, without its credential.
 type Pair struct {
-	Namespace, Name string
-	Created         time.Time
+	Namespace, Name, UID string
+	Created              time.Time
 	// Changed is when anything of it was changed last.
 	Changed time.Time
 	// StorageStatus and SchedulerStatus are Stork's: empty, NotProvided, Ready
@@ -117,6 +117,7 @@ func DecodePair(item []byte) (Pair, error) {
 		Metadata struct {
 			Namespace         string                      `json:"namespace"`
 			Name              string                      `json:"name"`
+			UID               string                      `json:"uid"`
 			CreationTimestamp metav1.Time                 `json:"creationTimestamp"`
 			DeletionTimestamp *metav1.Time                `json:"deletionTimestamp"`
 			Finalizers        []string                    `json:"finalizers"`
@@ -131,7 +132,7 @@ func DecodePair(item []byte) (Pair, error) {
 	}
 	m := &object.Metadata
 	p := Pair{
-		Namespace: m.Namespace, Name: m.Name, Created: m.CreationTimestamp.Time, Changed: m.CreationTimestamp.Time,
+		Namespace: m.Namespace, Name: m.Name, UID: m.UID, Created: m.CreationTimestamp.Time, Changed: m.CreationTimestamp.Time,
 		Deleting: m.DeletionTimestamp != nil,
 		Seen:     slices.Contains(m.Finalizers, "stork.libopenstorage.org/finalizer-cleanup"),
 	}

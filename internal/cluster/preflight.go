@@ -470,7 +470,7 @@ func (p *preflight) judge(missing []access, total int, namespace string, onlyHer
 			details = append(details, "  "+line)
 		}
 		p.set(report.Check{Name: "permissions", Status: report.Failed, Text: fmt.Sprintf("%d of the %d permissions of a migration are missing%s", len(missing), total, where),
-			Details: details, Rule: "missing-permission", Hint: hint})
+			Details: details, Missing: len(required), Rule: "missing-permission", Hint: hint})
 	case len(optional) > 0:
 		p.set(report.Check{Name: "permissions", Status: report.Warned, Text: "a migration leaves out what the credential may not write", Details: lines(optional), Rule: "missing-permission",
 			Hint: "harmless if the applications have none of these"})

@@ -41,6 +41,8 @@ type Options struct {
 	Git *Committed
 	// Probe asks the destinations whether they take the credentials.
 	Probe bool
+	// Keep keeps the destinations, for [PairStatus.Take].
+	Keep bool
 	// Within is how soon the end of a credential is worth a warning.
 	Within time.Duration
 	// Flags are those with which kubectl, or this program, asks the same cluster, as
@@ -76,6 +78,14 @@ type PairStatus struct {
 	// What the destination says, if it is probed.
 	destination *kubeconfig.Destination
 	probed      []report.Finding
+}
+
+// Take hands out the destination with its credential, which is then no longer kept here.
+// It is nil if the kubeconfig is of no use.
+func (p *PairStatus) Take() *kubeconfig.Destination {
+	d := p.destination
+	p.destination = nil
+	return d
 }
 
 // NewStatus decides which pairs are meant, and asks nothing yet.
@@ -149,7 +159,7 @@ func (s *Status) visit(ctx context.Context, p cluster.Pair, item []byte) error {
 		return nil
 	}
 	row := s.inspected(ctx, p, item)
-	if s.options.Probe {
+	if s.options.Probe || s.options.Keep {
 		row.destination = destinationOf(item, id, s.now)
 	}
 	if s.options.Git != nil {

@@ -20,6 +20,8 @@ type Check struct {
 	Text string
 	// Details are lines that belong to the text.
 	Details []string
+	// Missing is the number of permissions that are needed, and not there.
+	Missing int
 	// Rule is that of the catalogue that is broken; empty if none is.
 	Rule string
 	// Hint is what to do about it; it may be empty.
