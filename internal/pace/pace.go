@@ -92,11 +92,11 @@ func (r *Run) watch() {
 	}, r)
 }
 
-// room is the limit that a run needs which keeps so many bytes: a part of it more, and
-// what is no heap.
+// room is the limit that a run needs which keeps so many bytes: a quarter of it more, in
+// which to work between two collections, and what is no heap.
 func room(kept int64) int64 {
-	const others = 4 << 20
-	return kept + kept/10 + others
+	const others = 6 << 20
+	return kept + kept/4 + others
 }
 
 // Lift takes the limit off, for a run that does keep much.

@@ -26,11 +26,6 @@ func (j *judgement) orphans(r *repository, o *Options) {
 		for _, f := range r.notRendered(j.model) {
 			j.addFinding(f)
 		}
-		if o.Outdated != nil {
-			for _, f := range o.Outdated() {
-				j.addFinding(f)
-			}
-		}
 	}
 }
 

@@ -134,19 +134,19 @@ func (f *fileRun) judgePair(p *pair, n, annotations *yaml.Node, origin Origin, f
 func (f *fileRun) facts(n, annotations *yaml.Node) pair {
 	p := pair{
 		file: f.file.Name, path: f.file.Path, at: f.position(n), built: f.object != nil, aside: f.aside, encrypted: sopsfile.IsEncrypted(n),
-		namespace: noted(n, "metadata", "namespace"), name: noted(n, "metadata", "name"),
-		mode: noted(n, "spec", "options", "mode"),
+		namespace: common(n, "metadata", "namespace"), name: noted(n, "metadata", "name"),
+		mode: common(n, "spec", "options", "mode"),
 	}
 	if name := manifest.Field(n, "metadata", "name"); name != nil {
 		p.at = f.position(name)
 	}
-	p.ca, p.caAt = noted(annotations, generator.AnnotationCA), spotOf(manifest.Field(annotations, generator.AnnotationCA))
+	p.ca, p.caAt = common(annotations, generator.AnnotationCA), spotOf(manifest.Field(annotations, generator.AnnotationCA))
 	if by := manifest.Field(annotations, generator.AnnotationGeneratedBy); by != nil {
 		p.by, p.byAt = unique.Make(strings.Clone(by.Value)), spotOf(by)
 	}
 	both := manifest.Field(annotations, generator.AnnotationBidirectional)
 	if p.bidirectional, p.bidirectionalAt = both != nil && both.Value == "true", spotOf(both); p.bidirectional {
-		p.destination, p.credentialID = noted(annotations, generator.AnnotationDestination), noted(annotations, generator.AnnotationCredentialID)
+		p.destination, p.credentialID = common(annotations, generator.AnnotationDestination), common(annotations, generator.AnnotationCredentialID)
 	}
 	options := manifest.Field(n, "spec", "options")
 	p.twoFabrics = manifest.Field(options, "token") != nil

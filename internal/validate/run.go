@@ -152,6 +152,9 @@ type reference struct {
 // whole text a part of it would keep in memory.
 func noted(n *yaml.Node, keys ...string) string { return strings.Clone(manifest.Text(n, keys...)) }
 
+// common is noted for what many pairs have in common: it is kept once.
+func common(n *yaml.Node, keys ...string) string { return unique.Make(noted(n, keys...)).Value() }
+
 func (f *fileRun) reference(n *yaml.Node, keys ...string) reference {
 	v := manifest.Field(n, keys...)
 	if v == nil || v.Kind != yaml.ScalarNode {

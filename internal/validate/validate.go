@@ -472,10 +472,15 @@ func (v *Validator) Findings() []report.Finding {
 	defer v.mu.Unlock()
 	model := v.repo.modelled(&v.options)
 	v.judgePatches(model)
-	if !v.counts("not-rendered") && !v.counts("fleet") {
-		v.options.Outdated = nil
-	}
 	v.findings = append(v.findings, v.repo.judge(&v.options, v.files, model)...)
+	if o := &v.options; o.Orphans && !o.Plaintext && o.Outdated != nil && (v.counts("not-rendered") || v.counts("fleet")) {
+		v.repo, model = repository{}, nil // what follows takes as much memory, and needs nothing of it
+		for _, f := range o.Outdated() {
+			if slices.Contains(v.files, f.Position.File) {
+				v.findings = append(v.findings, f)
+			}
+		}
+	}
 	v.findings = slices.DeleteFunc(v.findings, func(f report.Finding) bool { return !v.counts(f.Rule) })
 	v.applyWaivers()
 	report.Sort(v.findings)
