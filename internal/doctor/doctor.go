@@ -106,6 +106,7 @@ type examination struct {
 	unread   []error
 	looked   []string // paths in which credentials were looked for
 	configs  []*config
+	sources  []source // of fleets
 
 	mu           sync.Mutex
 	configFiles  []string

@@ -57,6 +57,9 @@ func (e *examination) readConfigs(file string) {
 		c := &config{file: f.File}
 		c.err = c.read(f, e.safe, &e.ruled)
 		e.configs = append(e.configs, c)
+		if f.Source != nil && len(f.Source.Pairs) > 0 {
+			e.sources = append(e.sources, source{f.Source.Name, e.repo.Path(f.Tree.Show(f.Source.Output))})
+		}
 	}
 	if len(found) > 0 {
 		fresh, err := e.looker.Look(e.ctx, found)
@@ -110,6 +113,11 @@ func (c *config) read(f kustomize.Config, safe *sopsfile.Safe, rules *render.Rul
 		if err == nil {
 			err = seal.CheckPolicy(policy, f.Tree.Show(file))
 		}
+		if err == nil && f.Source != nil {
+			if bad := f.Source.CheckReaders(slices.Concat(policy.Recipients()...), report.Position{File: f.Tree.Show(file)}); len(bad) > 0 {
+				err = bad[0]
+			}
+		}
 		if err != nil {
 			c.unruled = append(c.unruled, unruled{f.Tree.Show(file), err})
 		}
@@ -140,6 +148,7 @@ func (e *examination) repository(p *Part) {
 	e.orphans(p)
 	e.committed(p)
 	e.applied(p)
+	e.fleet(p)
 }
 
 // interrupted says what killed runs have left.
