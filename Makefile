@@ -101,9 +101,9 @@ e2e-needs:
 test: test-needs tools ## Run all tests; root gets what they start from apt-get, others are told
 	CGO_ENABLED=0 CLUSTERPAIR_TOOLS="$$PWD/bin" go test -timeout 40m ./...
 
-e2e: e2e-needs $(KUBERNETES) $(FLUX) bin/kubectl bin/kustomize bin/sops bin/age-keygen bin/stork-24.3 bin/argocd bin/cyclonedx bin/mermaid.min.js ## Run clusterpair against real Kubernetes clusters, a real Flux, a real Argo CD and a real browser; building these takes a quarter of an hour once
+e2e: e2e-needs $(KUBERNETES) $(FLUX) bin/kubectl bin/kustomize bin/sops bin/age-keygen $(filter bin/stork-%,$(PEERS)) bin/argocd bin/cyclonedx bin/mermaid.min.js ## Run clusterpair against real Kubernetes clusters, a real Flux, a real Argo CD and a real browser; building these takes a quarter of an hour once
 	CLUSTERPAIR_TOOLS="$$PWD/bin" go test -C tools/image -count 1 -timeout 40m
-	CLUSTERPAIR_TOOLS="$$PWD/bin" go test -C e2e -count 1 -timeout 10m ./browser
+	CLUSTERPAIR_TOOLS="$$PWD/bin" go test -C e2e -count 1 -timeout 10m ./browser ./guard
 	CLUSTERPAIR_TOOLS="$$PWD/bin" go test -C e2e -count 1 -timeout 40m -parallel 4 # without a package, so that the summary is shown
 
 # One command for all, so that they share their packages. Without the flags they

@@ -23,7 +23,10 @@ func TestExport(t *testing.T) {
 		{"crd", "", CRD("#ClusterPair"), "", ""},
 		{"crd", "ClusterPairWithMode", CRD("#ClusterPairWithMode"), "", ""},
 		{"crd", "Encrypted", nil, "the cluster holds ClusterPairs in clear, no Encrypted", "clusterpair schema -o crd ClusterPair"},
-		{"yaml", "", nil, `no output "yaml"`, "-o cue, -o jsonschema or -o crd"},
+		{"admission", "", Admission("#ClusterPair"), "", ""},
+		{"admission", "ClusterPairWithMode", Admission("#ClusterPairWithMode"), "", ""},
+		{"admission", "Encrypted", nil, "the cluster holds ClusterPairs in clear, no Encrypted", "clusterpair schema -o admission ClusterPair"},
+		{"yaml", "", nil, `no output "yaml"`, "-o cue, -o jsonschema, -o crd or -o admission"},
 		{"jsonschema", "Pair", nil, `there is no definition "Pair"`, "one of ClusterPair, "},
 	} {
 		got, err := Export(c.format, c.name)

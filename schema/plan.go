@@ -102,7 +102,7 @@ var planClusterPair = node{kinds: aMapping, variants: []variant{
 						{name: "rancher", node: &node{kinds: aNull | aMapping, variants: []variant{
 							{empty: "an empty value, which Stork drops, so that GitOps sees a difference for ever [drifting-field]\nhint: remove it", fields: []field{
 								{name: "projectMappings", node: &node{kinds: aNull | aMapping, wrongKind: "projectMappings is no mapping of projects [rancher-mapping]\nhint: as in {c-abc:p-1: c-def:p-2}", variants: []variant{
-									{key: "a source project is PROJECT or CLUSTER:PROJECT [rancher-mapping]\nhint: as in c-abc:p-1", patterns: []pattern{
+									{key: "a source project is PROJECT or CLUSTER:PROJECT [rancher-mapping]\nhint: as in c-abc:p-1", others: &planAnyText, patterns: []pattern{
 										{checks: []check{
 											{match: &regex9},
 										}, node: &node{kinds: aString, checks: []check{
@@ -410,7 +410,7 @@ var planClusterPairWithMode = node{kinds: aMapping, variants: []variant{
 						{name: "rancher", node: &node{kinds: aNull | aMapping, variants: []variant{
 							{empty: "an empty value, which Stork drops, so that GitOps sees a difference for ever [drifting-field]\nhint: remove it", fields: []field{
 								{name: "projectMappings", node: &node{kinds: aNull | aMapping, wrongKind: "projectMappings is no mapping of projects [rancher-mapping]\nhint: as in {c-abc:p-1: c-def:p-2}", variants: []variant{
-									{key: "a source project is PROJECT or CLUSTER:PROJECT [rancher-mapping]\nhint: as in c-abc:p-1", patterns: []pattern{
+									{key: "a source project is PROJECT or CLUSTER:PROJECT [rancher-mapping]\nhint: as in c-abc:p-1", others: &planAnyText, patterns: []pattern{
 										{checks: []check{
 											{match: &regex9},
 										}, node: &node{kinds: aString, checks: []check{
@@ -500,7 +500,7 @@ var planClusterPairWithoutMode = node{kinds: aMapping, variants: []variant{
 						{name: "rancher", node: &node{kinds: aNull | aMapping, variants: []variant{
 							{empty: "an empty value, which Stork drops, so that GitOps sees a difference for ever [drifting-field]\nhint: remove it", fields: []field{
 								{name: "projectMappings", node: &node{kinds: aNull | aMapping, wrongKind: "projectMappings is no mapping of projects [rancher-mapping]\nhint: as in {c-abc:p-1: c-def:p-2}", variants: []variant{
-									{key: "a source project is PROJECT or CLUSTER:PROJECT [rancher-mapping]\nhint: as in c-abc:p-1", patterns: []pattern{
+									{key: "a source project is PROJECT or CLUSTER:PROJECT [rancher-mapping]\nhint: as in c-abc:p-1", others: &planAnyText, patterns: []pattern{
 										{checks: []check{
 											{match: &regex9},
 										}, node: &node{kinds: aString, checks: []check{
@@ -591,7 +591,7 @@ var planEncrypted = node{kinds: aMapping, variants: []variant{
 						{name: "rancher", node: &node{kinds: aNull | aMapping, variants: []variant{
 							{empty: "an empty value, which Stork drops, so that GitOps sees a difference for ever [drifting-field]\nhint: remove it", fields: []field{
 								{name: "projectMappings", node: &node{kinds: aNull | aMapping, wrongKind: "projectMappings is no mapping of projects [rancher-mapping]\nhint: as in {c-abc:p-1: c-def:p-2}", variants: []variant{
-									{key: "a source project is PROJECT or CLUSTER:PROJECT [rancher-mapping]\nhint: as in c-abc:p-1", patterns: []pattern{
+									{key: "a source project is PROJECT or CLUSTER:PROJECT [rancher-mapping]\nhint: as in c-abc:p-1", others: &planAnyText, patterns: []pattern{
 										{checks: []check{
 											{match: &regex9},
 										}, node: &node{kinds: aString, checks: []check{
@@ -682,7 +682,7 @@ var planEncryptedWithMode = node{kinds: aMapping, variants: []variant{
 						{name: "rancher", node: &node{kinds: aNull | aMapping, variants: []variant{
 							{empty: "an empty value, which Stork drops, so that GitOps sees a difference for ever [drifting-field]\nhint: remove it", fields: []field{
 								{name: "projectMappings", node: &node{kinds: aNull | aMapping, wrongKind: "projectMappings is no mapping of projects [rancher-mapping]\nhint: as in {c-abc:p-1: c-def:p-2}", variants: []variant{
-									{key: "a source project is PROJECT or CLUSTER:PROJECT [rancher-mapping]\nhint: as in c-abc:p-1", patterns: []pattern{
+									{key: "a source project is PROJECT or CLUSTER:PROJECT [rancher-mapping]\nhint: as in c-abc:p-1", others: &planAnyText, patterns: []pattern{
 										{checks: []check{
 											{match: &regex9},
 										}, node: &node{kinds: aString, checks: []check{
@@ -773,7 +773,7 @@ var planEncryptedWithoutMode = node{kinds: aMapping, variants: []variant{
 						{name: "rancher", node: &node{kinds: aNull | aMapping, variants: []variant{
 							{empty: "an empty value, which Stork drops, so that GitOps sees a difference for ever [drifting-field]\nhint: remove it", fields: []field{
 								{name: "projectMappings", node: &node{kinds: aNull | aMapping, wrongKind: "projectMappings is no mapping of projects [rancher-mapping]\nhint: as in {c-abc:p-1: c-def:p-2}", variants: []variant{
-									{key: "a source project is PROJECT or CLUSTER:PROJECT [rancher-mapping]\nhint: as in c-abc:p-1", patterns: []pattern{
+									{key: "a source project is PROJECT or CLUSTER:PROJECT [rancher-mapping]\nhint: as in c-abc:p-1", others: &planAnyText, patterns: []pattern{
 										{checks: []check{
 											{match: &regex9},
 										}, node: &node{kinds: aString, checks: []check{
@@ -885,6 +885,8 @@ var planMode = node{kinds: aString, checks: []check{
 		"Default",
 	}, fail: "mode is none that Portworx knows, and Stork silently takes Default for it [mode-unknown]\nhint: DisasterRecovery, OneTimeMigration or Default, spelled so"},
 }}
+
+var planAnyText = node{kinds: aNull | aString, wrongKind: "a value that is no string stops Stork for all ClusterPairs [value-type]\nhint: quote it, or remove it"}
 
 var planStatus = node{kinds: aNull | aMapping, wrongKind: "a status of another type stops Stork for all ClusterPairs [value-type]\nhint: remove status", variants: []variant{
 	{open: true, fields: []field{
@@ -1102,7 +1104,7 @@ var planFleetRule = node{kinds: aMapping, variants: []variant{
 			}},
 		}}},
 		{name: "projectMappings", doc: "projectMappings maps Rancher projects of the source to the destination's.", node: &node{kinds: aNull | aMapping, wrongKind: "projectMappings is no mapping of projects [rancher-mapping]\nhint: as in {c-abc:p-1: c-def:p-2}", variants: []variant{
-			{key: "a source project is PROJECT or CLUSTER:PROJECT [rancher-mapping]\nhint: as in c-abc:p-1", patterns: []pattern{
+			{key: "a source project is PROJECT or CLUSTER:PROJECT [rancher-mapping]\nhint: as in c-abc:p-1", others: &planAnyText, patterns: []pattern{
 				{checks: []check{
 					{match: &regex9},
 				}, node: &node{kinds: aString, checks: []check{
@@ -1278,7 +1280,7 @@ var planSelector = node{kinds: aMapping, variants: []variant{
 			}},
 		}}},
 		{name: "projectMappings", doc: "projectMappings maps Rancher projects of the source to the destination's.", node: &node{kinds: aNull | aMapping, wrongKind: "projectMappings is no mapping of projects [rancher-mapping]\nhint: as in {c-abc:p-1: c-def:p-2}", variants: []variant{
-			{key: "a source project is PROJECT or CLUSTER:PROJECT [rancher-mapping]\nhint: as in c-abc:p-1", patterns: []pattern{
+			{key: "a source project is PROJECT or CLUSTER:PROJECT [rancher-mapping]\nhint: as in c-abc:p-1", others: &planAnyText, patterns: []pattern{
 				{checks: []check{
 					{match: &regex9},
 				}, node: &node{kinds: aString, checks: []check{
@@ -1401,7 +1403,7 @@ var planPair = node{kinds: aMapping, variants: []variant{
 			}},
 		}}},
 		{name: "projectMappings", doc: "projectMappings maps Rancher projects of the source to the destination's.", node: &node{kinds: aNull | aMapping, wrongKind: "projectMappings is no mapping of projects [rancher-mapping]\nhint: as in {c-abc:p-1: c-def:p-2}", variants: []variant{
-			{key: "a source project is PROJECT or CLUSTER:PROJECT [rancher-mapping]\nhint: as in c-abc:p-1", patterns: []pattern{
+			{key: "a source project is PROJECT or CLUSTER:PROJECT [rancher-mapping]\nhint: as in c-abc:p-1", others: &planAnyText, patterns: []pattern{
 				{checks: []check{
 					{match: &regex9},
 				}, node: &node{kinds: aString, checks: []check{
@@ -1567,13 +1569,13 @@ var planUser = node{kinds: aMapping, wrongKind: "a user that is no mapping: null
 		{name: "act-as-groups", node: &node{kinds: aNull | aList, items: &planValue}},
 		{name: "act-as-uid", node: &planText},
 		{name: "act-as-user-extra", node: &node{kinds: aNull | aMapping, variants: []variant{
-			{key: "HTTP loses capitals, so that the destination knows another name [kubeconfig-spelling]\nhint: spell it without capitals, there, too", patterns: []pattern{
+			{key: "HTTP loses capitals, so that the destination knows another name [kubeconfig-spelling]\nhint: spell it without capitals, there, too", others: &planAnyTexts, patterns: []pattern{
 				{checks: []check{
 					{match: &regex48},
 				}, node: &node{kinds: aList, fail: "no values: the name does not reach the destination [value-type]\nhint: give it a value, or remove it", items: &planValue, minItems: 1}},
 			}},
 		}}},
-		{name: "auth-provider", node: &node{kinds: aNull, fail: "an auth provider keeps its tokens in a kubeconfig file, and Stork has none [auth-provider]\nhint: use the token of a service account"}},
+		{name: "auth-provider", node: &node{kinds: aNull, fail: "an auth provider keeps its tokens in a kubeconfig file, and Stork has none [auth-provider]\nhint: use the token of a service account", form: &planAuthProvider}},
 		{name: "client-certificate", node: &planPath},
 		{name: "client-certificate-data", node: &planData},
 		{name: "client-key", node: &planPath},
@@ -1763,7 +1765,7 @@ var planEncryptedUser = node{kinds: aMapping, wrongKind: "a user that is no mapp
 		{name: "act-as-groups", node: &node{kinds: aNull | aList, items: &planCipher}},
 		{name: "act-as-uid", node: &planCipherText},
 		{name: "act-as-user-extra", node: &node{kinds: aNull | aMapping, variants: []variant{
-			{key: "HTTP loses capitals, so that the destination knows another name [kubeconfig-spelling]\nhint: spell it without capitals, there, too", patterns: []pattern{
+			{key: "HTTP loses capitals, so that the destination knows another name [kubeconfig-spelling]\nhint: spell it without capitals, there, too", others: &planAnyTexts, patterns: []pattern{
 				{checks: []check{
 					{match: &regex45},
 				}, node: &node{fail: "the name holds a colon, or ends in _unencrypted: SOPS cannot tell its path from another, or leaves it in clear [ambiguous-path]\nhint: render the pair from a config, which gives other names"}},
@@ -1772,7 +1774,7 @@ var planEncryptedUser = node{kinds: aMapping, wrongKind: "a user that is no mapp
 				}, node: &node{kinds: aList, fail: "no values: the name does not reach the destination [value-type]\nhint: give it a value, or remove it", items: &planCipher, minItems: 1}},
 			}},
 		}}},
-		{name: "auth-provider", node: &node{kinds: aNull, fail: "an auth provider keeps its tokens in a kubeconfig file, and Stork has none [auth-provider]\nhint: use the token of a service account"}},
+		{name: "auth-provider", node: &node{kinds: aNull, fail: "an auth provider keeps its tokens in a kubeconfig file, and Stork has none [auth-provider]\nhint: use the token of a service account", form: &planAuthProvider}},
 		{name: "client-certificate", node: &planPath},
 		{name: "client-certificate-data", node: &planCipherText},
 		{name: "client-key", node: &planPath},
@@ -1824,6 +1826,19 @@ var planText = node{kinds: aNull | aString, checks: []check{
 
 var planValue = node{kinds: aString, checks: []check{
 	{differ: &regex1, fail: "a placeholder is left [placeholder-left]\nhint: put the real value here, or remove the field"},
+}}
+
+var planAnyTexts = node{kinds: aNull | aList, wrongKind: "a value that is no list of strings stops Stork for all ClusterPairs [value-type]\nhint: write a list of strings, or remove it", items: &planAnyText}
+
+var planAuthProvider = node{kinds: aNull | aMapping, wrongKind: "an auth provider of another type stops Stork for all ClusterPairs [value-type]\nhint: remove it", variants: []variant{
+	{open: true, fields: []field{
+		{name: "config", node: &node{kinds: aNull | aMapping, variants: []variant{
+			{others: &planAnyText, patterns: []pattern{
+				{node: &planAnyText},
+			}},
+		}}},
+		{name: "name", node: &node{kinds: aNull | aString}},
+	}},
 }}
 
 var planCipher = node{kinds: aString, wrongKind: "the value is in clear: without a key anybody could have written it [leaf-not-encrypted]\nhint: take the file back to what was encrypted last, or encrypt it again from its source", checks: []check{

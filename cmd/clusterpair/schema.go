@@ -22,21 +22,21 @@ func newSchemaCommand() *cobra.Command {
                or of all kinds in one. What is no ClusterPair and no config of
                clusterpair it accepts. kubeconform quotes values in its messages
 -o crd         a CustomResourceDefinition that lets the API server refuse what
-               stops Stork; of ClusterPair unless DEFINITION says for which
-               Stork version. Stork creates one that accepts everything, and
+               stops Stork. Stork creates one that accepts everything, and
                leaves one that is there as it is
+-o admission   ValidatingAdmissionPolicies for Kubernetes 1.30 and later: one
+               denies what stops Stork, another warns of what is misused
 
-DEFINITION is one of ` + strings.Join(schema.DefinitionNames(), ", ") + `.
-ClusterPair is in clear, Encrypted by SOPS; WithMode is for Stork 2.9 to 23.10,
+DEFINITION is one of ` + strings.Join(schema.DefinitionNames(), ", ") + `;
+for the last two a ClusterPair, which is the default. ClusterPair is in clear, Encrypted by SOPS; WithMode is for Stork 2.9 to 23.10,
 WithoutMode for all others.`,
 		Example: `  clusterpair schema -o cue > schema.cue
   cue vet -c schema.cue policy.cue pair.enc.yaml -d '#Encrypted'
 
   clusterpair schema -o jsonschema > clusterpair.json
   kubeconform -schema-location clusterpair.json rendered/
-  # and for editors, in the first line of a file:
-  # yaml-language-server: $schema=clusterpair.json
-
+  # yaml-language-server: $schema=clusterpair.json (in a file, for editors)
+  clusterpair schema -o admission | kubectl apply --server-side -f -
   clusterpair schema -o crd ClusterPairWithoutMode | kubectl apply --server-side -f -`,
 		Args:      cobra.MaximumNArgs(1),
 		ValidArgs: schema.DefinitionNames(),
@@ -49,7 +49,7 @@ WithoutMode for all others.`,
 			return err
 		},
 	}
-	cmd.Flags().StringVarP(&format, "output", "o", "", "cue, jsonschema or crd")
+	cmd.Flags().StringVarP(&format, "output", "o", "", "cue, jsonschema, crd or admission")
 	complete(cmd, "output", schema.Formats())
 	return cmd
 }

@@ -1,0 +1,304 @@
+// Package guard judges the policies of clusterpair schema -o admission with the library of
+// the API server: agreement with Stork's decoder, cost, and the oldest release for which they
+// compile.
+package guard
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/cel-go/cel"
+	admissionv1 "k8s.io/api/admission/v1"
+	v1 "k8s.io/api/admissionregistration/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/version"
+	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
+	"k8s.io/apiserver/pkg/admission"
+	admissioncel "k8s.io/apiserver/pkg/admission/plugin/cel"
+	celconfig "k8s.io/apiserver/pkg/apis/cel"
+	"k8s.io/apiserver/pkg/cel/environment"
+	"sigs.k8s.io/yaml"
+)
+
+// oldest is the first release of Kubernetes that has these policies without a gate.
+const oldest = "1.30"
+
+// policy is a compiled policy.
+type policy struct {
+	v1.ValidatingAdmissionPolicy
+	evaluator admissioncel.ConditionEvaluator
+}
+
+type expression struct{ name, text string }
+
+func (e expression) GetName() string       { return e.name }
+func (e expression) GetExpression() string { return e.text }
+func (e expression) ReturnTypes() []*cel.Type {
+	if e.name != "" {
+		return []*cel.Type{cel.AnyType, cel.DynType}
+	}
+	return []*cel.Type{cel.BoolType}
+}
+
+// policies are those that clusterpair prints, by name, compiled as a release of the API server
+// does it.
+func policies(t *testing.T, release string, args ...string) map[string]*policy {
+	t.Helper()
+	cmd := exec.Command("go", append([]string{"run", "-C", "../..", "./cmd/clusterpair", "schema", "-o", "admission"}, args...)...)
+	text, err := cmd.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := make(map[string]*policy)
+	for documents := utilyaml.NewYAMLReader(bufio.NewReader(bytes.NewReader(text))); ; {
+		document, err := documents.Read()
+		if errors.Is(err, io.EOF) {
+			return all
+		}
+		var p policy
+		if err := errors.Join(err, yaml.Unmarshal(document, &p.ValidatingAdmissionPolicy)); err != nil {
+			t.Fatal(err)
+		}
+		if p.Kind != "ValidatingAdmissionPolicy" {
+			continue
+		}
+		compiler, err := admissioncel.NewCompositedCompiler(environment.MustBaseEnvSet(version.MustParseGeneric(release)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, v := range p.Spec.Variables {
+			if r := compiler.CompileAndStoreVariable(expression{v.Name, v.Expression}, admissioncel.OptionalVariableDeclarations{}, environment.NewExpressions); r.Error != nil {
+				t.Errorf("%s, variable %s: %v", p.Name, v.Name, r.Error)
+			}
+		}
+		var validations []admissioncel.ExpressionAccessor
+		for _, v := range p.Spec.Validations {
+			validations = append(validations, expression{"", v.Expression})
+		}
+		p.evaluator = compiler.CompileCondition(validations, admissioncel.OptionalVariableDeclarations{}, environment.NewExpressions)
+		for _, err := range p.evaluator.CompilationErrors() {
+			t.Errorf("%s: %v", p.Name, err)
+		}
+		all[p.Name] = &p
+	}
+}
+
+// judge returns the messages of what the policy refuses in an object that was another before,
+// or is new, and what that costs.
+func (p *policy) judge(t *testing.T, object, before map[string]any) (refused []string, cost int64) {
+	t.Helper()
+	kind := schema.GroupVersionKind{Group: "stork.libopenstorage.org", Version: "v1alpha1", Kind: "ClusterPair"}
+	attributes := admission.NewAttributesRecord(&unstructured.Unstructured{Object: object}, nil, kind, "app", "west",
+		schema.GroupVersionResource{Group: kind.Group, Version: kind.Version, Resource: "clusterpairs"}, "", admission.Create, nil, false, nil)
+	versioned := &admission.VersionedAttributes{Attributes: attributes, VersionedKind: kind, VersionedObject: admission.NewLazyObject(&unstructured.Unstructured{Object: object})}
+	if before != nil {
+		versioned.VersionedOldObject = admission.NewLazyObject(&unstructured.Unstructured{Object: before})
+	}
+	results, left, err := p.evaluator.ForInput(context.Background(), versioned, &admissionv1.AdmissionRequest{}, admissioncel.OptionalVariableBindings{}, nil, celconfig.RuntimeCELCostBudget)
+	if err != nil {
+		t.Fatalf("%s: %v", p.Name, err)
+	}
+	for i, r := range results {
+		switch {
+		case r.Error != nil:
+			t.Fatalf("%s: %v\n%s", p.Name, r.Error, p.Spec.Validations[i].Expression)
+		case r.EvalResult.Value() != true:
+			refused = append(refused, p.Spec.Validations[i].Message)
+		}
+	}
+	return refused, celconfig.RuntimeCELCostBudget - left
+}
+
+func object(t *testing.T, text string) map[string]any {
+	t.Helper()
+	data := []byte(text)
+	if !json.Valid(data) {
+		var err error
+		if data, err = yaml.YAMLToJSON(data); err != nil {
+			t.Fatalf("%v\n%s", err, text)
+		}
+	}
+	var u unstructured.Unstructured // numbers as the API server has them
+	if err := u.UnmarshalJSON(data); err != nil {
+		t.Fatalf("%v\n%s", err, text)
+	}
+	return u.Object
+}
+
+// TestAgreesWithStork: what a Stork cannot decode is refused, in the words of a rule, and what
+// every Stork decodes is not, but for ciphertext and a null entry that is in no use yet.
+func TestAgreesWithStork(t *testing.T) {
+	decodes := policies(t, oldest)["clusterpair-decodes"]
+	file := filepath.Join(t.TempDir(), "verdicts.json")
+	cmd := exec.Command("go", "test", "-count", "1", "-tags", "peers", "-run", "^TestStorkVerdicts$", "./internal/validate")
+	cmd.Dir, cmd.Env = "../..", append(os.Environ(), "STORK_VERDICTS="+file)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	verdicts, err := os.Open(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer verdicts.Close()
+	accepted, refused := 0, 0
+	for lines := json.NewDecoder(verdicts); ; {
+		var v struct{ Text, Unread, Undecoded string }
+		if err := lines.Decode(&v); errors.Is(err, io.EOF) {
+			break
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		if v.Unread != "" {
+			continue
+		}
+		pair := object(t, v.Text)
+		messages, _ := decodes.judge(t, pair, nil)
+		switch {
+		case len(messages) == 0 && v.Undecoded != "":
+			t.Errorf("accepted, and Stork says %s:\n%s", v.Undecoded, v.Text)
+		case len(messages) > 0 && v.Undecoded == "" && !ciphertext(pair) && !nullEntry(pair):
+			t.Errorf("Stork decodes it, and it is refused: %s\n%s", messages, v.Text)
+		case len(messages) > 0:
+			refused++
+		default:
+			accepted++
+		}
+		if before, _ := decodes.judge(t, pair, pair); len(before) > 0 {
+			t.Errorf("an update without a change is refused: %s\n%s", before, v.Text)
+		}
+	}
+	t.Logf("%d pairs accepted, %d refused", accepted, refused)
+	if accepted < 500 || refused < 500 {
+		t.Errorf("%d pairs accepted, %d refused", accepted, refused)
+	}
+}
+
+func ciphertext(x any) bool {
+	switch x := x.(type) {
+	case string:
+		return strings.HasPrefix(x, "ENC[")
+	case []any:
+		return slices.ContainsFunc(x, ciphertext)
+	case map[string]any:
+		for key, value := range x {
+			if key == "sops" || ciphertext(value) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func nullEntry(pair map[string]any) bool {
+	for _, field := range []string{"clusters", "contexts", "users"} {
+		entries, _, _ := unstructured.NestedMap(pair, "spec", "config", field)
+		for _, entry := range entries {
+			if entry == nil {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// TestMisuse: each bad fixture of the schema is refused by one of the policies in the words of its
+// rule, and no good one.
+func TestMisuse(t *testing.T) {
+	all := policies(t, oldest)
+	// What the API server itself judges, and what does no harm.
+	elsewhere := []string{"duplicate-key", "drifting-field", "metadata-invalid", "pair-kind", "pair-name", "pair-namespace", "server-set-field", "many-mistakes"}
+	files, err := filepath.Glob("../../schema/testdata/ClusterPair/*.yaml")
+	if err != nil || len(files) < 20 {
+		t.Fatal(files, err)
+	}
+	for _, file := range files {
+		data, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		rule, _, _ := strings.Cut(strings.TrimSuffix(filepath.Base(file), ".yaml"), "_")
+		if slices.Contains(elsewhere, rule) || strings.Contains(file, "value-type_") {
+			continue // the others of value-type_ are about YAML itself
+		}
+		var messages []string
+		for text := range strings.SplitSeq(string(data), "\n---\n") {
+			if strings.HasPrefix(text, "-") || strings.Contains(text, ".inf") || strings.Contains(text, ": !") {
+				continue // no object, or nothing that JSON can say
+			}
+			for _, p := range all {
+				refused, _ := p.judge(t, object(t, text), nil)
+				messages = append(messages, refused...)
+			}
+		}
+		if _, err := os.Stat(strings.TrimSuffix(file, ".yaml") + ".out"); err == nil {
+			if !strings.Contains(strings.Join(messages, "\n"), "["+rule+"]") {
+				t.Errorf("%s: %q", file, messages)
+			}
+			continue
+		}
+		for _, m := range messages { // by code of the validator, which is not the schema's
+			if !strings.Contains(m, "[exec-credential]") && !strings.Contains(m, "[basic-auth]") {
+				t.Errorf("%s: %s", file, m)
+			}
+		}
+	}
+}
+
+// TestCost: of a pair of 64 KiB, in whatever of its fields, each policy costs less than a
+// hundredth of what the API server gives it, also when the pair is changed.
+func TestCost(t *testing.T) {
+	const size = 64 << 10
+	var pairs []map[string]any
+	for _, shape := range [][]int{{1, 1}, {4, 4}, {16, 16}, {64, 64}} {
+		clusters, contexts, users := map[string]any{}, map[string]any{}, map[string]any{}
+		each := size/shape[0]/4 - 200
+		data := strings.Repeat("QUJD", max(each, 40)/4)
+		for i := range shape[0] {
+			name := fmt.Sprint("n", i)
+			clusters[name] = map[string]any{"server": "https://west.example.com:6443", "certificate-authority-data": data}
+			contexts[name] = map[string]any{"cluster": name, "user": name}
+			users[name] = map[string]any{"client-certificate-data": data, "client-key-data": data, "token": data}
+		}
+		pairs = append(pairs, pair(clusters, contexts, users))
+	}
+	token := map[string]any{"a": map[string]any{"token": strings.Repeat("a", size)}}
+	ca := map[string]any{"a": map[string]any{"server": "https://west.example.com", "certificate-authority-data": strings.Repeat("QUJD", size/4)}}
+	pairs = append(pairs, pair(map[string]any{}, map[string]any{}, token), pair(ca, map[string]any{}, map[string]any{}))
+	for name, p := range policies(t, oldest) {
+		var costs []int64
+		for _, pair := range pairs {
+			changed := (&unstructured.Unstructured{Object: pair}).DeepCopy().Object
+			unstructured.SetNestedField(changed, "other", "spec", "config", "current-context")
+			for _, before := range []map[string]any{nil, changed} {
+				_, cost := p.judge(t, pair, before)
+				costs = append(costs, cost)
+			}
+		}
+		slices.Sort(costs)
+		worst := costs[int(math.Ceil(0.99*float64(len(costs))))-1]
+		t.Logf("%s: %d", name, costs)
+		if worst > celconfig.RuntimeCELCostBudget/100 {
+			t.Errorf("%s costs %d of %d", name, worst, celconfig.RuntimeCELCostBudget)
+		}
+	}
+}
+
+func pair(clusters, contexts, users map[string]any) map[string]any {
+	return map[string]any{
+		"apiVersion": "stork.libopenstorage.org/v1alpha1", "kind": "ClusterPair", "metadata": map[string]any{"name": "west", "namespace": "app"},
+		"spec": map[string]any{"options": map[string]any{}, "config": map[string]any{"clusters": clusters, "contexts": contexts, "users": users, "current-context": "n0"}},
+	}
+}
