@@ -43,7 +43,7 @@ func TestArrows(t *testing.T) {
 		"internal/credential":  {"generator", "internal/cluster", "internal/gitfiles", "internal/holders", "internal/kubeconfig", "internal/kustomize", "internal/manifest", "internal/render", "internal/report", "internal/seal", "internal/sopsfile", "internal/worktree"},
 		"internal/rotation":    {"generator", "internal/cluster", "internal/credential", "internal/defect", "internal/gitfiles", "internal/holders", "internal/kubeconfig", "internal/kustomize", "internal/render", "internal/report", "internal/sopsfile", "internal/worktree"},
 		"internal/mask":        {"generator", "internal/kubeconfig", "internal/leak", "internal/manifest", "internal/report"},
-		"internal/expiring":    {"internal/kubeconfig", "internal/manifest", "internal/report"},
+		"internal/expiring":    {"internal/gitfiles", "internal/holders", "internal/kubeconfig", "internal/manifest", "internal/report"},
 		"internal/judge":       {"schema", "internal/defect", "internal/engine", "internal/gitfiles", "internal/helper", "internal/kustomize", "internal/manifest", "internal/pace", "internal/render", "internal/report", "internal/validate", "internal/worktree"},
 		"internal/plant":       {"internal/manifest"},
 		"internal/orphan":      {"internal/report"},

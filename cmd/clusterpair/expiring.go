@@ -1,12 +1,12 @@
 package main
 
 import (
+	"cmp"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"clusterpair.dev/internal/expiring"
-	"clusterpair.dev/internal/holders"
 	"clusterpair.dev/internal/pace"
 )
 
@@ -65,8 +65,12 @@ func (o *expiringOptions) run(cmd *cobra.Command, args []string) error {
 		until = now.Add(within)
 		horizon = until
 	}
-	all, err := readEnds(cmd, args)
+	source, err := workTree(cmd)
 	if err != nil {
+		return err
+	}
+	all, findings, err := expiring.Read(cmd.Context(), source, args)
+	if err = cmp.Or(err, printFindings(cmd, findings)); err != nil {
 		return err
 	}
 	ends, hidden := all, 0
@@ -87,20 +91,4 @@ func (o *expiringOptions) run(cmd *cobra.Command, args []string) error {
 		return &exitError{code: exitFindings}
 	}
 	return nil
-}
-
-// readEnds finds the ends in files, the first first.
-func readEnds(cmd *cobra.Command, paths []string) ([]expiring.End, error) {
-	if len(paths) == 0 {
-		paths = []string{"."}
-	}
-	var found expiring.Set
-	source, err := workTree(cmd)
-	if err == nil {
-		err = holders.Each(cmd.Context(), source, paths, found.Add)
-	}
-	if err == nil {
-		err = printFindings(cmd, found.Findings())
-	}
-	return found.Ends(), err
 }

@@ -1,6 +1,6 @@
 // Package expiring tells when the credentials of committed ClusterPairs end.
 //
-// Give each document to [Set.Add]; [Set.Ends] are the ends, the first first, of which
+// [Read] takes files, or [Set.Add] document by document; the ends are sorted, of which
 // [Select] takes those that matter. [Write] writes them in one of the [Formats]. No
 // document need be decrypted: its annotations tell, see [kubeconfig.ReadEnd].
 package expiring
@@ -8,6 +8,7 @@ package expiring
 import (
 	"bufio"
 	"cmp"
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -23,6 +24,8 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"clusterpair.dev/internal/gitfiles"
+	"clusterpair.dev/internal/holders"
 	"clusterpair.dev/internal/kubeconfig"
 	"clusterpair.dev/internal/manifest"
 	"clusterpair.dev/internal/report"
@@ -52,6 +55,19 @@ type Set struct {
 	mu    sync.Mutex
 	found []End
 	bad   []report.Finding
+}
+
+// Read finds the ends in files of a source, the first first, and what is wrong with them.
+// Without paths it reads all below the working directory.
+func Read(ctx context.Context, source gitfiles.Source, paths []string) ([]End, []report.Finding, error) {
+	if len(paths) == 0 {
+		paths = []string{"."}
+	}
+	var found Set
+	if err := holders.Each(ctx, source, paths, found.Add); err != nil {
+		return nil, nil, err
+	}
+	return found.Ends(), found.Findings(), nil
 }
 
 // Add takes in a document of a file. One without a name is a template, or a patch of

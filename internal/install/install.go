@@ -23,10 +23,10 @@ import (
 // Copy copies the program that runs to DIR/clusterpair, which everybody may read and
 // execute. One that is there, even one that runs, is replaced at once and as a whole.
 // clusterpair-helper goes with it, if it stands beside the program.
-// Man pages that stand beside the program go to DIR/man/man1. recovered is what runs had
+// Man pages that stand beside the program go to DIR/man/man1. It tells talk what runs had
 // left in the directory that were killed while they wrote. An error names the path, and
 // has a hint.
-func Copy(ctx context.Context, dir string) (recovered []worktree.Recovered, err error) {
+func Copy(ctx context.Context, talk io.Writer, dir string) (err error) {
 	path := filepath.Join(dir, "clusterpair")
 	defer func() {
 		if err == nil {
@@ -46,23 +46,25 @@ func Copy(ctx context.Context, dir string) (recovered []worktree.Recovered, err 
 	}()
 	self, err := os.Executable()
 	if err != nil {
-		return nil, err
+		return err
 	}
 	from, err := os.Open(self)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer from.Close()
 	if info, err := os.Stat(dir); err != nil {
-		return nil, err
+		return err
 	} else if !info.IsDir() {
-		return nil, syscall.ENOTDIR
+		return syscall.ENOTDIR
 	}
-	if recovered, err = worktree.Recover(ctx, dir); err != nil {
-		return recovered, err
+	recovered, err := worktree.Recover(ctx, dir)
+	worktree.TellRecovered(talk, recovered)
+	if err != nil {
+		return err
 	}
 	if err := program(path, from); err != nil {
-		return recovered, err
+		return err
 	}
 	other, err := os.Open(filepath.Join(filepath.Dir(resolved(self)), helper.Program))
 	switch {
@@ -70,12 +72,12 @@ func Copy(ctx context.Context, dir string) (recovered []worktree.Recovered, err 
 		defer other.Close()
 		path = filepath.Join(dir, helper.Program)
 		if err := program(path, other); err != nil {
-			return recovered, err
+			return err
 		}
 	case !errors.Is(err, fs.ErrNotExist):
-		return recovered, err
+		return err
 	}
-	return recovered, pages(self, filepath.Join(dir, "man", "man1"))
+	return pages(self, filepath.Join(dir, "man", "man1"))
 }
 
 // program writes a program, which everybody may read and execute.
