@@ -18,6 +18,7 @@ import (
 	"path"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -98,8 +99,9 @@ func run(ctx context.Context, args []string) error {
 	largest := flags.Int("n", 10000, "largest number of pairs: 1, 100, 1000 and 10000 are measured up to it")
 	perFile := flags.Int("sops-files", 100, "largest number of files for sops with a process per file")
 	mesh := flags.Int("mesh", 200, "clusters of the largest mesh, in which each is paired with all others; 0 measures none")
+	fleet := flags.Bool("fleet", false, "measure the meshes alone")
 	quick := flags.Bool("quick", false, "at most 100 pairs and few runs: proves that the bench works, not that the bars are kept")
-	write := flags.Bool("write", false, "put the table into README.md")
+	write := flags.Bool("write", false, "put the tables into README.md")
 	strict := flags.Bool("strict", false, "fail if a bar is missed")
 	binary := flags.String("clusterpair", "", "measure this binary instead of building the module above")
 	if err := flags.Parse(args); errors.Is(err, flag.ErrHelp) {
@@ -125,10 +127,7 @@ func run(ctx context.Context, args []string) error {
 	}
 	defer os.RemoveAll(tmp)
 	b := &bench{tmp: tmp, perFile: *perFile, quick: *quick}
-	if err := b.build(ctx, *binary); err != nil {
-		return err
-	}
-	if err := b.schemas(ctx); err != nil {
+	if err := b.build(ctx, *binary, !*fleet); err != nil {
 		return err
 	}
 	if err := b.makeKeys(); err != nil {
@@ -148,21 +147,18 @@ func run(ctx context.Context, args []string) error {
 		repositoryOf: 100000,
 		decryptedOf:  500,
 	}
-	if m.size, err = b.sizes(); err != nil {
-		return err
+	tables := map[string]string{}
+	kept := true
+	table := func(name string, write func(io.Writer) bool) {
+		var text strings.Builder
+		kept = write(&text) && kept
+		tables[name] = text.String()
 	}
-	for n := 1; n <= min(*largest, 10000); n *= 10 {
-		if n == 10 {
-			continue
+	if !*fleet {
+		if err := b.apart(ctx, m, *largest); err != nil {
+			return err
 		}
-		fmt.Fprintf(os.Stderr, "bench: n = %s\n", thousands(n))
-		m.sizes = append(m.sizes, n)
-		if m.work[n], err = b.work(ctx, n); err != nil {
-			return fmt.Errorf("n = %s: %w", thousands(n), err)
-		}
-	}
-	if *quick {
-		m.repositoryOf, m.decryptedOf = 1000, 100
+		table("table", m.table)
 	}
 	for _, n := range []int{min(*mesh, smallMesh), *mesh} {
 		if n < 2 || m.meshes[n] != nil {
@@ -172,6 +168,46 @@ func run(ctx context.Context, args []string) error {
 		if m.meshes[n], err = b.meshed(ctx, n); err != nil {
 			return fmt.Errorf("a mesh of %d clusters: %w", n, err)
 		}
+	}
+	if len(m.meshes) > 0 {
+		table("fleet", m.fleetTable)
+	}
+	for _, name := range slices.Sorted(maps.Keys(tables)) {
+		if _, err := io.WriteString(os.Stdout, tables[name]+"\n"); err != nil {
+			return err
+		}
+		if *write {
+			if err := replaceTable("README.md", name, tables[name]); err != nil {
+				return err
+			}
+		}
+	}
+	if *strict && !kept {
+		return errors.New("a bar was missed")
+	}
+	return nil
+}
+
+// apart measures all but the meshes.
+func (b *bench) apart(ctx context.Context, m *measurements, largest int) (err error) {
+	if err := b.schemas(ctx); err != nil {
+		return err
+	}
+	if m.size, err = b.sizes(); err != nil {
+		return err
+	}
+	for n := 1; n <= min(largest, 10000); n *= 10 {
+		if n == 10 {
+			continue
+		}
+		fmt.Fprintf(os.Stderr, "bench: n = %s\n", thousands(n))
+		m.sizes = append(m.sizes, n)
+		if m.work[n], err = b.work(ctx, n); err != nil {
+			return fmt.Errorf("n = %s: %w", thousands(n), err)
+		}
+	}
+	if b.quick {
+		m.repositoryOf, m.decryptedOf = 1000, 100
 	}
 	fmt.Fprintf(os.Stderr, "bench: %d pairs for Argo CD\n", m.decryptedOf)
 	if m.decrypted, err = b.decrypted(ctx, m.decryptedOf); err != nil {
@@ -189,24 +225,8 @@ func run(ctx context.Context, args []string) error {
 	if m.startUp, err = b.startUp(ctx); err != nil {
 		return err
 	}
-	if m.ownPeak, err = ownPeak(); err != nil {
-		return err
-	}
-
-	var table strings.Builder
-	kept := m.table(&table)
-	if _, err := io.WriteString(os.Stdout, table.String()); err != nil {
-		return err
-	}
-	if *write {
-		if err := replaceTable("README.md", table.String()); err != nil {
-			return err
-		}
-	}
-	if *strict && !kept {
-		return errors.New("a bar was missed")
-	}
-	return nil
+	m.ownPeak, err = ownPeak()
+	return err
 }
 
 // measurements is everything that the table tells.
@@ -255,8 +275,9 @@ type bench struct {
 	recipients string // two, separated by a comma
 }
 
-// build makes all binaries the same way: static, stripped, without paths.
-func (b *bench) build(ctx context.Context, clusterpair string) error {
+// build makes all binaries the same way: static, stripped, without paths; the peers, if
+// they are wanted.
+func (b *bench) build(ctx context.Context, clusterpair string, peers bool) error {
 	if err := os.Mkdir(b.bin(""), 0o777); err != nil {
 		return err
 	}
@@ -274,7 +295,11 @@ func (b *bench) build(ctx context.Context, clusterpair string) error {
 		}
 		own = nil
 	}
-	for _, args := range [][]string{own, {"./floor", "./parse", "./sopslib"}, {sopsModule}, {kustomizeModule}, {kubeconformModule}, {cueModule}} {
+	all := [][]string{own, {"./floor", "./parse", "./sopslib"}, {sopsModule}, {kustomizeModule}, {kubeconformModule}, {cueModule}}
+	if !peers {
+		all = all[:2]
+	}
+	for _, args := range all {
 		if len(args) == 0 {
 			continue
 		}

@@ -32,10 +32,10 @@ type candidate struct {
 }
 
 // sample is what one run of a candidate took. peak is in bytes, of the
-// largest process.
+// largest process; printed is how much it printed to stdout.
 type sample struct {
-	cpu, wall time.Duration
-	peak      int64
+	cpu, wall     time.Duration
+	peak, printed int64
 }
 
 // result is a measured candidate. cpu, wall and peak are medians; busy is the
@@ -80,33 +80,34 @@ func (c candidate) run(ctx context.Context) (sample, []byte, error) {
 	var total sample
 	var stdout, stderr last
 	for _, args := range c.commands {
-		stdout, stderr = stdout[:0], stderr[:0]
+		stdout, stderr = last{}, last{}
 		cmd := exec.CommandContext(ctx, args[0], args[1:]...)
 		cmd.Dir, cmd.Env = c.dir, c.env
 		cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(c.stdin), &stdout, &stderr
 		start := time.Now()
 		if err := cmd.Run(); err != nil {
-			return sample{}, nil, fmt.Errorf("%s: %w\n%s", strings.Join(cmd.Args, " "), err, stderr)
+			return sample{}, nil, fmt.Errorf("%s: %w\n%s", strings.Join(cmd.Args, " "), err, stderr.text)
 		}
 		total.wall += time.Since(start)
+		total.printed += stdout.printed
 		state := cmd.ProcessState
 		total.cpu += state.UserTime() + state.SystemTime()
 		// Linux counts in KiB, and a process never less than what its parent had
 		// at its start: this program stays small for that reason.
 		total.peak = max(total.peak, state.SysUsage().(*syscall.Rusage).Maxrss*1024)
 	}
-	return total, stdout, nil
+	return total, stdout.text, nil
 }
 
 func summarise(samples []sample) result {
 	r := result{runs: len(samples)}
 	var cpu, wall []time.Duration
-	var peak []int64
+	var peak, printed []int64
 	for _, s := range samples {
-		cpu, wall, peak = append(cpu, s.cpu), append(wall, s.wall), append(peak, s.peak)
+		cpu, wall, peak, printed = append(cpu, s.cpu), append(wall, s.wall), append(peak, s.peak), append(printed, s.printed)
 		r.busy = max(r.busy, s.cpu.Seconds()/s.wall.Seconds())
 	}
-	r.cpu, r.wall, r.peak = median(cpu), median(wall), median(peak)
+	r.cpu, r.wall, r.peak, r.printed = median(cpu), median(wall), median(peak), median(printed)
 	return r
 }
 
@@ -220,13 +221,17 @@ func all(checks ...func([]byte) error) func([]byte) error {
 
 // last keeps the end of what a process prints, so that ten thousand warnings
 // do not make this process large.
-type last []byte
+type last struct {
+	text    []byte
+	printed int64 // all of it
+}
 
 func (l *last) Write(p []byte) (int, error) {
 	const limit = 16 << 10
-	*l = append(*l, p...)
-	if over := len(*l) - limit; over > 0 {
-		*l = append((*l)[:0], (*l)[over:]...)
+	l.printed += int64(len(p))
+	l.text = append(l.text, p...)
+	if over := len(l.text) - limit; over > 0 {
+		l.text = append(l.text[:0], l.text[over:]...)
 	}
 	return len(p), nil
 }

@@ -16,16 +16,16 @@ import (
 )
 
 // A mesh is a repository in which each of a number of clusters is paired with all
-// others, so that n clusters have n*(n-1) pairs:
+// others by a fleet, so that n clusters have n*(n-1) pairs:
 //
+//	fleet.yaml                   the ClusterPairFleet
 //	secrets/NAME.yaml            a Secret for each cluster as destination
-//	clusters/NAME/clusterpair.yaml  a config for each cluster as source, with a
-//	                             selector that leaves it out
 //	.sops.yaml                   a creation rule for each source, its own key and that
 //	                             of recovery, and one for the Secrets, that of CI and
 //	                             of recovery
 //	ci.txt                       the private key of CI, which opens the Secrets alone
 const (
+	meshFile   = "fleet.yaml"
 	meshDir    = "clusters"
 	meshKey    = "ci.txt"
 	meshOutput = "pairs"
@@ -38,11 +38,14 @@ const (
 	meshOne      = "clusterpair generate, one Secret changed, key of CI"
 	meshCheck    = "clusterpair generate --check, no key"
 	meshValidate = "clusterpair validate"
+	meshDoctor   = "clusterpair doctor"
 	meshExpiring = "clusterpair expiring"
+	meshGraph    = "clusterpair graph -o html"
+	meshReport   = "clusterpair report"
 	meshFloor    = "floor of as many pairs"
 )
 
-var meshNames = []string{meshFirst, meshAgain, meshOne, meshCheck, meshValidate, meshExpiring, meshFloor}
+var meshNames = []string{meshFirst, meshAgain, meshOne, meshCheck, meshValidate, meshDoctor, meshExpiring, meshGraph, meshReport, meshFloor}
 
 // smallMesh is the number of clusters of the mesh that is always measured, beside its
 // floor.
@@ -78,13 +81,9 @@ func writeMesh(dir string, n int) error {
 	for i := range n {
 		name := meshName(i)
 		fmt.Fprintf(&rules, "- path_regex: ^%s/%s/\n  age: %s,%s\n", meshDir, name, recipients[i+2], recovery)
-		sub := filepath.Join(dir, meshDir, name)
-		if err := os.MkdirAll(sub, 0o777); err != nil {
-			return err
-		}
-		if err := os.WriteFile(filepath.Join(sub, configFile), []byte(meshConfig(name)), 0o666); err != nil {
-			return err
-		}
+	}
+	if err := os.WriteFile(filepath.Join(dir, meshFile), []byte(meshFleet()), 0o666); err != nil {
+		return err
 	}
 	if err := os.WriteFile(filepath.Join(dir, ".sops.yaml"), []byte(rules.String()), 0o666); err != nil {
 		return err
@@ -94,24 +93,21 @@ func writeMesh(dir string, n int) error {
 	})
 }
 
-// meshConfig is the function config of a source cluster.
-func meshConfig(name string) string {
+// meshFleet pairs each cluster with all others.
+func meshFleet() string {
 	return fmt.Sprintf(`apiVersion: clusterpair.dev/v1alpha1
-kind: ClusterPairGenerator
-metadata:
-  name: %[1]s
+kind: ClusterPairFleet
+metadata: {name: mesh}
 spec:
-  namespace: %[2]s
   storkVersion: "24.3"
-  selector:
-    matchLabels:
-      role: dr
-    matchExpressions:
-    - {key: cluster.x-k8s.io/cluster-name, operator: NotIn, values: [%[1]s]}
-    name: to-${label:cluster.x-k8s.io/cluster-name}
-  files: [../../%[3]s]
-  output: %[4]s
-`, name, namespace, secretsDir, meshOutput)
+  namespace: %s
+  files: [%s]
+  directory: %s/${from}/%s
+  clusters:
+  - secrets: {matchLabels: {role: dr}}
+  pairs:
+  - {from: {role: dr}, to: {role: dr}}
+`, namespace, secretsDir, meshDir, meshOutput)
 }
 
 // mesh makes a mesh of n clusters with encrypted Secrets, in a Git work tree.
@@ -173,10 +169,6 @@ func (b *bench) meshed(ctx context.Context, n int) (map[string]result, error) {
 		return nil, err
 	}
 	ours := func(args ...string) [][]string { return [][]string{append([]string{b.bin("clusterpair")}, args...)} }
-	generate := []string{"generate"}
-	for i := range n {
-		generate = append(generate, "-f", filepath.Join(meshDir, meshName(i)))
-	}
 	rendered := filepath.Join(dir, meshDir, "*", meshOutput, namespace, "*.yaml")
 	clear := func() error {
 		outputs, err := filepath.Glob(filepath.Join(dir, meshDir, "*", meshOutput))
@@ -199,12 +191,15 @@ func (b *bench) meshed(ctx context.Context, n int) (map[string]result, error) {
 	}
 	pairs := meshPairs(n)
 	candidates := []candidate{
-		{name: meshFirst, prepare: clear, commands: ours(generate...), check: all(filesIn(rendered, pairs), remember)},
-		{name: meshAgain, commands: ours(generate...), check: unchanged},
-		{name: meshOne, prepare: func() error { return b.change(ctx, dir, meshName(0)) }, commands: ours(generate...), check: lines(n-1, "changed ")},
-		{name: meshCheck, commands: ours(append(generate, "--check")...)}, // fails if a pair is not fresh
+		{name: meshFirst, prepare: clear, commands: ours("generate"), check: all(filesIn(rendered, pairs), remember)},
+		{name: meshAgain, commands: ours("generate"), check: unchanged},
+		{name: meshOne, prepare: func() error { return b.change(ctx, dir, meshName(0)) }, commands: ours("generate"), check: lines(n-1, "changed ")},
+		{name: meshCheck, commands: ours("generate", "--check")}, // fails if a pair is not fresh
 		{name: meshValidate, commands: ours("validate", "."), check: contains(fmt.Sprintf(" %d ClusterPairs", pairs))},
+		{name: meshDoctor, commands: ours("doctor")}, // fails if it finds a mistake
 		{name: meshExpiring, commands: ours("expiring"), check: contains(namespace)},
+		{name: meshGraph, commands: ours("graph", "-o", "html"), check: contains("</html>")},
+		{name: meshReport, commands: ours("report"), check: contains(meshName(n - 1))},
 	}
 	if n <= smallMesh {
 		flat := filepath.Join(dir, ".git", "flat") // where nothing looks

@@ -47,7 +47,6 @@ func (m *measurements) bars() []bar {
 		bars = append(bars, atMost(fmt.Sprintf("`generate` of %s pairs: largest peak, MiB", thousands(10*n)), "%.1f", largestPeak(ten, generate), 64))
 	}
 	bars = append(bars, m.validateBars(n)...)
-	bars = append(bars, m.meshBars()...)
 	for _, name := range buildNames[:2] {
 		_, what, _ := strings.Cut(name, ", ")
 		bars = append(bars, atMost(fmt.Sprintf("`build --decrypt` of %d pairs, CPU: %s / kustomize on the pairs in clear; KSOPS has %.2f", m.decryptedOf, what, ksopsRatio), "%.2f",
@@ -121,7 +120,13 @@ func (m *measurements) meshBars() (bars []bar) {
 			bars = append(bars, atMost(of(large, fmt.Sprintf("`%s`: CPU for a pair / for one of the mesh of %d", name, small)), "%.2f", perPair(large, name)/perPair(small, name), 1.1))
 		}
 	}
-	return append(bars, atMost(of(large, "largest peak, MiB"), "%.1f", largestPeak(m.meshes[large], meshNames), 80))
+	graph := m.meshes[large][meshGraph]
+	others := slices.DeleteFunc(slices.Clone(meshNames), func(name string) bool { return name == meshCheck })
+	return append(bars,
+		atMost(of(large, "`"+meshGraph+"`, CPU s over `"+meshExpiring+"`, which reads as much"), "%.2f", (graph.cpu-m.meshes[large][meshExpiring].cpu).Seconds(), 1),
+		atMost(of(large, "the page of `"+meshGraph+"`, KB"), "%.0f", float64(graph.printed)/1e3, 400),
+		atMost(of(large, "peak of `"+meshCheck+"`, MiB"), "%.1f", mebibytes(m.meshes[large][meshCheck].peak), 48),
+		atMost(of(large, "largest peak of the others, MiB"), "%.1f", largestPeak(m.meshes[large], others), 80))
 }
 
 // linear are the bars that what is named grows no faster from n pairs to ten
@@ -161,10 +166,6 @@ func (m *measurements) table(w io.Writer) (kept bool) {
 	fmt.Fprintf(w, "\nValidate, CPU seconds (peak MiB) for a number of files with a pair each:\n\n")
 	m.workTable(w, validateNames, atParseFloor)
 
-	if len(m.meshes) > 0 {
-		m.meshTable(w)
-	}
-
 	fmt.Fprintf(w, "\nA repository of %s files, of which %d are pairs and half are no YAML:\n\n| | CPU s | wall s | peak MiB |\n|---|---|---|---|\n", thousands(m.repositoryOf), mattering)
 	for _, name := range []string{validateRepository, readRepository} {
 		r := m.repository[name]
@@ -190,15 +191,7 @@ func (m *measurements) table(w io.Writer) (kept bool) {
 			r.cpu.Seconds()*1000, r.wall.Seconds()*1000, mebibytes(r.peak), float64(m.size[binary])/1e6)
 	}
 
-	fmt.Fprintf(w, "\nBars:\n\n| | limit | measured | |\n|---|---|---|---|\n")
-	kept = true
-	for _, b := range m.bars() {
-		mark := "✓"
-		if !b.kept {
-			mark, kept = "✗", false
-		}
-		fmt.Fprintf(w, "| %s | %s | %s | %s |\n", b.text, b.limit, b.measured, mark)
-	}
+	kept = writeBars(w, m.bars())
 	runs := make([]string, len(m.sizes))
 	for i, size := range m.sizes {
 		runs[i] = fmt.Sprint(m.work[size][atFloor].runs)
@@ -208,9 +201,24 @@ func (m *measurements) table(w io.Writer) (kept bool) {
 	return kept
 }
 
-// meshTable has a line for each of the meshNames.
-func (m *measurements) meshTable(w io.Writer) {
-	fmt.Fprint(w, "\nA mesh, each cluster paired with all others, with a config for each, CPU seconds (peak MiB):\n\n| |")
+// writeBars tells whether all bars were kept.
+func writeBars(w io.Writer, bars []bar) (kept bool) {
+	fmt.Fprintf(w, "\nBars:\n\n| | limit | measured | |\n|---|---|---|---|\n")
+	kept = true
+	for _, b := range bars {
+		mark := "✓"
+		if !b.kept {
+			mark, kept = "✗", false
+		}
+		fmt.Fprintf(w, "| %s | %s | %s | %s |\n", b.text, b.limit, b.measured, mark)
+	}
+	return kept
+}
+
+// fleetTable has a line for each of the meshNames.
+func (m *measurements) fleetTable(w io.Writer) (kept bool) {
+	fmt.Fprintf(w, "Made by `%s` with %s on %d processors (%s/%s).\n\n", m.command, m.goVersion, m.processors, m.goos, m.goarch)
+	fmt.Fprint(w, "CPU seconds (peak MiB):\n\n| |")
 	sizes := slices.Sorted(maps.Keys(m.meshes))
 	for _, n := range sizes {
 		fmt.Fprintf(w, " %d clusters, %s pairs |", n, thousands(meshPairs(n)))
@@ -227,6 +235,7 @@ func (m *measurements) meshTable(w io.Writer) {
 		}
 		fmt.Fprintln(w)
 	}
+	return writeBars(w, m.meshBars())
 }
 
 // workTable has a line for each of names, which are compared with a floor.
@@ -260,14 +269,9 @@ func (m *measurements) workTable(w io.Writer, names []string, floor string) {
 	}
 }
 
-// The markers between which the README holds the table.
-const (
-	begin = "<!-- table: begin -->\n"
-	end   = "<!-- table: end -->\n"
-)
-
-// replaceTable puts table between the markers of a file.
-func replaceTable(file, table string) error {
+// replaceTable puts table between the markers of a name in a file.
+func replaceTable(file, name, table string) error {
+	begin, end := "<!-- "+name+": begin -->\n", "<!-- "+name+": end -->\n"
 	old, err := os.ReadFile(file)
 	if err != nil {
 		return err
