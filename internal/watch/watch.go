@@ -262,14 +262,15 @@ func (w *Watcher) learn(ctx context.Context, p *live.PairStatus, server string, 
 		if c.Name == "authentication" {
 			t.asked, t.up = c.Status != report.Skipped || !unasked(checks), c.Status == report.Passed
 		}
-		if c.Rule == "" || c.Status != report.Failed && c.Status != report.Warned || slices.ContainsFunc(t.broken, func(f report.Finding) bool { return f.Rule == c.Rule }) {
+		if c.Rule == "" || c.Status != report.Failed && c.Status != report.Warned {
 			continue
 		}
-		severity := report.Warning
+		f := report.Finding{Rule: c.Rule, Severity: report.Warning, Message: c.Text, Hint: c.Hint, Object: p.ID()}
 		if c.Status == report.Failed {
-			severity = report.Error
+			f.Severity = report.Error
 		}
-		t.broken = append(t.broken, report.Finding{Rule: c.Rule, Severity: severity, Message: c.Text, Hint: c.Hint, Object: p.ID()})
+		// Later checks look closer at the same fault.
+		t.broken = append(slices.DeleteFunc(t.broken, func(before report.Finding) bool { return before.Rule == c.Rule }), f)
 	}
 	slices.SortStableFunc(t.broken, func(a, b report.Finding) int { return cmp.Compare(b.Severity, a.Severity) })
 	if !w.options.Servers {

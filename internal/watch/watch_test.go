@@ -83,9 +83,14 @@ func newDestination(t testing.TB) *destination {
 	return d
 }
 
+// authorityOf is a certificate as kubeconfigs have it.
+func authorityOf(ca []byte) string {
+	return base64.StdEncoding.EncodeToString(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: ca}))
+}
+
 // pairTo is a ClusterPair that Stork calls Ready.
 func pairTo(url string, ca []byte, namespace, name, status string) string {
-	authority := base64.StdEncoding.EncodeToString(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: ca}))
+	authority := authorityOf(ca)
 	return fmt.Sprintf(`{"apiVersion":"stork.libopenstorage.org/v1alpha1","kind":"ClusterPair","metadata":{"name":%q,"namespace":%q,"uid":"u-%[2]s","creationTimestamp":"2026-01-01T00:00:00Z","finalizers":["stork.libopenstorage.org/finalizer-cleanup"]},`+
 		`"spec":{"config":{"clusters":{"west":{"certificate-authority-data":%[3]q,"server":%[4]q}},"contexts":{"west":{"cluster":"west","user":"stork"}},"current-context":"west","users":{"stork":{"token":%[5]q}}},"options":{}},"status":%[6]s}`,
 		name, namespace, authority, url, planted, status)
@@ -319,7 +324,7 @@ func TestRevoked(t *testing.T) {
 	}
 	round("1", "", "")
 	d.revoke(true)
-	round("0", "west Warning Unauthorized x1", `"rule":"unauthorized","severity":"error","message":"Stork cannot read /version, and says Error: the destination does not accept the credential (401)","stork":"Ready"`)
+	round("0", "west Warning Unauthorized x1", `"rule":"unauthorized","severity":"error","message":"the destination does not accept the credential (401)","stork":"Ready"`)
 	round("0", "west Warning Unauthorized x1", "")
 	w, said = watcher(t, s, Options{})             // restarted
 	round("0", "west Warning Unauthorized x1", "") // the one before has told
