@@ -21,6 +21,7 @@ func TestArrows(t *testing.T) {
 	allowed := map[string][]string{
 		"internal/pace":        {},
 		"internal/report":      {},
+		"internal/release":     {"internal/report"},
 		"internal/stork":       {},
 		"internal/plainjson":   {},
 		"internal/plainyaml":   {},

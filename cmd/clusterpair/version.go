@@ -1,65 +1,57 @@
 package main
 
 import (
-	"encoding/json"
+	"errors"
 	"fmt"
-	"maps"
-	"runtime"
-	"runtime/debug"
-	"slices"
 
 	"github.com/spf13/cobra"
+
+	"clusterpair.dev/internal/release"
 )
 
 func newVersionCommand() *cobra.Command {
 	var o formatFlag
+	var provenance string
 	cmd := &cobra.Command{
 		Use:   "version",
 		Short: "Print the version and those of the libraries that decide about formats",
-		Args:  cobra.NoArgs,
+		Long: `version prints what this binary was built from: the version, the commit if that is
+known, and the libraries that decide about formats. -o json has all modules.
+
+With --check it holds the binary against the provenance of a release: it has to be one
+of the files that this speaks of, and built from its commit.`,
+		Example: `  clusterpair version
+  clusterpair version --check clusterpair_v0.2.0.intoto.json`,
+		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			info, ok := debug.ReadBuildInfo()
+			build, ok := release.This()
 			if !ok {
-				return fmt.Errorf("the binary has no build information")
+				return errors.New("the binary has no build information")
 			}
 			if err := o.checkFormat(); err != nil {
 				return err
 			}
-			known := struct {
-				Version   string            `json:"version"`
-				Go        string            `json:"go"`
-				Platform  string            `json:"platform"`
-				Libraries map[string]string `json:"libraries"`
-			}{info.Main.Version, runtime.Version(), runtime.GOOS + "/" + runtime.GOARCH, make(map[string]string)}
-			for _, dep := range info.Deps {
-				switch dep.Path {
-				case "sigs.k8s.io/kustomize/api", "github.com/getsops/sops/v3", "cuelang.org/go", "k8s.io/client-go", "filippo.io/age":
-					known.Libraries[dep.Path] = dep.Version
-				}
-			}
-			text := fmt.Appendf(nil, "clusterpair %s %s %s\n", known.Version, known.Go, known.Platform)
-			for _, path := range slices.Sorted(maps.Keys(known.Libraries)) {
-				text = fmt.Appendf(text, "  %s %s\n", path, known.Libraries[path])
-			}
-			if o.format == "json" {
-				var err error
-				if text, err = json.MarshalIndent(known, "", "  "); err != nil {
+			text, err := build.Text(), error(nil)
+			switch {
+			case provenance != "":
+				subject, err := release.CheckThis(provenance)
+				if err != nil {
 					return err
 				}
-				text = append(text, '\n')
+				text = fmt.Appendf(text, "  is %s of %s\n", subject, provenance)
+			case o.format == "json":
+				if text, err = build.JSON(); err != nil {
+					return err
+				}
 			}
-			_, err := cmd.OutOrStdout().Write(text)
+			_, err = cmd.OutOrStdout().Write(text)
 			return err
 		},
 	}
+	cmd.Flags().StringVar(&provenance, "check", "", "provenance of a release, against which to hold this binary")
 	o.addFormat(cmd, "text", []string{"text", "json"})
 	return cmd
 }
 
 // version is that of clusterpair itself.
-func version() string {
-	if info, ok := debug.ReadBuildInfo(); ok {
-		return info.Main.Version
-	}
-	return "(devel)"
-}
+func version() string { return release.Version() }
