@@ -29,6 +29,8 @@ type Identity struct {
 	// StorkVersion is the release of the Stork that runs there, such as 24.3.2,
 	// by the image of its Deployment; empty if that does not tell.
 	StorkVersion string
+	// Unguarded says that no policy there refuses a ClusterPair that stops Stork.
+	Unguarded bool
 }
 
 // Identity asks the cluster who it is.
@@ -39,6 +41,7 @@ func (c *Client) Identity(ctx context.Context) (*Identity, error) {
 		func() (err error) { i.Version, err = c.version(ctx); return err },
 		func() (err error) { i.StorkMissing, err = c.storkMissing(ctx); return err },
 		func() (err error) { i.StorkVersion, err = c.storkVersion(ctx); return err },
+		func() error { i.Unguarded = c.unguarded(ctx); return nil },
 	)
 	return i, err
 }
@@ -158,6 +161,20 @@ func (c *Client) storkMissing(ctx context.Context) ([]string, error) {
 		missing = slices.DeleteFunc(missing, func(name string) bool { return name == r.Name })
 	}
 	return missing, nil
+}
+
+// unguarded tells whether the cluster, which can have policies, lacks that of clusterpair schema
+// -o admission. Who may not see policies is told nothing.
+func (c *Client) unguarded(ctx context.Context) bool {
+	const policies = "/apis/admissionregistration.k8s.io/v1"
+	var found struct {
+		Resources []struct{ Name string }
+	}
+	if c.ask(ctx, http.MethodGet, policies, nil, &found) != nil || !slices.ContainsFunc(found.Resources, func(r struct{ Name string }) bool { return r.Name == "validatingadmissionpolicybindings" }) {
+		return false
+	}
+	var binding struct{}
+	return apierrors.IsNotFound(c.ask(ctx, http.MethodGet, policies+"/validatingadmissionpolicybindings/clusterpair-decodes", nil, &binding))
 }
 
 var storkImage = regexp.MustCompile(`(?:^|/)stork:v?([0-9]+\.[0-9]+(?:\.[0-9]+)*)`)

@@ -501,10 +501,15 @@ func (p *preflight) stork(ctx context.Context) {
 	case s != nil && running.Known() && madeFor.Known() && running != madeFor:
 		p.set(report.Check{Name: "stork", Status: report.Warned, Text: fmt.Sprintf("the source runs Stork %s, the pair was made for %s", s.StorkVersion, p.options.StorkVersion),
 			Rule: "stork-version", Hint: fmt.Sprintf("set storkVersion: %q and render again: clusterpair generate", running.String())})
-	case s != nil && s.StorkVersion != "":
-		p.ok("stork", "source and destination know Stork's resources; the source runs %s", s.StorkVersion)
 	case s != nil:
-		p.ok("stork", "source and destination know Stork's resources")
+		text := "source and destination know Stork's resources"
+		if s.StorkVersion != "" {
+			text += "; the source runs " + s.StorkVersion
+		}
+		if s.Unguarded {
+			text += "; no policy of the source refuses bad pairs: clusterpair schema -o admission"
+		}
+		p.ok("stork", "%s", text)
 	default:
 		p.ok("stork", "the destination knows Stork's resources")
 	}
