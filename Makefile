@@ -17,7 +17,7 @@ FUZZTIME ?= 20s
 # What tests start besides Go and git, as PROGRAM=PACKAGE.
 TEST_NEEDS := gpg=gnupg xmllint=libxml2-utils npm=npm pre-commit=pre-commit flock=util-linux unshare=util-linux
 CHECK_NEEDS := gcc=gcc,libc6-dev
-E2E_NEEDS := chromium-headless-shell=chromium-headless-shell,fonts-dejavu-core dot=graphviz ip=iproute2 podman=podman runc=runc npm=npm unshare=util-linux
+E2E_NEEDS := chromium-headless-shell=chromium-headless-shell,fonts-dejavu-core dot=graphviz ip=iproute2 podman=podman runc=runc npm=npm prometheus=prometheus unshare=util-linux
 
 .PHONY: help build man image demo test e2e lint update fuzz kills bench leaks check tools test-needs check-needs e2e-needs
 
@@ -103,7 +103,7 @@ test: test-needs tools ## Run all tests; root gets what they start from apt-get,
 
 e2e: e2e-needs $(KUBERNETES) $(FLUX) bin/kubectl bin/kustomize bin/sops bin/age-keygen $(filter bin/stork-%,$(PEERS)) bin/argocd bin/cyclonedx bin/mermaid.min.js ## Run clusterpair against real Kubernetes clusters, a real Flux, a real Argo CD and a real browser; building these takes a quarter of an hour once
 	CLUSTERPAIR_TOOLS="$$PWD/bin" go test -C tools/image -count 1 -timeout 40m
-	CLUSTERPAIR_TOOLS="$$PWD/bin" go test -C e2e -count 1 -timeout 10m ./browser ./guard
+	CLUSTERPAIR_TOOLS="$$PWD/bin" go test -C e2e -count 1 -timeout 10m ./browser ./guard ./prometheus
 	CLUSTERPAIR_TOOLS="$$PWD/bin" go test -C e2e -count 1 -timeout 40m -parallel 4 # without a package, so that the summary is shown
 
 # One command for all, so that they share their packages. Without the flags they
