@@ -111,7 +111,7 @@ func TestLayout(t *testing.T) {
 		t.Fatalf("%+v, %v", manifest, err)
 	}
 	for i, m := range manifest.Manifests {
-		arch := architectures[i].name
+		arch := architectures[i]
 		if !m.Platform.Equals(v1.Platform{OS: "linux", Architecture: arch}) {
 			t.Errorf("platform %v", m.Platform)
 		}
@@ -157,7 +157,7 @@ func TestSBOM(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, arch := range architectures {
-		text, err := os.ReadFile(filepath.Join(first, "clusterpair-"+arch.name+".cdx.json"))
+		text, err := os.ReadFile(filepath.Join(first, "clusterpair-"+arch+".cdx.json"))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -166,7 +166,7 @@ func TestSBOM(t *testing.T) {
 			t.Fatal(err)
 		}
 		if err := schema.Validate(doc); err != nil {
-			t.Errorf("%s: %v", arch.name, err)
+			t.Errorf("%s: %v", arch, err)
 		}
 		if err := schema.Validate(map[string]any{"bomFormat": "CycloneDX", "specVersion": "1.6", "components": []any{map[string]any{}}}); err == nil {
 			t.Fatal("the schema takes a component that has no name")
@@ -182,7 +182,7 @@ func TestSBOM(t *testing.T) {
 			listed[c.Name+" "+c.Version] = true
 		}
 		program := filepath.Join(t.TempDir(), "clusterpair")
-		extract(t, filepath.Join(first, "clusterpair-"+arch.name+".tar"), "usr/local/bin/clusterpair", program)
+		extract(t, filepath.Join(first, "clusterpair-"+arch+".tar"), "usr/local/bin/clusterpair", program)
 		out, err := exec.Command("go", "version", "-m", program).Output()
 		if err != nil {
 			t.Fatal(err)
@@ -192,12 +192,12 @@ func TestSBOM(t *testing.T) {
 			if f := strings.Fields(line); len(f) > 2 && f[0] == "dep" {
 				deps++
 				if !listed[f[1]+" "+f[2]] {
-					t.Errorf("%s: %s %s is not listed", arch.name, f[1], f[2])
+					t.Errorf("%s: %s %s is not listed", arch, f[1], f[2])
 				}
 			}
 		}
 		if deps < 50 || len(bom.Components) != deps+2 {
-			t.Errorf("%s: %d components of %d dependencies, Go and the CAs", arch.name, len(bom.Components), deps)
+			t.Errorf("%s: %d components of %d dependencies, Go and the CAs", arch, len(bom.Components), deps)
 		}
 	}
 }

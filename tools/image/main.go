@@ -1,7 +1,8 @@
-// Image builds clusterpair's container image without a daemon. The same commit
-// and the same release of Go give the same digest, on any machine.
+// Image builds clusterpair's container image without a daemon, or the archives of a
+// release. The same commit and the same release of Go give the same bytes, on any machine.
 //
 //	image [-o DIR] REPOSITORY
+//	image [-o DIR] -archives VERSION REPOSITORY
 //
 // DIR then holds
 //
@@ -45,20 +46,30 @@ const (
 	source     = "https://clusterpair.dev/clusterpair"
 )
 
-// architectures are those of the image, and what each is built for.
-var architectures = []struct{ name, level string }{
-	{"amd64", "GOAMD64=v1"},
-	{"arm64", "GOARM64=v8.0"},
-}
+// levels are the processors that programs are built for, by architecture.
+var levels = map[string]string{"amd64": "GOAMD64=v1", "arm64": "GOARM64=v8.0"}
+
+// architectures are those of the image.
+var architectures = []string{"amd64", "arm64"}
+
+// platforms are those of the archives.
+var platforms = []platform{{"linux", "amd64"}, {"linux", "arm64"}, {"darwin", "amd64"}, {"darwin", "arm64"}}
 
 func main() {
 	out := flag.String("o", "bin/image", "where the image goes")
+	version := flag.String("archives", "", "make the archives of this version instead, the tag of the last commit")
 	flag.Parse()
 	if flag.NArg() != 1 {
-		fmt.Fprintln(os.Stderr, "usage: image [-o DIR] REPOSITORY")
+		fmt.Fprintln(os.Stderr, "usage: image [-o DIR] [-archives VERSION] REPOSITORY")
 		os.Exit(2)
 	}
-	if err := run(flag.Arg(0), *out, os.Stdout); err != nil {
+	var err error
+	if *version != "" {
+		err = archives(flag.Arg(0), *out, *version, platforms)
+	} else {
+		err = run(flag.Arg(0), *out, os.Stdout)
+	}
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "image:", err)
 		os.Exit(1)
 	}
@@ -83,12 +94,12 @@ func run(dir, out string, w io.Writer) error {
 	index := mutate.IndexMediaType(empty.Index, types.OCIImageIndex)
 	var tag name.Tag
 	for _, arch := range architectures {
-		binary := filepath.Join(scratch, arch.name)
-		b, err := build(dir, binary, "./cmd/clusterpair", arch.name, arch.level)
+		binary, p := filepath.Join(scratch, arch), platform{"linux", arch}
+		b, err := build(dir, binary, "./cmd/clusterpair", p)
 		if err != nil {
 			return err
 		}
-		helper, err := build(dir, binary+helperSuffix, "./cmd/clusterpair-helper", arch.name, arch.level)
+		helper, err := build(dir, binary+helperSuffix, "./cmd/clusterpair-helper", p)
 		if err != nil {
 			return err
 		}
@@ -96,7 +107,7 @@ func run(dir, out string, w io.Writer) error {
 		if err != nil {
 			return err
 		}
-		if err := os.WriteFile(filepath.Join(dest, "clusterpair-helper-"+arch.name+".cdx.json"), helperSBOM, 0o644); err != nil {
+		if err := os.WriteFile(filepath.Join(dest, "clusterpair-helper-"+arch+".cdx.json"), helperSBOM, 0o644); err != nil {
 			return err
 		}
 		if tag, err = name.NewTag(repository+":"+b.tag(), name.StrictValidation); err != nil {
@@ -106,10 +117,10 @@ func run(dir, out string, w io.Writer) error {
 		if err != nil {
 			return err
 		}
-		if err := os.WriteFile(filepath.Join(dest, "clusterpair-"+arch.name+".cdx.json"), sbom, 0o644); err != nil {
+		if err := os.WriteFile(filepath.Join(dest, "clusterpair-"+arch+".cdx.json"), sbom, 0o644); err != nil {
 			return err
 		}
-		pages, err := b.manPages(dir, filepath.Join(scratch, "man-"+arch.name))
+		pages, err := b.manPages(dir, filepath.Join(scratch, "man-"+arch))
 		if err != nil {
 			return err
 		}
@@ -117,12 +128,12 @@ func run(dir, out string, w io.Writer) error {
 		if err != nil {
 			return err
 		}
-		if err := tarball.WriteToFile(filepath.Join(dest, "clusterpair-"+arch.name+".tar"), tag, img); err != nil {
+		if err := tarball.WriteToFile(filepath.Join(dest, "clusterpair-"+arch+".tar"), tag, img); err != nil {
 			return err
 		}
 		index = mutate.AppendManifests(index, mutate.IndexAddendum{
 			Add:        img,
-			Descriptor: v1.Descriptor{Platform: &v1.Platform{OS: "linux", Architecture: arch.name}},
+			Descriptor: v1.Descriptor{Platform: &v1.Platform{OS: "linux", Architecture: arch}},
 		})
 	}
 	oci, err := layout.Write(filepath.Join(dest, "oci"), empty.Index)
@@ -160,22 +171,21 @@ type built struct {
 // helperSuffix tells the binary of clusterpair-helper from that of clusterpair.
 const helperSuffix = "-helper"
 
-// build builds a command for an architecture, whatever the environment says of
-// others.
-func build(dir, binary, command, arch, level string) (*built, error) {
+// build builds a command for a platform, whatever the environment says of others.
+func build(dir, binary, command string, p platform) (*built, error) {
 	cmd := exec.Command("go", "build", "-C", dir, "-trimpath", "-buildvcs=true", "-ldflags=-s -w", "-o", binary, command)
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH="+arch, level, "GOFLAGS=-mod=readonly", "GOWORK=off", "GOEXPERIMENT=", "GOFIPS140=off")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS="+p.os, "GOARCH="+p.arch, levels[p.arch], "GOFLAGS=-mod=readonly", "GOWORK=off", "GOEXPERIMENT=", "GOFIPS140=off")
 	if abs, err := filepath.Abs(binary); err == nil {
 		cmd.Args[len(cmd.Args)-2] = abs
 	}
 	if text, err := cmd.CombinedOutput(); err != nil {
-		return nil, fmt.Errorf("build for %s: %w\n%s", arch, err, text)
+		return nil, fmt.Errorf("build for %s: %w\n%s", p, err, text)
 	}
 	info, err := buildinfo.ReadFile(binary)
 	if err != nil {
 		return nil, err
 	}
-	b := &built{info: info, arch: arch}
+	b := &built{info: info, arch: p.arch}
 	b.time, err = time.Parse(time.RFC3339, b.setting("vcs.time"))
 	if err != nil {
 		return nil, fmt.Errorf("%s is no Git work tree with a commit: the image bears the time of one", dir)
@@ -302,6 +312,16 @@ type file struct {
 // layer packs files and the directories above them, all of root and of the time of
 // the commit.
 func (b *built) layer(files []file) (v1.Layer, error) {
+	packed, err := b.tar(files)
+	if err != nil {
+		return nil, err
+	}
+	return tarball.LayerFromOpener(func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(packed)), nil },
+		tarball.WithMediaType(types.OCILayer), tarball.WithCompressionLevel(gzip.BestCompression), tarball.WithCompressedCaching)
+}
+
+// tar packs files, and the directories that they are in, with the time of the commit.
+func (b *built) tar(files []file) ([]byte, error) {
 	seen := make(map[string]bool)
 	for _, f := range files {
 		seen[f.name] = true
@@ -331,11 +351,8 @@ func (b *built) layer(files []file) (v1.Layer, error) {
 			return nil, err
 		}
 	}
-	if err := w.Close(); err != nil {
-		return nil, err
-	}
-	return tarball.LayerFromOpener(func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(packed.Bytes())), nil },
-		tarball.WithMediaType(types.OCILayer), tarball.WithCompressionLevel(gzip.BestCompression), tarball.WithCompressedCaching)
+	err := w.Close()
+	return packed.Bytes(), err
 }
 
 // authorities are the roots of Mozilla, as the Go project keeps them, in the release

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"net/url"
+	"path"
 	"runtime/debug"
 	"strings"
 	"time"
@@ -17,7 +18,7 @@ import (
 func (b *built) sbom() ([]byte, error) {
 	main := component(&b.info.Main)
 	main.Type = cyclonedx.ComponentTypeApplication
-	main.Name = "clusterpair"
+	main.Name = path.Base(b.info.Path)
 	main.Licenses = &cyclonedx.Licenses{{License: &cyclonedx.License{ID: "Apache-2.0"}}}
 	standard := component(&debug.Module{Path: "std", Version: b.info.GoVersion})
 	components := []cyclonedx.Component{standard}
@@ -45,7 +46,7 @@ func (b *built) sbom() ([]byte, error) {
 
 	bom := cyclonedx.NewBOM()
 	// Of the same binary it is the same document.
-	bom.SerialNumber = uuid.NewSHA1(uuid.NameSpaceURL, []byte(source+"@"+b.setting("vcs.revision")+"/"+b.info.GoVersion+"/"+b.arch+"/"+b.info.Main.Version)).URN()
+	bom.SerialNumber = uuid.NewSHA1(uuid.NameSpaceURL, []byte(source+"@"+b.setting("vcs.revision")+"/"+b.info.GoVersion+"/"+b.setting("GOOS")+"/"+b.arch+"/"+b.info.Main.Version+"/"+path.Base(b.info.Path))).URN()
 	bom.Metadata = &cyclonedx.Metadata{
 		Timestamp: b.time.Format(time.RFC3339),
 		Component: &main,

@@ -1,0 +1,374 @@
+package main
+
+import (
+	"archive/zip"
+	"bytes"
+	"cmp"
+	"compress/gzip"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"os"
+	"os/exec"
+	"path"
+	"path/filepath"
+	"regexp"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"text/template"
+)
+
+// platform is one that archives are made for.
+type platform struct{ os, arch string }
+
+func (p platform) String() string { return p.os + "_" + p.arch }
+
+// programs are the commands of an archive, by name.
+var programs = []string{"clusterpair", "clusterpair-helper"}
+
+// subject is a file that the provenance speaks of.
+type subject struct {
+	Name   string            `json:"name"`
+	Digest map[string]string `json:"digest"`
+}
+
+// archives builds the release of the commit that has the tag version, into the directory
+// out, which it replaces. It holds an archive for each platform with all that belongs to
+// it, their checksums, the provenance, a manifest for krew and a formula for Homebrew.
+func archives(dir, out, version string, platforms []platform) error {
+	if err := os.MkdirAll(filepath.Dir(out), 0o755); err != nil {
+		return err
+	}
+	scratch, err := os.MkdirTemp(filepath.Dir(out), ".release-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(scratch)
+	dest := filepath.Join(scratch, "release")
+	if err := os.Mkdir(dest, 0o755); err != nil {
+		return err
+	}
+	common, err := commonFiles(dir)
+	if err != nil {
+		return err
+	}
+	var subjects []subject
+	var last *built
+	sums := make(map[string]string) // of archives, by platform
+	for _, p := range platforms {
+		b, files, err := p.files(dir, scratch, version)
+		if err != nil {
+			return err
+		}
+		last = b
+		for _, f := range files {
+			if slices.Contains(programs, strings.TrimSuffix(f.name, ".exe")) {
+				subjects = append(subjects, subjectOf(p.String()+"/"+f.name, f.data))
+			}
+		}
+		if p == platforms[0] { // which are the same on all
+			pages, err := b.manPages(dir, filepath.Join(scratch, "man"))
+			if err != nil {
+				return err
+			}
+			for _, page := range pages {
+				common = append(common, file{"man/man1/" + path.Base(page.name), 0o644, page.data})
+			}
+		}
+		name, data, err := b.archive(fmt.Sprintf("clusterpair_%s_%s", version, p), append(files, common...))
+		if err != nil {
+			return err
+		}
+		if err := os.WriteFile(filepath.Join(dest, name), data, 0o644); err != nil {
+			return err
+		}
+		s := subjectOf(name, data)
+		subjects, sums[p.String()] = append(subjects, s), s.Digest["sha256"]
+	}
+	if err := describe(dest, version, last, subjects, sums); err != nil {
+		return err
+	}
+	if err := os.RemoveAll(out); err != nil {
+		return err
+	}
+	return os.Rename(dest, out)
+}
+
+func subjectOf(name string, data []byte) subject {
+	sum := sha256.Sum256(data)
+	return subject{name, map[string]string{"sha256": hex.EncodeToString(sum[:])}}
+}
+
+// files are those of an archive that are of one platform: the programs, what each is made
+// of, and the licenses of all that is in them.
+func (p platform) files(dir, scratch, version string) (*built, []file, error) {
+	var files []file
+	var first *built
+	modules := make(map[string]*debug.Module)
+	for _, program := range programs {
+		binary := filepath.Join(scratch, p.String()+"-"+program)
+		b, err := build(dir, binary, "./cmd/"+program, p)
+		if err != nil {
+			return nil, nil, err
+		}
+		if b.info.Main.Version != version {
+			return nil, nil, fmt.Errorf("the tree is of version %s: commit all, and give the commit its tag: git tag %s", b.info.Main.Version, version)
+		}
+		first = cmp.Or(first, b)
+		data, err := os.ReadFile(binary)
+		if err != nil {
+			return nil, nil, err
+		}
+		sbom, err := b.sbom()
+		if err != nil {
+			return nil, nil, err
+		}
+		name := program
+		if p.os == "windows" {
+			name += ".exe"
+		}
+		files = append(files, file{name, 0o755, data}, file{program + ".cdx.json", 0o644, sbom})
+		for _, m := range b.info.Deps {
+			modules[m.Path] = m
+		}
+	}
+	notices, err := thirdParty(dir, modules)
+	return first, append(files, file{"THIRD_PARTY_LICENSES", 0o644, notices}), err
+}
+
+// commonFiles are the same on all platforms.
+func commonFiles(dir string) ([]file, error) {
+	var files []file
+	for _, name := range []string{"LICENSE", "README.md"} {
+		text, err := os.ReadFile(filepath.Join(dir, name))
+		if err != nil {
+			return nil, err
+		}
+		files = append(files, file{name, 0o644, text})
+	}
+	for shell, name := range map[string]string{"bash": "clusterpair.bash", "zsh": "_clusterpair", "fish": "clusterpair.fish"} {
+		cmd := exec.Command("go", "run", "-C", dir, "./cmd/clusterpair", "completion", shell)
+		cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=-mod=readonly", "GOWORK=off")
+		text, err := cmd.Output()
+		if err != nil {
+			return nil, fmt.Errorf("completion for %s: %w", shell, err)
+		}
+		files = append(files, file{"completions/" + name, 0o644, text})
+	}
+	return files, nil
+}
+
+var licenseName = regexp.MustCompile(`(?i)^(licen[sc]e|copying|notice|unlicense)([-._].*)?$`)
+
+// thirdParty are the licenses and notices of modules, as they have them at their top.
+func thirdParty(dir string, modules map[string]*debug.Module) ([]byte, error) {
+	var paths []string
+	for p := range modules {
+		paths = append(paths, p)
+	}
+	slices.Sort(paths)
+	list := exec.Command("go", append([]string{"list", "-C", dir, "-m", "-f", "{{.Path}} {{with .Replace}}{{.Dir}}{{else}}{{.Dir}}{{end}}"}, paths...)...)
+	list.Env = append(os.Environ(), "GOFLAGS=-mod=readonly", "GOWORK=off")
+	listed, err := list.Output()
+	if err != nil {
+		return nil, fmt.Errorf("list the modules: %w", err)
+	}
+	var out bytes.Buffer
+	out.WriteString("clusterpair contains the modules below, under these licenses.\n")
+	for line := range strings.Lines(string(listed)) {
+		module, where, _ := strings.Cut(strings.TrimSpace(line), " ")
+		entries, err := os.ReadDir(where)
+		if err != nil {
+			return nil, err
+		}
+		found := false
+		for _, e := range entries {
+			if e.IsDir() || !licenseName.MatchString(e.Name()) || strings.HasSuffix(e.Name(), ".go") {
+				continue
+			}
+			text, err := os.ReadFile(filepath.Join(where, e.Name()))
+			if err != nil {
+				return nil, err
+			}
+			found = true
+			fmt.Fprintf(&out, "\n%s\n%s %s: %s\n%[1]s\n\n%s\n", strings.Repeat("=", 80), module, modules[module].Version, e.Name(), bytes.TrimSpace(text))
+		}
+		if !found {
+			return nil, fmt.Errorf("%s has no license at its top: whoever hands it on has to know which", module)
+		}
+	}
+	return out.Bytes(), nil
+}
+
+// archive packs files: a ZIP for Windows, else a tar.gz. The same files give the same
+// bytes.
+func (b *built) archive(name string, files []file) (string, []byte, error) {
+	slices.SortFunc(files, func(x, y file) int { return strings.Compare(x.name, y.name) })
+	var out bytes.Buffer
+	if b.setting("GOOS") == "windows" {
+		w := zip.NewWriter(&out)
+		for _, f := range files {
+			header := &zip.FileHeader{Name: name + "/" + f.name, Method: zip.Deflate, Modified: b.time}
+			header.SetMode(os.FileMode(f.mode))
+			entry, err := w.CreateHeader(header)
+			if err == nil {
+				_, err = entry.Write(f.data)
+			}
+			if err != nil {
+				return "", nil, err
+			}
+		}
+		return name + ".zip", out.Bytes(), w.Close()
+	}
+	inside := make([]file, len(files))
+	for i, f := range files {
+		inside[i] = file{name + "/" + f.name, f.mode, f.data}
+	}
+	packed, err := b.tar(inside)
+	if err != nil {
+		return "", nil, err
+	}
+	w, err := gzip.NewWriterLevel(&out, gzip.BestCompression)
+	if err != nil {
+		return "", nil, err
+	}
+	if _, err := w.Write(packed); err != nil {
+		return "", nil, err
+	}
+	err = w.Close()
+	return name + ".tar.gz", out.Bytes(), err
+}
+
+// describe writes what speaks of the archives.
+func describe(dest, version string, b *built, subjects []subject, sums map[string]string) error {
+	var checksums bytes.Buffer
+	for _, s := range subjects {
+		if !strings.Contains(s.Name, "/") {
+			fmt.Fprintf(&checksums, "%s  %s\n", s.Digest["sha256"], s.Name)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(dest, "SHA256SUMS"), checksums.Bytes(), 0o644); err != nil {
+		return err
+	}
+	provenance, err := provenanceOf(version, b, subjects)
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(dest, "clusterpair_"+version+".intoto.json"), provenance, 0o644); err != nil {
+		return err
+	}
+	for name, text := range map[string]string{"clusterpair.yaml": krew, "clusterpair.rb": homebrew} {
+		t, err := template.New(name).Funcs(functions).Parse(text)
+		if err != nil {
+			return err
+		}
+		var out bytes.Buffer
+		values := map[string]any{"Version": version, "Number": strings.TrimPrefix(version, "v"), "Source": source, "Sums": sums}
+		if err := t.Execute(&out, values); err != nil {
+			return err
+		}
+		if err := os.WriteFile(filepath.Join(dest, name), out.Bytes(), 0o644); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// provenanceOf is an in-toto statement with a predicate of SLSA 1.
+// https://slsa.dev/spec/v1.0/provenance
+func provenanceOf(version string, b *built, subjects []subject) ([]byte, error) {
+	type resource struct {
+		URI    string            `json:"uri"`
+		Digest map[string]string `json:"digest,omitempty"`
+	}
+	dependencies := []resource{{"git+" + source + "@refs/tags/" + version, map[string]string{"gitCommit": b.setting("vcs.revision")}}}
+	for _, m := range b.info.Deps {
+		dependencies = append(dependencies, resource{URI: component(m).PackageURL})
+	}
+	text, err := json.MarshalIndent(map[string]any{
+		"_type":         "https://in-toto.io/Statement/v1",
+		"subject":       subjects,
+		"predicateType": "https://slsa.dev/provenance/v1",
+		"predicate": map[string]any{
+			"buildDefinition": map[string]any{
+				"buildType":            source + "/blob/" + version + "/docs/release.md",
+				"externalParameters":   map[string]any{"version": version, "source": "git+" + source},
+				"internalParameters":   map[string]any{"go": b.info.GoVersion},
+				"resolvedDependencies": dependencies,
+			},
+			"runDetails": map[string]any{"builder": map[string]any{"id": source + "/blob/" + version + "/Makefile"}},
+		},
+	}, "", "  ")
+	return append(text, '\n'), err
+}
+
+// functions are those of the templates.
+var functions = template.FuncMap{
+	"split":      func(platform string) []string { return strings.Split(platform, "_") },
+	"systems":    func() map[string]string { return map[string]string{"darwin": "macos", "linux": "linux"} },
+	"processors": func() map[string]string { return map[string]string{"amd64": "intel", "arm64": "arm"} },
+	"has": func(sums map[string]string, system string) bool {
+		return slices.ContainsFunc(slices.Collect(maps.Keys(sums)), func(p string) bool { return strings.HasPrefix(p, system+"_") })
+	},
+}
+
+// krew is the manifest by which kubectl installs clusterpair as a plugin.
+// https://krew.sigs.k8s.io/docs/developer-guide/plugin-manifest/
+const krew = `apiVersion: krew.googlecontainertools.github.com/v1alpha2
+kind: Plugin
+metadata:
+  name: clusterpair
+spec:
+  version: {{.Version}}
+  homepage: {{.Source}}
+  shortDescription: Stork ClusterPairs for Git
+  description: |
+    Renders ClusterPairs of Stork from the kubeconfig Secrets of destination clusters,
+    validates them without a key, and encrypts them with SOPS.
+  platforms:
+{{- range $platform, $sum := .Sums}}{{with split $platform}}
+  - selector:
+      matchLabels: {os: {{index . 0}}, arch: {{index . 1}}}
+    uri: {{$.Source}}/releases/download/{{$.Version}}/clusterpair_{{$.Version}}_{{$platform}}{{if eq (index . 0) "windows"}}.zip{{else}}.tar.gz{{end}}
+    sha256: {{$sum}}
+    files:
+    - {from: clusterpair_{{$.Version}}_{{$platform}}/*, to: .}
+    bin: clusterpair{{if eq (index . 0) "windows"}}.exe{{end}}
+{{- end}}{{end}}
+`
+
+// homebrew is the formula by which brew installs clusterpair.
+// https://docs.brew.sh/Formula-Cookbook
+const homebrew = `class Clusterpair < Formula
+  desc "Stork ClusterPairs for Git: rendered, validated, encrypted"
+  homepage "{{.Source}}"
+  version "{{.Number}}"
+  license "Apache-2.0"
+{{- range $os, $name := systems}}{{if has $.Sums $os}}
+
+  on_{{$name}} do
+{{- range $arch, $cpu := processors}}{{$platform := print $os "_" $arch}}{{with index $.Sums $platform}}
+    on_{{$cpu}} do
+      url "{{$.Source}}/releases/download/{{$.Version}}/clusterpair_{{$.Version}}_{{$platform}}.tar.gz"
+      sha256 "{{.}}"
+    end
+{{- end}}{{end}}
+  end
+{{- end}}{{end}}
+
+  def install
+    bin.install "clusterpair", "clusterpair-helper"
+    man1.install Dir["man/man1/*.1"]
+    bash_completion.install "completions/clusterpair.bash" => "clusterpair"
+    zsh_completion.install "completions/_clusterpair"
+    fish_completion.install "completions/clusterpair.fish"
+  end
+
+  test do
+    assert_match version.to_s, shell_output("#{bin}/clusterpair version")
+  end
+end
+`

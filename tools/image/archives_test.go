@@ -1,0 +1,75 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+)
+
+// TestArchives makes a release of one platform in two clones at two paths, gets the same
+// bytes, and does with the archive what its user does.
+func TestArchives(t *testing.T) {
+	const version = "v0.98.7"
+	here := []platform{{"linux", runtime.GOARCH}}
+	dir := t.TempDir()
+	make := func(name string) string {
+		clone, out := filepath.Join(dir, name), filepath.Join(dir, name+"-release")
+		for _, args := range [][]string{{"clone", "-q", "--no-local", "../..", clone}, {"-C", clone, "-c", "user.name=a", "-c", "user.email=a@example.com", "tag", "-a", "-m", "a", version}} {
+			if text, err := exec.Command("git", args...).CombinedOutput(); err != nil {
+				t.Fatalf("git %s: %v\n%s", args, err, text)
+			}
+		}
+		if err := archives(clone, out, "v0.98.6", here); err == nil || !strings.Contains(err.Error(), "the tree is of version "+version) {
+			t.Fatalf("another version: %v", err)
+		}
+		if _, err := os.Stat(out); err == nil {
+			t.Fatal("a release of another version was left")
+		}
+		if err := archives(clone, out, version, here); err != nil {
+			t.Fatal(err)
+		}
+		return out
+	}
+	first, second := make("a"), make("an/other")
+	files, err := os.ReadDir(first)
+	if err != nil || len(files) != 5 {
+		t.Fatalf("%v, %v", files, err)
+	}
+	for _, f := range files {
+		one, err := os.ReadFile(filepath.Join(first, f.Name()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if other, err := os.ReadFile(filepath.Join(second, f.Name())); err != nil || !bytes.Equal(one, other) {
+			t.Errorf("%s differs: %v", f.Name(), err)
+		}
+	}
+
+	name := "clusterpair_" + version + "_linux_" + runtime.GOARCH
+	script := `set -eu
+cd ` + first + `
+sha256sum -c SHA256SUMS
+tar xzf ` + name + `.tar.gz
+cd ` + name + `
+test -s THIRD_PARTY_LICENSES -a -s LICENSE -a -s man/man1/clusterpair-generate.1 -a -s completions/_clusterpair -a -s clusterpair-helper.cdx.json
+./clusterpair version --check ../clusterpair_` + version + `.intoto.json
+./clusterpair validate ` + filepath.Join(dir, "a", "examples", "kustomize") + `
+echo '#ClusterPair: metadata: namespace: "migrationnamespace"' > policy.cue
+./clusterpair validate --policy policy.cue ` + filepath.Join(dir, "a", "examples", "kustomize") + `
+grep -q "sha256: $(sha256sum < ../` + name + `.tar.gz | cut -d ' ' -f 1)$" ../clusterpair.yaml
+grep -q "sha256 \"$(sha256sum < ../` + name + `.tar.gz | cut -d ' ' -f 1)\"$" ../clusterpair.rb
+`
+	out, err := exec.Command("sh", "-c", script).CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	for _, want := range []string{"clusterpair " + version + " go", "is linux_" + runtime.GOARCH + "/clusterpair of ", "all fine: 1 ClusterPair"} {
+		if !strings.Contains(string(out), want) {
+			t.Errorf("%q is not said:\n%s", want, out)
+		}
+	}
+}
