@@ -55,7 +55,7 @@ func TestArrows(t *testing.T) {
 		"internal/inventory":   {"generator", "internal/fleet", "internal/gitfiles", "internal/holders", "internal/kubeconfig", "internal/kustomize", "internal/manifest", "internal/report", "internal/sopsfile"},
 		"internal/audit":       {"internal/inventory", "internal/kubeconfig", "internal/report"},
 		"internal/graph":       {"internal/inventory", "internal/kubeconfig", "internal/report"},
-		"internal/doctor":      {"generator", "internal/engine", "internal/gitfiles", "internal/judge", "internal/kustomize", "internal/launch", "internal/manifest", "internal/pattern", "internal/readers", "internal/render", "internal/report", "internal/seal", "internal/sopsfile", "internal/validate", "internal/worktree"},
+		"internal/doctor":      {"generator", "schema", "internal/engine", "internal/gitfiles", "internal/judge", "internal/kustomize", "internal/launch", "internal/manifest", "internal/pattern", "internal/readers", "internal/render", "internal/report", "internal/seal", "internal/sopsfile", "internal/validate", "internal/worktree"},
 		"internal/install":     {"internal/helper", "internal/report", "internal/worktree"},
 		"internal/fleet":       {"generator", "schema", "internal/kubeconfig", "internal/manifest", "internal/report"},
 		"internal/kustomize":   {"generator", "schema", "internal/fleet", "internal/gitfiles", "internal/manifest", "internal/report", "internal/seal", "internal/sopsfile", "internal/worktree"},

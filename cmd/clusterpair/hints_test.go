@@ -54,7 +54,7 @@ func parseShown(output string) []shown {
 		switch {
 		case m != nil && len(all) > 0:
 			all[len(all)-1].hint = m[1]
-		case isError || strings.Contains(line, ": warning: ") || strings.Contains(line, ": info: ") || strings.HasPrefix(line, "  warning "):
+		case isError || strings.Contains(line, ": warning: ") || strings.Contains(line, ": info: ") || strings.HasPrefix(line, "  warning ") || strings.HasPrefix(line, "  skipped "):
 			all = append(all, shown{text: line, isError: isError})
 		}
 	}

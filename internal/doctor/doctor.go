@@ -112,6 +112,7 @@ type examination struct {
 	configFiles  []string
 	calls        []kustomizeCall
 	argo         argoSettings
+	guards       guards
 	gitAttribute string // a file that asks for textconv
 }
 
@@ -184,6 +185,7 @@ func (e *examination) scan() (err error) {
 			e.mu.Unlock()
 		}
 		e.argoCDSettings(file)
+		e.guardSettings(file)
 		e.looksAt(file)
 		return v.File(ctx, file)
 	})

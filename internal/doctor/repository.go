@@ -149,6 +149,7 @@ func (e *examination) repository(p *Part) {
 	e.committed(p)
 	e.applied(p)
 	e.fleet(p)
+	e.guard(p)
 }
 
 // interrupted says what killed runs have left.

@@ -2,8 +2,11 @@ package doctor
 
 import (
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
+
+	"clusterpair.dev/schema"
 )
 
 // TestFlux is about what makes Flux apply ciphertext, say Ready too early, or build
@@ -53,6 +56,55 @@ func TestApplied(t *testing.T) {
 			r.replace(west, "kind: GitRepository", "kind: OCIRepository")
 		}, want: []string{"skipped applied nobody can tell from the files what applies 1 ClusterPair"}, not: "warning applied"},
 	})
+}
+
+// TestGuard is about the policies of a source cluster.
+func TestGuard(t *testing.T) {
+	const file = "clusters/guard/admission.yaml"
+	const missing = "skipped guard only the source clusters tell whether they refuse what stops Stork: no policy for that is here\n  hint: commit what this prints where it is applied before the pairs: clusterpair schema -o admission > FILE\n"
+	const good = "ok guard source clusters refuse what stops Stork, by the policy clusterpair-decodes of this release\n"
+	lay := func(r repository, definition, file string) {
+		text, err := schema.Export("admission", definition)
+		r.must(err)
+		r.write(file, string(text))
+	}
+	edited := func(definition, pattern, with string) func(repository) {
+		return func(r repository) {
+			lay(r, definition, file)
+			r.replace(file, pattern, with)
+		}
+	}
+	const old = "warning guard " + file + ":2: policy clusterpair-decodes is not that of this release, and judges otherwise\n"
+	find(t, "flux", ".", Options{}, map[string]finding{
+		"none":                {edit: func(repository) {}, want: []string{missing}},
+		"nothing applies any": {edit: func(r repository) { r.remove("clusters") }, not: "guard"},
+		"of this release":     {func(r repository) { lay(r, "", file) }, []string{good}, "warning"},
+		"with mode":           {func(r repository) { lay(r, "ClusterPairWithMode", file) }, []string{good}, "warning"},
+		"without mode":        {func(r repository) { lay(r, "ClusterPairWithoutMode", file) }, []string{good}, "warning"},
+		"the example": {func(r repository) {
+			r.must(os.CopyFS("guard", os.DirFS(filepath.Join(root(r.T), "examples/guard/policies"))))
+		}, []string{good}, "warning"},
+		"misuse is denied, messages are others": {func(r repository) {
+			edited("", "- Warn", "- Deny")(r)
+			r.replace(file, "quote it", "quote that")
+		}, []string{good}, "warning"},
+		"without its binding": {func(r repository) {
+			lay(r, "", file)
+			r.replace(file, "policyName: clusterpair-decodes", "policyName: another")
+		}, []string{missing}, "ok guard"},
+		"older":           {edited("", `startsWith\("ENC\["\)`, `startsWith("ENC")`), []string{old + "  hint: clusterpair schema -o admission > " + file + "\n"}, good},
+		"older, and more": {edited("", `startsWith\("ENC\["\)((?:.*\n)*)\z`, "startsWith(\"ENC\")$1---\nkind: ConfigMap\nmetadata: {name: a}\n"), []string{old + "  hint: put in its place what this prints: clusterpair schema -o admission\n"}, good},
+		"misuse is older": {edited("ClusterPairWithMode", `"https://`, `"http`), []string{"warning guard " + file + ":"}, good},
+		"a patch beside it": {func(r repository) {
+			lay(r, "", file)
+			r.write("clusters/guard/patch.yaml", "kind: ValidatingAdmissionPolicy\nmetadata: {name: clusterpair-decodes}\nspec: {failurePolicy: Ignore}\n")
+		}, []string{good}, "warning"},
+	})
+	r := example(t, "flux", ".")
+	edited("ClusterPairWithMode", `"https://`, `"http`)(r)
+	if said := r.examined(Options{}); !strings.Contains(said, "policy clusterpair-misuse is not that of this release") || !strings.Contains(said, "hint: clusterpair schema -o admission ClusterPairWithMode > "+file) {
+		t.Errorf("of a misuse policy for pairs with a mode:\n%s", said)
+	}
 }
 
 // TestArgoCD is about what makes Argo CD lose a pair, or hand it on as ciphertext.
