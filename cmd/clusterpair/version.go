@@ -2,7 +2,6 @@ package main
 
 import (
 	"errors"
-	"fmt"
 
 	"github.com/spf13/cobra"
 
@@ -31,20 +30,19 @@ of the files that this speaks of, and built from its commit.`,
 			if err := o.checkFormat(); err != nil {
 				return err
 			}
-			text, err := build.Text(), error(nil)
-			switch {
-			case provenance != "":
-				subject, err := release.CheckThis(provenance)
-				if err != nil {
+			if provenance != "" {
+				if err := build.CheckFile(provenance); err != nil {
 					return err
 				}
-				text = fmt.Appendf(text, "  is %s of %s\n", subject, provenance)
-			case o.format == "json":
+			}
+			text := build.Text()
+			if o.format == "json" {
+				var err error
 				if text, err = build.JSON(); err != nil {
 					return err
 				}
 			}
-			_, err = cmd.OutOrStdout().Write(text)
+			_, err := cmd.OutOrStdout().Write(text)
 			return err
 		},
 	}

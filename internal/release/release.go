@@ -36,6 +36,10 @@ type Build struct {
 	// Libraries are the versions of those that decide about formats, Modules those of all.
 	Libraries map[string]string `json:"libraries"`
 	Modules   map[string]string `json:"modules"`
+	// Subject is what a provenance calls the binary, and Provenance the file of that, once
+	// they were held against each other.
+	Subject    string `json:"subject,omitempty"`
+	Provenance string `json:"provenance,omitempty"`
 }
 
 // decisive are the modules that decide about formats.
@@ -96,6 +100,9 @@ func (b Build) Text() []byte {
 	}
 	for _, path := range slices.Sorted(maps.Keys(b.Libraries)) {
 		text = fmt.Appendf(text, "  %s %s\n", path, b.Libraries[path])
+	}
+	if b.Subject != "" {
+		text = fmt.Appendf(text, "  is %s of %s\n", b.Subject, b.Provenance)
 	}
 	return text
 }
@@ -160,24 +167,24 @@ func (b Build) Check(provenance []byte, binary io.Reader) (subject string, err e
 	return s.Subject[i].Name, nil
 }
 
-// CheckThis is [Build.Check] of the program that runs, by a file.
-func CheckThis(file string) (subject string, err error) {
-	b, _ := This()
+// CheckFile is [Build.Check] of the program that runs, by a file, which it notes.
+func (b *Build) CheckFile(file string) error {
 	provenance, err := os.ReadFile(file)
 	if err != nil {
-		return "", report.WithHint(err, "take the *.intoto.json of the release")
+		return report.WithHint(err, "take the *.intoto.json of the release")
 	}
 	self, err := os.Executable()
 	if err != nil {
-		return "", err
+		return err
 	}
 	binary, err := os.Open(self)
 	if err != nil {
-		return "", err
+		return err
 	}
 	defer binary.Close()
-	if subject, err = b.Check(provenance, binary); err != nil {
-		err = fmt.Errorf("%s: %w", file, err)
+	if b.Subject, err = b.Check(provenance, binary); err != nil {
+		return fmt.Errorf("%s: %w", file, err)
 	}
-	return subject, err
+	b.Provenance = file
+	return nil
 }

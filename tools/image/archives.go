@@ -1,9 +1,7 @@
 package main
 
 import (
-	"archive/zip"
 	"bytes"
-	"cmp"
 	"compress/gzip"
 	"crypto/sha256"
 	"encoding/hex"
@@ -65,7 +63,7 @@ func archives(dir, out, version string, platforms []platform) error {
 		}
 		last = b
 		for _, f := range files {
-			if slices.Contains(programs, strings.TrimSuffix(f.name, ".exe")) {
+			if slices.Contains(programs, f.name) {
 				subjects = append(subjects, subjectOf(p.String()+"/"+f.name, f.data))
 			}
 		}
@@ -106,8 +104,7 @@ func subjectOf(name string, data []byte) subject {
 // of, and the licenses of all that is in them.
 func (p platform) files(dir, scratch, version string) (*built, []file, error) {
 	var files []file
-	var first *built
-	modules := make(map[string]*debug.Module)
+	var both []*built
 	for _, program := range programs {
 		binary := filepath.Join(scratch, p.String()+"-"+program)
 		b, err := build(dir, binary, "./cmd/"+program, p)
@@ -117,26 +114,19 @@ func (p platform) files(dir, scratch, version string) (*built, []file, error) {
 		if b.info.Main.Version != version {
 			return nil, nil, fmt.Errorf("the tree is of version %s: commit all, and give the commit its tag: git tag %s", b.info.Main.Version, version)
 		}
-		first = cmp.Or(first, b)
 		data, err := os.ReadFile(binary)
 		if err != nil {
 			return nil, nil, err
 		}
-		sbom, err := b.sbom()
+		sbom, err := b.sbom(inArchive)
 		if err != nil {
 			return nil, nil, err
 		}
-		name := program
-		if p.os == "windows" {
-			name += ".exe"
-		}
-		files = append(files, file{name, 0o755, data}, file{program + ".cdx.json", 0o644, sbom})
-		for _, m := range b.info.Deps {
-			modules[m.Path] = m
-		}
+		files = append(files, file{program, 0o755, data}, file{program + ".cdx.json", 0o644, sbom})
+		both = append(both, b)
 	}
-	notices, err := thirdParty(dir, modules)
-	return first, append(files, file{"THIRD_PARTY_LICENSES", 0o644, notices}), err
+	notices, err := thirdParty(dir, both...)
+	return both[0], append(files, file{"THIRD_PARTY_LICENSES", 0o644, notices}), err
 }
 
 // commonFiles are the same on all platforms.
@@ -163,13 +153,24 @@ func commonFiles(dir string) ([]file, error) {
 
 var licenseName = regexp.MustCompile(`(?i)^(licen[sc]e|copying|notice|unlicense)([-._].*)?$`)
 
-// thirdParty are the licenses and notices of modules, as they have them at their top.
-func thirdParty(dir string, modules map[string]*debug.Module) ([]byte, error) {
-	var paths []string
-	for p := range modules {
-		paths = append(paths, p)
+// thirdParty are the licenses and notices of what is in programs: of Go itself, and of
+// modules, as they have them at their top.
+func thirdParty(dir string, programs ...*built) ([]byte, error) {
+	modules := make(map[string]*debug.Module)
+	for _, b := range programs {
+		for _, m := range b.info.Deps {
+			modules[m.Path] = actual(m)
+		}
 	}
-	slices.Sort(paths)
+	paths := slices.Sorted(maps.Keys(modules))
+	root, err := exec.Command("go", "env", "-C", dir, "GOROOT").Output()
+	if err != nil {
+		return nil, fmt.Errorf("find Go: %w", err)
+	}
+	std, err := os.ReadFile(filepath.Join(strings.TrimSpace(string(root)), "LICENSE"))
+	if err != nil {
+		return nil, err
+	}
 	list := exec.Command("go", append([]string{"list", "-C", dir, "-m", "-f", "{{.Path}} {{with .Replace}}{{.Dir}}{{else}}{{.Dir}}{{end}}"}, paths...)...)
 	list.Env = append(os.Environ(), "GOFLAGS=-mod=readonly", "GOWORK=off")
 	listed, err := list.Output()
@@ -177,7 +178,11 @@ func thirdParty(dir string, modules map[string]*debug.Module) ([]byte, error) {
 		return nil, fmt.Errorf("list the modules: %w", err)
 	}
 	var out bytes.Buffer
-	out.WriteString("clusterpair contains the modules below, under these licenses.\n")
+	add := func(what, name string, text []byte) {
+		fmt.Fprintf(&out, "\n%s\n%s: %s\n%[1]s\n\n%s\n", strings.Repeat("=", 80), what, name, bytes.TrimSpace(text))
+	}
+	out.WriteString("clusterpair contains the library of Go and the modules below, under these licenses.\n")
+	add("Go, "+programs[0].info.GoVersion, "LICENSE", std)
 	for line := range strings.Lines(string(listed)) {
 		module, where, _ := strings.Cut(strings.TrimSpace(line), " ")
 		entries, err := os.ReadDir(where)
@@ -194,7 +199,7 @@ func thirdParty(dir string, modules map[string]*debug.Module) ([]byte, error) {
 				return nil, err
 			}
 			found = true
-			fmt.Fprintf(&out, "\n%s\n%s %s: %s\n%[1]s\n\n%s\n", strings.Repeat("=", 80), module, modules[module].Version, e.Name(), bytes.TrimSpace(text))
+			add(module+" "+modules[module].Version, e.Name(), text)
 		}
 		if !found {
 			return nil, fmt.Errorf("%s has no license at its top: whoever hands it on has to know which", module)
@@ -203,26 +208,10 @@ func thirdParty(dir string, modules map[string]*debug.Module) ([]byte, error) {
 	return out.Bytes(), nil
 }
 
-// archive packs files: a ZIP for Windows, else a tar.gz. The same files give the same
-// bytes.
+// archive packs files. The same files give the same bytes.
 func (b *built) archive(name string, files []file) (string, []byte, error) {
 	slices.SortFunc(files, func(x, y file) int { return strings.Compare(x.name, y.name) })
 	var out bytes.Buffer
-	if b.setting("GOOS") == "windows" {
-		w := zip.NewWriter(&out)
-		for _, f := range files {
-			header := &zip.FileHeader{Name: name + "/" + f.name, Method: zip.Deflate, Modified: b.time}
-			header.SetMode(os.FileMode(f.mode))
-			entry, err := w.CreateHeader(header)
-			if err == nil {
-				_, err = entry.Write(f.data)
-			}
-			if err != nil {
-				return "", nil, err
-			}
-		}
-		return name + ".zip", out.Bytes(), w.Close()
-	}
 	inside := make([]file, len(files))
 	for i, f := range files {
 		inside[i] = file{name + "/" + f.name, f.mode, f.data}
@@ -286,7 +275,7 @@ func provenanceOf(version string, b *built, subjects []subject) ([]byte, error) 
 	}
 	dependencies := []resource{{"git+" + source + "@refs/tags/" + version, map[string]string{"gitCommit": b.setting("vcs.revision")}}}
 	for _, m := range b.info.Deps {
-		dependencies = append(dependencies, resource{URI: component(m).PackageURL})
+		dependencies = append(dependencies, resource{URI: component(actual(m)).PackageURL})
 	}
 	text, err := json.MarshalIndent(map[string]any{
 		"_type":         "https://in-toto.io/Statement/v1",
@@ -332,11 +321,11 @@ spec:
 {{- range $platform, $sum := .Sums}}{{with split $platform}}
   - selector:
       matchLabels: {os: {{index . 0}}, arch: {{index . 1}}}
-    uri: {{$.Source}}/releases/download/{{$.Version}}/clusterpair_{{$.Version}}_{{$platform}}{{if eq (index . 0) "windows"}}.zip{{else}}.tar.gz{{end}}
+    uri: {{$.Source}}/releases/download/{{$.Version}}/clusterpair_{{$.Version}}_{{$platform}}.tar.gz
     sha256: {{$sum}}
     files:
     - {from: clusterpair_{{$.Version}}_{{$platform}}/*, to: .}
-    bin: clusterpair{{if eq (index . 0) "windows"}}.exe{{end}}
+    bin: clusterpair
 {{- end}}{{end}}
 `
 

@@ -56,6 +56,9 @@ sha256sum -c SHA256SUMS
 tar xzf ` + name + `.tar.gz
 cd ` + name + `
 test -s THIRD_PARTY_LICENSES -a -s LICENSE -a -s man/man1/clusterpair-generate.1 -a -s completions/_clusterpair -a -s clusterpair-helper.cdx.json
+grep -q '^Go, go1' THIRD_PARTY_LICENSES
+grep -q '^github.com/getsops/sops/v3 v3' THIRD_PARTY_LICENSES
+! grep -q ca-certificates clusterpair.cdx.json
 ./clusterpair version --check ../clusterpair_` + version + `.intoto.json
 ./clusterpair validate ` + filepath.Join(dir, "a", "examples", "kustomize") + `
 echo '#ClusterPair: metadata: namespace: "migrationnamespace"' > policy.cue

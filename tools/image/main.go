@@ -103,7 +103,7 @@ func run(dir, out string, w io.Writer) error {
 		if err != nil {
 			return err
 		}
-		helperSBOM, err := helper.sbom()
+		helperSBOM, err := helper.sbom(inImage)
 		if err != nil {
 			return err
 		}
@@ -113,7 +113,7 @@ func run(dir, out string, w io.Writer) error {
 		if tag, err = name.NewTag(repository+":"+b.tag(), name.StrictValidation); err != nil {
 			return err
 		}
-		sbom, err := b.sbom()
+		sbom, err := b.sbom(inImage)
 		if err != nil {
 			return err
 		}
@@ -124,7 +124,11 @@ func run(dir, out string, w io.Writer) error {
 		if err != nil {
 			return err
 		}
-		img, err := b.image(binary, map[string][]byte{"clusterpair": sbom, "clusterpair-helper": helperSBOM}, filepath.Join(dir, "LICENSE"), pages)
+		notices, err := thirdParty(dir, b, helper)
+		if err != nil {
+			return err
+		}
+		img, err := b.image(binary, notices, map[string][]byte{"clusterpair": sbom, "clusterpair-helper": helperSBOM}, filepath.Join(dir, "LICENSE"), pages)
 		if err != nil {
 			return err
 		}
@@ -235,7 +239,7 @@ func (b *built) manPages(dir, scratch string) ([]file, error) {
 
 // image lays out the image: the binaries and their man pages, the CAs that clouds and public
 // API servers are signed by, and the names of users.
-func (b *built) image(binary string, sboms map[string][]byte, license string, pages []file) (v1.Image, error) {
+func (b *built) image(binary string, notices []byte, sboms map[string][]byte, license string, pages []file) (v1.Image, error) {
 	program, err := os.ReadFile(binary)
 	if err != nil {
 		return nil, err
@@ -256,6 +260,7 @@ func (b *built) image(binary string, sboms map[string][]byte, license string, pa
 		{"usr/local/bin/clusterpair", 0o755, program},
 		{"usr/local/bin/clusterpair-helper", 0o755, helper},
 		{"usr/share/licenses/clusterpair/LICENSE", 0o644, text},
+		{"usr/share/licenses/clusterpair/THIRD_PARTY_LICENSES", 0o644, notices},
 		{"usr/share/sbom/clusterpair.cdx.json", 0o644, sboms["clusterpair"]},
 		{"usr/share/sbom/clusterpair-helper.cdx.json", 0o644, sboms["clusterpair-helper"]},
 		{"work/", 0o755, nil},

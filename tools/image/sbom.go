@@ -15,7 +15,7 @@ import (
 
 // sbom lists what the binary was built from, as the linker has noted it: the
 // modules with their versions and checksums, and the release of Go.
-func (b *built) sbom() ([]byte, error) {
+func (b *built) sbom(kind string) ([]byte, error) {
 	main := component(&b.info.Main)
 	main.Type = cyclonedx.ComponentTypeApplication
 	main.Name = path.Base(b.info.Path)
@@ -24,14 +24,11 @@ func (b *built) sbom() ([]byte, error) {
 	components := []cyclonedx.Component{standard}
 	uses := []string{standard.BOMRef}
 	for _, module := range b.info.Deps {
-		if module.Replace != nil {
-			module = module.Replace
-		}
-		c := component(module)
+		c := component(actual(module))
 		components, uses = append(components, c), append(uses, c.BOMRef)
 	}
-	// The CAs beside the binary are those of a module that only this program has.
-	if own, ok := debug.ReadBuildInfo(); ok {
+	// The CAs beside the binary in the image are those of a module that only this program has.
+	if own, ok := debug.ReadBuildInfo(); ok && kind == inImage {
 		for _, module := range own.Deps {
 			if module.Path == "golang.org/x/crypto/x509roots/fallback" {
 				c := component(module)
@@ -46,7 +43,7 @@ func (b *built) sbom() ([]byte, error) {
 
 	bom := cyclonedx.NewBOM()
 	// Of the same binary it is the same document.
-	bom.SerialNumber = uuid.NewSHA1(uuid.NameSpaceURL, []byte(source+"@"+b.setting("vcs.revision")+"/"+b.info.GoVersion+"/"+b.setting("GOOS")+"/"+b.arch+"/"+b.info.Main.Version+"/"+path.Base(b.info.Path))).URN()
+	bom.SerialNumber = uuid.NewSHA1(uuid.NameSpaceURL, []byte(source+"@"+b.setting("vcs.revision")+"/"+b.info.GoVersion+"/"+b.setting("GOOS")+"/"+b.arch+"/"+b.info.Main.Version+"/"+path.Base(b.info.Path)+"/"+kind)).URN()
 	bom.Metadata = &cyclonedx.Metadata{
 		Timestamp: b.time.Format(time.RFC3339),
 		Component: &main,
@@ -60,6 +57,20 @@ func (b *built) sbom() ([]byte, error) {
 	var out bytes.Buffer
 	err := cyclonedx.NewBOMEncoder(&out, cyclonedx.BOMFileFormatJSON).SetPretty(true).SetEscapeHTML(false).EncodeVersion(bom, cyclonedx.SpecVersion1_6)
 	return out.Bytes(), err
+}
+
+// What a program is part of, for its bill of materials.
+const (
+	inImage   = "image"
+	inArchive = "archive"
+)
+
+// actual is the module that was built, where another one stands for it.
+func actual(m *debug.Module) *debug.Module {
+	if m.Replace != nil {
+		return m.Replace
+	}
+	return m
 }
 
 // component is a module. Its checksum is that of go.sum, which is over a list of
