@@ -83,6 +83,9 @@ var nextSteps = map[string]string{
   clusterpair generate -f dr/east
   clusterpair generate -f dr/west
   clusterpair validate --strict .
+  # policies by which the API servers refuse what stops Stork, for Kubernetes 1.30 and later:
+  # clusterpair schema -o admission > clusters/east/guard.yaml
+  # clusterpair schema -o admission > clusters/west/guard.yaml
   git add .sops.yaml HOOKS clusters dr
   INSTALL
   # on each cluster its key; Flux is to sync REPOSITORY/clusters/east and REPOSITORY/clusters/west
@@ -104,5 +107,7 @@ var nextSteps = map[string]string{
   # the key; health and plugin are components for the kustomization with which you install Argo CD
   kubectl --context east create secret generic clusterpair-keys -n argocd --from-file age.agekey=KEYS/east.agekey
   kubectl --context east apply -f applications
+  # policies by which the API server refuses what stops Stork, for Kubernetes 1.30 and later:
+  # clusterpair schema -o admission | kubectl --context east apply --server-side -f -
 `,
 }
