@@ -78,6 +78,9 @@ func (m *maker) selected(e *entry, secrets []Secret) {
 		e.selected, m.taken[s] = true, true
 		name, err := clusterName(e, s)
 		switch {
+		case s.Type == "kubernetes.io/tls" && (e.Destination == nil || e.Destination.Server == ""):
+			m.add(errorAt(s.Position, "metadata.labels", fmt.Sprintf("Secret %s is a certificate with its key, of type kubernetes.io/tls, and no kubeconfig: its labels make it a cluster", s), "take the labels off it, or give the clusters at "+e.at.String()+" a destination with the server that the certificate is for"))
+			continue
 		case err != nil:
 			m.add(errorAt(s.Position, "metadata.labels", err.Error(), "add the label to the Secret, or change name of the clusters at "+e.at.String()))
 			continue

@@ -212,8 +212,8 @@ func (f *Fleet) Cluster(config string) string {
 
 // Secret is the metadata of a Secret, which is in clear in encrypted files, too.
 type Secret struct {
-	Namespace, Name string
-	Labels          map[string]string
+	Namespace, Name, Type string
+	Labels                map[string]string
 	// File is its path as the globs of the fleet give it, Position its place.
 	File     string
 	Position report.Position
@@ -230,7 +230,7 @@ func Secrets(doc *yaml.Node, file string, at string) (found []Secret) {
 			return
 		}
 		text := func(keys ...string) string { return strings.Clone(manifest.Text(item, keys...)) } // else the whole text stays in memory
-		s := Secret{Namespace: text("metadata", "namespace"), Name: text("metadata", "name"), File: file,
+		s := Secret{Namespace: text("metadata", "namespace"), Name: text("metadata", "name"), Type: text("type"), File: file,
 			Position: manifest.Position(item, at), Labels: make(map[string]string)}
 		if l := manifest.Field(item, "metadata", "labels"); l != nil && l.Kind == yaml.MappingNode {
 			for i := 0; i+1 < len(l.Content); i += 2 {

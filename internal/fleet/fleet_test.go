@@ -194,6 +194,7 @@ func TestMistakes(t *testing.T) {
 		{"a name is no label", text, labelled(0, clusterNameLabel, "EU_Prod"), "makes a cluster of the name \"EU_Prod\", which is no RFC 1123 label"},
 		{"a Secret lacks the label of the name", with("  - secrets: {matchLabels: {fleet: dr}}", "  - {secrets: {matchLabels: {fleet: dr}}, name: \"${label:site}\"}"), six(), "Secret fleet/eu-prod-kubeconfig has no label site, of which the name of its cluster is made"},
 		{"the clusters have no Secret", with("{fleet: dr}}", "{fleet: drr}}"), six(), "no Secret among the files has the labels fleet=drr [fleet]\n  hint: Secret fleet/eu-prod-kubeconfig has fleet: dr in place of drr"},
+		{"a Secret is a certificate", text, func() []Secret { all := six(); all[0].Type = "kubernetes.io/tls"; return all }(), "Secret fleet/eu-prod-kubeconfig is a certificate with its key, of type kubernetes.io/tls, and no kubeconfig: its labels make it a cluster"},
 		{"a Secret is mistyped", text, labelled(0, "fleet", "drr"), "warning: Secret fleet/eu-prod-kubeconfig is no cluster of the fleet, as it has fleet: drr in place of dr"},
 		{"the key of a label is mistyped", text, renamed(0, "fleet", "flet"), "as it has the label flet in place of fleet"},
 		{"a rule names no cluster", with("{from: sg-prod, to: us-dr,", "{from: sg-prd, to: us-dr,"), six(), "fleet.yaml:18:12: error: there is no cluster sg-prd [fleet]\n  hint: did you mean sg-prod?"},

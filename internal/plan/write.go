@@ -38,14 +38,21 @@ type sums struct {
 	Changed   int `json:"changed"`
 	Removed   int `json:"removed"`
 	Unchanged int `json:"unchanged"`
+	// Fresh are those of the unchanged that were not opened.
+	Fresh int `json:"fresh"`
 }
 
 func (s *sums) add(c Config) {
-	s.Created, s.Changed, s.Removed, s.Unchanged = s.Created+c.Created, s.Changed+c.Changed, s.Removed+len(c.Removed), s.Unchanged+c.Unchanged
+	s.Created, s.Changed, s.Removed = s.Created+c.Created, s.Changed+c.Changed, s.Removed+len(c.Removed)
+	s.Unchanged, s.Fresh = s.Unchanged+c.Unchanged, s.Fresh+c.Fresh
 }
 
 func (s sums) String() string {
-	return fmt.Sprintf("+%d ~%d -%d, %d unchanged", s.Created, s.Changed, s.Removed, s.Unchanged)
+	text := fmt.Sprintf("+%d ~%d -%d, %d unchanged", s.Created, s.Changed, s.Removed, s.Unchanged)
+	if s.Fresh > 0 {
+		text += fmt.Sprintf(", %d of them fresh (not opened)", s.Fresh)
+	}
+	return text
 }
 
 // byRule are the changes that each rule makes, in the order of the files.
