@@ -67,14 +67,15 @@ func TestArrows(t *testing.T) {
 		"internal/keyservice":  {"internal/helper", "internal/pattern"},
 		"internal/helper":      {"internal/defect", "internal/report"},
 		// What only the program clusterpair-helper reaches.
-		"internal/helper/program":   {"internal/helper", "internal/keyservice", "internal/keyservice/cloud", "schema", "schema/cuepolicy"},
-		"internal/keyservice/cloud": {"internal/keyservice"},
-		"schema/cuepolicy":          {"internal/report", "schema"},
-		"internal/render":           {"generator", "internal/fleet", "internal/gitfiles", "internal/kubeconfig", "internal/kustomize", "internal/manifest", "internal/migration", "internal/orphan", "internal/plan", "internal/report", "internal/seal", "internal/sopsfile", "internal/validate", "internal/worktree"},
-		"internal/seal":             {"generator", "internal/kubeconfig", "internal/leak", "internal/manifest", "internal/pattern", "internal/plainjson", "internal/report", "internal/sopsfile", "internal/worktree"},
-		"generator":                 {"schema", "internal/kubeconfig", "internal/manifest", "internal/report", "internal/stork", "internal/work"},
-		"examples":                  {"internal/manifest", "internal/report", "internal/sopsfile", "internal/stork", "internal/worktree"},
-		"docs":                      {"internal/report"},
+		"internal/helper/helpertest": {"internal/helper", "internal/helper/program"},
+		"internal/helper/program":    {"internal/helper", "internal/keyservice", "internal/keyservice/cloud", "schema", "schema/cuepolicy"},
+		"internal/keyservice/cloud":  {"internal/keyservice"},
+		"schema/cuepolicy":           {"internal/report", "schema"},
+		"internal/render":            {"generator", "internal/fleet", "internal/gitfiles", "internal/kubeconfig", "internal/kustomize", "internal/manifest", "internal/migration", "internal/orphan", "internal/plan", "internal/report", "internal/seal", "internal/sopsfile", "internal/validate", "internal/worktree"},
+		"internal/seal":              {"generator", "internal/kubeconfig", "internal/leak", "internal/manifest", "internal/pattern", "internal/plainjson", "internal/report", "internal/sopsfile", "internal/worktree"},
+		"generator":                  {"schema", "internal/kubeconfig", "internal/manifest", "internal/report", "internal/stork", "internal/work"},
+		"examples":                   {"internal/manifest", "internal/report", "internal/sopsfile", "internal/stork", "internal/worktree"},
+		"docs":                       {"internal/report"},
 	}
 	tops := []string{"cmd/clusterpair", "cmd/clusterpair-helper"} // which may import all others
 	soleImporter := map[string]string{

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"clusterpair.dev/internal/gitfiles"
+	"clusterpair.dev/internal/helper/helpertest"
 	"clusterpair.dev/internal/kustomize"
 	"clusterpair.dev/internal/validate"
 )
@@ -167,7 +168,7 @@ func TestBuild(t *testing.T) {
 // TestPolicy holds policies against repositories: what of them has judged something, and
 // when it is worth a warning that nothing has.
 func TestPolicy(t *testing.T) {
-	withHelper(t)
+	helpertest.InPath(t)
 	const pair = "apiVersion: stork.libopenstorage.org/v1alpha1\nkind: ClusterPair\nmetadata: {name: pair, namespace: apps}\nspec: {config: {}, options: {}}\n"
 	for _, c := range []struct {
 		name, policy, file string

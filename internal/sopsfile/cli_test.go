@@ -12,8 +12,7 @@ import (
 
 	"filippo.io/age"
 
-	"clusterpair.dev/internal/helper"
-	"clusterpair.dev/internal/helper/program"
+	"clusterpair.dev/internal/helper/helpertest"
 	"clusterpair.dev/internal/sopsfile"
 )
 
@@ -41,26 +40,10 @@ var buildSops = sync.OnceValues(func() (string, error) {
 })
 
 func TestMain(m *testing.M) {
-	if filepath.Base(os.Args[0]) == helper.Program {
-		program.Main()
-	}
+	helpertest.Main()
 	code := m.Run()
 	os.RemoveAll(sopsDir)
 	os.Exit(code)
-}
-
-// withKeyServices puts clusterpair-helper into the PATH, which is this program by that name.
-func withKeyServices(t *testing.T) {
-	t.Helper()
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	dir := t.TempDir()
-	if err := os.Symlink(self, filepath.Join(dir, helper.Program)); err != nil {
-		t.Fatal(err)
-	}
-	t.Setenv("PATH", dir+string(filepath.ListSeparator)+os.Getenv("PATH"))
 }
 
 // sopsCommand runs sops in dir and returns what it prints.

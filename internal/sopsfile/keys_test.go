@@ -16,6 +16,7 @@ import (
 
 	"filippo.io/age"
 
+	"clusterpair.dev/internal/helper/helpertest"
 	"clusterpair.dev/internal/sopsfile"
 )
 
@@ -81,7 +82,7 @@ func keyService(t *testing.T) (url string, calls *atomic.Int64) {
 // and a sealed document that has not changed asks none.
 func TestKeyServices(t *testing.T) {
 	environment(t)
-	withKeyServices(t)
+	helpertest.InPath(t)
 	url, calls := keyService(t)
 	want, err := sopsFormat([]byte(pairText), 4)
 	if err != nil {

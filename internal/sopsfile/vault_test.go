@@ -15,6 +15,7 @@ import (
 	"strings"
 	"testing"
 
+	"clusterpair.dev/internal/helper/helpertest"
 	"clusterpair.dev/internal/sopsfile"
 )
 
@@ -77,7 +78,7 @@ func startVault(t *testing.T) string {
 // sops command.
 func TestVault(t *testing.T) {
 	environment(t)
-	withKeyServices(t)
+	helpertest.InPath(t)
 	url := startVault(t)
 	token := os.Getenv("VAULT_TOKEN")
 	vault := func(path, body string) {
