@@ -243,6 +243,9 @@ func (r *keyring) unwrapBy(ctx context.Context, m *metadata, local bool) (dataKe
 				got, by = append(got, part), append(by, k.String())
 				break
 			}
+			if ctx.Err() != nil {
+				return nil, nil, nil, ctx.Err()
+			}
 			errors.As(err, &missing.unasked)
 			missing.causes = append(missing.causes, err.Error())
 		}
@@ -463,10 +466,10 @@ func holderOf(recipients []string) string {
 }
 
 // said is the first line of what a key service or gpg says. They are asked about wrapped
-// keys and never see a value of the document. That there is nobody to ask stays the
-// error it is, with its hint.
+// keys and never see a value of the document. That there is nobody to ask, or that the run
+// was interrupted, stays the error it is.
 func said(err error) error {
-	if missing := (*helper.MissingError)(nil); errors.As(err, &missing) {
+	if missing := (*helper.MissingError)(nil); errors.As(err, &missing) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		return err
 	}
 	text, _, _ := strings.Cut(strings.TrimSpace(err.Error()), "\n")
