@@ -35,7 +35,8 @@ const (
 	AnnotationCA = "clusterpair.dev/destination-ca"
 	// AnnotationDestination names the destination, as [kubeconfig.Destination.ID] has
 	// it. A pair for both directions has it, so that it can be told from a pair of a
-	// cluster with itself, also where clusters share a CA.
+	// cluster with itself, also where clusters share a CA. Each pair of a fleet has it, so
+	// that one cluster under two names is found.
 	AnnotationDestination = "clusterpair.dev/destination-id"
 	// AnnotationDigest is sha256:SALT:HASH over the plaintext spec, both in
 	// hexadecimal. It stands only on pairs whose secret part holds a key or
@@ -79,7 +80,7 @@ func (c *Config) render(p *Pair, d *kubeconfig.Destination, token string, salt [
 	}
 	if digest := d.CAKeyDigest(); digest != "" {
 		annotations[AnnotationCA] = digest
-		if annotations[AnnotationBidirectional] == "true" {
+		if p.Identified || annotations[AnnotationBidirectional] == "true" {
 			annotations[AnnotationDestination] = d.ID()
 		}
 	}

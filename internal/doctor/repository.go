@@ -67,6 +67,9 @@ func (e *examination) readConfigs(file string) {
 			return // the run has ended
 		}
 		e.fresh = append(e.fresh, fresh)
+		for _, f := range fresh.Same {
+			e.configs = append(e.configs, &config{file: file, err: f})
+		}
 	}
 }
 

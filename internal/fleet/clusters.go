@@ -27,6 +27,8 @@ type Cluster struct {
 	Readers      []string
 	StorkVersion string
 	Position     report.Position
+
+	secret *Secret // nil if it is in none of the files
 }
 
 // clusters makes the clusters of the fleet, by name.

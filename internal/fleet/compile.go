@@ -49,6 +49,7 @@ func (f *Fleet) Compile(secrets []Secret, now time.Time) ([]Source, []report.Fin
 			f.bySecret[clusters[name].Destination.Secret.Name] = name
 		}
 	}
+	c.sameBySecret()
 	c.checkExceptions()
 	for i := range f.spec.Pairs {
 		c.rule(&f.spec.Pairs[i])
@@ -296,7 +297,7 @@ func (c *compilation) make(r *rule, w way) {
 func (m *made) pair() generator.Pair {
 	r, w := m.rule, m.way
 	p := generator.Pair{Name: m.name, Destination: w.to.Destination, PairSettings: r.PairSettings, Position: r.at}
-	p.Namespace = m.namespace
+	p.Namespace, p.Identified = m.namespace, !r.BothWays // a pair for both directions is
 	if r.BothWays {
 		p.Annotations = maps.Clone(p.Annotations)
 		if p.Annotations == nil {

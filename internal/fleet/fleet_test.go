@@ -219,6 +219,8 @@ func TestMistakes(t *testing.T) {
 		{"the directory has another variable", with("clusters/${from}/pairs", "clusters/${to}/pairs"), six(), "${to} is not known here"},
 		{"the mode is wrong for its Stork", with("  namespace: kube-system", "  namespace: kube-system\n  mode: DisasterRecovery"), six(), "mode DisasterRecovery on a pair over one fabric"},
 		{"a cluster has two Secrets", with("destination: {server:", "destination: {secret: {name: other}, server:"), six(), "cluster sg-prod has Secret fleet/sg-prod-kubeconfig by its labels, and other here"},
+		{"two clusters take one Secret", with("  - {name: ops,", "  - {name: two, labels: {role: dr, region: us}, destination: {secret: {name: us-dr-kubeconfig, namespace: fleet}}}\n  - {name: ops,"), six(), "clusters two and us-dr are one under two names: they take one kubeconfig, of Secret fleet/us-dr-kubeconfig; two is at secrets/us-dr.yaml:1:1 [fleet]"},
+		{"two Secrets are of one cluster of Cluster API", with("fleet: dr}}\n", "fleet: dr}}\n    name: ${name}\n"), labelled(1, clusterNameLabel, "eu-prod"), "secrets/eu-prod.yaml:1:1: error: clusters eu-dr-kubeconfig and eu-prod-kubeconfig are one under two names: they have Secrets with the label cluster.x-k8s.io/cluster-name: eu-prod in one namespace; eu-dr-kubeconfig is at secrets/eu-dr.yaml:1:1 [fleet]"},
 		{"a private key is a reader", with("age1ops", "AGE-SECRET-KEY-1"), six(), "not a recipient"},
 		{"a field is mistyped", with("same: [region]", "smae: [region]"), six(), `unknown field "smae" [unknown-field]` + "\n  hint: did you mean same?"},
 		{"a selector is no selector", with("{matchLabels: {fleet: dr}}", "{matchExpressions: [{key: fleet, operator: In}]}"), six(), "secrets cannot match anything"},
@@ -239,6 +241,45 @@ func TestMistakes(t *testing.T) {
 		if len(sources) > 0 && slices.ContainsFunc(findings, func(f report.Finding) bool { return f.Rule == "fleet" && f.Severity == report.Error }) {
 			t.Errorf("%s: there are sources in spite of errors", tt.name)
 		}
+	}
+}
+
+// Clusters are one if the pairs that lead to them say so. A Secret with several contexts
+// may be that of several clusters, and a cluster may be in several fleets.
+func TestIdentities(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		ids  map[string]string // by NAMESPACE/NAME of the pairs of ops
+		want string
+	}{
+		{"two servers", map[string]string{"kube-system/to-eu-prod": "sha256:aa", "kube-system/to-us-prod": "sha256:bb"}, ""},
+		{"one server", map[string]string{"kube-system/to-eu-prod": "sha256:aa", "kube-system/to-us-prod": "sha256:aa"}, "secrets/us-prod.yaml:1:1: error: clusters eu-prod and us-prod are one under two names: they lead to the same server by the same CA; eu-prod is at secrets/eu-prod.yaml:1:1 [fleet]"},
+		{"nothing is known", map[string]string{"kube-system/to-eu-prod": "", "kube-system/to-us-prod": ""}, ""},
+		{"a pair that is none of the fleet", map[string]string{"kube-system/to-eu-prod": "sha256:aa", "kube-system/other": "sha256:aa"}, ""},
+	} {
+		var ids Identities
+		for range 2 { // the same fleet once more is another
+			sources, _ := compile(t, text, six(), now)
+			ops := &sources[slices.IndexFunc(sources, func(s Source) bool { return s.Name == "ops" })]
+			for id, destination := range tt.ids {
+				namespace, name, _ := strings.Cut(id, "/")
+				ids.Note(ops, namespace, name, destination)
+				if tt.want == "" {
+					ids.Note(ops, namespace, name, destination)
+				}
+			}
+		}
+		got := ""
+		for _, f := range ids.Findings() {
+			got += f.String()
+		}
+		if got != tt.want {
+			t.Errorf("%s: %q, want %q", tt.name, got, tt.want)
+		}
+	}
+	contexts := strings.Replace(text, "  - {name: ops,", "  - {name: two, labels: {role: dr, region: us}, destination: {secret: {name: us-dr-kubeconfig, namespace: fleet}, context: two}}\n  - {name: ops,", 1)
+	if _, findings := compile(t, strings.Replace(contexts, "name: remotecluster", `name: "${pair}"`, 1), six(), now); len(findings) > 0 {
+		t.Error(findings)
 	}
 }
 

@@ -121,7 +121,7 @@ func (f *Fleet) locate(clusters map[string]*Cluster, secrets []Secret) {
 		var files []string
 		for i := range secrets {
 			if s := &secrets[i]; s.Name == ref.Name && (ref.Namespace == "" || ref.Namespace == s.Namespace) {
-				files = append(files, s.File)
+				files, clusters[name].secret = append(files, s.File), s
 			}
 		}
 		if slices.Sort(files); len(slices.Compact(files)) == 1 { // else the run tells that it is ambiguous

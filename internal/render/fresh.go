@@ -139,13 +139,18 @@ func (s *Sealer) State(namespace, name string, source []byte, soon time.Time) (s
 	if err != nil {
 		return 0, false, err
 	}
-	if _, _, said := sourceLine(data); said == nil || s.fingerprint(policy) == "" {
-		return generator.Unmarked, false, nil
+	switch _, _, said := sourceLine(data); {
+	case said == nil || s.fingerprint(policy) == "":
+		state = generator.Unmarked
+	case !s.says(data, source, policy):
+		state = generator.Stale
+	default:
+		state, due = generator.Fresh, endsBefore(data, soon)
 	}
-	if !s.says(data, source, policy) {
-		return generator.Stale, false, nil
+	if s.seen != nil {
+		s.seen(namespace, name, state, data)
 	}
-	return generator.Fresh, endsBefore(data, soon), nil
+	return state, due, nil
 }
 
 // says tells whether a file says that it was rendered from a source by a policy, and has

@@ -32,6 +32,8 @@ type Freshness struct {
 	// Unknown are the pairs that do not tell. With Unclear there may be more.
 	Unknown int
 	Unclear bool
+	// Same are the findings about clusters of a fleet that are one.
+	Same []report.Finding
 }
 
 // File looks at the pairs of the configs in a file.
@@ -52,7 +54,7 @@ func (l *Looker) Look(ctx context.Context, configs []kustomize.Config) (Freshnes
 	if ctx.Err() != nil {
 		return f, ctx.Err()
 	}
-	f.Unclear = !sound
+	f.Unclear, f.Same = !sound, r.same.Findings()
 	for _, o := range r.outputs {
 		f.Fresh += o.stage.Fresh() - int(o.unknown.Load())
 		f.Unknown += int(o.unknown.Load())
@@ -93,7 +95,7 @@ func (l *Looker) Judge(ctx context.Context, file string) ([]report.Finding, erro
 	}
 	var findings []report.Finding
 	if slices.ContainsFunc(configs, func(c kustomize.Config) bool { return c.Fleet }) {
-		findings = r.findings
+		findings = append(r.findings, r.same.Findings()...)
 	}
 	for len(r.outputs) > 0 {
 		at := r.outputs[0].config.Position // several of a fleet have it

@@ -9,10 +9,12 @@
 package render
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -61,6 +63,7 @@ type Run struct {
 	now      time.Time
 	secrets  *openedFiles
 	rules    *RuleFiles
+	same     fleet.Identities
 }
 
 // output is what a run renders of one config.
@@ -135,6 +138,7 @@ func (r *Run) Render(ctx context.Context) ([]report.Finding, error) {
 			return findings, err
 		}
 	}
+	findings = append(findings, r.same.Findings()...)
 	report.Sort(findings)
 	findings = slices.Compact(findings) // several configs take the same Secret
 	if r.options.Instead != nil || report.HasErrors(findings) {
@@ -208,6 +212,13 @@ func (r *Run) config(ctx context.Context, safe *sopsfile.Safe, o *output) ([]rep
 	if bad, err := o.checkReaders(sealer); err != nil || bad != nil {
 		return bad, err
 	}
+	if o.source != nil {
+		sealer.seen = func(namespace, name string, state generator.State, data []byte) {
+			if state == generator.Fresh || state == generator.Unmarked && r.options.Values == generator.Look {
+				r.same.Note(o.source, namespace, name, annotation(data, generator.AnnotationDestination))
+			}
+		}
+	}
 	pair := func() {}
 	if r.options.Progress != nil {
 		var end func()
@@ -234,12 +245,24 @@ func (r *Run) config(ctx context.Context, safe *sopsfile.Safe, o *output) ([]rep
 			o.stage.Keep(path)
 			return nil
 		}
+		if o.source != nil {
+			r.same.Note(o.source, result.Namespace, result.Name, annotation(result.Document, generator.AnnotationDestination))
+		}
 		if r.options.Each != nil {
 			r.options.Each(o.stage.Show(path), result.Previous, result.Document)
 		}
 		return o.stage.Add(path, result.Previous, result.Document)
 	})
 	return append(findings, shadowedRules(sealer, o.stage)...), err
+}
+
+// annotation is what the file of a pair says in clear under a key, empty if that does not
+// stand on a line of its own, as clusterpair writes it.
+func annotation(data []byte, key string) string {
+	head, _, _ := bytes.Cut(data, []byte("\nsops:"))
+	_, rest, _ := bytes.Cut(head, []byte(" "+key+": "))
+	value, _, _ := bytes.Cut(rest, []byte("\n"))
+	return strings.Trim(string(bytes.TrimSpace(value)), `"'`)
 }
 
 func isNoKey(err error) bool { return errors.As(err, new(*sopsfile.NoKeyError)) }

@@ -37,6 +37,8 @@ type Sealer struct {
 	name   string // of the config
 	inline *sopsfile.Policy
 	rules  *sopsfile.Rules
+	// seen, if set, is told the file of each pair whose state it gives.
+	seen func(namespace, name string, state generator.State, data []byte)
 
 	mu     sync.Mutex
 	prints map[*sopsfile.Policy]string

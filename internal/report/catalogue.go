@@ -553,7 +553,7 @@ var catalogue = []Rule{
 		Fix:         "Correct the field that the message names. `schema/config.cue` documents them all."},
 	{ID: "fleet", Severity: Error, Needs: Input, Group: groupInput,
 		Title:       "a ClusterPairFleet contradicts itself, or what its Secrets say",
-		Consequence: "Which pairs are meant is not known: a name or a label is mistyped, two rules disagree, or two clusters get in each other's way. Nothing is written.",
+		Consequence: "Which pairs are meant is not known: a name or a label is mistyped, two rules disagree, or one cluster has two names, so that it would be paired with itself. Nothing is written.",
 		Fix:         "Correct the line that the message names. `schema/fleet.cue` documents every field."},
 	{ID: "fleet-idle", Severity: Warning, Needs: Input, Group: groupInput,
 		Title:       "a part of a ClusterPairFleet has no effect",
