@@ -587,15 +587,17 @@ func checkSpan(words []string) error {
 	return nil
 }
 
-// TestSupportedVersions: the page names the versions that the tests are pinned to.
-func TestSupportedVersions(t *testing.T) {
-	page := read(t, "../../docs/supported-versions.md")
+// TestCompatibility: the page names the versions that the tests are pinned to.
+func TestCompatibility(t *testing.T) {
+	page := read(t, "../../docs/compatibility.md")
 	for _, pin := range []struct{ file, module, row string }{
-		{"e2e/go.mod", "k8s.io/kubernetes", "| Kubernetes | %s |"},
+		{"e2e/go.mod", "k8s.io/kubernetes", "| kube-apiserver | %s |"},
 		{"tools/go.mod", "sigs.k8s.io/kustomize/kustomize/v5", "| kustomize | %s |"},
 		{"go.mod", "github.com/getsops/sops/v3", "| SOPS | %s |"},
-		{"e2e/flux/go.mod", "github.com/fluxcd/kustomize-controller", "| Flux | kustomize-controller %s |"},
-		{"e2e/argocd/go.mod", "github.com/argoproj/argo-cd/v3", "| Argo CD | %s |"},
+		{"go.mod", "filippo.io/age", "| age | %s |"},
+		{"go.mod", "cuelang.org/go", "| CUE | %s |"},
+		{"e2e/flux/go.mod", "github.com/fluxcd/kustomize-controller", "| kustomize-controller | %s |"},
+		{"e2e/argocd/go.mod", "github.com/argoproj/argo-cd/v3", "| argocd | %s |"},
 		{"go.mod", "go", "| Go, for building | %s |"},
 	} {
 		m := regexp.MustCompile(`(?m)^\s*` + regexp.QuoteMeta(pin.module) + ` v?(\S+)`).FindSubmatch([]byte(read(t, "../../"+pin.file)))
@@ -607,7 +609,7 @@ func TestSupportedVersions(t *testing.T) {
 			version = strings.TrimSuffix(version, ".0")
 		}
 		if row := fmt.Sprintf(pin.row, version); !strings.Contains(page, row) {
-			t.Errorf("docs/supported-versions.md has no row %s", row)
+			t.Errorf("docs/compatibility.md has no row %s", row)
 		}
 	}
 }
