@@ -19,7 +19,7 @@ TEST_NEEDS := gpg=gnupg xmllint=libxml2-utils npm=npm pre-commit=pre-commit floc
 CHECK_NEEDS := gcc=gcc,libc6-dev
 E2E_NEEDS := chromium-headless-shell=chromium-headless-shell,fonts-dejavu-core dot=graphviz ip=iproute2 podman=podman runc=runc npm=npm prometheus=prometheus unshare=util-linux
 
-.PHONY: help build man image release golden demo test e2e lint update fuzz kills bench leaks check tools test-needs check-needs e2e-needs
+.PHONY: help build man image names release golden demo test e2e lint update fuzz kills bench leaks check tools test-needs check-needs e2e-needs
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / {printf "%-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -86,12 +86,15 @@ bin/stork-24.3: tools/stork/go.mod tools/stork/main.go tools/stork/double.go
 bin/stork-2.9 bin/stork-next: bin/stork-%: tools/stork/%.mod tools/stork/main.go tools/stork/double.go
 	@CGO_ENABLED=0 go build -C tools/stork -modfile=$*.mod -trimpath -ldflags='-s -w' -o ../../$@ .
 
+names: ## Write where the project lives into each file that names it: REPOSITORY=URL for a fork, VERSION=TAG before a release
+	@go run -C tools ./names -C .. $(foreach name,REPOSITORY MODULE IMAGE VERSION,$(if $($(name)),$(name)='$($(name))'))
+
 release: ## Make the archives of VERSION, the tag of the last commit, into bin/release
-	@test -n '$(VERSION)' || { echo 'make release VERSION=v0.2.0' >&2; exit 2; }
+	@test -n '$(VERSION)' || { echo 'make release VERSION=v0.1.0' >&2; exit 2; }
 	@go run -C tools/image . -o "$$PWD/bin/release" -archives '$(VERSION)' ../..
 
 golden: ## Keep what VERSION renders and finds in fixtures/releases, before it is tagged
-	@test -n '$(VERSION)' || { echo 'make golden VERSION=v0.2.0' >&2; exit 2; }
+	@test -n '$(VERSION)' || { echo 'make golden VERSION=v0.1.0' >&2; exit 2; }
 	CGO_ENABLED=0 GOLDEN='$(VERSION)' go test -count 1 -run '^TestReleases$$' ./cmd/clusterpair
 
 demo: build bin/kustomize ## Run kustomize build on this repository: an encrypted ClusterPair

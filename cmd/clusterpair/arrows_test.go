@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"clusterpair.dev/internal/project"
 )
 
 // TestArrows keeps the imports of the house: they point downwards only, each
@@ -17,10 +19,10 @@ import (
 // live clusters nor the command line by any way. Each package says in one line what it
 // is for; one that takes an "and" for that is two.
 func TestArrows(t *testing.T) {
-	const module = "clusterpair.dev/"
+	module := project.Module() + "/"
 	allowed := map[string][]string{
 		"internal/pace":        {},
-		"internal/report":      {},
+		"internal/report":      {"internal/project"},
 		"internal/release":     {"internal/report"},
 		"internal/stork":       {},
 		"internal/plainjson":   {},
@@ -29,7 +31,8 @@ func TestArrows(t *testing.T) {
 		"internal/manifest":    {"internal/plainjson", "internal/plainyaml", "internal/report"},
 		"internal/launch":      {},
 		"internal/migration":   {"internal/manifest"},
-		"internal/defect":      {},
+		"internal/project":     {},
+		"internal/defect":      {"internal/project"},
 		"internal/work":        {"internal/defect"},
 		"internal/cluster":     {"internal/defect", "internal/kubeconfig", "internal/launch", "internal/manifest", "internal/report", "internal/stork", "internal/worktree"},
 		"internal/worktree":    {"internal/defect", "internal/report"},
@@ -38,7 +41,7 @@ func TestArrows(t *testing.T) {
 		"internal/leak/corpus": {},
 		"internal/holders":     {"generator", "internal/gitfiles", "internal/kubeconfig", "internal/manifest", "internal/report", "internal/sopsfile"},
 		"internal/live":        {"generator", "internal/cluster", "internal/defect", "internal/gitfiles", "internal/holders", "internal/kubeconfig", "internal/manifest", "internal/report", "internal/seal", "internal/sopsfile", "internal/validate"},
-		"internal/watch":       {"internal/cluster", "internal/defect", "internal/kubeconfig", "internal/live", "internal/report"},
+		"internal/watch":       {"internal/cluster", "internal/defect", "internal/kubeconfig", "internal/live", "internal/project", "internal/report"},
 		"internal/preflight":   {"generator", "internal/cluster", "internal/defect", "internal/gitfiles", "internal/kubeconfig", "internal/kustomize", "internal/manifest", "internal/render", "internal/report", "internal/seal", "internal/sopsfile", "internal/worktree"},
 		"internal/importer":    {"generator", "internal/cluster", "internal/holders", "internal/kubeconfig", "internal/kustomize", "internal/leak", "internal/manifest", "internal/render", "internal/report", "internal/seal", "internal/sopsfile", "internal/work", "internal/worktree", "schema"},
 		"internal/credential":  {"generator", "internal/cluster", "internal/gitfiles", "internal/holders", "internal/kubeconfig", "internal/kustomize", "internal/manifest", "internal/render", "internal/report", "internal/seal", "internal/sopsfile", "internal/worktree"},

@@ -20,6 +20,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"clusterpair.dev/internal/plant"
+	"clusterpair.dev/internal/project"
 )
 
 // TestContinuousIntegration runs the steps of examples/github and
@@ -136,12 +137,12 @@ func moduleProxy(t *testing.T) (version string, env []string) {
 	for _, name := range slices.Sorted(maps.Keys(files)) {
 		fmt.Fprintf(sum, "%s %d\n%s", name, len(files[name]), files[name])
 	}
-	version = fmt.Sprintf("v0.1.0-test.%x.%d", sum.Sum(nil)[:6], os.Getpid())
+	version = fmt.Sprintf(project.Version()+"-test.%x.%d", sum.Sum(nil)[:6], os.Getpid())
 
 	var archive bytes.Buffer
 	z := zip.NewWriter(&archive)
 	for _, name := range slices.Sorted(maps.Keys(files)) {
-		w, err := z.Create("clusterpair.dev@" + version + "/" + name)
+		w, err := z.Create(project.Module() + "@" + version + "/" + name)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -153,7 +154,7 @@ func moduleProxy(t *testing.T) (version string, env []string) {
 		t.Fatal(err)
 	}
 	proxy := t.TempDir()
-	versions := filepath.Join(proxy, "clusterpair.dev", "@v")
+	versions := filepath.Join(proxy, filepath.FromSlash(project.Module()), "@v")
 	if err := os.MkdirAll(versions, 0o700); err != nil {
 		t.Fatal(err)
 	}
@@ -178,8 +179,8 @@ func moduleProxy(t *testing.T) (version string, env []string) {
 		switch name {
 		case "GOMODCACHE":
 			t.Cleanup(func() {
-				os.RemoveAll(filepath.Join(value, "clusterpair.dev@"+version))
-				versions := filepath.Join(value, "cache", "download", "clusterpair.dev", "@v")
+				os.RemoveAll(filepath.Join(value, project.Module()+"@"+version))
+				versions := filepath.Join(value, "cache", "download", filepath.FromSlash(project.Module()), "@v")
 				cached, _ := filepath.Glob(filepath.Join(versions, version+".*"))
 				for _, path := range append(cached, filepath.Join(versions, "list")) {
 					os.Remove(path)
@@ -188,7 +189,7 @@ func moduleProxy(t *testing.T) (version string, env []string) {
 		case "GOPROXY":
 			value = "file://" + filepath.ToSlash(proxy) + "," + value
 		case "GONOSUMDB":
-			value = strings.TrimPrefix(value+",clusterpair.dev", ",")
+			value = strings.TrimPrefix(value+","+project.Module(), ",")
 		case "GOFLAGS":
 			value += " -modcacherw" // so that it can be removed
 		}

@@ -480,7 +480,7 @@ func TestExplanations(t *testing.T) {
 		if code := run(t.Context(), []string{"rules", r.ID}, strings.NewReader(""), &stdout, &stderr); code != exitFine || stderr.Len() > 0 {
 			t.Errorf("rules %s: exit code %d, %s", r.ID, code, &stderr)
 		}
-		want := r.ID + " " + section + " https://clusterpair.dev/clusterpair/docs/rules/" + r.Page() + "#" + r.ID
+		want := r.ID + " " + section + " " + r.URL()
 		if got, want := bare(stdout.String()), bare(want); got != want {
 			t.Errorf("rules %s prints\n%s\nthe page has\n%s", r.ID, got, want)
 		}

@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"clusterpair.dev/internal/project"
 )
 
 // moduleFiles are the files of the module as they lie in the work tree, by
@@ -56,12 +58,12 @@ func goEnvironment() ([]string, error) {
 	return env, nil
 }
 
-// releaseCommand is release URL TAG: makes a Git repository of this module with
-// a tag, which Git takes for the one at the URL, and lets go build as outside
-// of the script.
+// releaseCommand is release: makes a Git repository of this module with the tag of the
+// version that pages name, which Git takes for the one at the URL of the project, and
+// lets go build as outside of the script.
 func releaseCommand(ts *testscript.TestScript, neg bool, args []string) {
-	if neg || len(args) != 2 {
-		ts.Fatalf("usage: release URL TAG")
+	if neg || len(args) > 0 {
+		ts.Fatalf("usage: release")
 	}
 	files, err := moduleFiles()
 	ts.Check(err)
@@ -75,8 +77,8 @@ func releaseCommand(ts *testscript.TestScript, neg bool, args []string) {
 		{"init", "-q", dir},
 		{"-C", dir, "add", "."},
 		{"-C", dir, "-c", "user.name=Ada", "-c", "user.email=ada@example.com", "commit", "-qm", "Release"},
-		{"-C", dir, "tag", args[1]},
-		{"config", "--global", "url.file://" + dir + ".insteadOf", args[0]},
+		{"-C", dir, "tag", project.Version()},
+		{"config", "--global", "url.file://" + dir + ".insteadOf", project.Repository()},
 	} {
 		ts.Check(ts.Exec("git", args...))
 	}

@@ -20,7 +20,7 @@ known, and the libraries that decide about formats. -o json has all modules.
 With --check it holds the binary against the provenance of a release: it has to be one
 of the files that this speaks of, and built from its commit.`,
 		Example: `  clusterpair version
-  clusterpair version --check clusterpair_v0.2.0.intoto.json`,
+  clusterpair version --check clusterpair_v0.1.0.intoto.json`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			build, ok := release.This()

@@ -11,6 +11,8 @@ import (
 	"path"
 	"runtime"
 	"strings"
+
+	"clusterpair.dev/internal/project"
 )
 
 // Error is a panic.
@@ -51,7 +53,7 @@ func Safely(what string, f func() error) (err error) {
 }
 
 // module is the path that all packages of this program begin with.
-const module = "clusterpair.dev/"
+var module = project.Module() + "/"
 
 // failed is the function that has panicked: the first one of this program, or of
 // a library if there is none.

@@ -6,6 +6,8 @@ import (
 	"io"
 	"slices"
 	"strings"
+
+	"clusterpair.dev/internal/project"
 )
 
 // Rule is a rule that input may break. Its ID is permanent: users write it in
@@ -54,7 +56,7 @@ func (r Rule) Page() string {
 
 // URL leads to the rule on the page of its group.
 func (r Rule) URL() string {
-	return "https://clusterpair.dev/clusterpair/docs/rules/" + r.Page() + "#" + r.ID
+	return project.Page("docs/rules/"+r.Page()) + "#" + r.ID
 }
 
 // Needs is what a rule has to see.

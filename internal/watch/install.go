@@ -12,6 +12,7 @@ import (
 
 	sigsyaml "sigs.k8s.io/yaml"
 
+	"clusterpair.dev/internal/project"
 	"clusterpair.dev/internal/report"
 )
 
@@ -23,7 +24,7 @@ var manifests string
 var Formats = []string{"yaml", "alerts", "dashboard"}
 
 // Image is the container image that runs if nobody names another.
-const Image = "clusterpair.dev/clusterpair:v0.1.0"
+var Image = project.Image() + ":" + project.Version()
 
 // Namespace is where the process runs if nobody names another.
 const Namespace = "clusterpair-watch"
@@ -31,7 +32,7 @@ const Namespace = "clusterpair-watch"
 // Write writes one of [Formats].
 func Write(w io.Writer, format, namespace, image string) error {
 	if image == "" || strings.ContainsFunc(image, func(c rune) bool { return c <= ' ' || c > '~' || strings.ContainsRune(`"'#{}[],&*!|>%`, c) }) {
-		return report.Usage(report.WithHint(errors.New("--image is no name of an image"), "as in --image registry.example.com/clusterpair:v0.1.0"))
+		return report.Usage(report.WithHint(errors.New("--image is no name of an image"), "as in --image registry.example.com/clusterpair:v1"))
 	}
 	if ok, _ := regexp.MatchString(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`, namespace); !ok {
 		return report.Usage(report.WithHint(errors.New("--namespace is no name of a namespace"), "as in -n "+Namespace))
@@ -97,7 +98,7 @@ func prometheusRule(namespace string) object {
 		}
 		return a
 	}
-	const page = "https://clusterpair.dev/clusterpair/docs/watch.md"
+	page := project.Page("docs/watch.md")
 	alerts := []any{
 		alert("ClusterPairReadyInVain", `clusterpair_up == 0 and on (namespace, name) clusterpair_stork_status{scheduler="Ready"} == 1`, 0, "critical",
 			"ClusterPair "+pair+" does not work, and Stork says Ready", "A migration or a failover over this pair fails. Stork looks at a pair until it is Ready, and never again.", page),

@@ -114,6 +114,9 @@ func (p platform) files(dir, scratch, version string) (*built, []file, error) {
 		if b.info.Main.Version != version {
 			return nil, nil, fmt.Errorf("the tree is of version %s: commit all, and give the commit its tag: git tag %s", b.info.Main.Version, version)
 		}
+		if b.released != version {
+			return nil, nil, fmt.Errorf("the pages and manifests name %s: make names VERSION=%s, commit, and give that commit the tag", b.released, version)
+		}
 		data, err := os.ReadFile(binary)
 		if err != nil {
 			return nil, nil, err
@@ -255,7 +258,7 @@ func describe(dest, version string, b *built, subjects []subject, sums map[strin
 			return err
 		}
 		var out bytes.Buffer
-		values := map[string]any{"Version": version, "Number": strings.TrimPrefix(version, "v"), "Source": source, "Sums": sums}
+		values := map[string]any{"Version": version, "Number": strings.TrimPrefix(version, "v"), "Source": b.source, "Sums": sums}
 		if err := t.Execute(&out, values); err != nil {
 			return err
 		}
@@ -273,7 +276,7 @@ func provenanceOf(version string, b *built, subjects []subject) ([]byte, error) 
 		URI    string            `json:"uri"`
 		Digest map[string]string `json:"digest,omitempty"`
 	}
-	dependencies := []resource{{"git+" + source + "@refs/tags/" + version, map[string]string{"gitCommit": b.setting("vcs.revision")}}}
+	dependencies := []resource{{"git+" + b.source + "@refs/tags/" + version, map[string]string{"gitCommit": b.setting("vcs.revision")}}}
 	for _, m := range b.info.Deps {
 		dependencies = append(dependencies, resource{URI: component(actual(m)).PackageURL})
 	}
@@ -283,12 +286,12 @@ func provenanceOf(version string, b *built, subjects []subject) ([]byte, error) 
 		"predicateType": "https://slsa.dev/provenance/v1",
 		"predicate": map[string]any{
 			"buildDefinition": map[string]any{
-				"buildType":            source + "/blob/" + version + "/docs/release.md",
-				"externalParameters":   map[string]any{"version": version, "source": "git+" + source},
+				"buildType":            b.source + "/blob/" + version + "/docs/release.md",
+				"externalParameters":   map[string]any{"version": version, "source": "git+" + b.source},
 				"internalParameters":   map[string]any{"go": b.info.GoVersion},
 				"resolvedDependencies": dependencies,
 			},
-			"runDetails": map[string]any{"builder": map[string]any{"id": source + "/blob/" + version + "/Makefile"}},
+			"runDetails": map[string]any{"builder": map[string]any{"id": b.source + "/blob/" + version + "/Makefile"}},
 		},
 	}, "", "  ")
 	return append(text, '\n'), err

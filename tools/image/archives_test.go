@@ -18,11 +18,7 @@ func TestArchives(t *testing.T) {
 	dir := t.TempDir()
 	make := func(name string) string {
 		clone, out := filepath.Join(dir, name), filepath.Join(dir, name+"-release")
-		for _, args := range [][]string{{"clone", "-q", "--no-local", "../..", clone}, {"-C", clone, "-c", "user.name=a", "-c", "user.email=a@example.com", "tag", "-a", "-m", "a", version}} {
-			if text, err := exec.Command("git", args...).CombinedOutput(); err != nil {
-				t.Fatalf("git %s: %v\n%s", args, err, text)
-			}
-		}
+		release(t, clone, version)
 		if err := archives(clone, out, "v0.98.6", here); err == nil || !strings.Contains(err.Error(), "the tree is of version "+version) {
 			t.Fatalf("another version: %v", err)
 		}
@@ -74,5 +70,22 @@ grep -q "sha256 \"$(sha256sum < ../` + name + `.tar.gz | cut -d ' ' -f 1)\"$" ..
 		if !strings.Contains(string(out), want) {
 			t.Errorf("%q is not said:\n%s", want, out)
 		}
+	}
+}
+
+// release clones this repository, and has its last commit be that of a version.
+func release(t *testing.T, clone, version string) {
+	t.Helper()
+	script := `set -eu
+git clone -q --no-local ../.. "$1"
+go run -C ../../tools ./names -C "$1" VERSION="$2"
+cd "$1"
+export GIT_AUTHOR_NAME=a GIT_AUTHOR_EMAIL=a@example.com GIT_AUTHOR_DATE=2026-01-01T00:00:00Z
+export GIT_COMMITTER_NAME=a GIT_COMMITTER_EMAIL=a@example.com GIT_COMMITTER_DATE=2026-01-01T00:00:00Z
+git commit -qam release
+git tag -a -m "version $2" "$2"
+`
+	if text, err := exec.Command("sh", "-c", script, "sh", clone, version).CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, text)
 	}
 }

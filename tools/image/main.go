@@ -40,12 +40,6 @@ import (
 	"golang.org/x/crypto/x509roots/fallback/bundle"
 )
 
-// repository is the name of the image, source where its code is.
-const (
-	repository = "clusterpair.dev/clusterpair"
-	source     = "https://clusterpair.dev/clusterpair"
-)
-
 // levels are the processors that programs are built for, by architecture.
 var levels = map[string]string{"amd64": "GOAMD64=v1", "arm64": "GOARM64=v8.0"}
 
@@ -110,7 +104,7 @@ func run(dir, out string, w io.Writer) error {
 		if err := os.WriteFile(filepath.Join(dest, "clusterpair-helper-"+arch+".cdx.json"), helperSBOM, 0o644); err != nil {
 			return err
 		}
-		if tag, err = name.NewTag(repository+":"+b.tag(), name.StrictValidation); err != nil {
+		if tag, err = name.NewTag(b.repository+":"+b.tag(), name.StrictValidation); err != nil {
 			return err
 		}
 		sbom, err := b.sbom(inImage)
@@ -170,6 +164,9 @@ type built struct {
 	info *debug.BuildInfo
 	arch string
 	time time.Time // of the commit
+	// source is the URL of the repository, repository the name of the image, released the
+	// version that the files of the repository name.
+	source, repository, released string
 }
 
 // helperSuffix tells the binary of clusterpair-helper from that of clusterpair.
@@ -190,11 +187,37 @@ func build(dir, binary, command string, p platform) (*built, error) {
 		return nil, err
 	}
 	b := &built{info: info, arch: p.arch}
+	if err := b.names(dir); err != nil {
+		return nil, err
+	}
 	b.time, err = time.Parse(time.RFC3339, b.setting("vcs.time"))
 	if err != nil {
 		return nil, fmt.Errorf("%s is no Git work tree with a commit: the image bears the time of one", dir)
 	}
 	return b, nil
+}
+
+// names reads where the project lives.
+func (b *built) names(dir string) error {
+	const file = "internal/project/names.env"
+	text, err := os.ReadFile(filepath.Join(dir, file))
+	if err != nil {
+		return err
+	}
+	for line := range strings.Lines(string(text)) {
+		switch key, value, _ := strings.Cut(strings.TrimSpace(line), "="); key {
+		case "REPOSITORY":
+			b.source = value
+		case "IMAGE":
+			b.repository = value
+		case "VERSION":
+			b.released = value
+		}
+	}
+	if b.source == "" || b.repository == "" || b.released == "" {
+		return fmt.Errorf("%s lacks REPOSITORY, IMAGE or VERSION", file)
+	}
+	return nil
 }
 
 func (b *built) setting(key string) string {
@@ -291,7 +314,7 @@ func (b *built) image(binary string, notices []byte, sboms map[string][]byte, li
 				"org.opencontainers.image.description": "Stork ClusterPairs for Git: rendered, validated, encrypted",
 				"org.opencontainers.image.licenses":    "Apache-2.0",
 				"org.opencontainers.image.revision":    b.setting("vcs.revision"),
-				"org.opencontainers.image.source":      source,
+				"org.opencontainers.image.source":      b.source,
 				"org.opencontainers.image.title":       "clusterpair",
 				"org.opencontainers.image.version":     b.info.Main.Version,
 			},

@@ -43,7 +43,7 @@ func (b *built) sbom(kind string) ([]byte, error) {
 
 	bom := cyclonedx.NewBOM()
 	// Of the same binary it is the same document.
-	bom.SerialNumber = uuid.NewSHA1(uuid.NameSpaceURL, []byte(source+"@"+b.setting("vcs.revision")+"/"+b.info.GoVersion+"/"+b.setting("GOOS")+"/"+b.arch+"/"+b.info.Main.Version+"/"+path.Base(b.info.Path)+"/"+kind)).URN()
+	bom.SerialNumber = uuid.NewSHA1(uuid.NameSpaceURL, []byte(b.source+"@"+b.setting("vcs.revision")+"/"+b.info.GoVersion+"/"+b.setting("GOOS")+"/"+b.arch+"/"+b.info.Main.Version+"/"+path.Base(b.info.Path)+"/"+kind)).URN()
 	bom.Metadata = &cyclonedx.Metadata{
 		Timestamp: b.time.Format(time.RFC3339),
 		Component: &main,
