@@ -84,8 +84,8 @@ type PairSettings struct {
 	Labels          map[string]string `yaml:"labels"`
 	Annotations     map[string]string `yaml:"annotations"`
 	Allow           []Allowance       `yaml:"allow"`
-	// Identified asks for [AnnotationDestination] on a pair for one direction, too.
-	Identified bool `yaml:"-" json:",omitempty"` // a digest of the others stays what it was
+	// Cluster is what a fleet calls the destination. A pair of no fleet has none.
+	Cluster string `yaml:"-" json:",omitempty"` // a digest of those without one stays what it was
 
 	modePosition report.Position
 }

@@ -38,6 +38,9 @@ const (
 	// cluster with itself, also where clusters share a CA. Each pair of a fleet has it, so
 	// that one cluster under two names is found.
 	AnnotationDestination = "clusterpair.dev/destination-id"
+	// AnnotationCluster is what the fleet of a pair calls the destination. It vouches for
+	// nothing: it tells whoever reads a plan where a pair leads that is to be removed.
+	AnnotationCluster = "clusterpair.dev/destination"
 	// AnnotationDigest is sha256:SALT:HASH over the plaintext spec, both in
 	// hexadecimal. It stands only on pairs whose secret part holds a key or
 	// token of full entropy: of a password it would allow a guess.
@@ -80,9 +83,12 @@ func (c *Config) render(p *Pair, d *kubeconfig.Destination, token string, salt [
 	}
 	if digest := d.CAKeyDigest(); digest != "" {
 		annotations[AnnotationCA] = digest
-		if p.Identified || annotations[AnnotationBidirectional] == "true" {
+		if p.Cluster != "" || annotations[AnnotationBidirectional] == "true" {
 			annotations[AnnotationDestination] = d.ID()
 		}
+	}
+	if p.Cluster != "" {
+		annotations[AnnotationCluster] = p.Cluster
 	}
 	for _, a := range p.Allow {
 		annotations[AnnotationAllow+a.Rule] = a.Reason

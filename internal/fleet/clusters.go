@@ -86,7 +86,7 @@ func (m *maker) selected(e *entry, secrets []Secret) {
 		case err != nil:
 			m.add(errorAt(s.Position, "metadata.labels", err.Error(), "add the label to the Secret, or change name of the clusters at "+e.at.String()))
 			continue
-		case !isClusterName(name):
+		case !IsClusterName(name):
 			m.add(errorAt(s.Position, "metadata", fmt.Sprintf("Secret %s makes a cluster of the name %q, which is no RFC 1123 label", s, name), "lower-case letters, digits and '-': change name of the clusters at "+e.at.String()))
 			continue
 		}

@@ -16,7 +16,8 @@ import (
 	"clusterpair.dev/internal/report"
 )
 
-func isClusterName(name string) bool { return len(validation.IsDNS1123Label(name)) == 0 }
+// IsClusterName tells whether a cluster can have a name.
+func IsClusterName(name string) bool { return len(validation.IsDNS1123Label(name)) == 0 }
 
 // Source is a source cluster of the fleet, with the config that renders its pairs.
 type Source struct {
@@ -297,7 +298,7 @@ func (c *compilation) make(r *rule, w way) {
 func (m *made) pair() generator.Pair {
 	r, w := m.rule, m.way
 	p := generator.Pair{Name: m.name, Destination: w.to.Destination, PairSettings: r.PairSettings, Position: r.at}
-	p.Namespace, p.Identified = m.namespace, !r.BothWays // a pair for both directions is
+	p.Namespace, p.Cluster = m.namespace, w.to.Name
 	if r.BothWays {
 		p.Annotations = maps.Clone(p.Annotations)
 		if p.Annotations == nil {

@@ -21,7 +21,7 @@ var common = []string{
 	"apiVersion", "kind", "metadata", "name", "namespace", "annotations", "labels", "spec", "config", "options", "sops",
 	"stork.libopenstorage.org/v1alpha1", "ClusterPair", "ENC",
 	"stork.libopenstorage.org/skip-resource", "clusterpair.dev/bidirectional", "clusterpair.dev/credential-expires", "clusterpair.dev/destination-ca", "clusterpair.dev/destination-ca-expires",
-	"clusterpair.dev/credential-id", "clusterpair.dev/credential-kind", "clusterpair.dev/destination-id", "clusterpair.dev/generated-by", "clusterpair.dev/plaintext-digest", "clusterpair.dev/source",
+	"clusterpair.dev/credential-id", "clusterpair.dev/credential-kind", "clusterpair.dev/destination-id", "clusterpair.dev/destination", "clusterpair.dev/generated-by", "clusterpair.dev/plaintext-digest", "clusterpair.dev/source",
 	"kustomize.toolkit.fluxcd.io/prune", "disabled", "argocd.argoproj.io/sync-options", "Prune=false",
 	"clusters", "cluster", "contexts", "context", "current-context", "users", "user", "token", "server", "tls-server-name", "certificate-authority-data",
 	"client-certificate-data", "client-key-data", "preferences", "Config", "v1",

@@ -25,15 +25,21 @@ type Config struct {
 	Fresh int
 	// Removed are the files of the pairs that the config no longer lists.
 	Removed []string
+	// Lost are the clusters to which they lead, sorted, as far as that is known.
+	Lost []string
 	// Fleet is the name of the fleet that the config stands for a source of, if that
 	// limits what a run may remove: Most pairs of all its sources.
 	Fleet string
 	Most  int
 }
 
-// String is the plan on one line, as in "east: +1 ~0 -2, 5 unchanged".
+// String is the plan on one line, as in "east: +1 ~0 -2 (to north, west), 5 unchanged".
 func (c Config) String() string {
-	return fmt.Sprintf("%s: +%d ~%d -%d, %d unchanged", c.Name, c.Created, c.Changed, len(c.Removed), c.Unchanged)
+	lost := ""
+	if len(c.Lost) > 0 {
+		lost = " (to " + few(slices.Compact(slices.Clone(c.Lost))) + ")"
+	}
+	return fmt.Sprintf("%s: +%d ~%d -%d%s, %d unchanged", c.Name, c.Created, c.Changed, len(c.Removed), lost, c.Unchanged)
 }
 
 // Changes tells whether any file is going to change.

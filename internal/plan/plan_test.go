@@ -49,7 +49,21 @@ func TestExcess(t *testing.T) {
 			t.Errorf("%v, allowed %d: %q, want %q", tt.configs, tt.allowed, text, tt.want)
 		}
 	}
-	if got := config(5, 2).String(); got != "east: +0 ~0 -2, 5 unchanged" {
-		t.Errorf("%q", got)
+	lost := func(clusters ...string) Config {
+		c := config(5, 2)
+		c.Lost = clusters
+		return c
+	}
+	for _, tt := range []struct {
+		config Config
+		want   string
+	}{
+		{config(5, 2), "east: +0 ~0 -2, 5 unchanged"},
+		{lost("west", "west"), "east: +0 ~0 -2 (to west), 5 unchanged"},
+		{lost("a", "b", "c", "d"), "east: +0 ~0 -2 (to a, b, c and 1 more), 5 unchanged"},
+	} {
+		if got := tt.config.String(); got != tt.want {
+			t.Errorf("%q, want %q", got, tt.want)
+		}
 	}
 }

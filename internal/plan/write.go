@@ -18,7 +18,7 @@ type Change struct {
 	// Pair is its NAMESPACE/NAME, File what the user types for its file.
 	Pair, File string
 	// Source is the cluster that has it, or the config; Destination the cluster that it
-	// leads to, which only a fleet tells.
+	// leads to, which only a fleet tells: of a pair that is removed, as the pair itself does.
 	Source, Destination string
 	// Rule is where the rule of the fleet, or the entry of the config, stands that makes
 	// it. A pair that is removed has none.

@@ -1,6 +1,7 @@
 package render
 
 import (
+	"cmp"
 	"path/filepath"
 	"strings"
 
@@ -28,7 +29,7 @@ func (r *Run) Changes() (changes []plan.Change) {
 		}
 		for _, change := range o.stage.Changes() {
 			id := filepath.ToSlash(strings.TrimSuffix(change.Path, filepath.Ext(change.Path)))
-			c := plan.Change{Mark: marks[change.Verb], Pair: id, File: o.stage.Show(change.Path), Source: source, Destination: leads[id]}
+			c := plan.Change{Mark: marks[change.Verb], Pair: id, File: o.stage.Show(change.Path), Source: source, Destination: cmp.Or(o.lost[change.Path], leads[id])}
 			if p := made[id]; p != nil && c.Mark != "-" {
 				c.Rule = p.Position
 			}

@@ -3,6 +3,7 @@ package render
 import (
 	"bytes"
 	"context"
+	"maps"
 	"os"
 	"path"
 	"path/filepath"
@@ -39,6 +40,7 @@ func (r *Run) Plans() []plan.Config {
 				p.Removed = append(p.Removed, o.stage.Show(change.Path))
 			}
 		}
+		p.Lost = slices.Sorted(maps.Values(o.lost))
 		plans[i] = p
 	}
 	return plans

@@ -72,9 +72,10 @@ type output struct {
 	source    *fleet.Source // of a fleet; else nil
 	generated []string      // the Secrets that its kustomization makes
 	stage     *worktree.Stage
-	unknown   atomic.Int64 // pairs that do not tell whether they are fresh
-	secrets   *Secrets     // the files that it takes Secrets from
-	err       error        // why they cannot be listed
+	unknown   atomic.Int64      // pairs that do not tell whether they are fresh
+	secrets   *Secrets          // the files that it takes Secrets from
+	err       error             // why they cannot be listed
+	lost      map[string]string // where the pairs lead that are to be removed, by path
 }
 
 // Begin starts a run. If something is wrong with the configs, Render says so. The trees
@@ -94,7 +95,7 @@ func Begin(configs []kustomize.Config, options Options) *Run {
 			r.findings = append(r.findings, orphan.Twin(c.Metadata.Name, w.Show(""), c.Position, first))
 		}
 		named[name] = c.Position
-		r.outputs = append(r.outputs, &output{config: c, source: found.Source, generated: found.Generated, stage: w})
+		r.outputs = append(r.outputs, &output{config: c, source: found.Source, generated: found.Generated, stage: w, lost: make(map[string]string)})
 	}
 	return r
 }
@@ -185,6 +186,9 @@ func (r *Run) prune() error {
 			return slices.ContainsFunc(others, func(other *output) bool { return other.stage.Has(path) })
 		}
 		err := o.stage.Prune(renderedBy(o.config.Metadata.Name), kept, func(path string, data []byte) {
+			if to := annotation(data, generator.AnnotationCluster); o.source != nil && fleet.IsClusterName(to) {
+				o.lost[path] = to
+			}
 			if r.options.Each != nil {
 				r.options.Each(o.stage.Show(path), data, nil)
 			}
