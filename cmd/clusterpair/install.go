@@ -19,8 +19,8 @@ everybody. So an init container, whose image holds nothing else, can hand it to
 another container through a volume. A binary that is there, even one that runs, is
 replaced at once and as a whole. clusterpair-helper goes with it, if it stands beside it.
 
-Man pages that stand beside the binary, as make man and the image put them, are
-copied to DIR/man/man1. man finds them there if DIR is in the PATH.
+Man pages that stand beside the binary, as archives, packages, the image and make man
+put them, are copied to DIR/man/man1. man finds them there if DIR is in the PATH.
 
 With --watch it copies nothing and prints what to apply to a source cluster, so that
 clusterpair watch runs there: as alerts, for the operator of Prometheus, as a

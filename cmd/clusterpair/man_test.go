@@ -54,6 +54,9 @@ func TestMan(t *testing.T) {
 	if err != nil || len(written) != len(flags) || len(written) < 20 {
 		t.Errorf("%d pages of %d commands: %v", len(written), len(flags), err)
 	}
+	if err := os.WriteFile(filepath.Join(dir, "clusterpair-helper.1"), []byte(helperPage), 0o644); err != nil {
+		t.Fatal(err)
+	}
 	for page, names := range flags {
 		text := strings.ReplaceAll(read(t, filepath.Join(dir, page)), `\-`, "-")
 		for _, want := range append(names, "\n.SH NAME\n", "\n.SH SYNOPSIS\n", "\n.SH EXIT STATUS\n", "wrong use") {
@@ -68,6 +71,18 @@ func TestMan(t *testing.T) {
 		}
 	}
 }
+
+// helperPage is that of the program that nobody starts by hand.
+const helperPage = `.TH CLUSTERPAIR\-HELPER 1
+.SH NAME
+clusterpair\-helper \- asks key services of clouds, and evaluates policies, for clusterpair
+.SH DESCRIPTION
+\fBclusterpair\fP(1) starts this program when a file is encrypted for a key of AWS KMS, Google Cloud KMS,
+Azure Key Vault, Huawei Cloud KMS or Vault, and for \fBclusterpair validate \-\-policy\fP. It has to stand beside
+clusterpair, or in the PATH, and be of the same release. It has no flags, and talks to clusterpair alone.
+.SH SEE ALSO
+\fBclusterpair\fP(1)
+`
 
 // manText is a text of --help as Markdown for a man page: paragraphs whose lines stand
 // in columns or are indented are kept as they are.

@@ -101,8 +101,8 @@ func resolved(path string) string {
 func pages(self, dir string) error {
 	self = resolved(self)
 	var all []string
-	for _, beside := range []string{"man", "../share/man"} {
-		found, err := filepath.Glob(filepath.Join(filepath.Dir(self), beside, "man1", "clusterpair*.1"))
+	for _, beside := range []string{"man/man1/clusterpair*.1", "../share/man/man1/clusterpair*.1", "../share/man/man1/clusterpair*.1.gz"} {
+		found, err := filepath.Glob(filepath.Join(filepath.Dir(self), beside))
 		if err != nil {
 			return err
 		}
