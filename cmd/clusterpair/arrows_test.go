@@ -74,7 +74,7 @@ func TestArrows(t *testing.T) {
 		"internal/helper/program":    {"internal/helper", "internal/keyservice", "internal/keyservice/cloud", "schema", "schema/cuepolicy"},
 		"internal/keyservice/cloud":  {"internal/keyservice"},
 		"schema/cuepolicy":           {"internal/report", "schema"},
-		"internal/render":            {"generator", "internal/fleet", "internal/gitfiles", "internal/kubeconfig", "internal/kustomize", "internal/manifest", "internal/migration", "internal/orphan", "internal/plan", "internal/report", "internal/seal", "internal/sopsfile", "internal/validate", "internal/worktree"},
+		"internal/render":            {"generator", "internal/engine", "internal/fleet", "internal/gitfiles", "internal/kubeconfig", "internal/kustomize", "internal/manifest", "internal/migration", "internal/orphan", "internal/overlay", "internal/plan", "internal/report", "internal/seal", "internal/sopsfile", "internal/validate", "internal/worktree"},
 		"internal/seal":              {"generator", "internal/kubeconfig", "internal/leak", "internal/manifest", "internal/pattern", "internal/plainjson", "internal/report", "internal/sopsfile", "internal/worktree"},
 		"generator":                  {"schema", "internal/kubeconfig", "internal/manifest", "internal/report", "internal/stork", "internal/work"},
 		"examples":                   {"internal/manifest", "internal/report", "internal/sopsfile", "internal/stork", "internal/worktree"},

@@ -8,7 +8,7 @@ import (
 
 func TestInUse(t *testing.T) {
 	pair := func(file, namespace, name string) Pair {
-		return Pair{Namespace: namespace, Name: name, Path: file + "/" + namespace + "/" + name + ".yaml", File: file}
+		return Pair{Names: []Name{{namespace, name}}, Path: file + "/" + namespace + "/" + name + ".yaml", File: file}
 	}
 	a, b := pair("clusters/a/pairs", "apps", "west"), pair("clusters/b/pairs", "apps", "west")
 	for _, tt := range []struct {

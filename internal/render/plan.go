@@ -147,8 +147,8 @@ func renderers(ctx context.Context, paths []string, outputs []*worktree.Stage) (
 	if err != nil {
 		return nil, err
 	}
-	r := &rendering{repo: repo, outputs: outputs, uses: uses{schedules: make(map[string][]pair)}}
-	ours := r.ours()
+	r := &rendering{repo: repo, outputs: outputs}
+	ours, removing := r.ours(), slices.ContainsFunc(outputs, removes)
 	var places []string // of configs
 	work := &gitfiles.WorkTree{Repository: repo}
 	var buffer []byte
@@ -166,11 +166,11 @@ func renderers(ctx context.Context, paths []string, outputs []*worktree.Stage) (
 		if isRendered(buffer) {
 			r.pair(file, buffer)
 		}
-		if !file.Sample() {
+		if removing && !file.Sample() {
 			r.uses.read(file, buffer)
 		}
 	})
-	if len(r.pairs) == 0 && !slices.ContainsFunc(outputs, removes) {
+	if len(r.pairs) == 0 && !removing {
 		return r, err // the configs are of no use, and a large fleet takes its time
 	}
 	for _, place := range places {

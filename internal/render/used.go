@@ -8,9 +8,11 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"clusterpair.dev/internal/engine"
 	"clusterpair.dev/internal/gitfiles"
 	"clusterpair.dev/internal/manifest"
 	"clusterpair.dev/internal/migration"
+	"clusterpair.dev/internal/overlay"
 	"clusterpair.dev/internal/plan"
 	"clusterpair.dev/internal/report"
 	"clusterpair.dev/internal/worktree"
@@ -18,34 +20,61 @@ import (
 
 // uses are the objects of Stork in a repository that name pairs.
 type uses struct {
-	named     []plan.Use        // by clusterPair
-	admin     []plan.Use        // by adminClusterPair
-	actions   []plan.Use        // of a MigrationSchedule: Name is that of the schedule
-	schedules map[string][]pair // what each of them names, by NAMESPACE/NAME
-	admins    []string          // the admin namespaces
+	named     []plan.Use // by clusterPair
+	admin     []plan.Use // by adminClusterPair
+	actions   []plan.Use // of a MigrationSchedule: Name is that of the schedule
+	schedules []schedule
+	admins    []string // the admin namespaces
+	renamers  renamers
 }
 
-// pair is what a schedule names.
-type pair struct {
-	name  string
+// schedule is a MigrationSchedule, and where it names a pair.
+type schedule struct {
+	plan.Name
+	pair  plan.Use
 	admin bool
 }
 
-// read notes what the objects of a file name.
+// read notes what the objects of a file name, and what gives them other names.
 func (u *uses) read(file gitfiles.File, data []byte) {
-	uses := bytes.Contains(data, []byte("stork.libopenstorage.org")) && (bytes.Contains(data, []byte("Migration")) || bytes.Contains(data, []byte("Action")))
-	if !uses && !bytes.Contains(data, []byte("admin-n")) { // admin-ns and admin-namespace
+	kustomization := engine.IsKustomization(file.Path)
+	if !kustomization && !slices.ContainsFunc(telling, func(text string) bool { return bytes.Contains(data, []byte(text)) }) {
 		return
 	}
-	manifest.Scan(bytes.Clone(data), file.Name, func(d manifest.Document, _ *report.Finding) {
-		manifest.EachItem(d.Node, func(n *yaml.Node) {
-			kind := manifest.Text(n, "kind")
-			if namespaces, ok := migration.Admins(n, kind); ok {
-				u.admins = append(u.admins, namespaces...)
-			} else if strings.HasPrefix(manifest.Text(n, "apiVersion"), "stork.libopenstorage.org/") {
-				u.object(n, kind, file)
-			}
-		})
+	manifest.Scan(bytes.Clone(data), file.Name, func(d manifest.Document, unread *report.Finding) {
+		if unread != nil {
+			return // validate says so
+		}
+		if kustomization {
+			n, _ := overlay.Folded(d.Node)
+			u.renamers.kustomization(path.Dir(file.Path), n)
+			u.patches(n, file)
+			u.operations(manifest.Field(n, "replacements"), file)
+			return
+		}
+		u.document(d.Node, file)
+	})
+}
+
+// telling are texts of which one stands in each file that matters here, for admin-ns and
+// admin-namespace as well.
+var telling = []string{"lusterPair", "migrationScheduleReference", "admin-n", "namePrefix", "nameSuffix", "targetNamespace", "kustomize:"}
+
+// document reads what a file holds, or a patch that stands in a kustomization.
+func (u *uses) document(n *yaml.Node, file gitfiles.File) {
+	if n.Kind == yaml.SequenceNode {
+		u.operations(n, file)
+		return
+	}
+	manifest.EachItem(n, func(n *yaml.Node) {
+		kind := manifest.Text(n, "kind")
+		if namespaces, ok := migration.Admins(n, kind); ok {
+			u.admins = append(u.admins, namespaces...)
+		} else if strings.HasPrefix(manifest.Text(n, "apiVersion"), "stork.libopenstorage.org/") {
+			u.object(n, kind, file)
+		} else {
+			u.renamers.sync(n)
+		}
 	})
 }
 
@@ -55,28 +84,30 @@ func (u *uses) object(n *yaml.Node, kind string, file gitfiles.File) {
 	if !ok {
 		return
 	}
-	id := o.Namespace + "/" + o.Name
-	use := func(at *yaml.Node) plan.Use {
-		named := plan.Use{Object: kind + " " + strings.TrimPrefix(id, "/"), Name: at.Value, Path: file.Path, Position: manifest.Position(at, file.Name)}
-		if o.Namespace != "" { // else a kustomization gives it
-			named.Namespaces = []string{o.Namespace}
-		}
-		return named
-	}
+	object := kind + " " + strings.TrimPrefix(o.Namespace+"/"+o.Name, "/")
 	note := func(at *yaml.Node, to *[]plan.Use, admin bool) {
 		if at == nil {
 			return
 		}
-		*to = append(*to, use(at))
-		if kind == "MigrationSchedule" {
-			u.schedules[id] = append(u.schedules[id], pair{at.Value, admin})
+		use := useOf(object, o.Namespace, at, file)
+		if *to = append(*to, use); kind == "MigrationSchedule" {
+			u.schedules = append(u.schedules, schedule{plan.Name{Namespace: o.Namespace, Name: o.Name}, use, admin})
 		}
 	}
 	note(o.Pair, &u.named, false)
 	note(o.AdminPair, &u.admin, true)
 	for _, at := range o.Schedules {
-		u.actions = append(u.actions, use(at))
+		u.actions = append(u.actions, useOf(object, o.Namespace, at, file))
 	}
+}
+
+// useOf is where an object names something.
+func useOf(object, namespace string, at *yaml.Node, file gitfiles.File) plan.Use {
+	use := plan.Use{Object: object, Name: strings.Clone(at.Value), Pattern: form(at.Value), Path: file.Path, Position: manifest.Position(at, file.Name)}
+	if namespace != "" && form(namespace) == nil { // else a kustomization gives it, or Flux
+		use.Namespaces = []string{namespace}
+	}
+	return use
 }
 
 // all are the uses of pairs, those by way of a schedule included: where an Action runs
@@ -86,23 +117,43 @@ func (u *uses) all() []plan.Use {
 	if len(admins) == 0 {
 		admins = []string{"kube-system"}
 	}
-	named := slices.Clone(u.named)
-	for _, use := range u.admin {
-		use.Namespaces = admins
+	var named []plan.Use
+	add := func(use plan.Use, admin bool) {
+		if use.Namespaces = u.namespaces(&use); admin {
+			use.Namespaces = admins
+		}
 		named = append(named, use)
 	}
+	for _, use := range u.named {
+		add(use, false)
+	}
+	for _, use := range u.admin {
+		add(use, true)
+	}
 	for _, use := range u.actions {
-		namespace := strings.Join(use.Namespaces, "")
-		for _, p := range u.schedules[namespace+"/"+use.Name] {
-			by := use
-			by.Object, by.Name = use.Object+", by MigrationSchedule "+use.Name+",", p.name
-			if p.admin {
-				by.Namespaces = admins
+		in := use
+		in.Namespaces = u.namespaces(&in)
+		for i := range u.schedules {
+			s := &u.schedules[i]
+			if !in.Means(u.renamers.of(s.pair.Path, s.Name)) {
+				continue
 			}
-			named = append(named, by)
+			by := use
+			by.Object, by.Name, by.Pattern = use.Object+", by MigrationSchedule "+s.Name.Name+",", s.pair.Name, s.pair.Pattern
+			add(by, s.admin)
 		}
 	}
 	return named
+}
+
+// namespaces are those in which an object can be, and what it names.
+func (u *uses) namespaces(use *plan.Use) (namespaces []string) {
+	for _, namespace := range use.Namespaces {
+		for _, n := range u.renamers.of(use.Path, plan.Name{Namespace: namespace}) {
+			namespaces = append(namespaces, n.Namespace)
+		}
+	}
+	return namespaces
 }
 
 // inUse refuses to remove pairs that an object of Stork names.
@@ -110,7 +161,8 @@ func (r *rendering) inUse() []report.Finding {
 	var removed, kept []plan.Pair
 	add := func(to *[]plan.Pair, file, shown string) {
 		dir, base := path.Split(file)
-		*to = append(*to, plan.Pair{Namespace: path.Base(dir), Name: strings.TrimSuffix(base, path.Ext(base)), Path: file, File: shown})
+		own := plan.Name{Namespace: path.Base(dir), Name: strings.TrimSuffix(base, path.Ext(base))}
+		*to = append(*to, plan.Pair{Names: r.uses.renamers.of(file, own), Path: file, File: shown})
 	}
 	for _, w := range r.outputs {
 		for _, change := range w.Changes() {
