@@ -57,7 +57,7 @@ func (e *examination) readConfigs(file string) {
 		c := &config{file: f.File}
 		c.err = c.read(f, e.safe, &e.ruled)
 		e.configs = append(e.configs, c)
-		if f.Source != nil && len(f.Source.Pairs) > 0 {
+		if f.Source != nil && f.Source.Renders() {
 			e.sources = append(e.sources, source{f.Source.Name, e.repo.Path(f.Tree.Show(f.Source.Output))})
 		}
 	}

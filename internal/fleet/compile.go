@@ -25,10 +25,8 @@ type Source struct {
 	// Config is the name of the config, Output the directory of its pairs, relative to
 	// the fleet's own directory.
 	Config, Output string
-	// Pairs are what it renders, Destinations the cluster that each of them leads to.
-	Pairs        []generator.Pair
-	Destinations []*Cluster
 
+	made    []made // sorted, and not yet pairs: those of a large fleet take much memory
 	fleet   *Fleet
 	foreign map[string]string // the clusters whose own recipients are none of this one's
 }
@@ -43,7 +41,7 @@ func (f *Fleet) Compile(secrets []Secret, now time.Time) ([]Source, []report.Fin
 	}
 	f.locate(clusters, secrets)
 	c := &compilation{fleet: f, clusters: clusters, now: now, findings: findings,
-		pairs: make(map[string]map[string]made), excepted: make([]bool, len(f.spec.Except)), paired: make(map[string]bool)}
+		pairs: make(map[string][]made), excepted: make([]bool, len(f.spec.Except)), paired: make(map[string]bool)}
 	f.bySecret = make(map[string]string)
 	for _, name := range slices.Sorted(maps.Keys(clusters)) {
 		if c.sorted = append(c.sorted, clusters[name]); clusters[name].Destination.Secret != nil {
@@ -55,6 +53,7 @@ func (f *Fleet) Compile(secrets []Secret, now time.Time) ([]Source, []report.Fin
 	for i := range f.spec.Pairs {
 		c.rule(&f.spec.Pairs[i])
 	}
+	c.once()
 	c.idle()
 	sources := c.sources()
 	if findings = unique(c.findings); report.HasErrors(findings) {
@@ -72,9 +71,9 @@ type compilation struct {
 	now      time.Time
 	clusters map[string]*Cluster
 	sorted   []*Cluster
-	pairs    map[string]map[string]made // by source and NAMESPACE/NAME
-	excepted []bool                     // whether an exception has left something out
-	paired   map[string]bool            // the clusters in a pair, or in an exception from one
+	pairs    map[string][]made // by source
+	excepted []bool            // whether an exception has left something out
+	paired   map[string]bool   // the clusters in a pair, or in an exception from one
 	findings []report.Finding
 }
 
@@ -290,7 +289,7 @@ func (c *compilation) make(r *rule, w way) {
 		namespaces = []string{cmp.Or(r.Namespace, c.fleet.spec.Namespace)}
 	}
 	for _, namespace := range namespaces {
-		c.put(made{r, w, namespace, name})
+		c.pairs[w.from.Name] = append(c.pairs[w.from.Name], made{r, w, namespace, name})
 	}
 }
 
@@ -316,23 +315,39 @@ func (m *made) pair() generator.Pair {
 	return p
 }
 
-// put takes a pair in, once if several rules make the same.
-func (c *compilation) put(m made) {
-	from, to := m.way.from.Name, m.way.to.Name
-	own := c.pairs[from]
-	if own == nil {
-		own = make(map[string]made)
-		c.pairs[from] = own
+// id is NAMESPACE/NAME.
+func (m *made) id() string { return m.namespace + "/" + m.name }
+
+// compare orders the pairs of a source.
+func (m made) compare(other made) int {
+	return cmp.Or(strings.Compare(m.namespace, other.namespace), strings.Compare(m.name, other.name))
+}
+
+// once sorts the pairs of each source, and leaves in it once what several rules make alike.
+func (c *compilation) once() {
+	for _, from := range c.sorted {
+		own := c.pairs[from.Name]
+		slices.SortStableFunc(own, made.compare)
+		kept := own[:0]
+		for _, m := range own {
+			if n := len(kept); n == 0 || kept[n-1].id() != m.id() {
+				kept = append(kept, m)
+			} else {
+				c.again(from.Name, &kept[n-1], &m)
+			}
+		}
+		c.pairs[from.Name] = slices.Clone(kept) // of its length
 	}
-	id := m.namespace + "/" + m.name
-	first, twice := own[id]
+}
+
+// again finds that two rules make one pair in two ways.
+func (c *compilation) again(from string, first, m *made) {
+	to := m.way.to.Name
 	switch {
-	case !twice:
-		own[id] = m
 	case first.way.to.Name != to:
-		c.add(errorAt(m.rule.at, "spec.pairs.name", fmt.Sprintf("ClusterPair %s of %s leads to %s, and to %s by the rule at %s", id, from, to, first.way.to.Name, first.rule.at), `give the pairs a name of each destination, as in name: "${to}", or a namespace of its own`))
+		c.add(errorAt(m.rule.at, "spec.pairs.name", fmt.Sprintf("ClusterPair %s of %s leads to %s, and to %s by the rule at %s", m.id(), from, to, first.way.to.Name, first.rule.at), `give the pairs a name of each destination, as in name: "${to}", or a namespace of its own`))
 	case m.rule != first.rule && !agree(m.pair(), first.pair()):
-		c.add(errorAt(m.rule.at, "spec.pairs", fmt.Sprintf("ClusterPair %s of %s is made by the rule at %s, too, in another way", id, from, first.rule.at), "make both rules say the same, or let one of them leave the clusters out"))
+		c.add(errorAt(m.rule.at, "spec.pairs", fmt.Sprintf("ClusterPair %s of %s is made by the rule at %s, too, in another way", m.id(), from, first.rule.at), "make both rules say the same, or let one of them leave the clusters out"))
 	}
 }
 
@@ -404,12 +419,7 @@ func (c *compilation) sources() []Source {
 		if len(own) == 0 {
 			continue
 		}
-		s := Source{Cluster: cluster, Config: c.fleet.ConfigName(cluster.Name), fleet: c.fleet, foreign: c.foreign(cluster)}
-		s.Pairs, s.Destinations = make([]generator.Pair, 0, len(own)), make([]*Cluster, 0, len(own))
-		for _, id := range slices.Sorted(maps.Keys(own)) {
-			m := own[id]
-			s.Pairs, s.Destinations = append(s.Pairs, m.pair()), append(s.Destinations, m.way.to)
-		}
+		s := Source{Cluster: cluster, Config: c.fleet.ConfigName(cluster.Name), made: own, fleet: c.fleet, foreign: c.foreign(cluster)}
 		var err error
 		if s.Output, err = c.fleet.output(cluster); err != nil {
 			c.add(errorAt(c.fleet.spec.directoryAt, "spec.directory", err.Error(), "as in clusters/${from}/pairs"))

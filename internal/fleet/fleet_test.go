@@ -70,7 +70,7 @@ func compile(t *testing.T, text string, secrets []Secret, now time.Time) ([]Sour
 // pairsOf are the pairs of sources, as FROM>SECRET NAMESPACE/NAME.
 func pairsOf(sources []Source) (all []string) {
 	for _, s := range sources {
-		for _, p := range s.Pairs {
+		for _, p := range s.Pairs() {
 			all = append(all, fmt.Sprintf("%s>%s %s/%s", s.Name, strings.TrimSuffix(p.Destination.Secret.Name, "-kubeconfig"), p.Namespace, p.Name))
 		}
 	}
@@ -353,7 +353,7 @@ func TestRandomFleets(t *testing.T) {
 				t.Fatalf("directory %s of two sources:\n%s", s.Output, text)
 			}
 			outputs[s.Output] = true
-			for _, p := range s.Pairs {
+			for _, p := range s.Pairs() {
 				named[s.Name+" "+strings.TrimSuffix(p.Destination.Secret.Name, "-kubeconfig")+" "+p.Name] = true
 			}
 			for i := range n {
@@ -364,7 +364,7 @@ func TestRandomFleets(t *testing.T) {
 			}
 		}
 		for _, s := range sources {
-			for _, p := range s.Pairs {
+			for _, p := range s.Pairs() {
 				to := strings.TrimSuffix(p.Destination.Secret.Name, "-kubeconfig")
 				if to == s.Name {
 					t.Fatalf("%s is paired with itself:\n%s", to, text)

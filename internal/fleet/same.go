@@ -96,9 +96,9 @@ func (n *Identities) Findings() (findings []report.Finding) {
 
 // leads is the cluster to which a pair of the source leads, nil if it has no such pair.
 func (s *Source) leads(namespace, name string) *Cluster {
-	i, found := slices.BinarySearchFunc(s.Pairs, namespace+"/"+name, func(p generator.Pair, id string) int { return strings.Compare(p.Namespace+"/"+p.Name, id) })
+	i, found := slices.BinarySearchFunc(s.made, made{namespace: namespace, name: name}, made.compare)
 	if !found {
 		return nil
 	}
-	return s.Destinations[i]
+	return s.made[i].way.to
 }

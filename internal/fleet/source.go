@@ -3,6 +3,7 @@ package fleet
 import (
 	"cmp"
 	"fmt"
+	"iter"
 	"maps"
 	"path"
 	"slices"
@@ -12,13 +13,36 @@ import (
 	"clusterpair.dev/internal/report"
 )
 
+// Pairs makes the pairs that the source renders.
+func (s *Source) Pairs() []generator.Pair {
+	pairs := make([]generator.Pair, len(s.made))
+	for i := range s.made {
+		pairs[i] = s.made[i].pair()
+	}
+	return pairs
+}
+
+// Renders tells whether it has any. One that is no more has none.
+func (s *Source) Renders() bool { return len(s.made) > 0 }
+
+// Leads are its pairs, NAMESPACE/NAME, each with the cluster that it leads to.
+func (s *Source) Leads() iter.Seq2[string, *Cluster] {
+	return func(yield func(string, *Cluster) bool) {
+		for i := range s.made {
+			if m := &s.made[i]; !yield(m.id(), m.way.to) {
+				return
+			}
+		}
+	}
+}
+
 // Parse makes the config of the source. Its files are those with the Secrets that it
 // needs. Without a config there is an Error among the findings.
 func (s *Source) Parse() (*generator.Config, []report.Finding) {
 	own := &s.fleet.spec
 	return generator.New(s.Config, generator.Spec{
 		StorkVersion: cmp.Or(s.StorkVersion, own.StorkVersion), Namespace: own.Namespace, Mode: own.Mode, Within: own.Within,
-		Pairs: s.Pairs, Files: s.files(), Output: s.Output,
+		Pairs: s.Pairs(), Files: s.files(), Output: s.Output,
 	}, s.fleet.Position)
 }
 
@@ -44,10 +68,10 @@ func (f *Fleet) Removed(config, output string) Source {
 // decrypt what it does not need. A storage token may be in any file.
 func (s *Source) files() []string {
 	var names []string
-	for i := range s.Pairs {
-		p := &s.Pairs[i]
-		file, known := s.fleet.secretFiles[*p.Destination.Secret]
-		if !known || p.Options.TokenFrom != nil {
+	for i := range s.made {
+		m := &s.made[i]
+		file, known := s.fleet.secretFiles[*m.way.to.Destination.Secret]
+		if !known || m.rule.Options.TokenFrom != nil {
 			return s.fleet.Files
 		}
 		names = append(names, file)

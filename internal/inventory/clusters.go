@@ -154,16 +154,15 @@ func (n *naming) fleet(r *renderer, s *fleet.Source) {
 	for _, recipient := range s.Readers {
 		n.call(recipient, s.Name)
 	}
-	if len(s.Pairs) > 0 {
+	for pair, to := range s.Leads() {
+		e := end{name: to.Name, bySecret: true}
+		n.labels[e] = to.Labels
+		r.pairs[pair] = rendered{to: n.once(e)}
+	}
+	if len(r.pairs) > 0 {
 		for _, recipient := range s.Shared() {
 			n.call(recipient, "all of the fleet")
 		}
-	}
-	for i := range s.Pairs {
-		p := &s.Pairs[i]
-		e := end{name: s.Destinations[i].Name, bySecret: true}
-		n.labels[e] = s.Destinations[i].Labels
-		r.pairs[p.Namespace+"/"+p.Name] = rendered{to: n.once(e)}
 	}
 }
 

@@ -111,8 +111,8 @@ func removedSources(t *worktree.Tree, f *fleet.Fleet, compiled []fleet.Source) (
 		}
 		own := make(map[string]bool) // which are read when they are rendered
 		if s := known[output]; s != nil {
-			for i := range s.Pairs {
-				own[s.Pairs[i].Namespace+"/"+s.Pairs[i].Name+".yaml"] = true
+			for pair := range s.Leads() {
+				own[pair+".yaml"] = true
 			}
 		}
 		for _, namespace := range t.Names(dir) {

@@ -15,16 +15,17 @@ func (r *Run) Changes() (changes []plan.Change) {
 	marks := map[string]string{worktree.Created: "+", worktree.Changed: "~", worktree.Removed: "-"}
 	for _, o := range r.outputs {
 		made := make(map[string]*generator.Pair)
-		for i := range o.config.Spec.Pairs {
-			p := &o.config.Spec.Pairs[i]
+		pairs := o.pairs()
+		for i := range pairs {
+			p := &pairs[i]
 			made[p.Namespace+"/"+p.Name] = p
 		}
 		leads := make(map[string]string)
 		source := o.config.Metadata.Name
 		if o.source != nil {
 			source = o.source.Name
-			for i := range o.source.Pairs {
-				leads[o.source.Pairs[i].Namespace+"/"+o.source.Pairs[i].Name] = o.source.Destinations[i].Name
+			for pair, to := range o.source.Leads() {
+				leads[pair] = to.Name
 			}
 		}
 		for _, change := range o.stage.Changes() {

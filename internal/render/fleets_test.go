@@ -213,7 +213,7 @@ func (f *randomFleet) render(t *testing.T, dir string) (sources []string, files 
 		t.Fatal(err)
 	}
 	for i := range configs {
-		if configs[i].Source != nil && len(configs[i].Source.Pairs) > 0 {
+		if configs[i].Source != nil && configs[i].Source.Renders() {
 			sources = append(sources, configs[i].Source.Name)
 		}
 	}

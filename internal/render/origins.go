@@ -220,8 +220,8 @@ func fleetConfig(f kustomize.Config, repo gitfiles.Repository) (orphan.Config, b
 	}
 	c := orphan.Config{Name: f.Name, File: f.File, Position: report.Position{File: f.File, Line: f.Doc.Line, Column: f.Doc.Column},
 		Output: repo.Path(f.Tree.Show(f.Source.Output)), Pairs: make(map[string]bool)}
-	for i := range f.Source.Pairs {
-		c.Pairs[f.Source.Pairs[i].Namespace+"/"+f.Source.Pairs[i].Name] = true
+	for pair := range f.Source.Leads() {
+		c.Pairs[pair] = true
 	}
 	return c, true
 }

@@ -68,9 +68,9 @@ type Run struct {
 
 // output is what a run renders of one config.
 type output struct {
-	config    *generator.Config
-	source    *fleet.Source // of a fleet; else nil
-	generated []string      // the Secrets that its kustomization makes
+	config    *generator.Config // of a source of a fleet it has pairs only while they are rendered
+	source    *fleet.Source     // of a fleet; else nil
+	generated []string          // the Secrets that its kustomization makes
 	stage     *worktree.Stage
 	unknown   atomic.Int64      // pairs that do not tell whether they are fresh
 	secrets   *Secrets          // the files that it takes Secrets from
@@ -95,9 +95,21 @@ func Begin(configs []kustomize.Config, options Options) *Run {
 			r.findings = append(r.findings, orphan.Twin(c.Metadata.Name, w.Show(""), c.Position, first))
 		}
 		named[name] = c.Position
-		r.outputs = append(r.outputs, &output{config: c, source: found.Source, generated: found.Generated, stage: w, lost: make(map[string]string)})
+		o := &output{config: c, source: found.Source, generated: found.Generated, stage: w, lost: make(map[string]string)}
+		if o.source != nil {
+			c.Spec.Pairs = nil // those of all sources together take much memory
+		}
+		r.outputs = append(r.outputs, o)
 	}
 	return r
+}
+
+// pairs are those of the config. Of a source of a fleet they are made anew.
+func (o *output) pairs() []generator.Pair {
+	if o.source != nil {
+		return o.source.Pairs()
+	}
+	return o.config.Spec.Pairs
 }
 
 // Close removes what was rendered and not written.
@@ -204,6 +216,10 @@ func (r *Run) prune() error {
 func (r *Run) config(ctx context.Context, safe *sopsfile.Safe, o *output) ([]report.Finding, error) {
 	if o.err != nil {
 		return nil, o.err
+	}
+	if o.source != nil {
+		o.config.Spec.Pairs = o.source.Pairs()
+		defer func() { o.config.Spec.Pairs = nil }()
 	}
 	var only []string
 	if r.options.Instead != nil {

@@ -115,7 +115,12 @@ func (t *Tree) Inside(path string) (string, error) {
 }
 
 // Show is how messages name a path relative to the kustomization.
-func (t *Tree) Show(path string) string { return filepath.Join(t.Shown, path) }
+func (t *Tree) Show(path string) string {
+	if t.Shown == "." && !filepath.IsAbs(path) {
+		return filepath.Clean(path) // in memory once
+	}
+	return filepath.Join(t.Shown, path)
+}
 
 // Hide turns what Show gave back into the path.
 func (t *Tree) Hide(shown string) string {
