@@ -133,27 +133,36 @@ func (r *Run) Recover(ctx context.Context) ([]worktree.Recovered, error) {
 // error, too.
 func (r *Run) Render(ctx context.Context) ([]report.Finding, error) {
 	safe := sopsfile.New(nil)
-	findings := r.findings
+	findings := slices.Clone(r.findings)
 	for _, o := range r.outputs { // before any is read, so that it is known which are read again
 		if o.secrets, o.err = openSecrets(&r.secrets.listed, o.stage.Tree, safe, o.config, nil); o.err == nil {
 			o.secrets.closed = r.options.Values == generator.Look
 			o.secrets.share(r.secrets)
 		}
 	}
+	said := make(map[report.Finding]bool) // configs take the same Secrets, and say the same of them
+	add := func(more ...report.Finding) {
+		for _, f := range more {
+			if !said[f] {
+				findings = append(findings, f)
+			}
+			said[f] = true
+		}
+	}
 	for i, o := range r.outputs {
 		more, err := r.config(ctx, safe, o)
-		findings = append(findings, more...)
-		findings = append(findings, r.twice(i)...)
+		add(more...)
+		add(r.twice(i)...)
 		var f report.Finding
 		if errors.As(err, &f) {
-			findings = append(findings, f)
+			add(f)
 		} else if err != nil {
 			return findings, err
 		}
 	}
 	findings = append(findings, r.same.Findings()...)
 	report.Sort(findings)
-	findings = slices.Compact(findings) // several configs take the same Secret
+	findings = slices.Compact(findings)
 	if r.options.Instead != nil || report.HasErrors(findings) {
 		return findings, nil
 	}
