@@ -9,20 +9,23 @@ import (
 	"k8s.io/client-go/rest"
 )
 
-// TestUnguarded: only a cluster that can have policies, and says that it has not ours, is told of.
-func TestUnguarded(t *testing.T) {
+// TestGuard: a cluster refuses by a binding that denies. One that cannot have it, or does not say so,
+// is not called unguarded.
+func TestGuard(t *testing.T) {
 	const served = `{"resources": [{"name": "validatingadmissionpolicies"}, {"name": "validatingadmissionpolicybindings"}]}`
 	for name, c := range map[string]struct {
 		resources string
 		binding   int
-		want      bool
+		actions   string
+		want      Guard
 	}{
-		"none":        {served, http.StatusNotFound, true},
-		"guarded":     {served, http.StatusOK, false},
-		"forbidden":   {served, http.StatusForbidden, false},
-		"before 1.30": {`{"resources": [{"name": "validatingwebhookconfigurations"}]}`, http.StatusNotFound, false},
-		"no such API": {"", http.StatusNotFound, false},
-		"strange":     {"<html>", http.StatusNotFound, false},
+		"none":         {served, http.StatusNotFound, "", Unguarded},
+		"guarded":      {served, http.StatusOK, `["Deny"]`, Guarded},
+		"warns, alone": {served, http.StatusOK, `["Warn", "Audit"]`, Unguarded},
+		"forbidden":    {served, http.StatusForbidden, "", GuardUnknown},
+		"before 1.30":  {`{"resources": [{"name": "validatingwebhookconfigurations"}]}`, http.StatusNotFound, "", GuardUnknown},
+		"no such API":  {"", http.StatusNotFound, "", GuardUnknown},
+		"strange":      {"<html>", http.StatusNotFound, "", GuardUnknown},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -32,7 +35,7 @@ func TestUnguarded(t *testing.T) {
 					w.WriteHeader(c.binding)
 					w.Write([]byte(`{"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "` + strings.ReplaceAll(http.StatusText(c.binding), " ", "") + `"}`))
 				case strings.HasSuffix(r.URL.Path, "/clusterpair-decodes"):
-					w.Write([]byte("{}"))
+					w.Write([]byte(`{"spec": {"validationActions": ` + c.actions + `}}`))
 				case c.resources == "":
 					http.NotFound(w, r)
 				default:
@@ -44,8 +47,8 @@ func TestUnguarded(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if got := client.unguarded(t.Context()); got != c.want {
-				t.Errorf("unguarded: %v", got)
+			if got := client.guard(t.Context()); got != c.want {
+				t.Errorf("guard: %v", got)
 			}
 		})
 	}

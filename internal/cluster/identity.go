@@ -29,9 +29,21 @@ type Identity struct {
 	// StorkVersion is the release of the Stork that runs there, such as 24.3.2,
 	// by the image of its Deployment; empty if that does not tell.
 	StorkVersion string
-	// Unguarded says that no policy there refuses a ClusterPair that stops Stork.
-	Unguarded bool
+	// Guard says whether a policy there refuses a ClusterPair that stops Stork.
+	Guard Guard
 }
+
+// Guard tells whether an API server refuses what stops Stork.
+type Guard int
+
+const (
+	// GuardUnknown is of a cluster that does not tell, or that can have no policies.
+	GuardUnknown Guard = iota
+	// Guarded is of one that refuses by the policy of clusterpair schema -o admission.
+	Guarded
+	// Unguarded is of one that can have that policy, and does not refuse by it.
+	Unguarded
+)
 
 // Identity asks the cluster who it is.
 func (c *Client) Identity(ctx context.Context) (*Identity, error) {
@@ -41,7 +53,7 @@ func (c *Client) Identity(ctx context.Context) (*Identity, error) {
 		func() (err error) { i.Version, err = c.version(ctx); return err },
 		func() (err error) { i.StorkMissing, err = c.storkMissing(ctx); return err },
 		func() (err error) { i.StorkVersion, err = c.storkVersion(ctx); return err },
-		func() error { i.Unguarded = c.unguarded(ctx); return nil },
+		func() error { i.Guard = c.guard(ctx); return nil },
 	)
 	return i, err
 }
@@ -163,18 +175,27 @@ func (c *Client) storkMissing(ctx context.Context) ([]string, error) {
 	return missing, nil
 }
 
-// unguarded tells whether the cluster, which can have policies, lacks that of clusterpair schema
-// -o admission. Who may not see policies is told nothing.
-func (c *Client) unguarded(ctx context.Context) bool {
+// guard looks for the policy of clusterpair schema -o admission, which refuses by a binding.
+func (c *Client) guard(ctx context.Context) Guard {
 	const policies = "/apis/admissionregistration.k8s.io/v1"
 	var found struct {
 		Resources []struct{ Name string }
 	}
 	if c.ask(ctx, http.MethodGet, policies, nil, &found) != nil || !slices.ContainsFunc(found.Resources, func(r struct{ Name string }) bool { return r.Name == "validatingadmissionpolicybindings" }) {
-		return false
+		return GuardUnknown
 	}
-	var binding struct{}
-	return apierrors.IsNotFound(c.ask(ctx, http.MethodGet, policies+"/validatingadmissionpolicybindings/clusterpair-decodes", nil, &binding))
+	var binding struct {
+		Spec struct {
+			ValidationActions []string `json:"validationActions"`
+		} `json:"spec"`
+	}
+	switch err := c.ask(ctx, http.MethodGet, policies+"/validatingadmissionpolicybindings/clusterpair-decodes", nil, &binding); {
+	case apierrors.IsNotFound(err), err == nil && !slices.Contains(binding.Spec.ValidationActions, "Deny"):
+		return Unguarded
+	case err == nil:
+		return Guarded
+	}
+	return GuardUnknown
 }
 
 var storkImage = regexp.MustCompile(`(?:^|/)stork:v?([0-9]+\.[0-9]+(?:\.[0-9]+)*)`)

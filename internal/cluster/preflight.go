@@ -39,6 +39,7 @@ var checks = []struct{ name, needs string }{
 	{"privileges", "authentication"},
 	{"stork", "authentication"},
 	{"self-pair", "authentication"},
+	{"guard", ""},
 }
 
 // CheckNames are the names of the checks, in order.
@@ -78,6 +79,7 @@ type PreflightOptions struct {
 func Preflight(ctx context.Context, d *kubeconfig.Destination, o PreflightOptions) []report.Check {
 	p := &preflight{destination: d, options: o, done: make(map[string]report.Check)}
 	p.expiry(0)
+	p.guard()
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
@@ -136,6 +138,9 @@ func (p *preflight) all() []report.Check {
 	var all []report.Check
 	for _, c := range checks {
 		done, ok := p.done[c.name]
+		if !ok && c.name == "guard" {
+			continue // no source was named
+		}
 		if !ok {
 			done = report.Check{Name: c.name, Status: report.Skipped, Text: "needs " + c.needs}
 		}
@@ -506,12 +511,25 @@ func (p *preflight) stork(ctx context.Context) {
 		if s.StorkVersion != "" {
 			text += "; the source runs " + s.StorkVersion
 		}
-		if s.Unguarded {
-			text += "; no policy of the source refuses bad pairs: clusterpair schema -o admission"
-		}
 		p.ok("stork", "%s", text)
 	default:
 		p.ok("stork", "the destination knows Stork's resources")
+	}
+}
+
+// guard says whether the source refuses pairs that stop Stork. The destination is not asked for that.
+func (p *preflight) guard() {
+	s := p.options.Source
+	if s == nil || p.options.Shallow {
+		return
+	}
+	switch s.Guard {
+	case Guarded:
+		p.ok("guard", "the source refuses pairs that stop Stork")
+	case Unguarded:
+		p.set(report.Check{Name: "guard", Status: report.Skipped, Text: "no policy of the source refuses pairs that stop Stork", Hint: "let its API server refuse them: clusterpair schema -o admission | kubectl apply --server-side -f -"})
+	default:
+		p.set(report.Check{Name: "guard", Status: report.Skipped, Text: "the source does not say whether it refuses pairs that stop Stork: its Kubernetes is older than 1.30, or you may not see its policies"})
 	}
 }
 
