@@ -146,10 +146,14 @@ func connect(w http.ResponseWriter, r *http.Request) {
 func logged(path string, next http.Handler) http.Handler {
 	var mutex sync.Mutex
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		query := ""
+		if r.URL.RawQuery != "" {
+			query = "?" + r.URL.RawQuery
+		}
 		mutex.Lock()
 		file, err := os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
 		if err == nil {
-			fmt.Fprintln(file, r.Method, r.Host, r.URL.Path)
+			fmt.Fprintln(file, r.Method, r.Host, r.URL.Path+query)
 			file.Close()
 		}
 		mutex.Unlock()

@@ -6,6 +6,7 @@ go 1.26.0
 godebug default=go1.21
 
 require (
+	k8s.io/api v0.20.11
 	k8s.io/apimachinery v0.20.11
 	k8s.io/client-go v0.20.11
 	sigs.k8s.io/json v0.0.0-20220713155537-f223a00ba0e2
@@ -13,8 +14,11 @@ require (
 )
 
 require (
+	github.com/golang/groupcache v0.0.0-20200121045136-8c9f03a8e57e // indirect
 	github.com/google/go-cmp v0.5.9 // indirect
+	github.com/googleapis/gnostic v0.4.1 // indirect
 	github.com/hashicorp/golang-lru v0.5.1 // indirect
+	k8s.io/kube-openapi v0.0.0-20201113171705-d219536bb9fd // indirect
 )
 
 require (

@@ -2,22 +2,24 @@ package main
 
 import (
 	"context"
-	"crypto/sha256"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log"
 	"slices"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/serializer"
-	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/version"
+	typedcorev1 "k8s.io/client-go/kubernetes/typed/core/v1"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/tools/clientcmd"
+	"k8s.io/client-go/tools/record"
 	"k8s.io/client-go/util/workqueue"
 )
 
@@ -40,14 +42,21 @@ const (
 // https://github.com/libopenstorage/stork/blob/9dc3204614b26c0091e0d4829c41dd3972b692f0/pkg/migration/controllers/clusterpair.go
 type double struct {
 	client rest.Interface
+	events record.EventRecorder
 	pairs  cache.Store
 	queue  workqueue.RateLimitingInterface // names of pairs
 }
 
 // runDouble serves the ClusterPairs of a cluster until ctx ends; of one
-// namespace, unless that is empty.
-func runDouble(ctx context.Context, kubeconfig, namespace string) error {
+// namespace, unless that is empty. Like Stork it ends with an error if it
+// cannot read them all within patience of its start.
+func runDouble(ctx context.Context, kubeconfig, namespace string, patience time.Duration) error {
 	config, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
+	if err != nil {
+		return err
+	}
+	config.QPS, config.Burst = 100, 100
+	core, err := typedcorev1.NewForConfig(config)
 	if err != nil {
 		return err
 	}
@@ -56,12 +65,18 @@ func runDouble(ctx context.Context, kubeconfig, namespace string) error {
 	metav1.AddToGroupVersion(scheme, groupVersion)
 	config.APIPath, config.GroupVersion = "/apis", &groupVersion
 	config.NegotiatedSerializer = serializer.NewCodecFactory(scheme).WithoutConversion()
-	config.QPS, config.Burst = 100, 100
 	client, err := rest.RESTClientFor(config)
 	if err != nil {
 		return err
 	}
-	d := &double{client: client, queue: workqueue.NewRateLimitingQueue(workqueue.DefaultControllerRateLimiter())}
+	events := record.NewBroadcaster()
+	defer events.Shutdown()
+	events.StartRecordingToSink(&typedcorev1.EventSinkImpl{Interface: core.Events("")})
+	d := &double{
+		client: client,
+		events: events.NewRecorder(scheme, corev1.EventSource{Component: "stork"}),
+		queue:  workqueue.NewRateLimitingQueue(workqueue.DefaultControllerRateLimiter()),
+	}
 	changed := func(pair any) {
 		if key, err := cache.DeletionHandlingMetaNamespaceKeyFunc(pair); err == nil {
 			d.queue.Add(key)
@@ -74,10 +89,16 @@ func runDouble(ctx context.Context, kubeconfig, namespace string) error {
 		AddFunc: changed, UpdateFunc: func(_, pair any) { changed(pair) }, DeleteFunc: changed,
 	})
 	d.pairs = pairs
+	go informer.Run(ctx.Done())
+	start, stop := context.WithTimeout(ctx, patience)
+	defer stop()
+	if !cache.WaitForCacheSync(start.Done(), informer.HasSynced) && ctx.Err() == nil {
+		return errors.New("failed to wait for the caches to sync: timed out waiting for cache to be synced")
+	}
 	for range workers {
 		go d.work(ctx)
 	}
-	informer.Run(ctx.Done())
+	<-ctx.Done()
 	d.queue.ShutDown()
 	return nil
 }
@@ -97,60 +118,72 @@ func (d *double) work(ctx context.Context) {
 func (d *double) look(ctx context.Context, name string) {
 	defer d.queue.Done(name)
 	object, exists, err := d.pairs.GetByKey(name)
+	again := false
 	if err == nil && exists {
-		if err = d.reconcile(ctx, object.(*ClusterPair).DeepCopyObject().(*ClusterPair)); err == nil {
+		again, err = d.reconcile(ctx, object.(*ClusterPair).DeepCopyObject().(*ClusterPair))
+	}
+	switch {
+	case err != nil && ctx.Err() == nil:
+		log.Printf("reconcile %s: %v", name, err)
+		d.queue.AddRateLimited(name)
+	case err != nil:
+	case again:
+		d.queue.AddRateLimited(name)
+	default:
+		d.queue.Forget(name)
+		if exists {
 			d.queue.AddAfter(name, interval)
 		}
 	}
-	switch {
-	case err == nil:
-		d.queue.Forget(name)
-	case ctx.Err() == nil:
-		log.Printf("reconcile %s: %v", name, err)
-		d.queue.AddRateLimited(name)
-	}
 }
 
-func (d *double) reconcile(ctx context.Context, pair *ClusterPair) error {
-	if pair.DeletionTimestamp != nil {
-		i := slices.Index(pair.Finalizers, finalizer)
-		if i < 0 {
-			return nil
-		}
-		pair.Finalizers = slices.Delete(pair.Finalizers, i, i+1)
-		return d.update(ctx, pair)
-	}
-	if !slices.Contains(pair.Finalizers, finalizer) {
+// reconcile looks at a pair. again says to look once more at once.
+func (d *double) reconcile(ctx context.Context, pair *ClusterPair) (again bool, err error) {
+	if !slices.Contains(pair.Finalizers, finalizer) { // also if it is about to go, which the API server refuses
 		pair.Finalizers = append(pair.Finalizers, finalizer)
-		if err := d.update(ctx, pair); err != nil {
-			return err
-		}
+		return true, d.update(ctx, pair)
+	}
+	if pair.DeletionTimestamp != nil {
+		return false, d.release(ctx, pair)
 	}
 	if err := d.pairStorage(ctx, pair); err != nil {
-		return err
+		return false, err
 	}
-	return d.pairScheduler(ctx, pair)
+	return false, d.pairScheduler(ctx, pair)
 }
 
-func (d *double) pairStorage(ctx context.Context, pair *ClusterPair) error {
-	reason, text := statusNotProvided, "Skipping storage pairing since no storage options provided"
-	if _, ok := pair.Spec.Options["token"]; ok {
-		if pair.Status.StorageStatus == statusReady {
+// release lets a pair go, unless its storage is paired and the others cannot
+// be listed: one of them might use the same storage.
+func (d *double) release(ctx context.Context, pair *ClusterPair) error {
+	if pair.Status.RemoteStorageID != "" {
+		if err := d.client.Get().Resource("clusterpairs").Do(ctx).Into(&ClusterPairList{}); err != nil {
+			log.Printf("release %s/%s: %v", pair.Namespace, pair.Name, err)
+			d.events.Event(pair, corev1.EventTypeWarning, "Deleting", fmt.Sprintf("Cluster Pair delete failed: %v", err))
 			return nil
 		}
-		if problem := storage(pair.Spec.Options); problem != "pair" {
-			reason, text = statusError, problem
-		} else {
-			reason, text = statusReady, "Storage successfully paired"
-			pair.Status.RemoteStorageID = "double"
-		}
 	}
-	if pair.Status.StorageStatus == reason && reason != statusError {
+	pair.Finalizers = slices.DeleteFunc(pair.Finalizers, func(f string) bool { return f == finalizer })
+	return d.update(ctx, pair)
+}
+
+// pairStorage writes the pair, and the event, each time but for a storage that
+// is Ready. A recorder drops events of a pair of which it has had too many.
+func (d *double) pairStorage(ctx context.Context, pair *ClusterPair) error {
+	if _, ok := pair.Spec.Options["token"]; !ok {
+		pair.Status.StorageStatus = statusNotProvided
+		d.events.Event(pair, corev1.EventTypeNormal, statusNotProvided, "Skipping storage pairing since no storage options provided")
+		return d.update(ctx, pair)
+	}
+	if pair.Status.StorageStatus == statusReady {
 		return nil
 	}
-	pair.Status.StorageStatus = reason
-	if err := d.event(ctx, pair, reason, text); err != nil {
-		return err
+	if problem := storage(pair.Spec.Options); problem == "pair" || problem == anotherMode {
+		pair.Status.StorageStatus = statusReady
+		d.events.Event(pair, corev1.EventTypeNormal, statusReady, "Storage successfully paired")
+		pair.Status.RemoteStorageID = "double"
+	} else {
+		pair.Status.StorageStatus = statusError
+		d.events.Event(pair, corev1.EventTypeWarning, statusError, problem)
 	}
 	return d.update(ctx, pair)
 }
@@ -166,12 +199,12 @@ func (d *double) pairScheduler(ctx context.Context, pair *ClusterPair) error {
 	if err != nil {
 		return err // and nothing else: the status stays as it was
 	}
+	destination.UserAgent = rest.DefaultKubernetesUserAgent() // as kubernetes.NewForConfig
 	destination.NegotiatedSerializer = serializer.NewCodecFactory(runtime.NewScheme()).WithoutConversion()
 	client, err := rest.UnversionedRESTClientFor(destination)
 	if err != nil {
 		return err
 	}
-	reason, text := statusReady, "Scheduler successfully paired"
 	body, err := client.Get().AbsPath("/version").Do(ctx).Raw()
 	if err == nil {
 		if err = json.Unmarshal(body, new(version.Info)); err != nil {
@@ -179,12 +212,12 @@ func (d *double) pairScheduler(ctx context.Context, pair *ClusterPair) error {
 		}
 	}
 	if err != nil {
-		reason, text = statusError, err.Error()
+		pair.Status.SchedulerStatus = statusError
+		d.events.Event(pair, corev1.EventTypeWarning, statusError, err.Error())
+		return d.update(ctx, pair)
 	}
-	pair.Status.SchedulerStatus = reason
-	if err := d.event(ctx, pair, reason, text); err != nil {
-		return err
-	}
+	pair.Status.SchedulerStatus = statusReady
+	d.events.Event(pair, corev1.EventTypeNormal, statusReady, "Scheduler successfully paired")
 	return d.update(ctx, pair)
 }
 
@@ -192,32 +225,4 @@ func (d *double) pairScheduler(ctx context.Context, pair *ClusterPair) error {
 // not know.
 func (d *double) update(ctx context.Context, pair *ClusterPair) error {
 	return d.client.Put().Namespace(pair.Namespace).Resource("clusterpairs").Name(pair.Name).Body(pair).Do(ctx).Into(pair)
-}
-
-// event tells of a pair. As a recorder does, it writes one event for all of the
-// same text.
-func (d *double) event(ctx context.Context, pair *ClusterPair, reason, text string) error {
-	kind := "Normal"
-	if reason == statusError {
-		kind = "Warning"
-	}
-	now := time.Now().UTC().Format(time.RFC3339)
-	name := fmt.Sprintf("%s.%x", pair.Name, sha256.Sum256([]byte(string(pair.UID)+reason+text)))[:len(pair.Name)+17]
-	body, err := json.Marshal(map[string]any{
-		"apiVersion": "v1",
-		"kind":       "Event",
-		"metadata":   map[string]any{"name": name, "namespace": pair.Namespace},
-		"involvedObject": map[string]any{
-			"apiVersion": groupVersion.String(), "kind": "ClusterPair",
-			"namespace": pair.Namespace, "name": pair.Name, "uid": pair.UID, "resourceVersion": pair.ResourceVersion,
-		},
-		"type": kind, "reason": reason, "message": text,
-		"source":        map[string]any{"component": "stork"},
-		"lastTimestamp": now, "count": 1,
-	})
-	if err != nil {
-		return err
-	}
-	return d.client.Patch(types.ApplyPatchType).AbsPath("/api/v1/namespaces/"+pair.Namespace+"/events/"+name).
-		Param("fieldManager", "stork").Param("force", "true").Body(body).Do(ctx).Error()
 }

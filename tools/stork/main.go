@@ -7,7 +7,7 @@
 // With -kubeconfig it is a double of Stork instead, which serves the
 // ClusterPairs of a cluster until it is interrupted.
 //
-// Stork is no module that can be imported, so that its ClusterPair is declared
+// Stork's module cannot be had from the Go module proxy, so that its ClusterPair is declared
 // here once more; all that can go wrong with one is in client-go, which is the
 // real one. go.mod has the release that Stork 23.2 to 24.3 vendors, 2.9.mod
 // that of Stork 2.9, and next.mod a current one: what newer releases of Stork
@@ -31,6 +31,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"k8s.io/apimachinery/pkg/api/validation"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -108,14 +109,15 @@ func main() {
 	}
 	kubeconfig := flag.String("kubeconfig", "", "serve the ClusterPairs of this cluster")
 	namespace := flag.String("namespace", "", "serve those of one namespace only")
+	patience := flag.Int("controller-cache-sync-timeout", 2, "end if it cannot read them within these `minutes`")
 	flag.Parse()
-	err := errors.New("usage: stork [-kubeconfig FILE [-namespace NAMESPACE]]")
+	err := errors.New("usage: stork [-kubeconfig FILE [-namespace NAMESPACE] [-controller-cache-sync-timeout MINUTES]]")
 	switch {
 	case flag.NArg() > 0:
 	case *kubeconfig != "":
 		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 		defer stop()
-		err = runDouble(ctx, *kubeconfig, *namespace)
+		err = runDouble(ctx, *kubeconfig, *namespace, time.Duration(*patience)*time.Minute)
 	default:
 		err = run(os.Stdin, os.Stdout)
 	}
@@ -269,6 +271,9 @@ func admit(text string, v *verdict) (stored []byte, err error) {
 	return stored, nil
 }
 
+// anotherMode is of storage: the driver pairs as with Default.
+const anotherMode = "another mode"
+
 // storage is what the controller and the Portworx driver make of the options.
 // https://github.com/libopenstorage/stork/blob/9dc3204614b26c0091e0d4829c41dd3972b692f0/pkg/migration/controllers/clusterpair.go#L120
 // https://github.com/libopenstorage/stork/blob/9dc3204614b26c0091e0d4829c41dd3972b692f0/drivers/volume/portworx/portworx.go#L2486
@@ -286,7 +291,7 @@ func storage(options map[string]string) string {
 		}
 	}
 	if mode, ok := options["mode"]; ok && !slices.Contains([]string{"Default", "DisasterRecovery", "OneTimeMigration"}, mode) {
-		return "another mode"
+		return anotherMode
 	}
 	for _, key := range []string{"ip", "token"} {
 		if options[key] == "" || strings.ContainsFunc(options[key], func(r rune) bool { return r <= ' ' || r == 0x7f }) {
