@@ -17,9 +17,10 @@ FUZZTIME ?= 20s
 # What tests start besides Go and git, as PROGRAM=PACKAGE.
 TEST_NEEDS := gpg=gnupg xmllint=libxml2-utils npm=npm pre-commit=pre-commit flock=util-linux unshare=util-linux
 CHECK_NEEDS := gcc=gcc,libc6-dev
-E2E_NEEDS := chromium-headless-shell=chromium-headless-shell,fonts-dejavu-core dot=graphviz ip=iproute2 podman=podman runc=runc npm=npm prometheus=prometheus unshare=util-linux
+SIGN_NEEDS := minisign=minisign
+E2E_NEEDS := chromium-headless-shell=chromium-headless-shell,fonts-dejavu-core dot=graphviz ip=iproute2 $(SIGN_NEEDS) podman=podman runc=runc npm=npm prometheus=prometheus unshare=util-linux
 
-.PHONY: help build man image names release golden demo test e2e lint update fuzz kills bench leaks check tools test-needs check-needs e2e-needs
+.PHONY: help build man image names release sign golden demo test e2e lint update fuzz kills bench leaks check tools test-needs check-needs e2e-needs sign-needs
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / {printf "%-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -93,6 +94,12 @@ release: ## Make the archives of VERSION, the tag of the last commit, into bin/r
 	@test -n '$(VERSION)' || { echo 'make release VERSION=v0.1.0' >&2; exit 2; }
 	@go run -C tools/image . -o "$$PWD/bin/release" -archives '$(VERSION)' ../..
 
+# minisign asks for the password by itself, at the terminal or on its input.
+sign: sign-needs ## Sign the checksums and the provenance in bin/release with KEY, the file of a secret key of minisign
+	@test -f '$(KEY)' || { echo 'make sign KEY=minisign.key; minisign -G makes one' >&2; exit 2; }
+	@key=$$(realpath '$(KEY)'); cd bin/release; sha256sum --check --quiet --strict SHA256SUMS; \
+	provenance=$$(echo *.intoto.json); minisign -S -s "$$key" -t "$${provenance%.intoto.json}" -m SHA256SUMS "$$provenance"
+
 golden: ## Keep what VERSION renders and finds in fixtures/releases, before it is tagged
 	@test -n '$(VERSION)' || { echo 'make golden VERSION=v0.1.0' >&2; exit 2; }
 	CGO_ENABLED=0 GOLDEN='$(VERSION)' go test -count 1 -run '^TestReleases$$' ./cmd/clusterpair
@@ -104,6 +111,8 @@ test-needs:
 	@tools/needs $(TEST_NEEDS)
 check-needs:
 	@tools/needs $(TEST_NEEDS) $(CHECK_NEEDS)
+sign-needs:
+	@tools/needs $(SIGN_NEEDS)
 e2e-needs:
 	@tools/needs $(E2E_NEEDS)
 

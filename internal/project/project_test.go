@@ -74,7 +74,7 @@ func TestFork(t *testing.T) {
 
 var (
 	hosted   = regexp.MustCompile(`(?:https://)?(?:[a-z0-9-]+\.)+[a-z]{2,}(?:/[\w.-]+)*/clusterpair\b(?:[^\w.-]|$)`)
-	versions = regexp.MustCompile(`(?:(?:clusterpair:)|/cmd/\.\.\.@|\brev: |\bclusterpair_|VERSION[=:] ?|VERSION:-|\bdefault: )(v\d+\.\d+\.\d+)`)
+	versions = regexp.MustCompile(`(?:(?:clusterpair:)|/cmd/\.\.\.@|\brev: |\bclusterpair_|VERSION[=:] ?|VERSION:-|\bdefault: |/download/)(v\d+\.\d+\.\d+)`)
 )
 
 // strays are places that name another project, or another version of this one.

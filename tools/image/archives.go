@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"io/fs"
 	"maps"
 	"os"
 	"os/exec"
@@ -24,7 +25,12 @@ type platform struct{ os, arch string }
 
 func (p platform) String() string { return p.os + "_" + p.arch }
 
-// programs are the commands of an archive, by name.
+// binary is where a program of the platform is built.
+func (p platform) binary(scratch, program string) string {
+	return filepath.Join(scratch, p.String()+"-"+program)
+}
+
+// programs are the commands of an archive and of the image.
 var programs = []string{"clusterpair", "clusterpair-helper"}
 
 // subject is a file that the provenance speaks of.
@@ -35,7 +41,8 @@ type subject struct {
 
 // archives builds the release of the commit that has the tag version, into the directory
 // out, which it replaces. It holds an archive for each platform with all that belongs to
-// it, their checksums, the provenance, a manifest for krew and a formula for Homebrew.
+// it, the image, the checksums of all, the provenance, a manifest for krew and a formula for
+// Homebrew.
 func archives(dir, out, version string, platforms []platform) error {
 	if err := os.MkdirAll(filepath.Dir(out), 0o755); err != nil {
 		return err
@@ -86,13 +93,62 @@ func archives(dir, out, version string, platforms []platform) error {
 		s := subjectOf(name, data)
 		subjects, sums[p.String()] = append(subjects, s), s.Digest["sha256"]
 	}
-	if err := describe(dest, version, last, subjects, sums); err != nil {
+	image, err := releaseImage(dir, dest, scratch, version)
+	if err != nil {
+		return err
+	}
+	if err := describe(dest, version, last, append(subjects, image...), sums); err != nil {
 		return err
 	}
 	if err := os.RemoveAll(out); err != nil {
 		return err
 	}
 	return os.Rename(dest, out)
+}
+
+// releaseImage writes the image as an archive of its OCI layout, and its bills of materials.
+// The provenance speaks of both by the digest that registries have, too.
+func releaseImage(dir, dest, scratch, version string) ([]subject, error) {
+	all, err := imagesOf(dir, scratch)
+	if err != nil {
+		return nil, err
+	}
+	root := filepath.Join(scratch, "oci")
+	if err := all.layout(root); err != nil {
+		return nil, err
+	}
+	var files []file
+	err = fs.WalkDir(os.DirFS(root), ".", func(name string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		data, err := os.ReadFile(filepath.Join(root, name))
+		files = append(files, file{name, 0o644, data})
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	packed, err := all.last.tar(files)
+	if err != nil {
+		return nil, err
+	}
+	digest, err := all.index.Digest()
+	if err != nil {
+		return nil, err
+	}
+	subjects := []subject{{all.last.repository, map[string]string{digest.Algorithm: digest.Hex}}}
+	written := map[string][]byte{"clusterpair_" + version + "_image.oci.tar": packed}
+	for name, sbom := range all.sboms {
+		written["clusterpair_"+version+"_image_"+name] = sbom
+	}
+	for _, name := range slices.Sorted(maps.Keys(written)) {
+		if err := os.WriteFile(filepath.Join(dest, name), written[name], 0o644); err != nil {
+			return nil, err
+		}
+		subjects = append(subjects, subjectOf(name, written[name]))
+	}
+	return subjects, nil
 }
 
 func subjectOf(name string, data []byte) subject {
@@ -106,7 +162,7 @@ func (p platform) files(dir, scratch, version string) (*built, []file, error) {
 	var files []file
 	var both []*built
 	for _, program := range programs {
-		binary := filepath.Join(scratch, p.String()+"-"+program)
+		binary := p.binary(scratch, program)
 		b, err := build(dir, binary, "./cmd/"+program, p)
 		if err != nil {
 			return nil, nil, err
@@ -234,17 +290,8 @@ func (b *built) archive(name string, files []file) (string, []byte, error) {
 	return name + ".tar.gz", out.Bytes(), err
 }
 
-// describe writes what speaks of the archives.
+// describe writes what speaks of the archives, SHA256SUMS last.
 func describe(dest, version string, b *built, subjects []subject, sums map[string]string) error {
-	var checksums bytes.Buffer
-	for _, s := range subjects {
-		if !strings.Contains(s.Name, "/") {
-			fmt.Fprintf(&checksums, "%s  %s\n", s.Digest["sha256"], s.Name)
-		}
-	}
-	if err := os.WriteFile(filepath.Join(dest, "SHA256SUMS"), checksums.Bytes(), 0o644); err != nil {
-		return err
-	}
 	provenance, err := provenanceOf(version, b, subjects)
 	if err != nil {
 		return err
@@ -266,7 +313,24 @@ func describe(dest, version string, b *built, subjects []subject, sums map[strin
 			return err
 		}
 	}
-	return nil
+	return checksums(dest)
+}
+
+// checksums writes those of all files of a release into SHA256SUMS beside them.
+func checksums(dest string) error {
+	entries, err := os.ReadDir(dest)
+	if err != nil {
+		return err
+	}
+	var sums bytes.Buffer
+	for _, e := range entries {
+		data, err := os.ReadFile(filepath.Join(dest, e.Name()))
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(&sums, "%s  %s\n", subjectOf("", data).Digest["sha256"], e.Name())
+	}
+	return os.WriteFile(filepath.Join(dest, "SHA256SUMS"), sums.Bytes(), 0o644)
 }
 
 // provenanceOf is an in-toto statement with a predicate of SLSA 1.

@@ -2,12 +2,17 @@ package main
 
 import (
 	"bytes"
+	"encoding/json"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
+
+	"github.com/google/go-containerregistry/pkg/v1/layout"
+	"github.com/google/go-containerregistry/pkg/v1/validate"
 )
 
 // TestArchives makes a release of one platform in two clones at two paths, gets the same
@@ -17,7 +22,8 @@ func TestArchives(t *testing.T) {
 	here := []platform{{"linux", runtime.GOARCH}}
 	dir := t.TempDir()
 	make := func(name string) string {
-		clone, out := filepath.Join(dir, name), filepath.Join(dir, name+"-release")
+		clone := filepath.Join(dir, name)
+		out := filepath.Join(clone, "bin", "release")
 		release(t, clone, version)
 		if err := archives(clone, out, "v0.98.6", here); err == nil || !strings.Contains(err.Error(), "the tree is of version "+version) {
 			t.Fatalf("another version: %v", err)
@@ -32,8 +38,12 @@ func TestArchives(t *testing.T) {
 	}
 	first, second := make("a"), make("an/other")
 	files, err := os.ReadDir(first)
-	if err != nil || len(files) != 5 {
+	if err != nil || len(files) < 10 {
 		t.Fatalf("%v, %v", files, err)
+	}
+	sums, err := os.ReadFile(filepath.Join(first, "SHA256SUMS"))
+	if err != nil || strings.Count(string(sums), "\n") != len(files)-1 { // all but itself
+		t.Errorf("%v\n%s", err, sums)
 	}
 	for _, f := range files {
 		one, err := os.ReadFile(filepath.Join(first, f.Name()))
@@ -48,7 +58,9 @@ func TestArchives(t *testing.T) {
 	name := "clusterpair_" + version + "_linux_" + runtime.GOARCH
 	script := `set -eu
 cd ` + first + `
-sha256sum -c SHA256SUMS
+sha256sum -c --quiet --strict SHA256SUMS
+mkdir image
+tar xf clusterpair_` + version + `_image.oci.tar -C image
 tar xzf ` + name + `.tar.gz
 cd ` + name + `
 test -s THIRD_PARTY_LICENSES -a -s LICENSE -a -s man/man1/clusterpair-generate.1 -a -s completions/_clusterpair -a -s clusterpair-helper.cdx.json
@@ -71,6 +83,37 @@ grep -q "sha256 \"$(sha256sum < ../` + name + `.tar.gz | cut -d ' ' -f 1)\"$" ..
 			t.Errorf("%q is not said:\n%s", want, out)
 		}
 	}
+
+	// The image is whole, and the one of which the provenance speaks.
+	oci, err := layout.ImageIndexFromPath(filepath.Join(first, "image"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := validate.Index(oci); err != nil {
+		t.Error(err)
+	}
+	manifest, err := oci.IndexManifest()
+	if err != nil || len(manifest.Manifests) != 1 || manifest.Manifests[0].Annotations["org.opencontainers.image.ref.name"] != version {
+		t.Fatalf("%+v, %v", manifest, err)
+	}
+	provenance, err := os.ReadFile(filepath.Join(first, "clusterpair_"+version+".intoto.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var statement struct{ Subject []subject }
+	if err := json.Unmarshal(provenance, &statement); err != nil {
+		t.Fatal(err)
+	}
+	repository, _, _ := strings.Cut(tag, ":")
+	if !slices.ContainsFunc(statement.Subject, func(s subject) bool {
+		return s.Name == repository && s.Digest["sha256"] == manifest.Manifests[0].Digest.Hex
+	}) {
+		t.Errorf("the provenance does not speak of %s@%s", repository, manifest.Manifests[0].Digest)
+	}
+	for _, name := range []string{"image", name} { // what the script has unpacked
+		os.RemoveAll(filepath.Join(first, name))
+	}
+	t.Run("Verify", func(t *testing.T) { verify(t, filepath.Join(dir, "a"), version) })
 }
 
 // release clones this repository, and has its last commit be that of a version.

@@ -85,61 +85,21 @@ func run(dir, out string, w io.Writer) error {
 		return err
 	}
 
-	index := mutate.IndexMediaType(empty.Index, types.OCIImageIndex)
-	var tag name.Tag
-	for _, arch := range architectures {
-		binary, p := filepath.Join(scratch, arch), platform{"linux", arch}
-		b, err := build(dir, binary, "./cmd/clusterpair", p)
-		if err != nil {
-			return err
-		}
-		helper, err := build(dir, binary+helperSuffix, "./cmd/clusterpair-helper", p)
-		if err != nil {
-			return err
-		}
-		helperSBOM, err := helper.sbom(inImage)
-		if err != nil {
-			return err
-		}
-		if err := os.WriteFile(filepath.Join(dest, "clusterpair-helper-"+arch+".cdx.json"), helperSBOM, 0o644); err != nil {
-			return err
-		}
-		if tag, err = name.NewTag(b.repository+":"+b.tag(), name.StrictValidation); err != nil {
-			return err
-		}
-		sbom, err := b.sbom(inImage)
-		if err != nil {
-			return err
-		}
-		if err := os.WriteFile(filepath.Join(dest, "clusterpair-"+arch+".cdx.json"), sbom, 0o644); err != nil {
-			return err
-		}
-		pages, err := b.manPages(dir, filepath.Join(scratch, "man-"+arch))
-		if err != nil {
-			return err
-		}
-		notices, err := thirdParty(dir, b, helper)
-		if err != nil {
-			return err
-		}
-		img, err := b.image(binary, notices, map[string][]byte{"clusterpair": sbom, "clusterpair-helper": helperSBOM}, filepath.Join(dir, "LICENSE"), pages)
-		if err != nil {
-			return err
-		}
-		if err := tarball.WriteToFile(filepath.Join(dest, "clusterpair-"+arch+".tar"), tag, img); err != nil {
-			return err
-		}
-		index = mutate.AppendManifests(index, mutate.IndexAddendum{
-			Add:        img,
-			Descriptor: v1.Descriptor{Platform: &v1.Platform{OS: "linux", Architecture: arch}},
-		})
-	}
-	oci, err := layout.Write(filepath.Join(dest, "oci"), empty.Index)
+	of, err := imagesOf(dir, scratch)
 	if err != nil {
 		return err
 	}
-	// By this annotation skopeo, podman and others find the image in the layout.
-	if err := oci.AppendIndex(index, layout.WithAnnotations(map[string]string{"org.opencontainers.image.ref.name": tag.TagStr()})); err != nil {
+	for name, sbom := range of.sboms {
+		if err := os.WriteFile(filepath.Join(dest, name), sbom, 0o644); err != nil {
+			return err
+		}
+	}
+	for arch, img := range of.images {
+		if err := tarball.WriteToFile(filepath.Join(dest, "clusterpair-"+arch+".tar"), of.tag, img); err != nil {
+			return err
+		}
+	}
+	if err := of.layout(filepath.Join(dest, "oci")); err != nil {
 		return err
 	}
 	if err := os.RemoveAll(out); err != nil {
@@ -148,15 +108,80 @@ func run(dir, out string, w io.Writer) error {
 	if err := os.Rename(dest, out); err != nil {
 		return err
 	}
-	if strings.HasSuffix(tag.TagStr(), "dirty") {
+	if strings.HasSuffix(of.tag.TagStr(), "dirty") {
 		fmt.Fprintln(os.Stderr, "image: the tree has changes that are not committed: nobody can build this image again")
 	}
-	digest, err := index.Digest()
+	digest, err := of.index.Digest()
 	if err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(w, "%s\n%s\n", tag, digest)
+	_, err = fmt.Fprintf(w, "%s\n%s\n", of.tag, digest)
 	return err
+}
+
+// images are the image of each architecture, by that, and the index over them.
+type images struct {
+	tag    name.Tag
+	images map[string]v1.Image
+	index  v1.ImageIndex
+	sboms  map[string][]byte // of each program on each architecture, by PROGRAM-ARCHITECTURE.cdx.json
+	last   *built
+}
+
+// imagesOf builds the programs of a repository in the directory scratch, and the images.
+func imagesOf(dir, scratch string) (*images, error) {
+	all := &images{images: make(map[string]v1.Image), sboms: make(map[string][]byte), index: mutate.IndexMediaType(empty.Index, types.OCIImageIndex)}
+	var pages []file
+	for _, arch := range architectures {
+		p := platform{"linux", arch}
+		var both []*built
+		inside := make(map[string][]byte)
+		for _, program := range programs {
+			b, err := build(dir, p.binary(scratch, program), "./cmd/"+program, p)
+			if err != nil {
+				return nil, err
+			}
+			sbom, err := b.sbom(inImage)
+			if err != nil {
+				return nil, err
+			}
+			both, inside[program], all.sboms[program+"-"+arch+".cdx.json"] = append(both, b), sbom, sbom
+		}
+		b := both[0]
+		all.last = b
+		var err error
+		if pages == nil { // which are the same on all
+			if pages, err = b.manPages(dir, filepath.Join(scratch, "man")); err != nil {
+				return nil, err
+			}
+		}
+		notices, err := thirdParty(dir, both...)
+		if err != nil {
+			return nil, err
+		}
+		img, err := b.image(p.binary(scratch, "clusterpair"), notices, inside, filepath.Join(dir, "LICENSE"), pages)
+		if err != nil {
+			return nil, err
+		}
+		all.images[arch] = img
+		all.index = mutate.AppendManifests(all.index, mutate.IndexAddendum{
+			Add:        img,
+			Descriptor: v1.Descriptor{Platform: &v1.Platform{OS: "linux", Architecture: arch}},
+		})
+	}
+	var err error
+	all.tag, err = name.NewTag(all.last.repository+":"+all.last.tag(), name.StrictValidation)
+	return all, err
+}
+
+// layout writes an OCI layout of all architectures into a directory.
+func (all *images) layout(dir string) error {
+	oci, err := layout.Write(dir, empty.Index)
+	if err != nil {
+		return err
+	}
+	// By this annotation skopeo, podman and others find the image in the layout.
+	return oci.AppendIndex(all.index, layout.WithAnnotations(map[string]string{"org.opencontainers.image.ref.name": all.tag.TagStr()}))
 }
 
 // built is a binary and what is known of it.

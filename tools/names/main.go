@@ -131,7 +131,7 @@ func rewrite(dir, name string, old, names map[string]string) error {
 		if name != "CHANGELOG.md" {
 			// Before the image, whose name is replaced next, and may be that of the module.
 			image, module := regexp.QuoteMeta(old["IMAGE"]), regexp.QuoteMeta(old["MODULE"])
-			replace(image+":|"+module+`/cmd/\.\.\.@|\brev: |\bclusterpair_|VERSION[=:] ?|VERSION:-|\bdefault: `, "VERSION", `(?:\b|_)`)
+			replace(image+":|"+module+`/cmd/\.\.\.@|\brev: |\bclusterpair_|VERSION[=:] ?|VERSION:-|\bdefault: |/download/`, "VERSION", `(?:\b|_)`)
 		}
 		replace("", "REPOSITORY", `\b`)
 		replace(`(?:^|[^\w./-])`, "MODULE", "/"+packages+`(?:[/"@\]\s]|$)`)
