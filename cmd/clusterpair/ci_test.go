@@ -25,10 +25,11 @@ import (
 
 // TestContinuousIntegration runs the steps of examples/github and
 // examples/gitlab as the runners do, on a repository that is fine and on one
-// that is not. They install this module from a module proxy, with go.
+// that is not. They take clusterpair from a server with the archive of a release.
 func TestContinuousIntegration(t *testing.T) {
-	version, env := moduleProxy(t)
-	temp := t.TempDir() // go installs into it once
+	r := servedRelease(t)
+	env := os.Environ()
+	temp := t.TempDir() // the archive is unpacked into it once
 	fine, bad := t.TempDir(), t.TempDir()
 	for _, dir := range []string{fine, bad} {
 		if err := os.CopyFS(dir, os.DirFS("../../examples/kustomize")); err != nil {
@@ -59,7 +60,7 @@ func TestContinuousIntegration(t *testing.T) {
 	t.Run("GitHub", func(t *testing.T) {
 		action := readAction(t)
 		checkWorkflow(t, action)
-		inputs := map[string]string{"version": version, "sarif": "true"}
+		inputs := map[string]string{"version": r.version, "pin": r.pin, "url": r.url, "sarif": "true"}
 
 		printed, sarif, err := action.run(t, fine, temp, env, inputs)
 		if err != nil || strings.Contains(printed, "::error") || len(sarifResults(t, sarif)) != 0 {
@@ -82,12 +83,13 @@ func TestContinuousIntegration(t *testing.T) {
 		}
 	})
 
+	t.Run("Script", func(t *testing.T) { released(t, r) })
+	t.Run("PreCommit", func(t *testing.T) { releasedHooks(t, r, fine) })
 	t.Run("GitLab", func(t *testing.T) {
-		job := readJob(t)
-		bin := filepath.Join(temp, "clusterpair")
-		env := append(slices.Clip(env), "GOBIN="+bin, "CLUSTERPAIR_VERSION="+version, "PATH="+bin+string(filepath.ListSeparator)+os.Getenv("PATH"))
-		if job.Variables["CLUSTERPAIR_VERSION"] == "" {
-			t.Error("the job says no CLUSTERPAIR_VERSION")
+		job := readJob(t, map[string]string{"version": r.version, "pin": r.pin, "url": r.url})
+		env := append(slices.Clip(env), "CLUSTERPAIR_CACHE="+filepath.Join(temp, "gitlab"))
+		for name, value := range job.Variables {
+			env = append(env, name+"="+value)
 		}
 		run := func(dir string) (failures []string, err error) {
 			cmd := exec.Command("sh", "-ec", strings.Join(slices.Concat(job.BeforeScript, job.Script), "\n"))
@@ -202,8 +204,11 @@ func moduleProxy(t *testing.T) (version string, env []string) {
 // https://docs.github.com/en/actions/reference/workflows-and-actions/metadata-syntax
 type action struct {
 	Name, Description string
-	Inputs            map[string]struct{ Description, Default string }
-	Runs              struct {
+	Inputs            map[string]struct {
+		Description, Default string
+		Required             bool
+	}
+	Runs struct {
 		Using string
 		Steps []struct {
 			Name, If, Uses, Shell, Run string
@@ -343,10 +348,10 @@ func sarifResults(t *testing.T, text string) []string {
 	return rules
 }
 
-// job is the job of examples/gitlab/.gitlab-ci.yml, in the fields of
+// job is the job of examples/gitlab/templates/clusterpair.yml, in the fields of
 // https://docs.gitlab.com/ci/yaml/
 type job struct {
-	Image        string
+	Image, Stage string
 	Variables    map[string]string
 	BeforeScript []string `yaml:"before_script"`
 	Script       []string
@@ -356,13 +361,56 @@ type job struct {
 	}
 }
 
-func readJob(t *testing.T) *job {
+var componentInput = regexp.MustCompile(`\$\[\[ inputs\.(\w+) \]\]`)
+
+// readJob reads the component as GitLab does, with these inputs.
+// https://docs.gitlab.com/ci/inputs/
+func readJob(t *testing.T, given map[string]string) *job {
 	t.Helper()
+	const file = "../../examples/gitlab/templates/clusterpair.yml"
+	head, body, ok := strings.Cut(read(t, file), "\n---\n")
+	var header struct {
+		Spec struct {
+			Inputs map[string]struct {
+				Description string
+				Default     *string
+			}
+		}
+	}
+	if err := yaml.Unmarshal([]byte(head), &header); err != nil || !ok {
+		t.Fatalf("%s has no header: %v", file, err)
+	}
+	body = componentInput.ReplaceAllStringFunc(body, func(expression string) string {
+		name := componentInput.FindStringSubmatch(expression)[1]
+		input, ok := header.Spec.Inputs[name]
+		if value := given[name]; value != "" {
+			return value
+		}
+		if !ok || input.Default == nil || input.Description == "" {
+			t.Fatalf("input %s: %+v", name, input)
+		}
+		return *input.Default
+	})
 	var pipeline struct{ Clusterpair job }
-	decodeStrictly(t, "../../examples/gitlab/.gitlab-ci.yml", &pipeline)
+	decoder := yaml.NewDecoder(strings.NewReader(body))
+	decoder.KnownFields(true)
+	if err := decoder.Decode(&pipeline); err != nil {
+		t.Fatal(err)
+	}
 	j := &pipeline.Clusterpair
-	if j.Image == "" || j.Artifacts.When != "always" || len(j.Script) == 0 {
-		t.Errorf("image %q, artifacts %v, script %q", j.Image, j.Artifacts, j.Script)
+	if j.Image == "" || j.Stage == "" || j.Artifacts.When != "always" || len(j.Script) == 0 {
+		t.Errorf("image %q, stage %q, artifacts %v, script %q", j.Image, j.Stage, j.Artifacts, j.Script)
+	}
+	// How it is used, in the same inputs.
+	var use struct {
+		Include []struct {
+			Local  string
+			Inputs map[string]string
+		}
+	}
+	decodeStrictly(t, "../../examples/gitlab/.gitlab-ci.yml", &use)
+	if len(use.Include) != 1 || !strings.HasSuffix(file, use.Include[0].Local) || use.Include[0].Inputs["pin"] == "" {
+		t.Errorf(".gitlab-ci.yml: %+v", use)
 	}
 	return j
 }

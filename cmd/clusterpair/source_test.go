@@ -65,27 +65,45 @@ func releaseCommand(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) > 0 {
 		ts.Fatalf("usage: release")
 	}
-	files, err := moduleFiles()
-	ts.Check(err)
 	dir := ts.MkAbs(".release")
-	for name, data := range files {
-		path := filepath.Join(dir, filepath.FromSlash(name))
-		ts.Check(os.MkdirAll(filepath.Dir(path), 0o700))
-		ts.Check(os.WriteFile(path, data, 0o600))
-	}
-	for _, args := range [][]string{
-		{"init", "-q", dir},
-		{"-C", dir, "add", "."},
-		{"-C", dir, "-c", "user.name=Ada", "-c", "user.email=ada@example.com", "commit", "-qm", "Release"},
-		{"-C", dir, "tag", project.Version()},
-		{"config", "--global", "url.file://" + dir + ".insteadOf", project.Repository()},
-	} {
-		ts.Check(ts.Exec("git", args...))
-	}
+	ts.Check(tagged(dir))
+	ts.Check(ts.Exec("git", "config", "--global", "url.file://"+dir+".insteadOf", project.Repository()))
 	env, err := goEnvironment()
 	ts.Check(err)
 	for _, variable := range env {
 		name, value, _ := strings.Cut(variable, "=")
 		ts.Setenv(name, value)
 	}
+}
+
+// tagged makes a Git repository of this module with the tag of the version that pages name.
+func tagged(dir string) error {
+	files, err := moduleFiles()
+	if err != nil {
+		return err
+	}
+	for name, data := range files {
+		path := filepath.Join(dir, filepath.FromSlash(name))
+		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+			return err
+		}
+		info, err := os.Stat(filepath.Join("../..", filepath.FromSlash(name)))
+		if err != nil {
+			return err
+		}
+		if err := os.WriteFile(path, data, info.Mode().Perm()); err != nil {
+			return err
+		}
+	}
+	for _, args := range [][]string{
+		{"init", "-q", dir},
+		{"-C", dir, "add", "."},
+		{"-C", dir, "-c", "user.name=Ada", "-c", "user.email=ada@example.com", "commit", "-qm", "Release"},
+		{"-C", dir, "tag", project.Version()},
+	} {
+		if out, err := exec.Command("git", args...).CombinedOutput(); err != nil {
+			return fmt.Errorf("git %s: %w\n%s", args, err, out)
+		}
+	}
+	return nil
 }

@@ -33,6 +33,10 @@ func TestHooks(t *testing.T) {
 		"before a push": {func(r repository) { r.replace(file, "- id: clusterpair-no-plaintext", "$0\n    stages: [pre-push]") }, []string{"warning hooks " + file + ": clusterpair-no-plaintext runs at stage pre-push, and before no commit\n  hint: stages: [pre-commit]"}, ""},
 		"all before a push": {func(r repository) { r.replace(file, "^repos:", "default_stages: [pre-push]\nrepos:") }, []string{
 			"warning hooks " + file + ": clusterpair-no-plaintext runs at stage pre-push", "warning hooks " + file + ": clusterpair-validate runs at stage pre-push"}, ""},
+		"of a release, nothing to render": {func(r repository) {
+			r.remove("clusterpair.yaml")
+			r.replace(file, "clusterpair-generate-check", "clusterpair-generate-check-released")
+		}, []string{"error hooks " + file + ": clusterpair-generate-check-released renders ., which holds no config: every commit would fail\n  hint: args: [-f, DIR]"}, ""},
 		"nothing to render": {func(r repository) { r.remove("clusterpair.yaml") }, []string{"error hooks " + file + ": clusterpair-generate-check renders ., which holds no config: every commit would fail\n  hint: args: [-f, DIR]"}, ""},
 		"configs elsewhere": {func(r repository) {
 			r.write("dr/east/clusterpair.yaml", "apiVersion: clusterpair.dev/v1alpha1\nkind: ClusterPairGenerator\n")
