@@ -426,10 +426,12 @@ func (a *admission) beyond() {
 		return a.places[slices.IndexFunc(a.places, func(p place) bool { return p.path == path })]
 	}
 	clusters, users := at("spec.config.clusters.*"), at("spec.config.users.*")
-	a.add(clusters, "server", "type("+theValue+") != string || "+theValue+`.startsWith("https://")`, "server is no https:// URL: Stork sends no credential to another [server-invalid]\nhint: server: https://HOST:6443")
+	a.add(clusters, "server", "type("+theValue+") != string || "+theValue+`.matches("^(?i)https://")`, "server is no https:// URL: Stork sends no credential to another [server-invalid]\nhint: server: https://HOST:6443")
 	a.add(clusters, "insecure-skip-tls-verify", theValue+" != true", "anybody on the way can take the credential [tls-skipped]\nhint: remove it, and give certificate-authority-data")
 	a.add(users, "exec", theValue+" == null", "Stork runs this command in its pod [exec-credential]\nhint: use the token of a service account")
-	a.add(users, "username", theValue+" == null || "+theValue+` == ""`, "Kubernetes has no basic authentication since 1.19 [basic-auth]\nhint: use the token of a service account")
+	for _, field := range []string{"username", "password"} {
+		a.add(users, field, theValue+" == null || "+theValue+` == ""`, "Kubernetes has no basic authentication since 1.19 [basic-auth]\nhint: use the token of a service account")
+	}
 }
 
 // write prints the policy, and a binding with what is done about a breach.

@@ -15,8 +15,10 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/google/cel-go/cel"
@@ -55,13 +57,22 @@ func (e expression) ReturnTypes() []*cel.Type {
 
 // policies are those that clusterpair prints, by name, compiled as a release of the API server
 // does it.
-func policies(t *testing.T, release string, args ...string) map[string]*policy {
+func policies(t *testing.T, release string) map[string]*policy {
 	t.Helper()
-	cmd := exec.Command("go", append([]string{"run", "-C", "../..", "./cmd/clusterpair", "schema", "-o", "admission"}, args...)...)
-	text, err := cmd.Output()
+	return compiled(t, printed(t), release)
+}
+
+func printed(t *testing.T) []byte {
+	t.Helper()
+	text, err := exec.Command("go", "run", "-C", "../..", "./cmd/clusterpair", "schema", "-o", "admission").Output()
 	if err != nil {
 		t.Fatal(err)
 	}
+	return text
+}
+
+func compiled(t *testing.T, text []byte, release string) map[string]*policy {
+	t.Helper()
 	all := make(map[string]*policy)
 	for documents := utilyaml.NewYAMLReader(bufio.NewReader(bytes.NewReader(text))); ; {
 		document, err := documents.Read()
@@ -142,28 +153,8 @@ func object(t *testing.T, text string) map[string]any {
 // every Stork decodes is not, but for ciphertext and a null entry that is in no use yet.
 func TestAgreesWithStork(t *testing.T) {
 	decodes := policies(t, oldest)["clusterpair-decodes"]
-	file := filepath.Join(t.TempDir(), "verdicts.json")
-	cmd := exec.Command("go", "test", "-count", "1", "-tags", "peers", "-run", "^TestStorkVerdicts$", "./internal/validate")
-	cmd.Dir, cmd.Env = "../..", append(os.Environ(), "STORK_VERDICTS="+file)
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
-	verdicts, err := os.Open(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer verdicts.Close()
 	accepted, refused := 0, 0
-	for lines := json.NewDecoder(verdicts); ; {
-		var v struct{ Text, Unread, Undecoded string }
-		if err := lines.Decode(&v); errors.Is(err, io.EOF) {
-			break
-		} else if err != nil {
-			t.Fatal(err)
-		}
-		if v.Unread != "" {
-			continue
-		}
+	for _, v := range verdicts(t) {
 		pair := object(t, v.Text)
 		messages, _ := decodes.judge(t, pair, nil)
 		switch {
@@ -184,6 +175,139 @@ func TestAgreesWithStork(t *testing.T) {
 	if accepted < 500 || refused < 500 {
 		t.Errorf("%d pairs accepted, %d refused", accepted, refused)
 	}
+}
+
+// verdict is what a Stork and validate say of a pair that the API server stores.
+type verdict struct {
+	Text, Unread, Undecoded string
+	Found                   []string
+}
+
+// verdicts are those of all pairs of the oracle, and of thousands of mutants.
+var verdicts = sync.OnceValue(func() func(*testing.T) []verdict {
+	var all []verdict
+	return func(t *testing.T) []verdict {
+		if all == nil {
+			all = ask(t)
+		}
+		return all
+	}
+})()
+
+func ask(t *testing.T) (all []verdict) {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "verdicts.json")
+	cmd := exec.Command("go", "test", "-count", "1", "-tags", "peers", "-run", "^TestStorkVerdicts$", "./internal/validate")
+	cmd.Dir, cmd.Env = "../..", append(os.Environ(), "STORK_VERDICTS="+file)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	lines, err := os.Open(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer lines.Close()
+	for decoder := json.NewDecoder(lines); ; {
+		var v verdict
+		if err := decoder.Decode(&v); errors.Is(err, io.EOF) {
+			return all
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		if v.Unread == "" {
+			all = append(all, v)
+		}
+	}
+}
+
+// handwritten are the conditions of the misuse policy that are not of the schema, by rule:
+// what validate says of the same, and changes of the condition that would be wrong.
+var handwritten = map[string]struct {
+	said    *regexp.Regexp
+	changes [][2]string
+}{
+	"server-invalid": {regexp.MustCompile(`^(server is plain http|server does not begin with https|the cluster has no server).*\[server-invalid\]$`),
+		[][2]string{{`^(?i)https://`, `^(?i)https?://`}, {`^(?i)https://`, `^https://`}, {`^(?i)https://`, `.`}, {`matches("^(?i)https://")`, `matches("^x")`}}},
+	"tls-skipped": {regexp.MustCompile(`^insecure-skip-tls-verify .*\[(tls-skipped|ca-invalid)\]$`),
+		[][2]string{{`["insecure-skip-tls-verify"] != true`, `["insecure-skip-tls-verify"] == true`}, {`["insecure-skip-tls-verify"] != true`, `["insecure-skip-tls-verify"] != false`}, {`"insecure-skip-tls-verify" in`, `"insecure-tls" in`}}},
+	"exec-credential": {regexp.MustCompile(`^.*exec user.*\[exec-credential\]$`),
+		[][2]string{{`m["exec"] == null`, `m["exec"] != null`}, {`m["exec"] == null`, `true`}}},
+	"basic-auth": {regexp.MustCompile(`\[basic-auth\]$`),
+		[][2]string{{`["username", "password"]`, `["username"]`}, {`["username", "password"]`, `["password"]`}, {`["username", "password"]`, `["username", "password", "token"]`}, {`m[f] == null || m[f] == ""`, `m[f] == null`}}},
+}
+
+// TestMisuseAgrees: of what every Stork decodes the misuse policy says no more than validate. By
+// the conditions that are not of the schema it says as much, too, where the pair holds one cluster
+// and one user, those that count. Each change of these conditions would be seen.
+func TestMisuseAgrees(t *testing.T) {
+	var cases []verdict
+	for _, v := range verdicts(t) {
+		if pair := object(t, v.Text); v.Undecoded == "" && !ciphertext(pair) && !nullEntry(pair) {
+			cases = append(cases, v)
+		}
+	}
+	text := printed(t)
+	misuse := compiled(t, text, oldest)["clusterpair-misuse"]
+	fired := make(map[string]int)
+	for _, v := range cases {
+		for _, d := range disagreements(t, misuse, v, fired) {
+			t.Errorf("%s; validate says %q of\n%s", d, v.Found, v.Text)
+		}
+	}
+	for rule, condition := range handwritten {
+		if fired[rule] < 10 || fired[rule] > len(cases)/2 {
+			t.Errorf("%s is said of %d of %d pairs", rule, fired[rule], len(cases))
+		}
+		for _, change := range condition.changes {
+			if bytes.Count(text, []byte(change[0])) == 0 {
+				t.Errorf("%s: there is no %s", rule, change[0])
+				continue
+			}
+			changed := compiled(t, bytes.ReplaceAll(text, []byte(change[0]), []byte(change[1])), oldest)["clusterpair-misuse"]
+			if !slices.ContainsFunc(cases, func(v verdict) bool { return len(disagreements(t, changed, v, fired)) > 0 }) {
+				t.Errorf("%s: %s in place of %s is not seen", rule, change[1], change[0])
+			}
+		}
+	}
+}
+
+// unjudged is what validate says where it looks no further: YAML that is no JSON, and a value of a wrong
+// kind, which every Stork decodes only if it is null.
+var unjudged = regexp.MustCompile(`\[(value-type|config-not-object|still-encrypted|null-entry)\]$`)
+
+// disagreements tells where the misuse policy says something else of a pair than validate. It counts
+// the rules that the policy says.
+func disagreements(t *testing.T, misuse *policy, v verdict, fired map[string]int) (all []string) {
+	pair := object(t, v.Text)
+	messages, _ := misuse.judge(t, pair, nil)
+	for _, m := range messages {
+		rule := m[strings.LastIndex(m, "[")+1 : strings.LastIndex(m, "]")]
+		fired[rule]++
+		condition, byHand := handwritten[rule]
+		says := func(found string) bool {
+			return strings.HasSuffix(found, "["+rule+"]") || byHand && condition.said.MatchString(found) || unjudged.MatchString(found)
+		}
+		if !slices.ContainsFunc(v.Found, says) && (!byHand || single(pair)) {
+			all = append(all, "the policy says "+m)
+		}
+	}
+	for rule, condition := range handwritten {
+		if slices.ContainsFunc(v.Found, condition.said.MatchString) && !slices.ContainsFunc(messages, func(m string) bool { return strings.Contains(m, "["+rule+"]") }) {
+			all = append(all, "the policy does not say "+rule)
+		}
+	}
+	return all
+}
+
+func single(pair map[string]any) bool {
+	clusters, _, _ := unstructured.NestedMap(pair, "spec", "config", "clusters")
+	users, _, _ := unstructured.NestedMap(pair, "spec", "config", "users")
+	contexts, _, _ := unstructured.NestedMap(pair, "spec", "config", "contexts")
+	current, _, _ := unstructured.NestedString(pair, "spec", "config", "current-context")
+	context, _ := contexts[current].(map[string]any)
+	cluster, _ := context["cluster"].(string)
+	user, _ := context["user"].(string)
+	return len(clusters) == 1 && len(users) == 1 && clusters[cluster] != nil && users[user] != nil
 }
 
 func ciphertext(x any) bool {

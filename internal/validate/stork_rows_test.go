@@ -169,6 +169,8 @@ var rows = []struct {
 	{name: "a tab in an impersonated user", edits: []string{token, token + "\n        act-as: \"a\\tb\""}},
 	{name: "a name that no certificate bears", edits: []string{server, server + "\n        tls-server-name: https://west.example.com"}, rule: "server-invalid"},
 	{name: "an address that a certificate bears", edits: []string{server, server + "\n        tls-server-name: 10.0.0.9"}},
+	{name: "a scheme in capitals", edits: []string{server, "server: HTTPS://west.example.com:6443"}},
+	{name: "an empty user name", edits: []string{token, token + "\n        username: \"\""}, stork: "dropped: ", rule: "drifting-field"},
 	{name: "a port that is none", edits: []string{server, "server: https://west.example.com:99999"}, stork: "request: no such port", rule: "server-invalid"},
 
 	{name: "impersonation of a kubeconfig", edits: []string{token, token + "\n        as: me"}, stork: "lost: .spec.config.users.u.as", rule: "kubeconfig-spelling"},

@@ -8,6 +8,8 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+
+	"clusterpair.dev/internal/report"
 )
 
 // TestStorkVerdicts writes what each Stork makes of each pair of the table, and of mutants, as
@@ -28,8 +30,14 @@ func TestStorkVerdicts(t *testing.T) {
 	write := func(text string) {
 		line := struct {
 			Text              string
-			Unread, Undecoded string // by kubectl or the API server; by a Stork
+			Unread, Undecoded string   // by kubectl or the API server; by a Stork
+			Found             []string // errors and warnings of ours, for a release that is not known
 		}{Text: text}
+		for _, f := range findings(t, text, "") {
+			if f.Severity != report.Info {
+				line.Found = append(line.Found, f.Message+" ["+f.Rule+"]")
+			}
+		}
 		for _, s := range storks {
 			v := s.ask(t, text)
 			line.Unread += v.YAML + v.API
