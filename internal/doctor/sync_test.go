@@ -94,14 +94,14 @@ func TestGuard(t *testing.T) {
 		}, []string{missing}, "ok guard"},
 		"older":           {edited("", `startsWith\("ENC\["\)`, `startsWith("ENC")`), []string{old + "  hint: clusterpair schema -o admission > " + file + "\n"}, good},
 		"older, and more": {edited("", `startsWith\("ENC\["\)((?:.*\n)*)\z`, "startsWith(\"ENC\")$1---\nkind: ConfigMap\nmetadata: {name: a}\n"), []string{old + "  hint: put in its place what this prints: clusterpair schema -o admission\n"}, good},
-		"misuse is older": {edited("ClusterPairWithMode", `"https://`, `"http`), []string{"warning guard " + file + ":"}, good},
+		"misuse is older": {edited("ClusterPairWithMode", `\(\?i\)https://`, `(?i)http`), []string{"warning guard " + file + ":"}, good},
 		"a patch beside it": {func(r repository) {
 			lay(r, "", file)
 			r.write("clusters/guard/patch.yaml", "kind: ValidatingAdmissionPolicy\nmetadata: {name: clusterpair-decodes}\nspec: {failurePolicy: Ignore}\n")
 		}, []string{good}, "warning"},
 	})
 	r := example(t, "flux", ".")
-	edited("ClusterPairWithMode", `"https://`, `"http`)(r)
+	edited("ClusterPairWithMode", `\(\?i\)https://`, `(?i)http`)(r)
 	if said := r.examined(Options{}); !strings.Contains(said, "policy clusterpair-misuse is not that of this release") || !strings.Contains(said, "hint: clusterpair schema -o admission ClusterPairWithMode > "+file) {
 		t.Errorf("of a misuse policy for pairs with a mode:\n%s", said)
 	}
