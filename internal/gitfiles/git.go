@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"hash/maphash"
 	"io"
+	"os"
 	"os/exec"
 	"path"
 	"path/filepath"
@@ -116,7 +117,7 @@ var sourceExtensions = []string{
 // the user has named is not left out, nor is any file below a directory that the user
 // has named and that Git ignores as a whole.
 func (r Repository) LeftOut(ctx context.Context, named func(path string) bool, dirs []string) func(path string) bool {
-	l := &ignored{ctx: ctx, root: r.Root}
+	l := &ignored{ctx: ctx, root: r.Root, kept: make(map[uint64]bool), out: make(map[string]bool), asked: make(map[string]int)}
 	l.known = sync.OnceValue(l.index)
 	meant := sync.OnceValue(func() []string {
 		var meant []string
@@ -133,8 +134,8 @@ func (r Repository) LeftOut(ctx context.Context, named func(path string) bool, d
 }
 
 // ignored tells which files Git leaves out, by its .gitignore files and the like.
-// A file that Git knows is not left out. For the others it asks git about each, and
-// starts it with the first question.
+// A file that Git knows is not left out. For the others it asks git, and starts it
+// with the first question.
 type ignored struct {
 	ctx  context.Context
 	root string
@@ -142,8 +143,14 @@ type ignored struct {
 	// the time in which it answers some hundred questions.
 	known func() map[uint64]bool
 	mu    sync.Mutex
-	stdin io.WriteCloser
-	out   *bufio.Reader
+	// kept are the hashes of the paths that git was asked about and does not leave out,
+	// out those that it does.
+	kept map[uint64]bool
+	out  map[string]bool
+	// asked is how often git was asked about a file in a directory, up to twice.
+	asked   map[string]int
+	stdin   io.WriteCloser
+	answers *bufio.Reader
 	// failures are how often git has ended with a question, as it does for a path
 	// beyond a symbolic link or in a submodule.
 	failures int
@@ -154,22 +161,60 @@ func (l *ignored) has(rel string) bool {
 	if !filepath.IsLocal(rel) || strings.ContainsRune(rel, 0) {
 		return false
 	}
-	if l.known()[maphash.String(hashSeed, rel)] {
+	hash := maphash.String(hashSeed, rel)
+	if l.known()[hash] {
 		return false
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	const patience = 10
-	if l.failures > patience {
-		return false
+	if !l.kept[hash] && !l.out[rel] {
+		l.learn(append([]string{rel}, l.beside(rel)...))
 	}
-	pattern, err := l.ask(rel)
-	if err != nil {
-		l.failures++
-		l.stdin = nil
-		return false
+	return l.out[rel]
+}
+
+// beside are the other manifests in the directory of a file that nothing is known of, if
+// it is the second there to be asked about: git answers many in the time of one.
+func (l *ignored) beside(rel string) (others []string) {
+	dir := path.Dir(rel)
+	if l.asked[dir]++; l.asked[dir] != 2 {
+		return nil
 	}
-	return pattern != "" && !strings.HasPrefix(pattern, "!")
+	entries, _ := os.ReadDir(filepath.Join(l.root, dir)) // those that it could read
+	for _, e := range entries {
+		other := path.Join(dir, e.Name())
+		if hash := maphash.String(hashSeed, other); !e.IsDir() && IsManifest(e.Name()) && other != rel && !l.known()[hash] && !l.kept[hash] && !l.out[other] {
+			others = append(others, other)
+		}
+	}
+	return others
+}
+
+// learn asks git about paths, a few at a time: so many that a pipe takes them, whatever
+// the system grants it, and neither side waits for the other.
+func (l *ignored) learn(paths []string) {
+	const patience, most = 10, 2048
+	for len(paths) > 0 && l.failures <= patience {
+		n, size := 1, len(paths[0])
+		for n < len(paths) && size+len(paths[n]) < most {
+			size += len(paths[n]) + 1
+			n++
+		}
+		patterns, err := l.ask(paths[:n])
+		for i, pattern := range patterns {
+			if pattern != "" && !strings.HasPrefix(pattern, "!") {
+				l.out[paths[i]] = true
+			} else {
+				l.kept[maphash.String(hashSeed, paths[i])] = true
+			}
+		}
+		if err != nil {
+			l.failures++
+			l.stdin = nil
+			return
+		}
+		paths = paths[n:]
+	}
 }
 
 // index are the hashes of the paths of manifests in the index of Git; none if it does
@@ -202,34 +247,45 @@ func (l *ignored) index() map[uint64]bool {
 
 var hashSeed = maphash.MakeSeed()
 
-// ask is the pattern that decides about a path; empty if none does.
-func (l *ignored) ask(rel string) (string, error) {
+// ask are the patterns that decide about paths; empty where none does. After an error they
+// are those of the first paths.
+func (l *ignored) ask(paths []string) (patterns []string, err error) {
 	if l.stdin == nil {
-		cmd := launch.Command(l.ctx, "git", "-C", l.root, "check-ignore", "-z", "--stdin", "--verbose", "--non-matching")
-		stdin, err := cmd.StdinPipe()
-		if err != nil {
-			return "", err
+		if err := l.start(); err != nil {
+			return nil, err
 		}
-		stdout, err := cmd.StdoutPipe()
-		if err != nil {
-			return "", err
-		}
-		if err := cmd.Start(); err != nil {
-			return "", err
-		}
-		go func() { _ = cmd.Wait() }() // it ends with its standard input, or with ctx
-		l.stdin, l.out = stdin, bufio.NewReader(stdout)
 	}
-	if _, err := io.WriteString(l.stdin, rel+"\x00"); err != nil {
-		return "", err
+	if _, err := io.WriteString(l.stdin, strings.Join(paths, "\x00")+"\x00"); err != nil {
+		return nil, err
 	}
-	var fields [4]string // source, line, pattern, path
-	for i := range fields {
-		field, err := l.out.ReadString(0)
-		if err != nil {
-			return "", err
+	for range paths {
+		var fields [4]string // source, line, pattern, path
+		for i := range fields {
+			field, err := l.answers.ReadString(0)
+			if err != nil {
+				return patterns, err
+			}
+			fields[i] = strings.TrimSuffix(field, "\x00")
 		}
-		fields[i] = strings.TrimSuffix(field, "\x00")
+		patterns = append(patterns, fields[2])
 	}
-	return fields[2], nil
+	return patterns, nil
+}
+
+func (l *ignored) start() error {
+	cmd := launch.Command(l.ctx, "git", "-C", l.root, "check-ignore", "-z", "--stdin", "--verbose", "--non-matching")
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		return err
+	}
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		return err
+	}
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	go func() { _ = cmd.Wait() }() // it ends with its standard input, or with ctx
+	l.stdin, l.answers = stdin, bufio.NewReader(stdout)
+	return nil
 }

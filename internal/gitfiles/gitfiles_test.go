@@ -3,6 +3,8 @@ package gitfiles_test
 import (
 	"context"
 	"errors"
+	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -191,6 +193,38 @@ func TestLeftOut(t *testing.T) {
 
 // TestRest: files under names that tell nothing are handed out apart, those of
 // programs and pictures never.
+// TestLeftOutOfMany: of many files that Git does not know it tells each what git tells of
+// it alone, in whatever order they are asked for, with one in between that git refuses.
+func TestLeftOutOfMany(t *testing.T) {
+	files := map[string]string{".gitignore": "*-local.yaml\n!7-local.yaml\nnew/b/\n", "new/c/.gitignore": "*.json\n", "known-local.yaml": ""}
+	for _, dir := range []string{"new/a", "new/b", "new/c"} {
+		for i := range 60 {
+			files[fmt.Sprintf("%s/a-long-name-that-fills-pipes-%d.yaml", dir, i)] = ""
+			files[fmt.Sprintf("%s/%d-local.yaml", dir, i)] = ""
+			files[fmt.Sprintf("%s/%d.json", dir, i)] = ""
+		}
+	}
+	r := inRepository(t, files)
+	if err := os.Symlink("c", "new/link"); err != nil {
+		t.Fatal(err)
+	}
+	leftOut := r.LeftOut(t.Context(), func(string) bool { return false }, []string{"."})
+	ask := func(name string) {
+		want := exec.Command("git", "check-ignore", "-q", "--", name).Run() == nil
+		if got := leftOut(name); got != want {
+			t.Errorf("%s: left out %t, git check-ignore says %t", name, got, want)
+		}
+	}
+	for i, name := range slices.Sorted(maps.Keys(files)) {
+		if i%120 == 0 { // not more often than the patience with git allows
+			ask("new/link/1.json")
+			write(t, map[string]string{name + "-local.yaml": ""}) // after the others of its directory
+			ask(name + "-local.yaml")
+		}
+		ask(name)
+	}
+}
+
 func TestRest(t *testing.T) {
 	r := inRepository(t, map[string]string{"a.yaml": "1", "admin.conf": "2", "main.go": "3", "logo.PNG": "4", "b/notes": "5", "new.conf": "6"})
 	source := &gitfiles.WorkTree{Repository: r}
