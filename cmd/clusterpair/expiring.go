@@ -51,7 +51,7 @@ exporter.`,
 }
 
 func (o *expiringOptions) run(cmd *cobra.Command, args []string) error {
-	defer pace.Steady(4<<20, 35, 40<<20).End()
+	defer pace.Steady(16<<20, 35, 0).End()
 	if err := o.checkFormat(); err != nil {
 		return err
 	}

@@ -75,7 +75,7 @@ func (o *inventoryFlags) run(cmd *cobra.Command, args []string, write func(*inve
 			return err
 		}
 	}
-	defer pace.Steady(4<<20, 35, 40<<20).End()
+	defer pace.Steady(24<<20, 35, 0).End()
 	source, err := workTree(cmd, args...)
 	if err != nil {
 		return err
