@@ -117,6 +117,12 @@ func TestWrite(t *testing.T) {
 			"SUMMARY:CA of ClusterPair apps/rancher ends\r\n",
 		},
 		"prometheus": {
+			"# HELP clusterpair_credential_expires_timestamp_seconds When the credential of a committed ClusterPair ends, in seconds since the epoch; +Inf if never.\n" +
+				"# TYPE clusterpair_credential_expires_timestamp_seconds gauge\n",
+			"# HELP clusterpair_credential_expires_known Whether it is known when the credential of a committed ClusterPair ends: 1, or 0 if nothing tells.\n" +
+				"# TYPE clusterpair_credential_expires_known gauge\n",
+			"# HELP clusterpair_destination_ca_expires_timestamp_seconds When the CA of the destination of a committed ClusterPair ends, in seconds since the epoch.\n" +
+				"# TYPE clusterpair_destination_ca_expires_timestamp_seconds gauge\n",
 			`clusterpair_credential_expires_timestamp_seconds{kind="ClusterPair",namespace="apps",name="soon",file="soon.yaml"} 1767312000` + "\n",
 			`clusterpair_credential_expires_timestamp_seconds{kind="ClusterPair",namespace="apps",name="never",file="never.yaml"} +Inf` + "\n",
 			`clusterpair_credential_expires_known{kind="ClusterPair",namespace="apps",name="pod",file="pod.yaml"} 0` + "\n",

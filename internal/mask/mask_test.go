@@ -7,6 +7,7 @@ import (
 	"hash/crc32"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -53,6 +54,142 @@ func TestMaskShowsNoCredential(t *testing.T) {
 					}
 				}
 			}
+		}
+	}
+}
+
+// TestMasked: what is between « and » is masked, whatever holds it, and nothing else; of what
+// nobody can guess a fingerprint is shown, which stands last, after a bar. Layout and
+// comments stay.
+func TestMasked(t *testing.T) {
+	masked := regexp.MustCompile(`«([^»]*?)(?:\|( [0-9a-f]{8}))?»`)
+	for name, text := range map[string]string{
+		"a Secret": `# token: «hunter2 was the old one»
+# a comment that stays
+apiVersion: v1
+kind: Secret
+metadata: {name: west, namespace: fleet} # here, too
+stringData: {a: «hunter2», "b": "«hunter2, too»", 'c': '«hun''ter2»',
+  d: «hunter2
+   hunter2» }
+data:
+  ca.crt: «LS0tLS1CRUdJTiBDRVJUSUZJQ0FURS0tLS0tCk1JSUJpekNDQVRHZ0F3SUJBZ0lVTVE5SGh5SzZoekZVVW9WcTd6Mm9mckFieGdRd0NnWUlLb1pJemowRUF3SXcKLS0tLS1FTkQgQ0VSVElGSUNBVEUtLS0tLQo=| c7418dcc»
+  folded: «hunter2
+    hunter2»
+
+  literal: «|
+      hunter2
+      # hunter2»
+  anchored: &x «hunter2»
+  tagged: !!str «hunter2»
+  number: «12345»
+  empty: ""
+type: *x
+`,
+		"a kubeconfig": `apiVersion: v1
+kind: Config
+current-context: a
+clusters:
+- name: west
+  cluster:
+    server: https://west.example.com:6443
+    proxy-url: «http://ada:hunter2@proxy.example.com»
+contexts:
+- name: a
+  context: {cluster: west, user: ada}
+users:
+- name: ada
+  user: {token: «0123456789abcdef0123456789abcdef| 3eb1bd43»}
+- name: bob
+  user:
+    username: «bob»
+    password: «hunter2hunter2hunter2hunter2hunter2»
+- name: eve
+  user:
+    exec:
+      apiVersion: client.authentication.k8s.io/v1
+      command: login
+      args: [«--password», «hunter2»]
+      env: [{name: PASSWORD, value: «hunter2»}]
+`,
+		"a list in JSON": `{"kind": "List", "items": [
+  {"kind": "Secret", "metadata": {"name": "a", "annotations": {"kubectl.kubernetes.io/last-applied-configuration": "«{\"stringData\": \"hunter2\"}»"}},
+   "data": {"x": "«aHVudGVyMg==»"}},
+  {"kind": "ConfigMap", "data": {"x": "shown"}}]}
+`,
+		"values of a chart": `admin:
+  user: ada
+  adminPassword: «hunter2»
+  password: «hunter2»
+  passwordFrom: {secretKeyRef: {name: admin, key: password}}
+kubeconfig: «|
+  contexts: []
+  users: [{user: {token: hunter2}}]»
+args: ["«--token=hunter2»", "--verbose"]
+`,
+		"a ClusterPair of storkctl": `apiVersion: stork.libopenstorage.org/v1alpha1
+kind: ClusterPair
+metadata:
+  creationTimestamp: null
+  name: west
+spec:
+  config:
+    clusters:
+      west:
+        LocationOfOrigin: /tmp/west
+        server: https://west.example.com:6443
+        certificate-authority-data: «hunter2»
+    users:
+      ada:
+        client-key-data: «hunter2»
+  options:
+    ip: 10.0.0.9
+    port: "9001"
+    token: «hunter2»
+    hunter: «hunter2»
+  platformOptions: {rancher: {projectMappings: {c-1:p-1: c-2:p-2}}}
+status: {schedulerStatus: ""}
+`,
+		"prose": `# Secrets
+
+A Secret such as this one:
+
+` + "`" + `` + "`" + `` + "`" + `yaml
+kind: Secret
+stringData: {password: hunter2}
+` + "`" + `` + "`" + `` + "`" + `
+
+must not be committed. ENC[AES256_GCM,data:abcd,iv:abcd,tag:abcd,type:str] may.
+`,
+		"a Deployment": `apiVersion: apps/v1
+kind: Deployment
+metadata: {name: stork}
+spec:
+  template:
+    spec:
+      automountServiceAccountToken: true
+      containers:
+      - name: stork
+        env:
+        - name: TOKEN
+          valueFrom: {secretKeyRef: {name: stork, key: token}}
+`,
+	} {
+		input, want := masked.ReplaceAllString(text, "$1"), masked.ReplaceAllString(text, "<in clear$2>")
+		if got := string(mask.Text([]byte(input))); got != want {
+			t.Errorf("%s: got\n%s\nwant\n%s", name, got, want)
+		}
+	}
+}
+
+// TestUnreadable: what is no YAML shows little more than its keys, and what is no text nothing.
+func TestUnreadable(t *testing.T) {
+	for input, want := range map[string]string{
+		"kind: Secret\nmetadata:\n\tname: west\nstringData:\n  name: hunter2\n  value: |\n    server: hunter2\n  token: hunter2\n": "kind: Secret\nmetadata:\n\tname: west\nstringData:\n  name: <not shown>\n  value: <not shown>\n<not shown>\n  token: <not shown>\n",
+		"kind: Secret\x00hunter2\n": "<no text, 21 bytes, XXXXXXXX>\n",
+	} {
+		if got := regexp.MustCompile(`bytes, [0-9a-f]{8}>`).ReplaceAllString(string(mask.Text([]byte(input))), "bytes, XXXXXXXX>"); got != want {
+			t.Errorf("got\n%s\nwant\n%s", got, want)
 		}
 	}
 }
