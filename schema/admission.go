@@ -19,10 +19,17 @@ const (
 	DecodePolicy = "clusterpair-decodes"
 	// MisusePolicy warns of what does not do what it should.
 	MisusePolicy = "clusterpair-misuse"
+	// SchedulesPolicy and PoliciesPolicy refuse what stops Stork of MigrationSchedules, and of
+	// SchedulePolicies.
+	SchedulesPolicy = "clusterpair-schedules"
+	PoliciesPolicy  = "clusterpair-schedule-policies"
 )
 
-// Admission are two ValidatingAdmissionPolicies with a binding each, by which an API server
-// judges ClusterPairs as def says. The first refuses a pair that stalls Stork, that ends its
+// PolicyNames are those of all.
+var PolicyNames = []string{DecodePolicy, MisusePolicy, SchedulesPolicy, PoliciesPolicy}
+
+// Admission are ValidatingAdmissionPolicies with a binding each, by which an API server
+// judges ClusterPairs as def says, and what Stork runs by a schedule. The first refuses a pair that stalls Stork, that ends its
 // process, or that is ciphertext. The second warns of the other errors, and writes them into
 // the audit log.
 //
@@ -36,7 +43,7 @@ const (
 // https://kubernetes.io/docs/reference/access-authn-authz/validating-admission-policy/
 func Admission(def string) []byte {
 	root := place{name: "object"}
-	decodes := &admission{}
+	decodes := &admission{resources: []string{"clusterpairs"}}
 	decodes.root()
 	pair := &mustPlan(def).variants[0]
 	decodes.add(root, "sops", "false", "sops: "+pair.fields[pair.field("sops")].node.fail)
@@ -45,7 +52,7 @@ func Admission(def string) []byte {
 	}
 	decodes.ciphertext()
 
-	misuse := &admission{}
+	misuse := &admission{resources: []string{"clusterpairs"}}
 	misuse.root()
 	misuse.misuse(pair.fields[pair.field("spec")].node, root, "spec")
 	misuse.beyond()
@@ -53,12 +60,14 @@ func Admission(def string) []byte {
 	var b bytes.Buffer
 	decodes.write(&b, DecodePolicy, "Deny")
 	misuse.write(&b, MisusePolicy, "Warn", "Audit")
+	schedules(&b)
 	return b.Bytes()
 }
 
 // admission is a policy on its way along the plan.
 type admission struct {
-	places    []place // those of the variables
+	resources []string // that it judges
+	places    []place  // those of the variables
 	variables []object
 	rules     []admissionRule
 }
@@ -175,7 +184,7 @@ func (a *admission) value(n *node, p place, field string) {
 		}
 	}
 	if n.items != nil {
-		a.add(p, field, fmt.Sprintf("type(%s) != list || %s.all(i, %s)", theValue, theValue, n.items.decodes("i")), stops(n.items.kinds))
+		a.add(p, field, fmt.Sprintf("type(%s) != list || %s.all(i, %s)", theValue, theValue, n.items.decodes("i")), cmp.Or(n.items.wrongKind, stops(n.items.kinds)))
 	}
 	v := n.last()
 	switch each := v.each(); {
@@ -239,7 +248,7 @@ func (n *node) decodes(x string) string {
 	if n.kinds == aNull {
 		return x + " == null"
 	}
-	holds := n.typed(true, x)
+	holds := n.typed(n.wrongKind == "" || ruleOf(n.wrongKind) != "null-entry", x)
 	var more []string
 	if n.items != nil {
 		more = append(more, fmt.Sprintf("%s.all(l, %s)", x, n.items.decodes("l")))
@@ -311,7 +320,7 @@ func (a *admission) ciphertext() {
 		theValue, plain(value), value, value, plain("i"), value, value, plain(value+"[j]"))
 	var first []admissionRule
 	for _, p := range a.places {
-		if strings.HasPrefix(p.path, "spec") {
+		if strings.HasPrefix(p.path, "spec") || strings.HasPrefix(p.path, "policy") {
 			first = append(first, admissionRule{p, []string{itself}, holds, text})
 		}
 	}
@@ -445,7 +454,7 @@ func (a *admission) write(b *bytes.Buffer, name string, actions ...string) {
 			path += ".*"
 		}
 		message := strings.ReplaceAll(r.text, "\nhint: ", "; ")
-		if !strings.HasPrefix(message, path+": ") {
+		if path != "" && !strings.HasPrefix(message, path+": ") {
 			message = path + ": " + message
 		}
 		validations = append(validations, object{"message": message,
@@ -458,7 +467,7 @@ func (a *admission) write(b *bytes.Buffer, name string, actions ...string) {
 			"spec": object{
 				"failurePolicy": "Fail",
 				"matchConstraints": object{"resourceRules": []object{{
-					"apiGroups": []string{"stork.libopenstorage.org"}, "apiVersions": []string{"*"}, "operations": []string{"CREATE", "UPDATE"}, "resources": []string{"clusterpairs"},
+					"apiGroups": []string{"stork.libopenstorage.org"}, "apiVersions": []string{"*"}, "operations": []string{"CREATE", "UPDATE"}, "resources": a.resources,
 				}}},
 				"variables": a.variables, "validations": validations,
 			},

@@ -381,6 +381,67 @@ func TestMisuse(t *testing.T) {
 	}
 }
 
+// TestSchedules: what stops Stork by a schedule is refused by its policy and told by validate, which
+// judge by one table; nothing else is. What stops it was tried with Stork's own controllers, of 24.3.
+func TestSchedules(t *testing.T) {
+	all := policies(t, oldest)
+	const schedule, policy, namespaced = "MigrationSchedule", "SchedulePolicy", "NamespacedSchedulePolicy"
+	for text, rule := range map[string]string{
+		schedule + `: {spec: {schedulePolicyName: a, suspend: null, template: {spec: {clusterPair: w, namespaces: [a], selectors: {a: b}, includeVolumes: false}}}}`: "",
+		schedule + `: {spec: {later: 1}, status: {items: {Interval: [{name: a, status: Failed, finishTimestamp: null}]}, applicationActivated: false}}`:              "",
+		schedule + `: {spec: null, status: {items: null}}`:                                                             "",
+		schedule + `: {spec: {suspend: "false"}}`:                                                                      "value-type",
+		schedule + `: {spec: {schedulePolicyName: 5}}`:                                                                 "value-type",
+		schedule + `: {spec: {template: []}}`:                                                                          "value-type",
+		schedule + `: {spec: {template: {spec: {includeVolumes: "no"}}}}`:                                              "value-type",
+		schedule + `: {spec: {template: {spec: {namespaces: a}}}}`:                                                     "value-type",
+		schedule + `: {spec: {template: {spec: {namespaces: [1]}}}}`:                                                   "value-type",
+		schedule + `: {spec: {template: {spec: {selectors: {a: 1}}}}}`:                                                 "value-type",
+		schedule + `: {status: {items: {Interval: [null]}}}`:                                                           "null-entry",
+		schedule + `: {status: {items: {Interval: [a]}}}`:                                                              "null-entry",
+		policy + `: {policy: {interval: {intervalMinutes: 30, retain: 2}, daily: null}}`:                               "",
+		policy + `: {policy: {weekly: {day: Sunday, time: "1:00AM", options: {a: b}}}}`:                                "",
+		policy + `: {policy: {interval: {intervalMinutes: "30"}}}`:                                                     "value-type",
+		policy + `: {policy: {daily: {time: 100}}}`:                                                                    "value-type",
+		policy + `: {policy: {monthly: {date: "1", time: "1:00AM"}}}`:                                                  "value-type",
+		policy + `: {policy: {weekly: {options: {a: true}}}}`:                                                          "value-type",
+		policy + `: {policy: []}`:                                                                                      "value-type",
+		namespaced + `: {policy: {interval: {retain: 1.5}}}`:                                                           "value-type",
+		policy + `: {metadata: {name: default-migration-policy}, policy: {daily: {time: "1:00AM"}}}`:                   "schedule-policy",
+		policy + `: {metadata: {name: default-migration-policy}}`:                                                      "schedule-policy",
+		policy + `: {metadata: {name: default-migration-policy}, policy: {interval: {intervalMinutes: 5}}}`:            "",
+		namespaced + `: {metadata: {name: default-migration-policy, namespace: a}, policy: {daily: {time: "1:00AM"}}}`: "",
+		schedule + `: {spec: {schedulePolicyName: "ENC[AES256_GCM,data:AAAA,iv:AAAA,tag:AAAA,type:str]"}}`:             "still-encrypted",
+		policy + `: {policy: {daily: {time: "ENC[AES256_GCM,data:AAAA,iv:AAAA,tag:AAAA,type:str]"}}}`:                  "still-encrypted",
+	} {
+		kind, rest, _ := strings.Cut(text, ": ")
+		full := "apiVersion: stork.libopenstorage.org/v1alpha1\nkind: " + kind + "\n" + strings.TrimSuffix(strings.TrimPrefix(rest, "{"), "}")
+		full = "{" + strings.ReplaceAll(full, "\n", ", ") + "}"
+		if !strings.Contains(full, "metadata:") {
+			full = strings.TrimSuffix(full, "}") + ", metadata: {name: a, namespace: b}}"
+		}
+		name := "clusterpair-schedule-policies"
+		if kind == schedule {
+			name = "clusterpair-schedules"
+		}
+		refused, _ := all[name].judge(t, object(t, full), nil)
+		if got := strings.Join(refused, "\n"); rule == "" && got != "" || !strings.Contains(got, rule) {
+			t.Errorf("%s: the policy says %q, not %q", text, got, rule)
+		}
+		if again, _ := all[name].judge(t, object(t, full), object(t, full)); len(again) > 0 {
+			t.Errorf("%s: an update without a change is refused: %q", text, again)
+		}
+		file := filepath.Join(t.TempDir(), "object.yaml")
+		if err := os.WriteFile(file, []byte(full+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		said, _ := exec.Command("go", "run", "-C", "../..", "./cmd/clusterpair", "validate", file).CombinedOutput()
+		if stops := strings.Contains(string(said), "["+rule+"]"); rule != "" && rule != "still-encrypted" && !stops || rule == "" && strings.Contains(string(said), "stops Stork") {
+			t.Errorf("%s: validate says %s", text, said)
+		}
+	}
+}
+
 // TestCost: of a pair of 64 KiB, in whatever of its fields, each policy costs less than a
 // hundredth of what the API server gives it, also when the pair is changed.
 func TestCost(t *testing.T) {

@@ -46,11 +46,11 @@ func readGuards(data []byte, file string) (found guards) {
 	manifest.Scan(data, file, func(d manifest.Document, _ *report.Finding) {
 		manifest.EachItem(d.Node, func(n *yaml.Node) {
 			name, kind := manifest.Text(n, "metadata", "name"), manifest.Text(n, "kind")
-			alone = alone && (name == schema.DecodePolicy || name == schema.MisusePolicy)
+			alone = alone && slices.Contains(schema.PolicyNames, name)
 			switch {
 			case kind == "ValidatingAdmissionPolicyBinding" && manifest.Text(n, "spec", "policyName") == schema.DecodePolicy:
 				found.bound = true
-			case kind == "ValidatingAdmissionPolicy" && (name == schema.DecodePolicy || name == schema.MisusePolicy):
+			case kind == "ValidatingAdmissionPolicy" && slices.Contains(schema.PolicyNames, name):
 				p := guardPolicy{at: report.Position{File: file, Line: n.Line}, name: name}
 				for _, list := range []string{"variables", "validations"} {
 					for _, item := range manifest.Items(n, "spec", list) {

@@ -508,7 +508,7 @@ var catalogue = []Rule{
 		Fix:         "List its own namespace only, or move the Migration to the admin namespace (`kube-system` unless set)."},
 	{ID: "schedule-policy", Severity: Error, Needs: Run, Group: groupPairs, Whole: true,
 		Title:       "a schedule policy is unknown or has no policy",
-		Consequence: "A MigrationSchedule without a policy that Stork can read never runs, and nothing is copied until somebody looks.",
+		Consequence: "A MigrationSchedule without a policy that Stork can read never runs, and nothing is copied until somebody looks. A `default-migration-policy` without an interval ends Stork at each start.",
 		Fix:         "Name a SchedulePolicy that is there, or a built-in one such as `default-migration-policy`. A SchedulePolicy has `policy:` at the top, and no `spec:`.",
 		Waivable:    "works when the policy comes from elsewhere"},
 	{ID: "flux-decryption", Severity: Error, Needs: Run, Group: groupGitOps, OwnCheck: true,

@@ -18,6 +18,7 @@ import (
 	migrations "clusterpair.dev/internal/migration"
 	"clusterpair.dev/internal/report"
 	"clusterpair.dev/internal/stork"
+	"clusterpair.dev/schema"
 )
 
 // repository is what the files of a run say about each other.
@@ -184,8 +185,15 @@ func (f *fileRun) stork(n *yaml.Node, kind string) {
 			}
 		}
 		f.noted.migrations = append(f.noted.migrations, m)
+		if kind == "MigrationSchedule" {
+			f.findings = append(f.findings, schema.Schedule(kind, n, f.file.Name)...)
+		}
 	case "SchedulePolicy", "NamespacedSchedulePolicy":
-		f.schedulePolicy(n, kind)
+		if stops := schema.Schedule(kind, n, f.file.Name); stops != nil {
+			f.findings = append(f.findings, stops...)
+		} else {
+			f.schedulePolicy(n, kind)
+		}
 		if f.noted.policies == nil {
 			f.noted.policies = make(map[string]bool)
 		}
