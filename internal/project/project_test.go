@@ -72,13 +72,11 @@ func TestFork(t *testing.T) {
 	}
 }
 
-var (
-	hosted   = regexp.MustCompile(`(?:https://)?(?:[a-z0-9-]+\.)+[a-z]{2,}(?:/[\w.-]+)*/clusterpair\b(?:[^\w.-]|$)`)
-	versions = regexp.MustCompile(`(?:(?:clusterpair:)|/cmd/\.\.\.@|\brev: |\bclusterpair_|VERSION[=:] ?|VERSION:-|\bdefault: |/download/)(v\d+\.\d+\.\d+)`)
-)
+var hosted = regexp.MustCompile(`(?:https://)?(?:[a-z0-9-]+\.)+[a-z]{2,}(?:/[\w.-]+)*/clusterpair\b(?:[^\w.-]|$)`)
 
 // strays are places that name another project, or another version of this one.
 func strays(files map[string]string, repository, module, image, version string) []string {
+	versions := regexp.MustCompile(`(?:` + regexp.QuoteMeta(image) + `:|/cmd/\.\.\.@|\brev: |\bclusterpair_|VERSION[=:] ?|VERSION:-|\bdefault: |/download/)(v\d+\.\d+\.\d+)`)
 	var found []string
 	for _, name := range slices.Sorted(maps.Keys(files)) {
 		if strings.HasSuffix(name, ".sum") || name == "CHANGELOG.md" || regexp.MustCompile(`(^|/)v\d+\.\d+\.\d+/`).MatchString(name) {
