@@ -135,6 +135,8 @@ type Result struct {
 	Unknown bool
 	// Document is what to commit, Previous what an earlier run made.
 	Document, Previous []byte
+	// File is the one that the kubeconfig is in.
+	File string
 }
 
 // Generate renders every pair of the config and hands each to emit, in no
@@ -572,7 +574,7 @@ func (r *run) closed(j *job, source []byte) (done bool, err error) {
 	case state == Unmarked, r.in.Values == IfStale && (state != Fresh || due):
 		return false, nil
 	}
-	return true, r.emit(Result{Namespace: p.Namespace, Name: p.Name, Index: j.index, Fresh: state == Fresh, Stale: state != Fresh, Missing: state == Missing})
+	return true, r.emit(Result{Namespace: p.Namespace, Name: p.Name, Index: j.index, Fresh: state == Fresh, Stale: state != Fresh, Missing: state == Missing, File: j.destination.file})
 }
 
 // storageToken is the token that a job takes from a Secret. It is empty if there is a
@@ -716,7 +718,7 @@ func (r *run) render(ctx context.Context, j *job, source []byte) error {
 	if r.in.Consumed != nil {
 		r.in.Consumed(j.destination.file)
 	}
-	return r.emit(Result{Namespace: p.Namespace, Name: p.Name, Index: j.index, Document: document, Previous: previous})
+	return r.emit(Result{Namespace: p.Namespace, Name: p.Name, Index: j.index, Document: document, Previous: previous, File: j.destination.file})
 }
 
 // missing reports the pairs whose Secrets were not found, unless they may

@@ -164,17 +164,15 @@ func (o *generateOptions) values(cmd *cobra.Command, partial bool) generator.Val
 // remove what nobody can have meant to. partial says that only some of the pairs are
 // rendered, and none is removed.
 func (o *generateOptions) plan(cmd *cobra.Command, r *render.Run, partial bool) error {
-	changes := false
-	for _, p := range r.Plans() {
-		if p.Changes() {
-			changes = true
-			say(cmd.ErrOrStderr(), "plan: %s\n", p)
-		}
+	plans := r.Plans()
+	lines := plan.Lines(plans)
+	for _, line := range lines {
+		say(cmd.ErrOrStderr(), "plan: %s\n", line)
 	}
-	if err := plan.Write(cmd.OutOrStdout(), o.format, r.Plans(), r.Changes); err != nil {
+	if err := plan.Write(cmd.OutOrStdout(), o.format, plans, r.Changes); err != nil {
 		return err
 	}
-	if partial || !changes && !o.check { // it reads the whole repository
+	if partial || len(lines) == 0 && !o.check { // it reads the whole repository
 		return nil
 	}
 	findings, err := r.Judge(cmd.Context(), o.paths, o.remove)

@@ -27,6 +27,8 @@ type Config struct {
 	Removed []string
 	// Lost are the clusters to which they lead, sorted, as far as that is known.
 	Lost []string
+	// Readers are those of its pairs that join and leave.
+	Readers Readers
 	// Fleet is the name of the fleet that the config stands for a source of, if that
 	// limits what a run may remove: Most pairs of all its sources.
 	Fleet string

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 
 	"clusterpair.dev/internal/report"
@@ -98,6 +99,13 @@ func Write(w io.Writer, format string, configs []Config, each func() []Change) e
 	if len(changes) > 0 {
 		markdownTables(b, configs, changes)
 	}
+	var readers Readers
+	for i := range configs {
+		readers.Merge(&configs[i].Readers)
+	}
+	for i, line := range readers.lines() {
+		fmt.Fprintf(b, "%s- %s\n", map[bool]string{true: "\n"}[i == 0], report.Markdown(line))
+	}
 	return b.Flush()
 }
 
@@ -147,16 +155,31 @@ func writeJSON(w io.Writer, total sums, configs []Config, changes []Change) erro
 		File        string `json:"file"`
 		Rule        string `json:"rule,omitempty"`
 	}
+	type reader struct {
+		Change    string   `json:"change"`
+		Recipient string   `json:"recipient"`
+		Pairs     int      `json:"pairs"`
+		Secrets   []string `json:"secrets"` // the files with the credentials of these pairs
+	}
 	doc := struct {
 		sums
 		Sources []source `json:"sources"`
 		Rules   []rule   `json:"rules"`
 		Pairs   []change `json:"pairs"`
-	}{total, []source{}, []rule{}, []change{}}
-	for _, c := range configs {
+		Readers []reader `json:"readers"`
+	}{total, []source{}, []rule{}, []change{}, []reader{}}
+	var all Readers
+	for i, c := range configs {
 		s := source{Config: c.Name, Source: c.Source}
 		s.add(c)
 		doc.Sources = append(doc.Sources, s)
+		all.Merge(&configs[i].Readers)
+	}
+	for _, change := range []string{"joined", "left"} {
+		of := map[string]map[string]*reading{"joined": all.joined, "left": all.left}[change]
+		for _, recipient := range slices.Sorted(maps.Keys(of)) {
+			doc.Readers = append(doc.Readers, reader{change, recipient, of[recipient].pairs, slices.Sorted(maps.Keys(of[recipient].secrets))})
+		}
 	}
 	rules, counts := byRule(changes)
 	for _, r := range rules {

@@ -40,6 +40,7 @@ func (r *Run) Plans() []plan.Config {
 				p.Removed = append(p.Removed, o.stage.Show(change.Path))
 			}
 		}
+		p.Readers.Merge(&o.readers)
 		p.Lost = slices.Sorted(maps.Values(o.lost))
 		plans[i] = p
 	}

@@ -15,6 +15,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -24,6 +25,7 @@ import (
 	"clusterpair.dev/internal/fleet"
 	"clusterpair.dev/internal/kustomize"
 	"clusterpair.dev/internal/orphan"
+	"clusterpair.dev/internal/plan"
 	"clusterpair.dev/internal/report"
 	"clusterpair.dev/internal/sopsfile"
 	"clusterpair.dev/internal/worktree"
@@ -76,6 +78,8 @@ type output struct {
 	secrets   *Secrets          // the files that it takes Secrets from
 	err       error             // why they cannot be listed
 	lost      map[string]string // where the pairs lead that are to be removed, by path
+	readersMu sync.Mutex
+	readers   plan.Readers
 }
 
 // Begin starts a run. If something is wrong with the configs, Render says so. The trees
@@ -258,6 +262,7 @@ func (r *Run) config(ctx context.Context, safe *sopsfile.Safe, o *output) ([]rep
 		Secrets: o.secrets, Encrypter: sealer, Values: r.options.Values, NoKey: isNoKey, Now: r.now, Generated: o.generated, Only: only, Known: o.secrets.known,
 	}, func(result generator.Result) error {
 		pair()
+		o.noteReaders(sealer, &result)
 		path := PairFile("", result.Namespace, result.Name)
 		switch {
 		case result.Fresh:
@@ -292,6 +297,32 @@ func annotation(data []byte, key string) string {
 	_, rest, _ := bytes.Cut(head, []byte(" "+key+": "))
 	value, _, _ := bytes.Cut(rest, []byte("\n"))
 	return strings.Trim(string(bytes.TrimSpace(value)), `"'`)
+}
+
+// noteReaders notes who can decrypt a pair after the run that could not before, and the
+// other way around.
+func (o *output) noteReaders(s *Sealer, result *generator.Result) {
+	before := result.Previous
+	if result.Stale && !result.Missing {
+		before, _ = s.Previous(result.Namespace, result.Name)
+	}
+	if before == nil || bytes.Equal(before, result.Document) {
+		return
+	}
+	doc := encrypted(before)
+	policy, err := s.Policy(PairFile(s.output, result.Namespace, result.Name))
+	if doc == nil || err != nil {
+		return // whoever renders it says why
+	}
+	m, err := sopsfile.ReadMetadata(doc, "")
+	if err != nil || len(m.Recipients) != 1 || len(policy.Recipients()) != 1 {
+		return // of several groups it takes a reader of each
+	}
+	id := annotation(before, generator.AnnotationCredentialID)
+	renewed := result.Document != nil && id != "" && annotation(result.Document, generator.AnnotationCredentialID) != id
+	o.readersMu.Lock()
+	defer o.readersMu.Unlock()
+	o.readers.Change(m.Recipients[0], policy.Recipients()[0], result.File, renewed)
 }
 
 func isNoKey(err error) bool { return errors.As(err, new(*sopsfile.NoKeyError)) }
