@@ -11,6 +11,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -45,8 +46,10 @@ func Copy(ctx context.Context, talk io.Writer, dir string) (err error) {
 		err = report.WithHint(errors.New("install "+path+": "+strings.TrimPrefix(worktree.Cause(err).Error(), "write "+path+": ")), "%s", hint)
 	}()
 	self, err := os.Executable()
-	if err != nil {
-		return err
+	if err != nil { // in a root without /proc
+		if self, err = exec.LookPath(os.Args[0]); err != nil {
+			return err
+		}
 	}
 	from, err := os.Open(self)
 	if err != nil {
