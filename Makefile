@@ -18,7 +18,7 @@ FUZZTIME ?= 20s
 TEST_NEEDS := gpg=gnupg xmllint=libxml2-utils npm=npm pre-commit=pre-commit flock=util-linux unshare=util-linux
 CHECK_NEEDS := gcc=gcc,libc6-dev
 SIGN_NEEDS := minisign=minisign
-E2E_NEEDS := chromium-headless-shell=chromium-headless-shell,fonts-dejavu-core dot=graphviz ip=iproute2 $(SIGN_NEEDS) podman=podman runc=runc npm=npm prometheus=prometheus unshare=util-linux
+E2E_NEEDS := chromium-headless-shell=chromium-headless-shell,fonts-dejavu-core dot=graphviz ip=iproute2 $(SIGN_NEEDS) podman=podman runc=runc npm=npm prometheus=prometheus rpm=rpm ruby=ruby mmdebstrap=mmdebstrap,debian-archive-keyring unshare=util-linux
 
 .PHONY: help build man image names release sign golden demo test e2e lint update fuzz kills bench leaks check tools test-needs check-needs e2e-needs sign-needs
 
@@ -121,7 +121,7 @@ e2e-needs:
 test: test-needs tools ## Run all tests; root gets what they start from apt-get, others are told
 	CGO_ENABLED=0 CLUSTERPAIR_TOOLS="$$PWD/bin" go test -timeout 40m ./...
 
-e2e: e2e-needs $(KUBERNETES) $(FLUX) bin/kubectl bin/kustomize bin/sops bin/age-keygen $(filter bin/stork-%,$(PEERS)) bin/argocd bin/cyclonedx bin/mermaid.min.js ## Run clusterpair against real Kubernetes clusters, a real Flux, a real Argo CD and a real browser; building these takes a quarter of an hour once
+e2e: e2e-needs $(KUBERNETES) $(FLUX) bin/kubectl bin/kustomize bin/sops bin/age-keygen $(filter bin/stork-%,$(PEERS)) bin/argocd bin/cyclonedx bin/mermaid.min.js bin/kubectl-krew bin/validate-krew-manifest bin/debian.tar ## Run clusterpair against real Kubernetes clusters, a real Flux, a real Argo CD and a real browser; building these takes a quarter of an hour once
 	CLUSTERPAIR_TOOLS="$$PWD/bin" go test -C tools/image -count 1 -timeout 40m
 	CLUSTERPAIR_TOOLS="$$PWD/bin" go test -C e2e -count 1 -timeout 10m ./browser ./guard ./prometheus
 	CLUSTERPAIR_TOOLS="$$PWD/bin" go test -C e2e -count 1 -timeout 40m -parallel 4 # without a package, so that the summary is shown
@@ -136,6 +136,14 @@ $(KUBERNETES) &: e2e/go.sum
 	@CGO_ENABLED=0 go build -C e2e -trimpath -ldflags='-s -w' -o ../bin/etcd go.etcd.io/etcd/server/v3
 bin/kubectl: e2e/go.sum
 	@$(KUBERNETES_BUILD) k8s.io/kubernetes/cmd/kubectl
+
+bin/kubectl-krew bin/validate-krew-manifest &: e2e/go.sum
+	@CGO_ENABLED=0 go build -C e2e -trimpath -ldflags='-s -w' -o ../bin/kubectl-krew sigs.k8s.io/krew/cmd/krew
+	@CGO_ENABLED=0 go build -C e2e -trimpath -ldflags='-s -w' -o ../bin/ sigs.k8s.io/krew/cmd/validate-krew-manifest
+
+# A Debian to install into: what is essential, man and the completions of bash.
+bin/debian.tar:
+	@mkdir -p bin; mmdebstrap --quiet --format=tar --variant=minbase --include=man-db,bash-completion bookworm $@.part; mv $@.part $@
 
 bin/argocd: e2e/argocd/go.sum e2e/argocd/main.go
 	@CGO_ENABLED=0 go build -C e2e/argocd -trimpath -ldflags='-s -w' -o ../../bin/argocd .

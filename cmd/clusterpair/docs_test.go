@@ -243,7 +243,7 @@ func (p *pageShell) block(t *testing.T, b *block) []string {
 	return commands
 }
 
-var scriptName = regexp.MustCompile(`[a-z0-9]+/script/[a-z_]+\.txtar`)
+var scriptName = regexp.MustCompile(`[a-z0-9/]+/script/[a-z_/]+\.txtar`)
 
 // other does with a block of files what its mark says.
 func (p *pageShell) other(t *testing.T, b *block) {

@@ -83,7 +83,8 @@ func archives(dir, out, version string, platforms []platform) error {
 				common = append(common, file{"man/man1/" + path.Base(page.name), 0o644, page.data})
 			}
 		}
-		name, data, err := b.archive(fmt.Sprintf("clusterpair_%s_%s", version, p), append(files, common...))
+		files = append(files, common...)
+		name, data, err := b.archive(fmt.Sprintf("clusterpair_%s_%s", version, p), files)
 		if err != nil {
 			return err
 		}
@@ -92,6 +93,13 @@ func archives(dir, out, version string, platforms []platform) error {
 		}
 		s := subjectOf(name, data)
 		subjects, sums[p.String()] = append(subjects, s), s.Digest["sha256"]
+		if p.os == "linux" {
+			packed, err := b.packages(dir, dest, scratch, version, files)
+			if err != nil {
+				return err
+			}
+			subjects = append(subjects, packed...)
+		}
 	}
 	image, err := releaseImage(dir, dest, scratch, version)
 	if err != nil {
@@ -421,6 +429,7 @@ const homebrew = `class Clusterpair < Formula
     bash_completion.install "completions/clusterpair.bash" => "clusterpair"
     zsh_completion.install "completions/_clusterpair"
     fish_completion.install "completions/clusterpair.fish"
+    doc.install "THIRD_PARTY_LICENSES", Dir["*.cdx.json"]
   end
 
   test do
