@@ -46,13 +46,66 @@ func TestManifests(t *testing.T) {
 			}
 		}
 	}
-	if kinds != "Namespace ServiceAccount ClusterRole ClusterRoleBinding Deployment NetworkPolicy " || !strings.Contains(text, "image: registry.example.com/cp:v1\n") || strings.Contains(text, "NAMESPACE") {
+	if kinds != "Namespace ServiceAccount ClusterRole ClusterRoleBinding Deployment NetworkPolicy " || !strings.Contains(text, "image: \"registry.example.com/cp:v1\"\n") || strings.Contains(text, "NAMESPACE") {
 		t.Errorf("%s\n%s", kinds, text)
 	}
-	for _, bad := range [][2]string{{"dr", ""}, {"dr", "a b"}, {"dr", "a\nb"}, {"dr", `a"`}, {"D R", "a"}, {"", "a"}, {"a\n", "a"}} {
+	for _, bad := range [][2]string{{"dr", ""}, {"dr", "a b"}, {"dr", "a\nb"}, {"dr", `a"`}, {"D R", "a"}, {"", "a"}, {"a\n", "a"},
+		{"dr", "@a"}, {"dr", "`a"}, {"dr", ":"}, {"dr", "-"}, {"dr", "~"}, {"dr", "UPPER:v1"}, {"dr", "a/b:c:d"}, {"dr", "http://a/b"}, {"dr", `a\b`}, {"dr", "a@sha256:12"}} {
 		if Write(new(strings.Builder), "yaml", bad[0], bad[1]) == nil {
 			t.Errorf("%q is taken", bad)
 		}
+	}
+}
+
+// TestNamesAreText: names that YAML could read as a number or a truth stay text. The namespace may be
+// one that is there, whose own pods a label would judge: it gets none.
+func TestNamesAreText(t *testing.T) {
+	for _, name := range []string{"5", "true", "null", "1e5", "on"} {
+		for document := range strings.SplitSeq(written(t, "yaml", name, name), "\n---\n") {
+			var o struct {
+				Kind     string
+				Metadata struct {
+					Name, Namespace any
+					Labels          map[string]string
+				}
+				Subjects []struct{ Namespace any }
+				Spec     struct {
+					Template struct {
+						Spec struct{ Containers []struct{ Image any } }
+					}
+				}
+			}
+			if err := sigsyaml.Unmarshal([]byte(document), &o); err != nil {
+				t.Fatal(err)
+			}
+			at := []any{o.Metadata.Namespace}
+			switch o.Kind {
+			case "Namespace":
+				at = []any{o.Metadata.Name}
+				if len(o.Metadata.Labels) > 0 {
+					t.Errorf("the namespace gets %v", o.Metadata.Labels)
+				}
+			case "ClusterRole":
+				continue
+			case "ClusterRoleBinding":
+				at = []any{o.Subjects[0].Namespace}
+			case "Deployment":
+				at = append(at, o.Spec.Template.Spec.Containers[0].Image)
+			}
+			for _, got := range at {
+				if got != name {
+					t.Errorf("%s: %v, not %q", o.Kind, got, name)
+				}
+			}
+		}
+	}
+	for _, image := range []string{"a", "localhost:5000/a", "registry.example.com/Team/a:v1", "ghcr.io/org/a_b/c--d:v1.2@sha256:" + strings.Repeat("0a", 32)} {
+		if strings.Contains(image, "Team") == (Write(new(strings.Builder), "yaml", "dr", image) == nil) {
+			t.Errorf("%s", image)
+		}
+	}
+	if Write(new(strings.Builder), "yaml", Namespace, Image) != nil {
+		t.Errorf("the default %s is refused", Image)
 	}
 }
 
