@@ -19,6 +19,7 @@ type teller struct {
 	log       *slog.Logger
 	events    bool
 	namespace string
+	timeout   time.Duration // of what is written about one pair
 
 	once sync.Once
 	mu   sync.Mutex
@@ -106,13 +107,17 @@ func (t *teller) tell(ctx context.Context, is *truth) {
 	if !t.events {
 		return
 	}
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	within, cancel := context.WithTimeout(ctx, t.timeout)
 	defer cancel()
 	for _, e := range events {
-		if err := t.client.Tell(ctx, e); err != nil && ctx.Err() == nil {
+		if err := t.client.Tell(within, e); err != nil && ctx.Err() == nil {
 			t.log.Warn("an Event cannot be written", "namespace", e.Namespace, "name", e.Name, "reason", e.Reason, "error", err.Error())
 			t.mu.Lock()
-			delete(t.said[key], e.Reason) // the next round tells it
+			if e.Reason == works { // the next round tells it
+				t.said[key] = before
+			} else {
+				delete(t.said[key], e.Reason)
+			}
 			t.mu.Unlock()
 		}
 	}

@@ -74,7 +74,7 @@ type truth struct {
 // New makes a watcher that knows nothing yet.
 func New(client *cluster.Client, o Options) *Watcher {
 	w := &Watcher{client: client, options: o, truths: make(map[string]*truth), began: time.Now()}
-	w.teller = teller{client: client, log: o.Log, events: o.Events, namespace: o.Namespace}
+	w.teller = teller{client: client, log: o.Log, events: o.Events, namespace: o.Namespace, timeout: o.Timeout}
 	return w
 }
 

@@ -16,6 +16,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -106,12 +107,18 @@ type source struct {
 	events map[string]map[string]any // by name
 	writes []string                  // that it was asked for
 	broken bool
+	deaf   atomic.Bool // for Events that are written
 }
 
 func newSource(t testing.TB, pairs ...string) *source {
 	t.Helper()
 	s := &source{pairs: pairs, events: make(map[string]map[string]any)}
 	s.Server = secure(t, func(w http.ResponseWriter, r *http.Request) {
+		if s.deaf.Load() && r.Method != http.MethodGet {
+			io.Copy(io.Discard, r.Body)
+			<-r.Context().Done()
+			return
+		}
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		w.Header().Set("Content-Type", "application/json")
@@ -347,6 +354,35 @@ func TestRevoked(t *testing.T) {
 	if err := w.Round(t.Context()); err == nil {
 		t.Error("garbage of the source cluster is no error")
 	}
+}
+
+// TestUnheard: an Event that the source cluster does not take in time is written in the next round,
+// be it that a pair breaks or that it works again.
+func TestUnheard(t *testing.T) {
+	d := newDestination(t)
+	s := newSource(t, pairTo(d.URL, d.Certificate().Raw, "dr", "west", storkReady))
+	w, said := watcher(t, s, Options{Timeout: 500 * time.Millisecond})
+	round := func(deaf bool, events string) {
+		t.Helper()
+		s.deaf.Store(deaf)
+		said.Reset()
+		if err := w.Round(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if got := s.said(); got != events {
+			t.Errorf("Events: %s, want %s", got, events)
+		}
+		if deaf != strings.Contains(said.String(), "an Event cannot be written") {
+			t.Errorf("log: %s", said)
+		}
+	}
+	d.revoke(true)
+	round(true, "")
+	round(false, "west Warning Unauthorized x1")
+	d.revoke(false)
+	round(true, "west Warning Unauthorized x1")
+	round(false, "west Normal Works x1; west Warning Unauthorized x1")
+	round(false, "west Normal Works x1; west Warning Unauthorized x1")
 }
 
 // TestServe: it answers while it asks, and ends at once.
