@@ -13,6 +13,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -24,6 +25,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"clusterpair.dev/internal/cluster"
+	"clusterpair.dev/internal/report"
 )
 
 // planted is the token of all pairs; nothing that is told may hold it.
@@ -205,12 +207,20 @@ func watcher(t testing.TB, s *source, o Options) (*Watcher, *bytes.Buffer) {
 	return New(client, o), &said
 }
 
-// metricsOf are the metrics as /metrics has them.
+// metricsOf are the metrics as /metrics has them. Of each rule in them an alert tells, be it the
+// one for a pair that stalls Stork or does not work.
 func metricsOf(t testing.TB, w *Watcher) string {
 	t.Helper()
 	r := httptest.NewRecorder()
 	w.Handler().ServeHTTP(r, httptest.NewRequest(http.MethodGet, "/metrics", nil))
-	return r.Body.String()
+	text := r.Body.String()
+	for _, m := range regexp.MustCompile(`clusterpair_rule_broken({namespace="[^"]*",name="[^"]*")[^}]*,rule="([^"]*)"`).FindAllStringSubmatch(text, -1) {
+		alerted := slices.ContainsFunc(told(), func(r report.Rule) bool { return r.ID == m[2] })
+		if !alerted && !regexp.MustCompile(`(stalled`+regexp.QuoteMeta(m[1])+`[^}]*} 1|up`+regexp.QuoteMeta(m[1])+`[^}]*} 0)\n`).MatchString(text) {
+			t.Errorf("no alert tells of rule %s of %s", m[2], m[1])
+		}
+	}
+	return text
 }
 
 // TestRound: each pair is told of as its destination is, whatever the destinations of the
