@@ -169,6 +169,108 @@ func TestIndex(t *testing.T) {
 	}
 }
 
+// TestIndexObjects: what is staged is read the same whether it is a file of its own, is
+// packed or stands elsewhere; what is damaged is an error.
+func TestIndexObjects(t *testing.T) {
+	r := inRepository(t, map[string]string{"a.yaml": "committed"})
+	write(t, map[string]string{"b.yaml": "staged\n", "empty.yaml": "", "large.yaml": strings.Repeat("a: b\n", 50000)})
+	git(t, "add", ".")
+	read := func() string {
+		t.Helper()
+		index := &gitfiles.Index{Repository: r}
+		defer index.Close()
+		list, err := index.List(t.Context(), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return names(t, index, list.Each)
+	}
+	want := "b.yaml=staged\n empty.yaml= large.yaml=" + strings.Repeat("a: b\n", 50000)
+	if got := read(); got != want {
+		t.Errorf("as files: %.80q", got)
+	}
+	t.Setenv("GIT_LITERAL_PATHSPECS", "1")
+	if got := read(); got != want {
+		t.Errorf("with literal pathspecs: %.80q", got)
+	}
+	if err := os.Rename(".git/objects", ".git/elsewhere"); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("GIT_OBJECT_DIRECTORY", filepath.Join(r.Root, ".git", "elsewhere"))
+	if err := os.Mkdir(".git/objects", 0o777); err != nil {
+		t.Fatal(err)
+	}
+	if got := read(); got != want {
+		t.Errorf("elsewhere: %.80q", got)
+	}
+	git(t, "gc", "-q", "--prune=now")
+	if loose, _ := filepath.Glob(".git/elsewhere/??/*"); len(loose) > 0 {
+		t.Errorf("not packed: %q", loose)
+	}
+	if got := read(); got != want {
+		t.Errorf("packed: %.80q", got)
+	}
+}
+
+// TestIndexDamaged: of an object that is cut off or has a wrong checksum nothing is judged.
+func TestIndexDamaged(t *testing.T) {
+	r := inRepository(t, map[string]string{"a.yaml": "committed"})
+	write(t, map[string]string{"b.yaml": strings.Repeat("staged\n", 1000)})
+	git(t, "add", ".")
+	index := &gitfiles.Index{Repository: r}
+	defer index.Close()
+	list, err := index.List(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	blob, err := exec.Command("git", "rev-parse", ":b.yaml").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	name := filepath.Join(".git", "objects", string(blob[:2]), strings.TrimSpace(string(blob[2:])))
+	whole, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	wrong := slices.Clone(whole)
+	wrong[len(wrong)-1] ^= 1
+	for what, data := range map[string][]byte{"cut off": whole[:len(whole)-8], "with a wrong checksum": wrong, "empty": nil} {
+		if err := errors.Join(os.Remove(name), os.WriteFile(name, data, 0o444)); err != nil {
+			t.Fatal(err)
+		}
+		unread, err := gitfiles.Each(t.Context(), index, list.Each, func(_ context.Context, file gitfiles.File, data []byte) error {
+			t.Errorf("%s: %s was read: %d bytes", what, file.Name, len(data))
+			return nil
+		})
+		if err != nil || len(unread) != 1 {
+			t.Errorf("%s: %v, %v", what, unread, err)
+		}
+	}
+}
+
+// TestIndexWithoutWorkTree: where there is none, nothing is staged for a commit.
+func TestIndexWithoutWorkTree(t *testing.T) {
+	r := inRepository(t, map[string]string{"a.yaml": "committed"})
+	write(t, map[string]string{"a.yaml": "staged"})
+	git(t, "add", ".")
+	list := func(r gitfiles.Repository) error {
+		_, err := (&gitfiles.Index{Repository: r}).List(t.Context(), nil)
+		return err
+	}
+	if err := list(r); err != nil {
+		t.Error(err)
+	}
+	t.Chdir(".git")
+	if err := list(gitfiles.Repository{Cwd: filepath.Join(r.Root, ".git"), Root: r.Root}); err == nil || !strings.Contains(err.Error(), "must be run in a work tree") {
+		t.Errorf("in .git: %v", err)
+	}
+	t.Chdir("..")
+	git(t, "config", "core.bare", "true")
+	if err := list(r); err == nil || !strings.Contains(err.Error(), "must be run in a work tree") {
+		t.Errorf("in a bare repository: %v", err)
+	}
+}
+
 // TestLeftOut: Git leaves out what it ignores, but nothing that it knows or that the
 // user has named.
 func TestLeftOut(t *testing.T) {

@@ -3,12 +3,15 @@ package gitfiles
 import (
 	"bufio"
 	"bytes"
+	"compress/zlib"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"os/exec"
 	"path"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -61,10 +64,7 @@ func (g *Index) List(ctx context.Context, args []string) (*List, error) {
 		}
 	}
 	if len(args) == 0 {
-		if _, err := g.git(ctx, "rev-parse", "--show-toplevel"); err != nil {
-			return nil, err // outside of a repository git diff is another command
-		}
-		out, err := g.git(ctx, "diff", "--cached", "--raw", "--no-relative", "--no-abbrev", "--no-renames", "--diff-filter=d", "-z")
+		out, err := g.changed(ctx)
 		if err != nil {
 			return nil, err
 		}
@@ -76,9 +76,6 @@ func (g *Index) List(ctx context.Context, args []string) (*List, error) {
 			}
 		}
 	} else if err := g.tracked(ctx, add, slices.Concat([]string{"--error-unmatch", "--"}, args)...); err != nil {
-		return nil, err
-	}
-	if err := g.start(ctx); err != nil {
 		return nil, err
 	}
 	given := files
@@ -106,6 +103,22 @@ func (g *Index) List(ctx context.Context, args []string) (*List, error) {
 	}, nil
 }
 
+// changed is what git diff tells of the files that are staged.
+func (g *Index) changed(ctx context.Context) ([]byte, error) {
+	diff := []string{"diff", "--cached", "--raw", "--no-relative", "--no-abbrev", "--no-renames", "--diff-filter=d", "-z"}
+	// Of two paths, all and the working directory, Git refuses the second where there is
+	// no work tree. So one process answers in most cases.
+	if os.Getenv("GIT_LITERAL_PATHSPECS") == "" {
+		if out, err := g.git(ctx, slices.Concat(diff, []string{"--", ":/", g.Cwd})...); err == nil {
+			return out, nil
+		}
+	}
+	if _, err := g.git(ctx, "rev-parse", "--show-toplevel"); err != nil {
+		return nil, err // outside of a repository git diff is another command
+	}
+	return g.git(ctx, diff...)
+}
+
 // tracked adds files of the index, as the arguments of git ls-files say.
 func (g *Index) tracked(ctx context.Context, add func(mode, blob, path string), args ...string) error {
 	out, err := g.git(ctx, slices.Concat([]string{"ls-files", "--stage", "--full-name", "-z"}, args)...)
@@ -122,7 +135,7 @@ func (g *Index) tracked(ctx context.Context, add func(mode, blob, path string), 
 	return nil
 }
 
-// start starts the process that gives out the blobs.
+// start starts the process that gives out the blobs that [Index.loose] does not find.
 func (g *Index) start(ctx context.Context) error {
 	cmd := launch.Command(ctx, "git", "-C", g.Root, "cat-file", "--batch")
 	var err error
@@ -148,9 +161,17 @@ func (g *Index) Close() {
 }
 
 // Read implements [Source].
-func (g *Index) Read(_ context.Context, file File, buffer []byte) ([]byte, error) {
+func (g *Index) Read(ctx context.Context, file File, buffer []byte) ([]byte, error) {
+	if data, ok := g.loose(file.blob, buffer); ok {
+		return data, nil
+	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	if g.stdin == nil {
+		if err := g.start(ctx); err != nil {
+			return nil, err
+		}
+	}
 	if _, err := fmt.Fprintln(g.stdin, file.blob); err != nil {
 		return nil, fmt.Errorf("read %s from the index: %w", file.Name, err)
 	}
@@ -181,6 +202,40 @@ func (g *Index) Read(_ context.Context, file File, buffer []byte) ([]byte, error
 	return bytes.TrimSuffix(buffer, []byte("\n")), nil
 }
 
+// loose appends a blob to buffer that is a file of its own, as each is that git add has
+// just written: no process of Git is needed for it. It leaves to Git what is packed,
+// elsewhere, too large, or not as it should be.
+func (g *Index) loose(blob string, buffer []byte) ([]byte, bool) {
+	if strings.Trim(blob, "0123456789abcdef") != "" || len(blob) < 40 {
+		return nil, false // HEAD:path
+	}
+	f, err := os.Open(filepath.Join(g.Root, ".git", "objects", blob[:2], blob[2:]))
+	if err != nil {
+		return nil, false
+	}
+	defer f.Close()
+	inflated, err := zlib.NewReader(f)
+	if err != nil {
+		return nil, false
+	}
+	in := bufio.NewReader(inflated)
+	head, err := in.ReadString(0) // blob SIZE NUL
+	if err != nil {
+		return nil, false
+	}
+	length, ok := strings.CutPrefix(strings.TrimSuffix(head, "\x00"), "blob ")
+	size, err := strconv.Atoi(length)
+	if !ok || err != nil || size < 0 || size > worktree.MaxFile {
+		return nil, false
+	}
+	buffer = slices.Grow(buffer, size+1)[:size] // of no size it is not nil
+	if _, err := io.ReadFull(in, buffer); err != nil {
+		return nil, false
+	}
+	_, err = in.ReadByte() // the end, where the checksum is
+	return buffer, err == io.EOF
+}
+
 // Other hands out the files of a commit that are not so in the work tree; none if
 // there is no such commit.
 func (g *Index) Other(commit string) func(context.Context, func(File)) error {
@@ -193,9 +248,6 @@ func (g *Index) Other(commit string) func(context.Context, func(File)) error {
 		}
 		out, err := g.git(ctx, "-C", g.Root, "diff", "--name-only", "--no-renames", "--diff-filter=a", "-z", commit, "--")
 		if err != nil {
-			return err
-		}
-		if err := g.start(ctx); err != nil {
 			return err
 		}
 		for rel := range strings.SplitSeq(strings.TrimSuffix(string(out), "\x00"), "\x00") {
