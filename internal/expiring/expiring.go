@@ -19,6 +19,7 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode"
 	"unicode/utf8"
 	"unique"
 
@@ -317,17 +318,24 @@ func fold(w *bufio.Writer, line string) {
 		for !utf8.RuneStart(line[cut]) {
 			cut--
 		}
-		// A line that begins with :: is a command for GitHub.
-		for at := cut; at > limit/2; at-- {
-			if utf8.RuneStart(line[at]) && !strings.HasPrefix(strings.TrimLeft(line[at:], " "), "::") {
-				cut = at
-				break
-			}
+		// A line that begins with :: is a command for GitHub, also behind white space. So
+		// the line is cut before that, or what stands there is left out.
+		at := cut
+		for ; at > 1 && (!utf8.RuneStart(line[at]) || isCommand(line[at:])); at-- {
 		}
+		if at == 1 {
+			line = line[:cut] + "…" + strings.TrimLeftFunc(line[cut:], func(r rune) bool { return r == ':' || unicode.IsSpace(r) })
+			at = cut
+		}
+		cut = at
 		w.WriteString(line[:cut] + "\r\n ")
 		line = line[cut:]
 	}
 	w.WriteString(line + "\r\n")
+}
+
+func isCommand(line string) bool {
+	return strings.HasPrefix(strings.TrimLeftFunc(line, unicode.IsSpace), "::")
 }
 
 // writeMetrics writes the ends in the text format of Prometheus. A time would lie

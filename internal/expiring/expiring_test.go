@@ -1,9 +1,11 @@
 package expiring
 
 import (
+	"bufio"
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"go.yaml.in/yaml/v3"
 )
@@ -146,6 +148,31 @@ func TestWrite(t *testing.T) {
 		var b strings.Builder
 		if err := Write(&b, format, []End{}, now, now); err != nil || b.String() != want {
 			t.Errorf("%s of nothing: %q, %v", format, &b, err)
+		}
+	}
+}
+
+// TestFold: no line of a calendar begins with what GitHub takes for a command, whatever a
+// file is called, and each has at most 75 octets.
+func TestFold(t *testing.T) {
+	for name, want := range map[string]string{
+		strings.Repeat("a", 72) + "::error::b":                                   strings.Repeat("a", 72) + "::error::b",
+		strings.Repeat("a", 74) + "  ::b":                                        strings.Repeat("a", 74) + "  ::b",
+		strings.Repeat(":", 200):                                                 strings.Repeat(":", 73) + "…",
+		"a" + strings.Repeat(" ", 100) + "::b":                                   "a" + strings.Repeat(" ", 100) + "::b",
+		"é" + strings.Repeat("\u00a0", 80) + "::b::c" + strings.Repeat(":", 300): "",
+	} {
+		var b strings.Builder
+		w := bufio.NewWriter(&b)
+		fold(w, "X:"+name)
+		w.Flush()
+		for line := range strings.SplitSeq(b.String(), "\r\n") {
+			if isCommand(line) || len(line) > 75 || !utf8.ValidString(line) {
+				t.Errorf("%q gives the line %q of %d octets", name, line, len(line))
+			}
+		}
+		if got := strings.ReplaceAll(strings.TrimSuffix(b.String(), "\r\n"), "\r\n ", ""); want != "" && got != "X:"+want {
+			t.Errorf("%q becomes %q, not %q", name, got, want)
 		}
 	}
 }
