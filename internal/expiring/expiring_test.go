@@ -159,7 +159,7 @@ func TestFold(t *testing.T) {
 		strings.Repeat("a", 72) + "::error::b":                                   strings.Repeat("a", 72) + "::error::b",
 		strings.Repeat("a", 74) + "  ::b":                                        strings.Repeat("a", 74) + "  ::b",
 		strings.Repeat(":", 200):                                                 strings.Repeat(":", 73) + "…",
-		"a" + strings.Repeat(" ", 100) + "::b":                                   "a" + strings.Repeat(" ", 72) + "…b",
+		"a" + strings.Repeat(" ", 100) + "::b":                                   "a" + strings.Repeat(" ", 73) + "…b",
 		"é" + strings.Repeat("\u00a0", 80) + "::b::c" + strings.Repeat(":", 300): "",
 	} {
 		var b strings.Builder
