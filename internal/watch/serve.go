@@ -10,6 +10,8 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/prometheus/common/expfmt"
+
 	"clusterpair.dev/internal/defect"
 	"clusterpair.dev/internal/report"
 )
@@ -51,9 +53,10 @@ func (w *Watcher) Serve(ctx context.Context, listener net.Listener) error {
 // Handler answers /metrics, /healthz and /readyz.
 func (w *Watcher) Handler() http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /metrics", func(out http.ResponseWriter, _ *http.Request) {
-		out.Header().Set("Content-Type", ContentType)
-		_ = w.Metrics(out) // who has gone away reads no more
+	mux.HandleFunc("GET /metrics", func(out http.ResponseWriter, r *http.Request) {
+		format := expfmt.Negotiate(r.Header)
+		out.Header().Set("Content-Type", string(format))
+		_ = w.Metrics(out, format) // who has gone away reads no more
 	})
 	mux.HandleFunc("GET /healthz", func(out http.ResponseWriter, _ *http.Request) {
 		w.mu.Lock()
@@ -87,7 +90,7 @@ func (w *Watcher) Once(ctx context.Context, out io.Writer) (broken int, err erro
 	if err := w.Round(ctx); err != nil {
 		return 0, err
 	}
-	if err := w.Metrics(out); err != nil {
+	if err := w.Metrics(out, expfmt.NewFormat(expfmt.TypeTextPlain)); err != nil {
 		return 0, fmt.Errorf("write the metrics: %w", err)
 	}
 	return w.Broken(), nil

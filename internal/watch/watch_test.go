@@ -21,7 +21,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"github.com/prometheus/client_golang/prometheus/testutil"
 	"k8s.io/client-go/rest"
 
 	"clusterpair.dev/internal/cluster"
@@ -466,6 +467,37 @@ func TestReady(t *testing.T) {
 	}
 }
 
+// TestScrape: whatever a scraper accepts, it gets what client_golang would answer.
+func TestScrape(t *testing.T) {
+	d := newDestination(t)
+	d.rules = "[]"
+	stalls := strings.Replace(pairTo(d.URL, d.Certificate().Raw, "dr", "stalls", `{"schedulerStatus":"Strange\nwords"}`), `"options":{}`, `"options":{"port":9001}`, 1)
+	w, _ := watcher(t, newSource(t, pairTo(d.URL, d.Certificate().Raw, "dr", "west", storkReady), stalls), Options{Servers: true})
+	ours, peer := w.Handler(), promhttp.HandlerFor(w, promhttp.HandlerOpts{DisableCompression: true})
+	compare := func(accept string) {
+		t.Helper()
+		r := httptest.NewRequest(http.MethodGet, "/metrics", nil)
+		r.Header.Set("Accept", accept)
+		got, want := httptest.NewRecorder(), httptest.NewRecorder()
+		ours.ServeHTTP(got, r)
+		peer.ServeHTTP(want, r)
+		if got.Code != want.Code || got.Header().Get("Content-Type") != want.Header().Get("Content-Type") || !bytes.Equal(got.Body.Bytes(), want.Body.Bytes()) {
+			t.Errorf("Accept: %s\n%d %s\n%s\nclient_golang answers %d %s\n%s", accept, got.Code, got.Header(), got.Body, want.Code, want.Header(), want.Body)
+		}
+	}
+	for round := range 2 { // before the first, and after it
+		for _, accept := range []string{"", "*/*", "text/plain;version=0.0.4", "text/plain;version=1.0.0;escaping=allow-utf-8;q=0.5,text/plain;version=0.0.4;q=0.3,*/*;q=0.1",
+			"application/openmetrics-text;version=1.0.0,*/*;q=0.1", "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited", "nonsense;;"} {
+			compare(accept)
+		}
+		if round == 0 {
+			if err := w.Round(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}
+
 // TestNames: the metrics are called and described as Prometheus wants it.
 func TestNames(t *testing.T) {
 	d := newDestination(t)
@@ -475,7 +507,7 @@ func TestNames(t *testing.T) {
 		t.Fatal(err)
 	}
 	text := metricsOf(t, w)
-	problems, err := promlint.New(strings.NewReader(text)).Lint()
+	problems, err := testutil.GatherAndLint(w)
 	if err != nil || len(problems) > 0 {
 		t.Errorf("%v %v\n%s", err, problems, text)
 	}
