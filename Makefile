@@ -12,6 +12,8 @@ PEERS := bin/vault bin/stork-2.9 bin/stork-24.3 bin/stork-next
 KUBERNETES := bin/kube-apiserver bin/kube-controller-manager bin/etcd
 # Flux applies what is committed, with its own versions of the Kubernetes libraries.
 FLUX := bin/kustomize-controller bin/flux-crds
+# What the operator of Prometheus takes, of that which install --watch prints.
+OPERATOR := bin/prometheus-crds
 DEMO_KEY := fixtures/keys/demo.agekey
 FUZZTIME ?= 20s
 # What tests start besides Go and git, as PROGRAM=PACKAGE.
@@ -121,9 +123,10 @@ e2e-needs:
 test: test-needs tools ## Run all tests; root gets what they start from apt-get, others are told
 	CGO_ENABLED=0 CLUSTERPAIR_TOOLS="$$PWD/bin" go test -timeout 40m ./...
 
-e2e: e2e-needs $(KUBERNETES) $(FLUX) bin/kubectl bin/kustomize bin/sops bin/age-keygen $(filter bin/stork-%,$(PEERS)) bin/argocd bin/cyclonedx bin/mermaid.min.js bin/kubectl-krew bin/validate-krew-manifest bin/debian.tar ## Run clusterpair against real Kubernetes clusters, a real Flux, a real Argo CD and a real browser; building these takes a quarter of an hour once
+e2e: e2e-needs $(KUBERNETES) $(FLUX) $(OPERATOR) bin/kubectl bin/kustomize bin/sops bin/age-keygen $(filter bin/stork-%,$(PEERS)) bin/argocd bin/cyclonedx bin/mermaid.min.js bin/kubectl-krew bin/validate-krew-manifest bin/debian.tar ## Run clusterpair against real Kubernetes clusters, a real Flux, a real Argo CD and a real browser; building these takes a quarter of an hour once
 	CLUSTERPAIR_TOOLS="$$PWD/bin" go test -C tools/image -count 1 -timeout 40m
-	CLUSTERPAIR_TOOLS="$$PWD/bin" go test -C e2e -count 1 -timeout 10m ./browser ./guard ./prometheus
+	CLUSTERPAIR_TOOLS="$$PWD/bin" go test -C e2e -count 1 -timeout 10m ./browser ./guard
+	go test -C e2e/prometheus -count 1 -timeout 10m
 	CLUSTERPAIR_TOOLS="$$PWD/bin" go test -C e2e -count 1 -timeout 40m -parallel 4 # without a package, so that the summary is shown
 
 # One command for all, so that they share their packages. Without the flags they
@@ -156,6 +159,13 @@ bin/flux-crds: e2e/flux/go.sum
 	CGO_ENABLED=0 go run -C e2e/flux -trimpath sigs.k8s.io/controller-tools/cmd/controller-gen crd output:dir=../../$@ \
 	  paths=github.com/fluxcd/kustomize-controller/api/v1 paths=github.com/fluxcd/source-controller/api/v1 paths=github.com/fluxcd/notification-controller/api/v1beta3
 
+# From the types of its API, too; without descriptions, and of two kinds.
+bin/prometheus-crds: e2e/prometheus/go.sum
+	@rm -rf $@; tmp=$$(mktemp -d); trap 'rm -rf "$$tmp"' EXIT; \
+	CGO_ENABLED=0 go run -C e2e/prometheus -trimpath sigs.k8s.io/controller-tools/cmd/controller-gen crd:maxDescLen=0 output:dir="$$tmp" \
+	  paths=github.com/prometheus-operator/prometheus-operator/pkg/apis/monitoring/v1; \
+	mkdir -p $@; mv "$$tmp"/monitoring.coreos.com_{podmonitors,prometheusrules}.yaml $@
+
 lint: bin/staticcheck bin/gocyclo ## Run gofmt, go vet, staticcheck, gocyclo, longfuncs and go mod tidy, changing nothing
 	@test -z "$$(gofmt -l cmd docs examples generator schema internal bench e2e tools | tee -a /dev/stderr)"
 	go vet -tags peers ./...
@@ -177,6 +187,9 @@ lint: bin/staticcheck bin/gocyclo ## Run gofmt, go vet, staticcheck, gocyclo, lo
 	go -C e2e/argocd vet .
 	cd e2e/argocd && ../../bin/staticcheck .
 	go -C e2e/flux mod tidy -diff
+	go -C e2e/prometheus mod tidy -diff
+	go -C e2e/prometheus vet .
+	cd e2e/prometheus && ../../bin/staticcheck .
 	go -C tools/gitleaks mod tidy -diff
 	go -C tools/image mod tidy -diff
 	go -C tools/image vet .

@@ -9,7 +9,7 @@
 //     destination.crt, and their URLs, $SOURCE and $DESTINATION
 //   - a .sops.yaml that encrypts for $AGE, whose key is in $SOPS_AGE_KEY_FILE
 //   - clusterpair, kubectl, sops and kustomize, and stork-24.3 with its flag
-//     -kubeconfig, the double of Stork
+//     -kubeconfig, the double of Stork; what else make e2e builds is in $TOOLS
 //   - the commands below: argocd, cluster, apiserver, create, flux, kubeconfig,
 //     server, setup and transformers
 //
@@ -183,6 +183,7 @@ func TestScripts(t *testing.T) {
 		RequireUniqueNames:  true,
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("FIXTURES", fixtures)
+			env.Setenv("TOOLS", tools)
 			env.Setenv("PATH", strings.Join([]string{built, tools, env.Getenv("PATH")}, string(filepath.ListSeparator)))
 			env.Setenv("HOME", filepath.Join(env.WorkDir, ".home"))
 			env.Setenv("SOPS_AGE_KEY_FILE", filepath.Join(fixtures, "keys", "demo.agekey"))
