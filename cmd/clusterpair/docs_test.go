@@ -599,6 +599,7 @@ func TestCompatibility(t *testing.T) {
 		{"e2e/flux/go.mod", "github.com/fluxcd/kustomize-controller", "| kustomize-controller | %s |"},
 		{"e2e/argocd/go.mod", "github.com/argoproj/argo-cd/v3", "| argocd | %s |"},
 		{"e2e/prometheus/go.mod", "github.com/prometheus-operator/prometheus-operator/pkg/apis/monitoring", "| prometheus-operator | %s |"},
+		{"e2e/prometheus/go.mod", "github.com/grafana/grafana-foundation-sdk/go", "| grafana-foundation-sdk | %s |"},
 		{"go.mod", "go", "| Go, for building | %s |"},
 	} {
 		m := regexp.MustCompile(`(?m)^\s*` + regexp.QuoteMeta(pin.module) + ` v?(\S+)`).FindSubmatch([]byte(read(t, "../../"+pin.file)))

@@ -1,4 +1,5 @@
-// Package prometheus has Prometheus itself judge what clusterpair install --watch prints.
+// Package prometheus has Prometheus itself, and Grafana's schema, judge what clusterpair
+// install --watch prints.
 package prometheus
 
 import (

@@ -13,9 +13,7 @@ func dashboard() object {
 		stat("Work", "sum(clusterpair_up) or vector(0)", 6, nil),
 		stat("Ready in vain", `count(clusterpair_up == 0 and on (namespace, name) clusterpair_stork_status{scheduler="Ready"}) or vector(0)`, 12, 1),
 		stat("Stalling Stork", "sum(clusterpair_stork_stalled) or vector(0)", 18, 1),
-		panel("table", "What is wrong", 0, 5, 24, 9, target(`clusterpair_rule_broken == 1`, "", true), object{
-			"custom": object{"align": "left"},
-		}, override("rule", "mappings", []any{object{"type": "value", "options": titles}})),
+		wrong(titles),
 		panel("timeseries", "Days until the credential ends", 0, 14, 12, 9, target("bottomk(20, (clusterpair_credential_expires_seconds - time()) / 86400)", "{{namespace}}/{{name}}", false), object{"unit": "d", "min": 0}),
 		panel("state-timeline", "Whether the destination takes the credential", 12, 14, 12, 9, target("clusterpair_up", "{{namespace}}/{{name}}", false), object{
 			"mappings": []any{object{"type": "value", "options": object{"0": object{"text": "no", "color": "red"}, "1": object{"text": "yes", "color": "green"}}}},
@@ -29,8 +27,9 @@ func dashboard() object {
 	return object{
 		"title": "ClusterPairs", "uid": "clusterpair-watch", "tags": []string{"clusterpair", "stork"}, "schemaVersion": 39, "version": 1, "editable": true,
 		"time": object{"from": "now-24h", "to": "now"}, "refresh": "1m",
-		"templating": object{"list": []any{object{"name": "datasource", "type": "datasource", "query": "prometheus", "label": "Prometheus"}}},
-		"panels":     panels,
+		"annotations": object{"list": []any{}},
+		"templating":  object{"list": []any{object{"name": "datasource", "type": "datasource", "query": "prometheus", "label": "Prometheus"}}},
+		"panels":      panels,
 	}
 }
 
@@ -62,6 +61,15 @@ func stat(title, expr string, x int, red any) object {
 		steps = append(steps, object{"color": "red", "value": red})
 	}
 	return panel("stat", title, x, 0, 6, 5, target(expr, "", false), object{"thresholds": object{"mode": "absolute", "steps": steps}})
+}
+
+// wrong is a table of what is wrong, with the titles of rules in place of their names.
+func wrong(titles object) object {
+	query := target("max by (namespace, name, severity, rule) (clusterpair_rule_broken) == 1", "", true)
+	table := panel("table", "What is wrong", 0, 5, 24, 9, query, object{}, override("rule", "mappings", []any{object{"type": "value", "options": titles}}))
+	hidden := object{"Time": true, "Value": true}
+	table["transformations"] = []any{object{"id": "organize", "options": object{"excludeByName": hidden}}}
+	return table
 }
 
 func override(field, property string, value any) object {
