@@ -3,6 +3,7 @@ package schema
 import (
 	"bytes"
 	"cmp"
+	"encoding/base64"
 	"fmt"
 	"slices"
 	"strconv"
@@ -441,6 +442,28 @@ func (a *admission) beyond() {
 	for _, field := range []string{"username", "password"} {
 		a.add(users, field, theValue+" == null || "+theValue+` == ""`, "Kubernetes has no basic authentication since 1.19 [basic-auth]\nhint: use the token of a service account")
 	}
+	a.add(clusters, "certificate-authority-data", pemHolds, "no certificate in PEM, so that no server can be trusted [ca-invalid]\nhint: base64 -w0 ca.crt")
+	for _, field := range []string{"client-certificate-data", "client-key-data"} {
+		a.add(users, field, pemHolds, "no PEM, and client-go refuses the credential [certificate-invalid]\nhint: take both from one kubeconfig")
+	}
+}
+
+// pemHolds tells that data is empty, or that PEM begins in it somewhere: other text may stand before
+// it, as openssl x509 -text writes it. CEL has no base64, so this looks for what "-----BEGIN" is there,
+// by its first ten letters, as the cost is counted by tens. It leaves data with line breaks to validate:
+// to join lines costs more than to search them.
+var pemHolds = fmt.Sprintf(`type(%[1]s) != string || %[1]s == "" || %[2]s.exists(p, %[1]s.contains(p))`,
+	theValue, celList(append(inBase64("-----BEG"), "\n", "\r")))
+
+// inBase64 is how base64 of a longer text may hold a text: one form for each place that its first
+// byte may have in three, without the letters that depend on its neighbours.
+func inBase64(text string) []string {
+	var all []string
+	for before := range 3 {
+		encoded := base64.StdEncoding.EncodeToString(append(make([]byte, before), text...))
+		all = append(all, encoded[(8*before+5)/6:8*(before+len(text))/6])
+	}
+	return all
 }
 
 // write prints the policy, and a binding with what is done about a breach.

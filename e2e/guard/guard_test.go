@@ -7,6 +7,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -226,6 +227,8 @@ var handwritten = map[string]struct {
 	said    *regexp.Regexp
 	changes [][2]string
 }{
+	"ca-invalid":          {regexp.MustCompile(`^certificate-authority-data holds no certificate in PEM.*\[ca-invalid\]$`), ofPEM},
+	"certificate-invalid": {regexp.MustCompile(`^(the client certificate is no PEM|the client key is no private key in PEM).*\[certificate-invalid\]$`), ofPEM},
 	"server-invalid": {regexp.MustCompile(`^(server is plain http|server does not begin with https|the cluster has no server).*\[server-invalid\]$`),
 		[][2]string{{`^(?i)https://`, `^(?i)https?://`}, {`^(?i)https://`, `^https://`}, {`^(?i)https://`, `.`}, {`matches("^(?i)https://")`, `matches("^x")`}}},
 	"tls-skipped": {regexp.MustCompile(`^insecure-skip-tls-verify .*\[(tls-skipped|ca-invalid)\]$`),
@@ -234,6 +237,37 @@ var handwritten = map[string]struct {
 		[][2]string{{`m["exec"] == null`, `m["exec"] != null`}, {`m["exec"] == null`, `true`}}},
 	"basic-auth": {regexp.MustCompile(`\[basic-auth\]$`),
 		[][2]string{{`["username", "password"]`, `["username"]`}, {`["username", "password"]`, `["password"]`}, {`["username", "password"]`, `["username", "password", "token"]`}, {`m[f] == null || m[f] == ""`, `m[f] == null`}}},
+}
+
+// ofPEM are changes by which the policy would see PEM where there is none, or none where there is some.
+var ofPEM = [][2]string{{`"LS0tLS1CRU", `, ``}, {`"0tLS0tQkVH", `, ``}, {`"tLS0tLUJFR", `, ``}, {`"LS0tLS1CRU"`, `"LS0tLS1"`},
+	{`, "\n"`, ``}, {`, "\r"]`, `]`}, {` == "" || ["LS0t`, ` == "a" || ["LS0t`}, {`.exists(p`, `.all(p`}}
+
+// besides is what validate says of data that is no PEM when it knows what it is, and of which field the
+// text does not say.
+var besides = regexp.MustCompile(`^(what kubectl config view prints instead of the data|encoded in base64 twice).*\[bad-base64\]$`)
+
+// dataOf are the fields of clusters, or of users, that a rule about PEM is about.
+var dataOf = map[string][]string{
+	"ca-invalid":          {"clusters", "certificate-authority-data"},
+	"certificate-invalid": {"users", "client-certificate-data", "client-key-data"},
+}
+
+// noPEM tells whether data of one of the fields, in one line, has no PEM. What is wrong with PEM that
+// begins there validate alone tells.
+func noPEM(pair map[string]any, entries string, fields ...string) bool {
+	all, _, _ := unstructured.NestedMap(pair, "spec", "config", entries)
+	for _, entry := range all {
+		for _, field := range fields {
+			values, _ := entry.(map[string]any)
+			text, _ := values[field].(string)
+			data, _ := base64.StdEncoding.DecodeString(text)
+			if len(data) > 0 && !bytes.Contains(data, []byte("-----BEG")) && !strings.ContainsAny(text, "\r\n") {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // TestMisuseAgrees: of what every Stork decodes the misuse policy says no more than validate. By
@@ -285,14 +319,21 @@ func disagreements(t *testing.T, misuse *policy, v verdict, fired map[string]int
 		fired[rule]++
 		condition, byHand := handwritten[rule]
 		says := func(found string) bool {
-			return strings.HasSuffix(found, "["+rule+"]") || byHand && condition.said.MatchString(found) || unjudged.MatchString(found)
+			return strings.HasSuffix(found, "["+rule+"]") || byHand && condition.said.MatchString(found) || unjudged.MatchString(found) || besides.MatchString(found)
 		}
 		if !slices.ContainsFunc(v.Found, says) && (!byHand || single(pair)) {
 			all = append(all, "the policy says "+m)
 		}
 	}
 	for rule, condition := range handwritten {
-		if slices.ContainsFunc(v.Found, condition.said.MatchString) && !slices.ContainsFunc(messages, func(m string) bool { return strings.Contains(m, "["+rule+"]") }) {
+		due := slices.ContainsFunc(v.Found, condition.said.MatchString)
+		says := slices.ContainsFunc(messages, func(m string) bool { return strings.Contains(m, "["+rule+"]") })
+		if fields := dataOf[rule]; fields != nil {
+			if due = noPEM(pair, fields[0], fields[1:]...); says && !due {
+				all = append(all, "the policy sees no PEM where some begins")
+			}
+		}
+		if due && !says {
 			all = append(all, "the policy does not say "+rule)
 		}
 	}
@@ -374,7 +415,7 @@ func TestMisuse(t *testing.T) {
 			continue
 		}
 		for _, m := range messages { // by code of the validator, which is not the schema's
-			if !strings.Contains(m, "[exec-credential]") && !strings.Contains(m, "[basic-auth]") {
+			if !strings.Contains(m, "[exec-credential]") && !strings.Contains(m, "[basic-auth]") && !strings.Contains(m, "[certificate-invalid]") {
 				t.Errorf("%s: %s", file, m)
 			}
 		}

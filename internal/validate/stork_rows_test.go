@@ -9,7 +9,7 @@ import (
 )
 
 // one is a pair over one fabric in which nothing is wrong. CA, CERT and KEY
-// stand for base64.
+// stand for base64 of PEM; CA1 and CA2, and so on, of PEM after one or two bytes.
 const one = `apiVersion: stork.libopenstorage.org/v1alpha1
 kind: ClusterPair
 metadata:
@@ -65,9 +65,11 @@ func pair(edits ...string) string {
 		if err != nil {
 			panic(err)
 		}
-		encoded := base64.StdEncoding.EncodeToString(data)
-		text = strings.ReplaceAll(text, "-data: "+word+"\n", "-data: "+encoded+"\n")
-		text = strings.ReplaceAll(text, `-data":"`+word+`"`, `-data":"`+encoded+`"`)
+		for suffix, before := range map[string]string{"": "", "1": "\n", "2": "a\n"} {
+			word, encoded := word+suffix, base64.StdEncoding.EncodeToString([]byte(before+string(data)))
+			text = strings.ReplaceAll(text, "-data: "+word+"\n", "-data: "+encoded+"\n")
+			text = strings.ReplaceAll(text, `-data":"`+word+`"`, `-data":"`+encoded+`"`)
+		}
 	}
 	return text
 }
@@ -83,6 +85,10 @@ var rows = []struct {
 }{
 	{name: "a token"},
 	{name: "a certificate", edits: []string{token, certificate}},
+	{name: "a byte before the CA", edits: []string{"CA\n", "CA1\n"}},
+	{name: "two bytes before the CA", edits: []string{"CA\n", "CA2\n"}},
+	{name: "text before a certificate", edits: []string{token, strings.NewReplacer("CERT", "CERT1", "KEY", "KEY2").Replace(certificate)}},
+	{name: "text before a key", edits: []string{token, strings.NewReplacer("CERT", "CERT2", "KEY", "KEY1").Replace(certificate)}},
 	{name: "two fabrics", edits: []string{fabric, options}},
 	{name: "no options", edits: []string{"  " + fabric, ""}},
 	{name: "a proxy", edits: []string{server, server + "\n        proxy-url: socks5://proxy.example.com:1080\n        tls-server-name: west"}},
@@ -135,6 +141,10 @@ var rows = []struct {
 	{name: "a token that looks like ciphertext", edits: []string{token, "token: ENC[]"}, rule: "still-encrypted"},
 	{name: "a CA that is no PEM", edits: []string{"CA\n", "YWJj\n"}, stork: "client: ", rule: "ca-invalid"},
 	{name: "a CA that is no PEM, long ago", edits: []string{"CA\n", "YWJj\n"}, release: "2.9", rule: "ca-invalid"},
+	{name: "a CA that is nearly PEM", edits: []string{"CA\n", "LS0tLS1CQUdJTg==\n"}, stork: "client: ", rule: "ca-invalid"},
+	{name: "an empty CA", edits: []string{"CA\n", "\"\"\n"}, stork: "dropped: ", rule: "ca-missing"},
+	{name: "a CA that begins as PEM, in lines", edits: []string{"CA\n", "|\n          LS0tLS\n          1CRUdJTiBB\n"}, stork: "client: ", rule: "ca-invalid"},
+	{name: "a CA that begins as PEM, with a carriage return", edits: []string{"CA\n", "\"LS0tLS\\r1CRUdJTiBB\"\n"}, stork: "client: ", rule: "ca-invalid"},
 	{name: "a CA and none", edits: []string{server, server + "\n        insecure-skip-tls-verify: true"}, stork: "client: ", rule: "ca-invalid"},
 	{name: "a certificate without a key", edits: []string{token, "client-certificate-data: CERT"}, stork: "client: ", rule: "certificate-invalid"},
 	{name: "two credentials", edits: []string{token, token + "\n        username: a\n        password: b"}, stork: "client: ", rule: "several-credentials"},
