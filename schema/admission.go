@@ -442,7 +442,7 @@ func (a *admission) beyond() {
 	for _, field := range []string{"username", "password"} {
 		a.add(users, field, theValue+" == null || "+theValue+` == ""`, "Kubernetes has no basic authentication since 1.19 [basic-auth]\nhint: use the token of a service account")
 	}
-	a.add(clusters, "certificate-authority-data", pemHolds, "no certificate in PEM, so that no server can be trusted [ca-invalid]\nhint: base64 -w0 ca.crt")
+	a.add(clusters, "certificate-authority-data", pemHolds, "no certificate in PEM, so that no server can be trusted [ca-invalid]\nhint: give that of the CA in PEM, in base64")
 	for _, field := range []string{"client-certificate-data", "client-key-data"} {
 		a.add(users, field, pemHolds, "no PEM, and client-go refuses the credential [certificate-invalid]\nhint: take both from one kubeconfig")
 	}

@@ -7,6 +7,7 @@ import (
 	"os"
 	"slices"
 
+	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/client-go/tools/clientcmd"
 
 	"clusterpair.dev/internal/kubeconfig"
@@ -24,8 +25,12 @@ type Choice struct {
 }
 
 // Client makes a client of the cluster, and tells the namespace to work in. There is no
-// client if one of the findings about the kubeconfigs is an error.
+// client if one of the findings about the kubeconfigs is an error. A namespace that there
+// cannot be is an error: an API server says only that nothing is in it.
 func (c *Choice) Client() (client *Client, namespace string, findings []report.Finding, err error) {
+	if n := c.Overrides.Context.Namespace; n != "" && len(validation.IsDNS1123Label(n)) > 0 {
+		return nil, "", nil, report.Usage(report.WithHint(errors.New("--namespace is no name of a namespace"), "as in -n migrationnamespace"))
+	}
 	if findings, err = c.read(); err != nil || report.HasErrors(findings) {
 		return nil, "", findings, err
 	}

@@ -128,8 +128,8 @@ func (o *One) allowances() (allow []map[string]string, err error) {
 
 // flags maps fields of the config to the flags that set them, the longer path first.
 var flags = [][2]string{
-	{"spec.pairs[0].name", "NAME"},
 	{"spec.pairs[0].namespace", "--namespace"},
+	{"spec.pairs[0].name", "NAME"},
 	{"spec.pairs[0].destination.server", "--server"},
 	{"spec.pairs[0].destination.tlsServerName", "--tls-server-name"},
 	{"spec.pairs[0].options.tokenFrom", "--storage-options token"},

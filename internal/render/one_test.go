@@ -44,6 +44,7 @@ func TestOneConfig(t *testing.T) {
 		{"a rule that there is not", func(o *One) { o.Allow = []string{"insecure-tsl=test"} }, "--allow: ", ""},
 		{"a mapping without a destination", func(o *One) { o.ProjectMappings = []string{"a"} }, "--project-mappings takes SOURCE=DESTINATION", ""},
 		{"a bad name", func(o *One) { o.Name = "Remote_Cluster" }, "", "NAME"},
+		{"a bad namespace", func(o *One) { o.Namespace = "nope_bad" }, "", "--namespace"},
 		{"a bad version", func(o *One) { o.StorkVersion = "24.3.garbage" }, "", "--stork-version"},
 		{"a server that is no URL", func(o *One) { o.Server = "west" }, "", "--server"},
 		{"a bad port", func(o *One) { o.StorageOptions = []string{"ip=10.0.0.9,port=none,token=t"} }, "", "--storage-options port"},
