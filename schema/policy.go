@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"go.yaml.in/yaml/v3"
 
@@ -159,7 +160,7 @@ func (p *Policy) findings(b PolicyBreach, doc *yaml.Node, file string, sealed bo
 	for _, text := range texts {
 		message, hint, _ := strings.Cut(text, "\n")
 		rule := policyRule
-		if m := ruleAtEnd.FindStringSubmatchIndex(message); m != nil {
+		if m := ruleAtEnd().FindStringSubmatchIndex(message); m != nil {
 			message, rule = message[:m[0]], message[m[2]:m[3]]
 		}
 		findings = append(findings, report.Finding{Rule: rule, Severity: report.Error, Path: at.String(), Message: message,
@@ -169,7 +170,7 @@ func (p *Policy) findings(b PolicyBreach, doc *yaml.Node, file string, sealed bo
 	return findings
 }
 
-var ruleAtEnd = regexp.MustCompile(` \[([a-z0-9]+(?:-[a-z0-9]+)*)\]$`)
+var ruleAtEnd = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(` \[([a-z0-9]+(?:-[a-z0-9]+)*)\]$`) })
 
 // locate finds the value at a path, or the mapping in which it is missing.
 func locate(n *yaml.Node, path []string) (value *yaml.Node, at *step, missing bool) {

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 
 	"go.yaml.in/yaml/v3"
 
@@ -15,15 +16,15 @@ import (
 // Stork: values of a wrong type, with one of which it reads no other object of the kind, and what
 // ends its process. A value that another tool is going to fill in is not judged.
 func Schedule(kind string, doc *yaml.Node, file string) []report.Finding {
-	plan := &schedulePolicyPlan
+	plan := schedulePolicyPlan
 	if kind == "MigrationSchedule" {
-		plan = &migrationSchedulePlan
+		plan = migrationSchedulePlan
 	}
 	if filledIn(doc) {
 		return nil
 	}
 	w := walk{file: file}
-	w.value(nil, doc, plan, nil)
+	w.value(nil, doc, plan(), nil)
 	if kind == "SchedulePolicy" && w.findings == nil && textAt(doc, "metadata", "name") == defaultPolicy && kindOf(fieldAt(doc, "policy", "interval")) != aMapping {
 		w.add(doc, nil, report.Error, noInterval)
 	}
@@ -71,26 +72,30 @@ const noInterval = "policy: " + defaultPolicy + " without an interval ends Stork
 // https://github.com/libopenstorage/stork/blob/9dc3204614b26c0091e0d4829c41dd3972b692f0/pkg/apis/stork/v1alpha1/schedulepolicy.go
 // https://github.com/libopenstorage/stork/blob/9dc3204614b26c0091e0d4829c41dd3972b692f0/pkg/apis/stork/v1alpha1/migrationschedule.go
 var (
-	schedulePolicyPlan = shape("policies: no schedule runs any more", fields{
-		"policy": fields{
-			"interval": fields{"intervalMinutes": anInt, "retain": anInt, "options": options},
-			"daily":    fields{"time": aString, "retain": anInt, "options": options, "forceFullSnapshotDay": aString},
-			"weekly":   fields{"day": aString, "time": aString, "retain": anInt, "options": options},
-			"monthly":  fields{"date": anInt, "time": aString, "retain": anInt, "options": options},
-		},
+	schedulePolicyPlan = sync.OnceValue(func() *node {
+		return shape("policies: no schedule runs any more", fields{
+			"policy": fields{
+				"interval": fields{"intervalMinutes": anInt, "retain": anInt, "options": options},
+				"daily":    fields{"time": aString, "retain": anInt, "options": options, "forceFullSnapshotDay": aString},
+				"weekly":   fields{"day": aString, "time": aString, "retain": anInt, "options": options},
+				"monthly":  fields{"date": anInt, "time": aString, "retain": anInt, "options": options},
+			},
+		})
 	})
-	migrationSchedulePlan = shape("MigrationSchedules", fields{
-		"spec": fields{
-			"schedulePolicyName": aString, "suspend": aBool, "autoSuspend": aBool,
-			"template": fields{"spec": fields{
-				"clusterPair": aString, "adminClusterPair": aString, "namespaces": aList, "namespaceSelectors": options, "includeResources": aBool,
-				"includeVolumes": aBool, "startApplications": aBool, "purgeDeletedResources": aBool, "skipServiceUpdate": aBool,
-				"includeNetworkPolicyWithCIDR": aBool, "selectors": options, "excludeSelectors": options, "preExecRule": aString, "postExecRule": aString,
-				"includeOptionalResourceTypes": aList, "skipDeletedNamespaces": aBool, "transformSpecs": aList, "ignoreOwnerReferencesCheck": aBool,
-				"excludeResourceTypes": aList,
-			}},
-		},
-		"status": fields{"applicationActivated": aBool, "items": runs},
+	migrationSchedulePlan = sync.OnceValue(func() *node {
+		return shape("MigrationSchedules", fields{
+			"spec": fields{
+				"schedulePolicyName": aString, "suspend": aBool, "autoSuspend": aBool,
+				"template": fields{"spec": fields{
+					"clusterPair": aString, "adminClusterPair": aString, "namespaces": aList, "namespaceSelectors": options, "includeResources": aBool,
+					"includeVolumes": aBool, "startApplications": aBool, "purgeDeletedResources": aBool, "skipServiceUpdate": aBool,
+					"includeNetworkPolicyWithCIDR": aBool, "selectors": options, "excludeSelectors": options, "preExecRule": aString, "postExecRule": aString,
+					"includeOptionalResourceTypes": aList, "skipDeletedNamespaces": aBool, "transformSpecs": aList, "ignoreOwnerReferencesCheck": aBool,
+					"excludeResourceTypes": aList,
+				}},
+			},
+			"status": fields{"applicationActivated": aBool, "items": runs},
+		})
 	})
 )
 
@@ -104,7 +109,7 @@ const (
 )
 
 // shape is a plan for fields. stopped is what stops for all where a value is of another type.
-func shape(stopped string, all fields) node {
+func shape(stopped string, all fields) *node {
 	typed := func(k kinds, hint string) node {
 		return node{kinds: k | aNull, wrongKind: "a value that is not " + k.String() + " stops Stork for all " + stopped + " [value-type]\nhint: " + hint}
 	}
@@ -140,7 +145,7 @@ func shape(stopped string, all fields) node {
 		}
 		v.fields = append(v.fields, field{name: name, node: &n})
 	}
-	return node{kinds: aMapping, variants: []variant{v}}
+	return &node{kinds: aMapping, variants: []variant{v}}
 }
 
 // schedules adds the policies for what Stork runs by a schedule.
@@ -150,8 +155,8 @@ func schedules(b *bytes.Buffer) {
 		plan      *node
 		resources []string
 	}{
-		{SchedulesPolicy, &migrationSchedulePlan, []string{"migrationschedules"}},
-		{PoliciesPolicy, &schedulePolicyPlan, []string{"schedulepolicies", "namespacedschedulepolicies"}},
+		{SchedulesPolicy, migrationSchedulePlan(), []string{"migrationschedules"}},
+		{PoliciesPolicy, schedulePolicyPlan(), []string{"schedulepolicies", "namespacedschedulepolicies"}},
 	} {
 		a := &admission{resources: p.resources}
 		a.root()

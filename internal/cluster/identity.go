@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -16,6 +15,7 @@ import (
 	utilnet "k8s.io/apimachinery/pkg/util/net"
 
 	"clusterpair.dev/internal/defect"
+	"clusterpair.dev/internal/pattern"
 )
 
 // Identity is what tells a cluster from others.
@@ -198,7 +198,7 @@ func (c *Client) guard(ctx context.Context) Guard {
 	return GuardUnknown
 }
 
-var storkImage = regexp.MustCompile(`(?:^|/)stork:v?([0-9]+\.[0-9]+(?:\.[0-9]+)*)`)
+var storkImage = pattern.Later(`(?:^|/)stork:v?([0-9]+\.[0-9]+(?:\.[0-9]+)*)`)
 
 // storkVersion looks at the Deployments that are labelled as the Portworx
 // operator and Stork's own manifests label theirs. Who may not see them is told
@@ -222,7 +222,7 @@ func (c *Client) storkVersion(ctx context.Context) (string, error) {
 			return c.strange(http.MethodGet, resourcePath(deployments, ""))
 		}
 		for _, container := range d.Spec.Template.Spec.Containers {
-			if m := storkImage.FindStringSubmatch(container.Image); m != nil {
+			if m := storkImage().FindStringSubmatch(container.Image); m != nil {
 				version = m[1]
 			}
 		}

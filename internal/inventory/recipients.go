@@ -1,10 +1,11 @@
 package inventory
 
 import (
-	"regexp"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
+
+	"clusterpair.dev/internal/pattern"
 )
 
 // call gives a recipient a name. The names of one that has several stand side by side.
@@ -31,7 +32,7 @@ func (c *collection) rules(doc *yaml.Node) {
 		}
 		seen[n] = true
 		if n.Kind == yaml.ScalarNode {
-			if value := strings.TrimSpace(n.Value); isRecipient.MatchString(value) {
+			if value := strings.TrimSpace(n.Value); isRecipient().MatchString(value) {
 				c.call(value, nameOf(n))
 			}
 		}
@@ -44,7 +45,7 @@ func (c *collection) rules(doc *yaml.Node) {
 
 // isRecipient is what a single recipient looks like: of age, a key of SSH, a fingerprint of
 // PGP, a key of a cloud.
-var isRecipient = regexp.MustCompile(`^(age1[a-z0-9]+|ssh-[a-z0-9-]+ [A-Za-z0-9+/=]+( .*)?|[0-9A-F]{40}|arn:aws[a-z-]*:kms:[^,\s]+|projects/[^,\s]+|https://[^,\s]+)$`)
+var isRecipient = pattern.Later(`^(age1[a-z0-9]+|ssh-[a-z0-9-]+ [A-Za-z0-9+/=]+( .*)?|[0-9A-F]{40}|arn:aws[a-z-]*:kms:[^,\s]+|projects/[^,\s]+|https://[^,\s]+)$`)
 
 func nameOf(n *yaml.Node) string {
 	if n.Anchor != "" {

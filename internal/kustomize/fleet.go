@@ -14,6 +14,7 @@ import (
 	"clusterpair.dev/generator"
 	"clusterpair.dev/internal/fleet"
 	"clusterpair.dev/internal/manifest"
+	"clusterpair.dev/internal/pattern"
 	"clusterpair.dev/internal/report"
 	"clusterpair.dev/internal/worktree"
 )
@@ -90,7 +91,7 @@ func clusterSecrets(t *worktree.Tree, f *fleet.Fleet) (secrets []fleet.Secret, f
 
 // byConfig finds the config of a rendered pair, which stands on a line of its own in
 // every style of writing.
-var byConfig = regexp.MustCompile(` "?` + regexp.QuoteMeta(generator.AnnotationGeneratedBy) + `"?: ["']?([-.a-z0-9]+)`)
+var byConfig = pattern.Later(` "?` + regexp.QuoteMeta(generator.AnnotationGeneratedBy) + `"?: ["']?([-.a-z0-9]+)`)
 
 // removedSources are the source clusters that are no more, by the pairs that an earlier
 // run has rendered for them. compiled are those that there are.
@@ -138,7 +139,7 @@ func configOf(t *worktree.Tree, file string) string {
 	if err != nil || !bytes.Contains(data, []byte(generator.ClusterPairKind)) {
 		return ""
 	}
-	if m := byConfig.FindSubmatch(data); m != nil {
+	if m := byConfig().FindSubmatch(data); m != nil {
 		return string(m[1])
 	}
 	return ""

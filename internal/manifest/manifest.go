@@ -24,6 +24,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"clusterpair.dev/internal/pattern"
 	"clusterpair.dev/internal/plainjson"
 	"clusterpair.dev/internal/plainyaml"
 	"clusterpair.dev/internal/report"
@@ -392,14 +393,14 @@ func conflictMarker(chunk []byte) (int, bool) {
 	return 0, false
 }
 
-var yamlErrorLine = regexp.MustCompile(`^yaml: (?:line (\d+): )?(.*)$`)
+var yamlErrorLine = pattern.Later(`^yaml: (?:line (\d+): )?(.*)$`)
 
 // yamlError makes a finding of an error of the YAML library. Its texts are
 // fixed but for names of anchors and the like, which it quotes: such a text is
 // left out, as it may be part of a value.
 func yamlError(err error, file string, first int) report.Finding {
 	line, text := 0, "it cannot be read"
-	if m := yamlErrorLine.FindStringSubmatch(err.Error()); m != nil {
+	if m := yamlErrorLine().FindStringSubmatch(err.Error()); m != nil {
 		line, _ = strconv.Atoi(m[1])
 		if !strings.ContainsAny(m[2], "'\"`") || m[2] == "could not find expected ':'" || m[2] == "did not find expected ',' or ']'" || m[2] == "did not find expected ',' or '}'" || m[2] == "did not find expected '-' indicator" {
 			text = m[2]

@@ -11,6 +11,7 @@ import (
 	"clusterpair.dev/internal/gitfiles"
 	"clusterpair.dev/internal/manifest"
 	"clusterpair.dev/internal/overlay"
+	"clusterpair.dev/internal/pattern"
 	"clusterpair.dev/internal/plan"
 )
 
@@ -73,7 +74,7 @@ func (r *renamers) sync(n *yaml.Node) {
 
 // literal is the beginning of a path without variables: what is below it may be meant.
 func literal(folder string) string {
-	if at := variable.FindStringIndex(folder); at != nil {
+	if at := variable().FindStringIndex(folder); at != nil {
 		return folder[:strings.LastIndex(folder[:at[0]], "/")+1]
 	}
 	return folder
@@ -128,15 +129,15 @@ func (r *renamers) of(file string, own plan.Name) []plan.Name {
 }
 
 // variable is what Flux, kustomize or Helm put something else in place of.
-var variable = regexp.MustCompile(`\$\{[^}]*\}|\$\([^)]*\)|\{\{.*?\}\}`)
+var variable = pattern.Later(`\$\{[^}]*\}|\$\([^)]*\)|\{\{.*?\}\}`)
 
 // form is what matches each name that a text with variables can become, nil for a text
 // without any.
 func form(text string) *regexp.Regexp {
-	if !variable.MatchString(text) {
+	if !variable().MatchString(text) {
 		return nil
 	}
-	parts := variable.Split(text, -1)
+	parts := variable().Split(text, -1)
 	for i := range parts {
 		parts[i] = regexp.QuoteMeta(parts[i])
 	}
@@ -191,10 +192,10 @@ func (u *uses) operations(n *yaml.Node, file gitfiles.File) {
 		}
 		for _, target := range manifest.Items(operation, "targets") {
 			for _, field := range manifest.Items(target, "fieldPaths") {
-				note("a replacement", field.Value[strings.LastIndexByte(field.Value, '.')+1:], field, anything)
+				note("a replacement", field.Value[strings.LastIndexByte(field.Value, '.')+1:], field, anything())
 			}
 		}
 	}
 }
 
-var anything = regexp.MustCompile("")
+var anything = pattern.Later("")

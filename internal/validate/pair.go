@@ -71,6 +71,14 @@ func (f *fileRun) pair(n *yaml.Node) {
 	f.notePatch(n)
 
 	first := len(f.findings)
+	if len(f.options.Only) == 1 && f.counts("plaintext-credential") { // the repository is asked for a hint alone
+		f.judgePair(&p, n, annotations, Origin{}, first)
+		if !slices.ContainsFunc(f.findings[first:], func(g report.Finding) bool { return f.counts(g.Rule) }) {
+			f.noted.pairs = append(f.noted.pairs, p)
+			return
+		}
+		f.findings = f.findings[:first]
+	}
 	f.sizeOf(annotations)
 	f.labels(manifest.Field(n, "metadata", "labels"))
 	if local := manifest.Field(annotations, "config.kubernetes.io/local-config"); local != nil && local.Value != "false" {

@@ -2,6 +2,7 @@ package validate
 
 import (
 	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -118,4 +119,25 @@ func kustomizationOf(source, path string) string {
 
 func gitRepository(name, url string) string {
 	return "apiVersion: source.toolkit.fluxcd.io/v1\nkind: GitRepository\nmetadata: {name: " + name + ", namespace: flux-system}\nspec: {url: '" + url + "'}\n"
+}
+
+// TestHook: whoever looks for credentials in clear alone gets the same answer, and the
+// repository is asked about a pair only if there is something to say of it.
+func TestHook(t *testing.T) {
+	data, err := os.ReadFile("../../fixtures/valid/flux-decryption/pairs/remotecluster.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	sealed, asked := string(data), 0
+	hook := Options{Only: []string{"plaintext-credential"}, Origin: func(string, string) (Origin, error) {
+		asked++
+		return Origin{Render: "clusterpair generate -f dr", Rendered: true}, nil
+	}}
+	if found := judged(t, hook, "-- pair.yaml --\n"+sealed); len(found) > 0 || asked > 0 {
+		t.Errorf("asked %d times, %v", asked, found)
+	}
+	found := judged(t, hook, "-- pair.yaml --\n"+regexp.MustCompile(`(\s)ENC\[AES256_GCM,data:[^]]*,type:str\]`).ReplaceAllString(sealed, "${1}hunter2-hunter2-hunter2"))
+	if len(found) == 0 || asked == 0 || !strings.HasSuffix(found[0].Hint, "render it anew: clusterpair generate -f dr") {
+		t.Errorf("asked %d times, %v", asked, found)
+	}
 }

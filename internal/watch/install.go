@@ -5,13 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
 
 	sigsyaml "sigs.k8s.io/yaml"
 
+	"clusterpair.dev/internal/pattern"
 	"clusterpair.dev/internal/project"
 	"clusterpair.dev/internal/report"
 )
@@ -29,18 +29,18 @@ var Image = project.Image() + ":" + project.Version()
 // Namespace is where the process runs if nobody names another.
 const Namespace = "clusterpair-watch"
 
-var namespaceName = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
+var namespaceName = pattern.Later(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
 
 // imageName is what a container runtime takes as an image: a host, a path, a tag, a digest.
 // https://github.com/distribution/reference/blob/v0.6.0/reference.go#L4
-var imageName = regexp.MustCompile(`^([A-Za-z0-9.-]+(:[0-9]+)?/)?[a-z0-9]+([._-]+[a-z0-9]+)*(/[a-z0-9]+([._-]+[a-z0-9]+)*)*(:[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?(@sha256:[0-9a-f]{64})?$`)
+var imageName = pattern.Later(`^([A-Za-z0-9.-]+(:[0-9]+)?/)?[a-z0-9]+([._-]+[a-z0-9]+)*(/[a-z0-9]+([._-]+[a-z0-9]+)*)*(:[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?(@sha256:[0-9a-f]{64})?$`)
 
 // Write writes one of [Formats].
 func Write(w io.Writer, format, namespace, image string) error {
-	if !imageName.MatchString(image) {
+	if !imageName().MatchString(image) {
 		return report.Usage(report.WithHint(errors.New("--image is no name of an image"), "as in --image registry.example.com/clusterpair:v1"))
 	}
-	if !namespaceName.MatchString(namespace) {
+	if !namespaceName().MatchString(namespace) {
 		return report.Usage(report.WithHint(errors.New("--namespace is no name of a namespace"), "as in -n "+Namespace))
 	}
 	var text []byte

@@ -8,12 +8,13 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strconv"
 	"strings"
 	"sync"
 	"syscall"
 	"time"
+
+	"clusterpair.dev/internal/pattern"
 )
 
 // A scratch directory holds the files of a run until they are moved to their
@@ -45,7 +46,7 @@ const (
 	journalName   = "journal"
 )
 
-var scratchName = regexp.MustCompile(`^\.clusterpair-[A-Z2-7]{10}$`)
+var scratchName = pattern.Later(`^\.clusterpair-[A-Z2-7]{10}$`)
 
 func stagedName(number int) string { return strconv.Itoa(number) + ".new" }
 func beforeName(number int) string { return strconv.Itoa(number) + ".before" }
@@ -280,7 +281,7 @@ func syncDir(dir *os.File) error {
 // of a run under way, or of one that was killed. What Git has checked out is none:
 // others may look into it.
 func IsScratch(dir string) bool {
-	if !scratchName.MatchString(filepath.Base(dir)) {
+	if !scratchName().MatchString(filepath.Base(dir)) {
 		return false
 	}
 	info, err := os.Lstat(dir)
@@ -392,7 +393,7 @@ func eachScratch(dirs []string, visit func(dir string, s *scratch) error) error 
 			continue // there is nothing of ours
 		}
 		for _, e := range entries {
-			if !e.IsDir() || !scratchName.MatchString(e.Name()) {
+			if !e.IsDir() || !scratchName().MatchString(e.Name()) {
 				continue
 			}
 			parent, err := os.OpenRoot(dir)

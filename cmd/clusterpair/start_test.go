@@ -1,0 +1,31 @@
+package main
+
+import (
+	"os"
+	"os/exec"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// TestStart: every command pays for what packages do before main. Ours make no more there
+// than small tables; a regular expression, or a plan, is made when it is asked for.
+func TestStart(t *testing.T) {
+	const most = 12 << 10 // bytes of a package
+	cmd := exec.Command(os.Args[0], "-test.run=^$")
+	cmd.Env = append(os.Environ(), "GODEBUG=inittrace=1")
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	found := regexp.MustCompile(`(?m)^init (clusterpair\.dev/\S+) @.* (\d+) bytes, \d+ allocs$`).FindAllStringSubmatch(string(out), -1)
+	for _, m := range found {
+		if bytes, err := strconv.Atoi(m[2]); err != nil || bytes > most && !strings.HasSuffix(m[1], "/cmd/clusterpair") {
+			t.Errorf("%s makes %s bytes before main: make them when they are needed, as pattern.Later does", m[1], m[2])
+		}
+	}
+	if len(found) < 10 {
+		t.Errorf("only %d packages were found:\n%s", len(found), out)
+	}
+}
