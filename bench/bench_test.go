@@ -122,8 +122,9 @@ func TestBars(t *testing.T) {
 		m := &measurements{
 			processors: 2, sizes: []int{100, 1000, 10000}, perFileLimit: 100,
 			work:      map[int]map[string]result{100: work(0.1), 1000: work(1), 10000: work(10.5)},
-			startUp:   map[string]result{ourVersion: seconds(0.01), ourFunction: seconds(0.01), ourValidate: seconds(0.014), sopsVersion: seconds(0.01)},
-			size:      map[string]int64{"clusterpair": 80e6},
+			startUp:   map[string]result{ourVersion: seconds(0.006), ourFunction: seconds(0.006), ourValidate: seconds(0.01), ourHook: seconds(0.006), sopsVersion: seconds(0.01)},
+			size:      map[string]int64{"clusterpair": 42e6},
+			watched:   watched{peak: 48, share: 0.5},
 			decrypted: map[string]result{buildKustomized: seconds(ksopsRatio), buildDirectory: seconds(ksopsRatio), buildFloor: seconds(1)},
 		}
 		m.work[100][sopsCLI] = seconds(4)
@@ -169,8 +170,11 @@ func TestBars(t *testing.T) {
 		"no key / the floor":                                   func(m *measurements) { slower(m.work[1000], generateNoKey, time.Millisecond) },
 		"--check`, no key":                                     func(m *measurements) { slower(m.work[1000], generateCheck, time.Millisecond) },
 		"for 10,000 pairs / for":                               func(m *measurements) { slower(m.work[10000], generateFirst, time.Second) },
-		"`clusterpair version`":                                func(m *measurements) { slower(m.startUp, ourVersion, time.Millisecond) },
-		"function on one pair":                                 func(m *measurements) { slower(m.startUp, ourFunction, time.Millisecond) },
+		"`clusterpair version`, CPU / `sops":                   func(m *measurements) { slower(m.startUp, ourVersion, time.Millisecond) },
+		"`clusterpair <resource-list`":                         func(m *measurements) { slower(m.startUp, ourFunction, time.Millisecond) },
+		"validate --staged":                                    func(m *measurements) { slower(m.startUp, ourHook, time.Millisecond) },
+		"1,000 pairs: peak, MiB":                               func(m *measurements) { m.watched.peak++ },
+		"percent of a core":                                    func(m *measurements) { m.watched.share += 0.01 },
 		"validate` of one file":                                func(m *measurements) { slower(m.startUp, ourValidate, time.Millisecond) },
 		"1,000 files, CPU: / the floor":                        func(m *measurements) { slower(m.work[1000], atParseFloor, -time.Millisecond) },
 		"1,000 files, CPU: a comment in each file / the floor": func(m *measurements) { slower(m.work[1000], validateCommented, time.Millisecond) },
@@ -257,6 +261,16 @@ func TestRepositoryHasAllPairs(t *testing.T) {
 	}
 	if err := writeRepository(t.TempDir(), 999, pairs); err == nil {
 		t.Error("999 files are no full directories")
+	}
+}
+
+func TestParseWatched(t *testing.T) {
+	out := "=== RUN   TestThousand\n    thousand_linux_test.go:55: 40 MiB at most, 870ms of CPU a round: 0.29 % of a core at 5m0s\n--- PASS: TestThousand (1.99s)\n"
+	if w, err := parseWatched([]byte(out)); err != nil || w != (watched{peak: 40, cpu: 870 * time.Millisecond, share: 0.29}) {
+		t.Errorf("%+v %v", w, err)
+	}
+	if _, err := parseWatched([]byte("testing: warning: no tests to run\nPASS\n")); err == nil {
+		t.Error("no test ran, and nobody says so")
 	}
 }
 

@@ -54,11 +54,12 @@ const (
 	ourVersion       = "clusterpair version"
 	ourFunction      = "clusterpair <resource-list"
 	ourValidate      = "clusterpair validate rendered"
+	ourHook          = "clusterpair validate --staged --only plaintext-credential"
 	sopsVersion      = "sops --version --disable-version-check"
 	kustomizeVersion = "kustomize version"
 )
 
-var startUpNames = []string{ourVersion, ourFunction, ourValidate, sopsVersion, kustomizeVersion}
+var startUpNames = []string{ourVersion, ourFunction, ourValidate, ourHook, sopsVersion, kustomizeVersion}
 
 const renderedDir = "rendered"
 
@@ -221,6 +222,10 @@ func (b *bench) apart(ctx context.Context, m *measurements, largest int) (err er
 	if m.evaluated, err = b.evaluate(ctx); err != nil {
 		return err
 	}
+	fmt.Fprintln(os.Stderr, "bench: watch")
+	if m.watched, err = b.watched(ctx); err != nil {
+		return err
+	}
 	fmt.Fprintln(os.Stderr, "bench: start-up")
 	if m.startUp, err = b.startUp(ctx); err != nil {
 		return err
@@ -244,6 +249,7 @@ type measurements struct {
 	decryptedOf  int // pairs
 	decrypted    map[string]result
 	evaluated    evaluated
+	watched      watched
 	startUp      map[string]result
 	size         map[string]int64 // of the binaries, in bytes
 	ownPeak      int64            // of this process, in bytes
@@ -411,10 +417,18 @@ func (b *bench) startUp(ctx context.Context) (map[string]result, error) {
 	if err := b.rendered(ctx, dir, 1); err != nil {
 		return nil, err
 	}
+	for _, args := range [][]string{{"init", "-q"}, {"add", renderedDir}} { // what the hook looks at
+		cmd := exec.CommandContext(ctx, "git", args...)
+		cmd.Dir, cmd.Env = dir, b.env()
+		if out, err := cmd.CombinedOutput(); err != nil {
+			return nil, fmt.Errorf("%s: %w\n%s", cmd, err, out)
+		}
+	}
 	candidates := []candidate{
 		{name: ourVersion, commands: [][]string{{b.bin("clusterpair"), "version"}}},
 		{name: ourFunction, commands: [][]string{{b.bin("clusterpair")}}, stdin: resourceList(b.recipients), check: contains("ENC[AES256_GCM,")},
 		{name: ourValidate, commands: [][]string{{b.bin("clusterpair"), "validate", renderedDir}}, check: contains(" 1 ClusterPair")},
+		{name: ourHook, commands: [][]string{strings.Fields(b.bin(ourHook))}, check: contains(" 1 ClusterPair in 1 file")},
 		{name: sopsVersion, commands: [][]string{{b.bin("sops"), "--version", "--disable-version-check"}}, check: contains("3.13.3")},
 		{name: kustomizeVersion, commands: [][]string{{b.bin("kustomize"), "version"}}, check: contains("5.8.2")},
 	}
