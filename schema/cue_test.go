@@ -292,7 +292,9 @@ func FuzzDocument(f *testing.F) {
 func FuzzHandmade(f *testing.F) {
 	for _, s := range []string{"", "YWJj", "YWJ=", "YW==", "Y===", "=", "====", "YW=\n=\r\n", "\nYW JJ", "YW==YWJj", "YWJj=", "é===", "a b", " a", "a\x00", "\x00\x00", "\v", " \n", "é ", "YWK=", "YWI=", "YQ==", "YR==", "Q=", "é=", "é==", "\xff==",
 		"ENC[AES256_GCM,data:a,iv:b=,tag:c==,type:str]", "ENC[AES256_GCM,data:a===,iv:b,tag:c,type:int]", "ENC[AES256_GCM,data:,iv:b,tag:c,type:bool]", "ENC[AES256_GCM,data:a,iv:b,tag:c,type:]",
-		"ENC[AES256_GCM,data:a,iv:b,tag:c,type:comment]\n", "ENC[AES256_GCM,data:a\n,iv:b,tag:c,type:time]", "ENC[AES256_GCM,data:a,tag:c,type:bytes]", ",type:float]", "type:int]", "\xff,type:int]"} {
+		"ENC[AES256_GCM,data:a,iv:b,tag:c,type:comment]\n", "ENC[AES256_GCM,data:a\n,iv:b,tag:c,type:time]", "ENC[AES256_GCM,data:a,tag:c,type:bytes]", ",type:float]", "type:int]", "\xff,type:int]", ",type:str]", "x_unencrypted", "a:b",
+		"a", "-a", "a-", "a-b.c", "a..b", ".a", "a.", "A.b/c", "a/b/c", "/a", "a/", "a.b/C_d.e-f", "\u212a/a", "a/" + strings.Repeat("b", 63), strings.Repeat("b", 64), strings.Repeat("é", 254), strings.Repeat("\xff", 254) + "/", strings.Repeat("a", 253) + "/a",
+		"pair-2456789bcd", "-2456789bck", "2456789bcdf", "2026-12-01T10:00:00Z", "2026-12-01T10:00:00.5+01:00", "2026-12-01T10:00:00.Z", "2026-12-01T10:00:00", "2026-12-01T10:00:00+0100", "2026-12-01t10:00:00z", "x026-12-01T10:00:00Z"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
