@@ -12,7 +12,7 @@ import (
 // TestPanicInCommand: whatever panics, a command ends with the exit code for what
 // could not be done.
 func TestPanicInCommand(t *testing.T) {
-	root := newRootCommand(io.Discard)
+	root := newRootCommand(io.Discard, nil)
 	root.AddCommand(&cobra.Command{Use: "boom", RunE: func(*cobra.Command, []string) error { panic("s3cret") }})
 	root.SetArgs([]string{"boom"})
 	_, err := execute(context.Background(), root)

@@ -450,7 +450,7 @@ var redirection = regexp.MustCompile(`> *[^ &|;()]+`)
 // checkCall is an error if there is no such command, or it takes no such flags or
 // arguments.
 func checkCall(args []string) error {
-	root := newRootCommand(io.Discard)
+	root := newRootCommand(io.Discard, nil)
 	root.InitDefaultVersionFlag()
 	cmd, rest, err := root.Find(args)
 	if err != nil {
@@ -483,7 +483,7 @@ func TestHelpExamples(t *testing.T) {
 			}
 		}
 	}
-	visit(newRootCommand(io.Discard))
+	visit(newRootCommand(io.Discard, nil))
 	if tried < 30 {
 		t.Errorf("only %d examples were found", tried)
 	}
@@ -562,7 +562,7 @@ func headings(text string) []string {
 // checkSpan is an error if a code span names a command or a flag that is not there.
 // What stands for something else, such as FILE, is not looked at.
 func checkSpan(words []string) error {
-	cmd := newRootCommand(io.Discard)
+	cmd := newRootCommand(io.Discard, nil)
 	for len(words) > 0 && !strings.HasPrefix(words[0], "-") && cmd.HasSubCommands() {
 		i := slices.IndexFunc(cmd.Commands(), func(c *cobra.Command) bool { return c.Name() == words[0] })
 		if i < 0 {

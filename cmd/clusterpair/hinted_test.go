@@ -231,7 +231,7 @@ func commandsOf(text string) []string {
 			most = 3
 		}
 		if words[0] == "clusterpair" {
-			if cmd, _, err := newRootCommand(io.Discard).Find(words[1:]); err != nil || cmd.Name() == "clusterpair" {
+			if cmd, _, err := newRootCommand(io.Discard, nil).Find(words[1:]); err != nil || cmd.Name() == "clusterpair" {
 				continue // it goes on in words
 			}
 		}
@@ -251,7 +251,7 @@ var commandOfOurs = regexp.MustCompile("(?:^|[\\s`'\"(|&])clusterpair ((?:creden
 // that there are none of.
 func unknownFlags(text string) (problems []string) {
 	for _, m := range commandOfOurs.FindAllStringSubmatch(text, -1) {
-		cmd, _, err := newRootCommand(io.Discard).Find(strings.Fields(m[1]))
+		cmd, _, err := newRootCommand(io.Discard, nil).Find(strings.Fields(m[1]))
 		if err != nil || !cmd.Runnable() {
 			continue // it goes on in words
 		}

@@ -24,7 +24,7 @@ func TestMan(t *testing.T) {
 	} else if err := os.MkdirAll(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	root := newRootCommand(io.Discard)
+	root := newRootCommand(io.Discard, nil)
 	root.DisableAutoGenTag = true
 	exit := strings.SplitN(docs.ExitCodes(), "\n\n", 2)[1]
 	flags := make(map[string][]string) // by page

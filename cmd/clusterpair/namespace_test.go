@@ -41,7 +41,7 @@ func TestNamespaceFlags(t *testing.T) {
 			}
 		}
 	}
-	visit(newRootCommand(io.Discard))
+	visit(newRootCommand(io.Discard, nil))
 	if tried < 10 {
 		t.Errorf("only %d commands were found", tried)
 	}

@@ -1,12 +1,16 @@
 package main
 
 import (
+	"io"
 	"os"
 	"os/exec"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/spf13/cobra"
 )
 
 // TestStart: every command pays for what packages do before main. Ours make no more there
@@ -27,5 +31,18 @@ func TestStart(t *testing.T) {
 	}
 	if len(found) < 10 {
 		t.Errorf("only %d packages were found:\n%s", len(found), out)
+	}
+}
+
+// TestCommands: a run makes the command that it names, and no other.
+func TestCommands(t *testing.T) {
+	for _, c := range commands {
+		made := newRootCommand(io.Discard, []string{c.name, "--help"}).Commands()
+		if names := slices.DeleteFunc(made, func(m *cobra.Command) bool { return m.Name() == "help" || m.Name() == "completion" }); len(names) != 1 || names[0].Name() != c.name {
+			t.Errorf("%s: %v", c.name, names)
+		}
+	}
+	if all := newRootCommand(io.Discard, []string{"help", "version"}).Commands(); len(all) != len(commands)+2 {
+		t.Errorf("help knows %d commands", len(all))
 	}
 }

@@ -130,7 +130,7 @@ func (f *fileRun) judgePair(p *pair, n, annotations *yaml.Node, origin Origin, f
 	default:
 		if f.holdsCredential(n) {
 			f.inTheClear = n
-			f.add(kindOf(n), "", "plaintext-credential", report.Error, "a ClusterPair in clear: whoever reads the repository has the destination's credential",
+			f.add(cmp.Or(manifest.Field(n, "kind"), n), "", "plaintext-credential", report.Error, "a ClusterPair in clear: whoever reads the repository has the destination's credential",
 				"")
 		}
 		f.leaks(n)
@@ -223,13 +223,6 @@ func (f *fileRun) identifiedSecret(n *yaml.Node) {
 		f.add(id, "metadata.annotations", "annotation-drift", report.Error, generator.AnnotationCredentialID+" and "+holders.AnnotationTokenSecret+" name two tokens: clusterpair credential revoke would end one that is in use",
 			"find out who changed it: git log -p "+f.typed()+"; a new one sets both: clusterpair credential rotate "+f.typed())
 	}
-}
-
-func kindOf(n *yaml.Node) *yaml.Node {
-	if kind := manifest.Field(n, "kind"); kind != nil {
-		return kind
-	}
-	return n
 }
 
 // origin is what the repository says about the pair.

@@ -290,7 +290,7 @@ func (f *fileRun) embedded(n *yaml.Node) {
 	walk = func(inner *yaml.Node) {
 		if inner != n && inner.Kind == yaml.MappingNode && manifest.Text(inner, "kind") == "ClusterPair" && looksLikePair(inner) {
 			if hasCiphertext(manifest.Field(inner, "spec")) {
-				f.add(kindOf(inner), "", "engine-decryption", report.Error, fmt.Sprintf("an encrypted ClusterPair inside of a %s, where nothing decrypts it: ciphertext reaches Stork and stops it", cmp.Or(manifest.Text(n, "kind"), "document")),
+				f.add(cmp.Or(manifest.Field(inner, "kind"), inner), "", "engine-decryption", report.Error, fmt.Sprintf("an encrypted ClusterPair inside of a %s, where nothing decrypts it: ciphertext reaches Stork and stops it", cmp.Or(manifest.Text(n, "kind"), "document")),
 					"give it a file of its own, which Flux or Argo CD decrypts")
 			}
 			return
@@ -329,7 +329,7 @@ func (f *fileRun) disguised(n *yaml.Node) {
 	}
 	walk(n, "")
 	if found != nil {
-		f.add(kindOf(n), "kind", "pair-kind", report.Error, fmt.Sprintf("a ClusterPair in disguise: line %d is encrypted as one, and the object is none", found.Line),
+		f.add(cmp.Or(manifest.Field(n, "kind"), n), "kind", "pair-kind", report.Error, fmt.Sprintf("a ClusterPair in disguise: line %d is encrypted as one, and the object is none", found.Line),
 			"restore the file from Git history; who has no key could have made a pair of it again, with another server")
 	}
 }

@@ -170,7 +170,7 @@ func (f *fileRun) stork(n *yaml.Node, kind string) {
 	switch kind {
 	case "Migration", "MigrationSchedule":
 		o, _ := migrations.Read(n, kind)
-		m := migration{path: f.file.Path, kind: kind, namespace: namespace, name: name, at: f.position(kindOf(n)), built: f.object != nil,
+		m := migration{path: f.file.Path, kind: kind, namespace: namespace, name: name, at: f.position(cmp.Or(manifest.Field(n, "kind"), n)), built: f.object != nil,
 			pair: f.reference(o.Pair), adminPair: f.reference(o.AdminPair), volumes: true}
 		if kind == "MigrationSchedule" {
 			m.policy = f.reference(n, "spec", "schedulePolicyName")
@@ -214,7 +214,7 @@ func (f *fileRun) schedulePolicy(n *yaml.Node, kind string) {
 		return
 	}
 	if policy == nil || len(policy.Content) == 0 {
-		f.add(kindOf(n), "policy", "schedule-policy", report.Error, fmt.Sprintf("the %s has no policy: Stork never runs", kind), "policy: {interval: {intervalMinutes: 30}}")
+		f.add(cmp.Or(manifest.Field(n, "kind"), n), "policy", "schedule-policy", report.Error, fmt.Sprintf("the %s has no policy: Stork never runs", kind), "policy: {interval: {intervalMinutes: 30}}")
 		return
 	}
 	kinds := []string{"interval", "daily", "weekly", "monthly"}
