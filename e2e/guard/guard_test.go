@@ -1,6 +1,3 @@
-// Package guard judges the policies of clusterpair schema -o admission with the library of
-// the API server: agreement with Stork's decoder, cost, and the oldest release for which they
-// compile.
 package guard
 
 import (
@@ -8,7 +5,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -136,18 +132,11 @@ func (p *policy) judge(t *testing.T, object, before map[string]any) (refused []s
 
 func object(t *testing.T, text string) map[string]any {
 	t.Helper()
-	data := []byte(text)
-	if !json.Valid(data) {
-		var err error
-		if data, err = yaml.YAMLToJSON(data); err != nil {
-			t.Fatalf("%v\n%s", err, text)
-		}
-	}
-	var u unstructured.Unstructured // numbers as the API server has them
-	if err := u.UnmarshalJSON(data); err != nil {
+	object, err := Object(text)
+	if err != nil {
 		t.Fatalf("%v\n%s", err, text)
 	}
-	return u.Object
+	return object
 }
 
 // TestAgreesWithStork: what a Stork cannot decode is refused, in the words of a rule, and what
@@ -161,7 +150,7 @@ func TestAgreesWithStork(t *testing.T) {
 		switch {
 		case len(messages) == 0 && v.Undecoded != "":
 			t.Errorf("accepted, and Stork says %s:\n%s", v.Undecoded, v.Text)
-		case len(messages) > 0 && v.Undecoded == "" && !ciphertext(pair) && !nullEntry(pair):
+		case len(messages) > 0 && v.Undecoded == "" && !MayRefuse(pair):
 			t.Errorf("Stork decodes it, and it is refused: %s\n%s", messages, v.Text)
 		case len(messages) > 0:
 			refused++
@@ -178,48 +167,20 @@ func TestAgreesWithStork(t *testing.T) {
 	}
 }
 
-// verdict is what a Stork and validate say of a pair that the API server stores.
-type verdict struct {
-	Text, Unread, Undecoded string
-	Found                   []string
-}
-
 // verdicts are those of all pairs of the oracle, and of thousands of mutants.
-var verdicts = sync.OnceValue(func() func(*testing.T) []verdict {
-	var all []verdict
-	return func(t *testing.T) []verdict {
+var verdicts = sync.OnceValue(func() func(*testing.T) []Verdict {
+	var all []Verdict
+	return func(t *testing.T) []Verdict {
+		t.Helper()
 		if all == nil {
-			all = ask(t)
+			var err error
+			if all, err = Verdicts(filepath.Join(t.TempDir(), "verdicts.json"), "../.."); err != nil {
+				t.Fatal(err)
+			}
 		}
 		return all
 	}
 })()
-
-func ask(t *testing.T) (all []verdict) {
-	t.Helper()
-	file := filepath.Join(t.TempDir(), "verdicts.json")
-	cmd := exec.Command("go", "test", "-count", "1", "-tags", "peers", "-run", "^TestStorkVerdicts$", "./internal/validate")
-	cmd.Dir, cmd.Env = "../..", append(os.Environ(), "STORK_VERDICTS="+file)
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
-	lines, err := os.Open(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer lines.Close()
-	for decoder := json.NewDecoder(lines); ; {
-		var v verdict
-		if err := decoder.Decode(&v); errors.Is(err, io.EOF) {
-			return all
-		} else if err != nil {
-			t.Fatal(err)
-		}
-		if v.Unread == "" {
-			all = append(all, v)
-		}
-	}
-}
 
 // handwritten are the conditions of the misuse policy that are not of the schema, by rule:
 // what validate says of the same, and changes of the condition that would be wrong.
@@ -274,9 +235,9 @@ func noPEM(pair map[string]any, entries string, fields ...string) bool {
 // the conditions that are not of the schema it says as much, too, where the pair holds one cluster
 // and one user, those that count. Each change of these conditions would be seen.
 func TestMisuseAgrees(t *testing.T) {
-	var cases []verdict
+	var cases []Verdict
 	for _, v := range verdicts(t) {
-		if pair := object(t, v.Text); v.Undecoded == "" && !ciphertext(pair) && !nullEntry(pair) {
+		if pair := object(t, v.Text); v.Undecoded == "" && !MayRefuse(pair) {
 			cases = append(cases, v)
 		}
 	}
@@ -298,7 +259,7 @@ func TestMisuseAgrees(t *testing.T) {
 				continue
 			}
 			changed := compiled(t, bytes.ReplaceAll(text, []byte(change[0]), []byte(change[1])), oldest)["clusterpair-misuse"]
-			if !slices.ContainsFunc(cases, func(v verdict) bool { return len(disagreements(t, changed, v, fired)) > 0 }) {
+			if !slices.ContainsFunc(cases, func(v Verdict) bool { return len(disagreements(t, changed, v, fired)) > 0 }) {
 				t.Errorf("%s: %s in place of %s is not seen", rule, change[1], change[0])
 			}
 		}
@@ -311,7 +272,7 @@ var unjudged = regexp.MustCompile(`\[(value-type|config-not-object|still-encrypt
 
 // disagreements tells where the misuse policy says something else of a pair than validate. It counts
 // the rules that the policy says.
-func disagreements(t *testing.T, misuse *policy, v verdict, fired map[string]int) (all []string) {
+func disagreements(t *testing.T, misuse *policy, v Verdict, fired map[string]int) (all []string) {
 	pair := object(t, v.Text)
 	messages, _ := misuse.judge(t, pair, nil)
 	for _, m := range messages {
@@ -349,34 +310,6 @@ func single(pair map[string]any) bool {
 	cluster, _ := context["cluster"].(string)
 	user, _ := context["user"].(string)
 	return len(clusters) == 1 && len(users) == 1 && clusters[cluster] != nil && users[user] != nil
-}
-
-func ciphertext(x any) bool {
-	switch x := x.(type) {
-	case string:
-		return strings.HasPrefix(x, "ENC[")
-	case []any:
-		return slices.ContainsFunc(x, ciphertext)
-	case map[string]any:
-		for key, value := range x {
-			if key == "sops" || ciphertext(value) {
-				return true
-			}
-		}
-	}
-	return false
-}
-
-func nullEntry(pair map[string]any) bool {
-	for _, field := range []string{"clusters", "contexts", "users"} {
-		entries, _, _ := unstructured.NestedMap(pair, "spec", "config", field)
-		for _, entry := range entries {
-			if entry == nil {
-				return true
-			}
-		}
-	}
-	return false
 }
 
 // TestMisuse: each bad fixture of the schema is refused by one of the policies in the words of its
