@@ -26,7 +26,7 @@ type Tree struct {
 	Git         bool // whether the root is a Git work tree
 
 	mu          sync.Mutex
-	directories map[string]*os.File
+	directories map[string]*directory
 }
 
 // Open opens the tree around dir. The caller closes it.
@@ -75,9 +75,7 @@ func OpenAbove(dir string) (t *Tree, rest string, err error) {
 // Close closes the tree.
 func (t *Tree) Close() error {
 	for _, d := range t.directories {
-		if d != nil {
-			d.Close() // read-only
-		}
+		d.close()
 	}
 	return t.Root.Close()
 }
@@ -172,9 +170,13 @@ func (t *Tree) Read(rel string) ([]byte, error) { return t.ReadInto(nil, rel) }
 // ReadInto is [Tree.Read] into the array of buffer, if that is large enough.
 func (t *Tree) ReadInto(buffer []byte, rel string) ([]byte, error) {
 	dir, name := filepath.Split(rel)
-	if d := t.directory(filepath.Clean(dir)); d != nil && name != "" && name != ".." {
-		if data, err := readPlain(d, name, buffer); err != errNotPlain {
-			return data, err
+	if name != "" && name != ".." {
+		if d := t.enter(dir); d != nil {
+			data, err := readPlain(d.file, name, buffer)
+			t.leave(d)
+			if err != errNotPlain {
+				return data, err
+			}
 		}
 	}
 	f, err := t.Root.OpenFile(rel, os.O_RDONLY|syscall.O_NONBLOCK, 0) // a pipe is not waited for
@@ -211,26 +213,62 @@ func sized(buffer []byte, size int64) []byte {
 	return buffer[:size]
 }
 
-// directory is an open directory of the tree, nil if there was none when it was
-// asked for first. Many files stand in few directories, and os.Root walks each path anew.
-func (t *Tree) directory(dir string) *os.File {
+// directory is one that is kept open. Many files stand in few directories, and os.Root
+// walks each path anew.
+type directory struct {
+	file  *os.File // nil if there was none when it was asked for first
+	users int      // who reads in it at this moment
+}
+
+func (d *directory) close() {
+	if d.file != nil {
+		d.file.Close() // read-only
+	}
+}
+
+// enter opens a directory of the tree, or finds it open, until [Tree.leave]. It is nil if
+// there is none, or if as many are open and in use as may be.
+func (t *Tree) enter(dir string) *directory {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if d, ok := t.directories[dir]; ok {
-		return d
+	d := t.directories[dir]
+	if d == nil {
+		if len(t.directories) >= maxDirectories && !t.forget() {
+			return nil
+		}
+		file, err := t.Root.OpenFile(filepath.Clean(dir), os.O_RDONLY|syscall.O_DIRECTORY|syscall.O_NONBLOCK, 0)
+		if err != nil {
+			file = nil
+		}
+		if t.directories == nil {
+			t.directories = make(map[string]*directory)
+		}
+		d = &directory{file: file}
+		t.directories[dir] = d
 	}
-	if len(t.directories) >= maxDirectories {
+	if d.file == nil {
 		return nil
 	}
-	d, err := t.Root.OpenFile(dir, os.O_RDONLY|syscall.O_DIRECTORY|syscall.O_NONBLOCK, 0)
-	if err != nil {
-		d = nil
-	}
-	if t.directories == nil {
-		t.directories = make(map[string]*os.File)
-	}
-	t.directories[dir] = d
+	d.users++
 	return d
+}
+
+func (t *Tree) leave(d *directory) {
+	t.mu.Lock()
+	d.users--
+	t.mu.Unlock()
+}
+
+// forget closes a directory that nobody reads in, if there is one.
+func (t *Tree) forget() bool {
+	for dir, d := range t.directories {
+		if d.users == 0 {
+			d.close()
+			delete(t.directories, dir)
+			return true
+		}
+	}
+	return false
 }
 
 // Names are those of the entries of a directory, by its path relative to the root, nil
