@@ -124,7 +124,7 @@ func digestSealed(doc *yaml.Node, kind string) []byte {
 		slices.Sort(sealed) // kustomize sorts the keys
 		texts = append(texts, sealed...)
 	}
-	sum := sha256.Sum256(joined(texts...))
+	sum := sha256.Sum256(joined(nil, texts...))
 	return sum[:]
 }
 
@@ -149,13 +149,8 @@ func digestAll(h hash.Hash, n *yaml.Node) (sealed bool) {
 	return sealed
 }
 
-// joined are texts one after the other, so that no others make the same.
-func joined(texts ...string) []byte {
-	size := 0
-	for _, text := range texts {
-		size += 8 + len(text)
-	}
-	all := make([]byte, 0, size)
+// joined appends texts to all, so that no others make the same.
+func joined[T string | []byte](all []byte, texts ...T) []byte {
 	for _, text := range texts {
 		all = append(binary.BigEndian.AppendUint64(all, uint64(len(text))), text...)
 	}
@@ -182,8 +177,10 @@ func (r *run) source(j *job) []byte {
 	if j.destination.digest == nil || settings == nil {
 		return nil
 	}
-	sum := sha256.Sum256(joined(sourceFormat, c.Metadata.Name, c.Spec.StorkVersion, cmp.Or(p.Mode, c.Spec.Mode), p.Name, p.Namespace,
-		p.Destination.Context, p.Destination.Server, p.Destination.TLSServerName, key, string(settings), string(j.destination.digest), token))
+	var room [1024]byte // for most
+	all := joined(room[:0], sourceFormat, c.Metadata.Name, c.Spec.StorkVersion, cmp.Or(p.Mode, c.Spec.Mode), p.Name, p.Namespace,
+		p.Destination.Context, p.Destination.Server, p.Destination.TLSServerName, key)
+	sum := sha256.Sum256(joined(joined(all, settings, j.destination.digest), token))
 	return sum[:]
 }
 

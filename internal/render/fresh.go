@@ -6,7 +6,9 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"hash"
 	"io/fs"
+	"path/filepath"
 	"strings"
 	"sync"
 	"time"
@@ -46,11 +48,13 @@ func withoutSource(data []byte) []byte {
 // sourceSum is what the annotation says: a hash over what the pair was rendered from,
 // how it is encrypted, and the file itself but for the line of the annotation. So it
 // tells, too, that somebody has changed the file by hand or by mistake.
-func sourceSum(source []byte, fingerprint string, data []byte) (sum [2 * sha256.Size]byte) {
+func sourceSum(source []byte, fingerprint, data []byte) (sum [2 * sha256.Size]byte) {
 	from, to, _ := sourceLine(data)
-	h := sha256.New()
+	h := hashes.Get().(hash.Hash)
+	defer hashes.Put(h)
+	h.Reset()
 	h.Write(source)
-	h.Write([]byte(fingerprint))
+	h.Write(fingerprint)
 	h.Write(data[:from])
 	h.Write(data[to:])
 	var raw [sha256.Size]byte
@@ -58,9 +62,12 @@ func sourceSum(source []byte, fingerprint string, data []byte) (sum [2 * sha256.
 	return sum
 }
 
+// hashes are for [sourceSum], of which a run may do little else.
+var hashes = sync.Pool{New: func() any { return sha256.New() }}
+
 // mark adds the annotation to a file without one, in its place by name. A file in which
 // that place cannot be found stays as it is.
-func mark(data, source []byte, fingerprint string) []byte {
+func mark(data, source, fingerprint []byte) []byte {
 	at, indent := sourcePlace(data)
 	if at < 0 {
 		return data
@@ -97,19 +104,19 @@ func sourcePlace(data []byte) (at int, indent string) {
 }
 
 // fingerprint tells how a policy has the file of a pair written.
-func (s *Sealer) fingerprint(p *sopsfile.Policy) string {
+func (s *Sealer) fingerprint(p *sopsfile.Policy) []byte {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if print, known := s.prints[p]; known {
 		return print
 	}
-	print := ""
+	var print []byte
 	// A MAC over values in clear would not bear the line of the annotation.
 	if c := seal.ForPair(p); *c.MACOnlyEncrypted {
-		print = fmt.Sprintf("%q %d %d %q\n", c.Selector, c.ShamirThreshold, c.Indent, c.Recipients())
+		print = fmt.Appendf(nil, "%q %d %d %q\n", c.Selector, c.ShamirThreshold, c.Indent, c.Recipients())
 	}
 	if s.prints == nil {
-		s.prints = make(map[*sopsfile.Policy]string)
+		s.prints = make(map[*sopsfile.Policy][]byte)
 	}
 	s.prints[p] = print
 	return print
@@ -118,16 +125,39 @@ func (s *Sealer) fingerprint(p *sopsfile.Policy) string {
 // buffers are for files that are read to be hashed.
 var buffers = sync.Pool{New: func() any { return new([]byte) }}
 
+// place is the directory of the pairs of a namespace, with a separator at its end.
+type place struct{ rel, abs string }
+
+// place makes the place of a namespace once: there may be many pairs in it.
+func (s *Sealer) place(namespace string) (place, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	at, known := s.places[namespace]
+	if !known {
+		dir := filepath.Join(s.output, namespace)
+		rel, err := s.tree.Inside(dir)
+		if err != nil {
+			return place{}, err
+		}
+		const separator = string(filepath.Separator)
+		at = place{rel + separator, s.tree.Abs(dir) + separator}
+		if s.places == nil {
+			s.places = make(map[string]place)
+		}
+		s.places[strings.Clone(namespace)] = at
+	}
+	return at, nil
+}
+
 // State implements [generator.Encrypter].
 func (s *Sealer) State(namespace, name string, source []byte, soon time.Time) (state generator.State, due bool, err error) {
-	path := PairFile(s.output, namespace, name)
-	rel, err := s.tree.Inside(path)
+	at, err := s.place(namespace)
 	if err != nil {
 		return 0, false, err
 	}
 	buffer := buffers.Get().(*[]byte)
 	defer buffers.Put(buffer)
-	data, err := s.tree.ReadInto(*buffer, rel)
+	data, err := s.tree.ReadInto(*buffer, at.rel+name+".yaml")
 	*buffer = data[:0]
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -135,12 +165,15 @@ func (s *Sealer) State(namespace, name string, source []byte, soon time.Time) (s
 	case err != nil:
 		return generator.Unmarked, false, nil // whoever renders it says why
 	}
-	policy, err := s.Policy(path)
-	if err != nil {
-		return 0, false, err
+	policy := s.inline
+	if policy == nil {
+		if policy, err = seal.RulePolicy(s.rules, at.abs+name+".yaml", ""); err != nil {
+			_, err = s.Policy(PairFile(s.output, namespace, name)) // which names the file
+			return 0, false, err
+		}
 	}
 	switch _, _, said := sourceLine(data); {
-	case said == nil || s.fingerprint(policy) == "":
+	case said == nil || s.fingerprint(policy) == nil:
 		state = generator.Unmarked
 	case !s.says(data, source, policy):
 		state = generator.Stale
@@ -158,7 +191,7 @@ func (s *Sealer) State(namespace, name string, source []byte, soon time.Time) (s
 func (s *Sealer) says(data, source []byte, policy *sopsfile.Policy) bool {
 	_, _, said := sourceLine(data)
 	fingerprint := s.fingerprint(policy)
-	if said == nil || source == nil || fingerprint == "" {
+	if said == nil || source == nil || fingerprint == nil {
 		return false
 	}
 	sum := sourceSum(source, fingerprint, data)
@@ -186,7 +219,7 @@ func endsBefore(data []byte, soon time.Time) bool {
 
 // mark adds the annotation to an encrypted pair, unless it is to have none.
 func (s *Sealer) mark(document, source []byte, policy *sopsfile.Policy) []byte {
-	if fingerprint := s.fingerprint(policy); source != nil && fingerprint != "" {
+	if fingerprint := s.fingerprint(policy); source != nil && fingerprint != nil {
 		return mark(document, source, fingerprint)
 	}
 	return document

@@ -464,7 +464,7 @@ func TestForged(t *testing.T) {
 		t.Errorf("the right pair, without a key: %s", got)
 	}
 	_, _, said := sourceLine(good)
-	copied := mark(withoutSource(forged), nil, "")
+	copied := mark(withoutSource(forged), nil, nil)
 	_, _, his := sourceLine(copied)
 	write(t, pairFile, strings.Replace(string(copied), string(his), string(said), 1))
 	if got, _ := render(t, Options{Dry: true, Values: generator.Never}); got+"\n" != other {
@@ -510,7 +510,7 @@ func sourceOf(t *testing.T) (source []byte) {
 	return source
 }
 
-func fingerprintOf(t *testing.T) (print string) {
+func fingerprintOf(t *testing.T) (print []byte) {
 	t.Helper()
 	withSealer(t, func(_ *generator.Config, _ *Secrets, s *Sealer) {
 		policy, err := s.Policy(pairFile)
@@ -551,7 +551,7 @@ func TestMark(t *testing.T) {
 		{"no annotations", "metadata:\n  name: a\nspec:\n  annotations:\n    a: b\n", ""},
 		{"on one line", "metadata: {annotations: {a: b}}\n", ""},
 	} {
-		got := string(mark([]byte(tt.before), []byte("source"), "rule"))
+		got := string(mark([]byte(tt.before), []byte("source"), []byte("rule")))
 		_, _, said := sourceLine([]byte(got))
 		if bare := strings.Replace(got, string(said), "", 1); bare != cmp.Or(tt.after, tt.before) || (len(said) == 64) != (tt.after != "") {
 			t.Errorf("%s: got\n%s", tt.name, got)

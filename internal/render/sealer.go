@@ -41,7 +41,8 @@ type Sealer struct {
 	seen func(namespace, name string, state generator.State, data []byte)
 
 	mu     sync.Mutex
-	prints map[*sopsfile.Policy]string
+	prints map[*sopsfile.Policy][]byte
+	places map[string]place // by namespace
 }
 
 // NewSealer reads the recipients of a config. Without inline ones it needs the
