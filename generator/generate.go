@@ -253,7 +253,8 @@ type opening struct {
 func (o *opening) documents(ctx context.Context, r *run) ([]*yaml.Node, error) {
 	o.once.Do(func() {
 		var docs []*yaml.Node
-		if docs, o.err = r.in.Secrets.Documents(ctx, o.file); errors.As(o.err, new(report.Finding)) {
+		docs, o.err = r.in.Secrets.Documents(ctx, o.file)
+		if _, ok := errors.AsType[report.Finding](o.err); ok {
 			r.mu.Lock()
 			r.unread = true
 			r.mu.Unlock()
@@ -812,8 +813,7 @@ func (r *run) finding(err error) error {
 	if err == nil {
 		return nil
 	}
-	var f report.Finding
-	if errors.As(err, &f) {
+	if f, ok := errors.AsType[report.Finding](err); ok {
 		r.report(f)
 		return nil
 	}

@@ -46,17 +46,17 @@ func withoutSource(data []byte) []byte {
 }
 
 // sourceSum is what the annotation says: a hash over what the pair was rendered from,
-// how it is encrypted, and the file itself but for the line of the annotation. So it
-// tells, too, that somebody has changed the file by hand or by mistake.
-func sourceSum(source []byte, fingerprint, data []byte) (sum [2 * sha256.Size]byte) {
-	from, to, _ := sourceLine(data)
+// how it is encrypted, and the file itself, which is the parts, but for the line of the
+// annotation. So it tells, too, that somebody has changed the file by hand or by mistake.
+func sourceSum(source, fingerprint []byte, parts ...[]byte) (sum [2 * sha256.Size]byte) {
 	h := hashes.Get().(hash.Hash)
 	defer hashes.Put(h)
 	h.Reset()
 	h.Write(source)
 	h.Write(fingerprint)
-	h.Write(data[:from])
-	h.Write(data[to:])
+	for _, part := range parts {
+		h.Write(part)
+	}
 	var raw [sha256.Size]byte
 	hex.Encode(sum[:], h.Sum(raw[:0]))
 	return sum
@@ -149,6 +149,22 @@ func (s *Sealer) place(namespace string) (place, error) {
 	return at, nil
 }
 
+// policyOf is [Sealer.Policy] of a pair.
+func (s *Sealer) policyOf(namespace, name string) (*sopsfile.Policy, error) {
+	if s.inline != nil {
+		return s.inline, nil
+	}
+	at, err := s.place(namespace)
+	if err != nil {
+		return nil, err
+	}
+	policy, err := seal.RulePolicy(s.rules, at.abs+name+".yaml", "")
+	if err != nil {
+		return s.Policy(PairFile(s.output, namespace, name)) // the same error, and it names the file
+	}
+	return policy, nil
+}
+
 // State implements [generator.Encrypter].
 func (s *Sealer) State(namespace, name string, source []byte, soon time.Time) (state generator.State, due bool, err error) {
 	at, err := s.place(namespace)
@@ -165,17 +181,14 @@ func (s *Sealer) State(namespace, name string, source []byte, soon time.Time) (s
 	case err != nil:
 		return generator.Unmarked, false, nil // whoever renders it says why
 	}
-	policy := s.inline
-	if policy == nil {
-		if policy, err = seal.RulePolicy(s.rules, at.abs+name+".yaml", ""); err != nil {
-			_, err = s.Policy(PairFile(s.output, namespace, name)) // which names the file
-			return 0, false, err
-		}
+	policy, err := s.policyOf(namespace, name)
+	if err != nil {
+		return 0, false, err
 	}
-	switch _, _, said := sourceLine(data); {
-	case said == nil || s.fingerprint(policy) == nil:
+	switch said, same := s.says(data, source, policy); {
+	case !said:
 		state = generator.Unmarked
-	case !s.says(data, source, policy):
+	case !same:
 		state = generator.Stale
 	default:
 		state, due = generator.Fresh, endsBefore(data, soon)
@@ -186,16 +199,19 @@ func (s *Sealer) State(namespace, name string, source []byte, soon time.Time) (s
 	return state, due, nil
 }
 
-// says tells whether a file says that it was rendered from a source by a policy, and has
-// not changed since.
-func (s *Sealer) says(data, source []byte, policy *sopsfile.Policy) bool {
-	_, _, said := sourceLine(data)
+// says tells whether a file says what it was rendered from, and whether that is a source
+// and a policy, and the file has not changed since.
+func (s *Sealer) says(data, source []byte, policy *sopsfile.Policy) (said, same bool) {
+	from, to, sum := sourceLine(data)
 	fingerprint := s.fingerprint(policy)
-	if said == nil || source == nil || fingerprint == nil {
-		return false
+	if sum == nil || fingerprint == nil {
+		return false, false
 	}
-	sum := sourceSum(source, fingerprint, data)
-	return bytes.Equal(said, sum[:])
+	if source == nil {
+		return true, false
+	}
+	now := sourceSum(source, fingerprint, data[:from], data[to:])
+	return true, bytes.Equal(sum, now[:])
 }
 
 var endAnnotations = [][]byte{[]byte(" " + kubeconfig.AnnotationExpires + ": "), []byte(" " + kubeconfig.AnnotationCAExpires + ": ")}

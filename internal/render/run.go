@@ -325,7 +325,10 @@ func (o *output) noteReaders(s *Sealer, result *generator.Result) {
 	o.readers.Change(m.Recipients[0], policy.Recipients()[0], result.File, renewed)
 }
 
-func isNoKey(err error) bool { return errors.As(err, new(*sopsfile.NoKeyError)) }
+func isNoKey(err error) bool {
+	_, ok := errors.AsType[*sopsfile.NoKeyError](err)
+	return ok
+}
 
 // checkReaders finds creation rules by which others than the readers of a source cluster
 // of a fleet could decrypt its pairs.
@@ -337,8 +340,7 @@ func (o *output) checkReaders(s *Sealer) ([]report.Finding, error) {
 	said := make(map[string]bool)
 	for i := range o.config.Spec.Pairs {
 		p := &o.config.Spec.Pairs[i]
-		path := PairFile(o.config.Spec.Output, p.Namespace, p.Name)
-		policy, err := s.Policy(path)
+		policy, err := s.policyOf(p.Namespace, p.Name)
 		if err != nil {
 			return nil, err
 		}

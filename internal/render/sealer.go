@@ -217,7 +217,7 @@ func (s *Sealer) Encrypt(ctx context.Context, namespace, name string, plain *yam
 		return nil, findings, err
 	}
 	document = s.mark(document, source, policy)
-	if !bytes.Equal(document, previous) && s.says(previous, source, policy) {
+	if _, same := s.says(previous, source, policy); same && !bytes.Equal(document, previous) {
 		findings = append(findings, report.Finding{Rule: "annotation-drift", Severity: report.Warning, Position: report.Position{File: s.tree.Show(path)},
 			Path:    generator.AnnotationSource,
 			Message: "the annotation says that the pair was rendered from its Secret, and the pair holds something else: clusterpair has not written it so",

@@ -122,7 +122,7 @@ func (s *Secrets) Index(name string) []generator.Sealed {
 		return index(data, name)
 	}
 	if s.shared != nil {
-		if f := s.shared.files[s.identify(name)]; f != nil && f.uses > 1 {
+		if f := s.shared.file(s, name); f != nil && f.uses > 1 {
 			f.index.Do(func() { f.sealed = read() })
 			return f.sealed
 		}
@@ -229,7 +229,7 @@ func (s *Secrets) documents(ctx context.Context, name string) ([]*yaml.Node, err
 		return docs, len(data), err
 	}
 	if s.shared != nil {
-		if f := s.shared.files[s.identify(name)]; f != nil && f.uses > 1 {
+		if f := s.shared.file(s, name); f != nil && f.uses > 1 {
 			return s.shared.open(f, open)
 		}
 	}
@@ -242,29 +242,42 @@ func (s *Secrets) documents(ctx context.Context, name string) ([]*yaml.Node, err
 func (s *Secrets) share(with *openedFiles) {
 	s.shared = with
 	if with.files == nil {
-		with.files = make(map[sharedFile]*openedFile)
+		with.files, with.named = make(map[sharedFile]*openedFile), make(map[namedFile]*openedFile)
 	}
 	for _, name := range s.names {
-		id := s.identify(name)
-		if with.files[id] == nil {
-			with.files[id] = new(openedFile)
+		f := with.file(s, name)
+		if f == nil {
+			id := sharedFile{s.tree.Abs(s.tree.Hide(name)), name}
+			if f = with.files[id]; f == nil {
+				f = new(openedFile)
+				with.files[id] = f
+			}
+			with.named[namedFile{s.tree, name}] = f
 		}
-		with.files[id].uses++
+		f.uses++
 	}
 }
 
-func (s *Secrets) identify(name string) sharedFile {
-	return sharedFile{s.tree.Abs(s.tree.Hide(name)), name}
+// file is what a config calls by a name, nil if it lists no such file.
+func (o *openedFiles) file(s *Secrets, name string) *openedFile {
+	return o.named[namedFile{s.tree, name}]
 }
 
 // sharedFile tells a file that several configs list. Findings name it, so that it
 // counts as two where two configs name it differently.
 type sharedFile struct{ path, name string }
 
-// openedFiles holds what files hold that several configs list, decrypted. files is
-// complete before the first is opened.
+// namedFile is how a config names a file. The configs of a fleet have one tree.
+type namedFile struct {
+	tree *worktree.Tree
+	name string
+}
+
+// openedFiles holds what files hold that several configs list, decrypted. files and named
+// are complete before the first is opened.
 type openedFiles struct {
 	files  map[sharedFile]*openedFile
+	named  map[namedFile]*openedFile
 	listed worktree.Listings
 
 	mu   sync.Mutex
@@ -293,7 +306,7 @@ func (s *Secrets) known(name string) *generator.Known {
 	if s.shared == nil || s.instead[name] != nil {
 		return nil
 	}
-	f := s.shared.files[s.identify(name)]
+	f := s.shared.file(s, name)
 	if f == nil {
 		return nil
 	}
