@@ -96,7 +96,7 @@ type generateOptions struct {
 // rotation of a credential. The files of with are written together with the pairs, all
 // or none.
 func (o *generateOptions) render(cmd *cobra.Command, instead map[string]*yaml.Node, with []render.File) error {
-	defer pace.Steady(map[bool]int{true: 4 << 20, false: 24 << 20}[o.check], 30, 72<<20).End() // most checks hash alone
+	defer pace.Steady(map[bool]int{true: 5 << 20, false: 24 << 20}[o.check], 30, 72<<20).End() // most checks hash alone
 	if len(o.paths) == 0 {
 		o.paths = []string{"."}
 	}

@@ -15,9 +15,13 @@ import (
 
 // Pairs makes the pairs that the source renders.
 func (s *Source) Pairs() []generator.Pair {
-	pairs := make([]generator.Pair, len(s.made))
+	return s.AppendPairs(make([]generator.Pair, 0, len(s.made)))
+}
+
+// AppendPairs is [Source.Pairs] into memory that may have held others.
+func (s *Source) AppendPairs(pairs []generator.Pair) []generator.Pair {
 	for i := range s.made {
-		pairs[i] = s.made[i].pair()
+		pairs = append(pairs, s.made[i].pair())
 	}
 	return pairs
 }

@@ -66,6 +66,7 @@ type Run struct {
 	secrets  *openedFiles
 	rules    *RuleFiles
 	same     fleet.Identities
+	pairs    []generator.Pair // of the source that is rendered
 }
 
 // output is what a run renders of one config.
@@ -231,7 +232,8 @@ func (r *Run) config(ctx context.Context, safe *sopsfile.Safe, o *output) ([]rep
 		return nil, o.err
 	}
 	if o.source != nil {
-		o.config.Spec.Pairs = o.source.Pairs()
+		r.pairs = o.source.AppendPairs(r.pairs[:0])
+		o.config.Spec.Pairs = r.pairs
 		defer func() { o.config.Spec.Pairs = nil }()
 	}
 	var only []string
