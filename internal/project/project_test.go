@@ -15,7 +15,7 @@ import (
 // TestNames finds names of the project that are not those of names.env.
 func TestNames(t *testing.T) {
 	for _, stray := range strays(files(t, "../.."), Repository(), Module(), Image(), Version()) {
-		t.Error(stray + "; make names writes what internal/project/names.env says")
+		t.Error(stray + "; make names NAME=VALUE changes internal/project/names.env, and all that follow it")
 	}
 	bad := map[string]string{"a.md": "git clone https://git.example.net/x/" + "clusterpair\n", "b.yaml": "image: " + Image() + ":v9.9.9\n", "c.yaml": "  rev: v9.9.9\n", "d.go": "import \"example.net/cp/cmd/" + "clusterpair\"\n"}
 	if got := strays(bad, Repository(), Module(), Image(), Version()); len(got) != len(bad) {
@@ -47,7 +47,7 @@ func TestFork(t *testing.T) {
 			t.Fatalf("%v\n%s", err, out)
 		}
 	}
-	const fork, next = "git.example.net/" + "acme/cp", "v7.8.9"
+	const fork, next = "git.example.net/" + "acme/cp", "v0.98.9"
 	names("REPOSITORY=https://"+fork, "VERSION="+next)
 	after := files(t, dir)
 	for _, stray := range strays(after, "https://"+fork, fork, fork, next) {
@@ -68,6 +68,63 @@ func TestFork(t *testing.T) {
 			if again[name] != before[name] {
 				t.Errorf("%s is not what it was", name)
 			}
+		}
+	}
+}
+
+// TestNamesRefused: what Go, Git or a registry would not take changes nothing.
+func TestNamesRefused(t *testing.T) {
+	dir := t.TempDir()
+	names := filepath.Join(t.TempDir(), "names")
+	if out, err := exec.Command("go", "build", "-C", "../../tools", "-o", names, "./names").CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	script := `set -eu; cd "$1"; git init -q; mkdir -p internal/project; cat > internal/project/names.env`
+	cmd := exec.Command("sh", "-c", script, "sh", dir)
+	before, err := os.ReadFile("names.env")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd.Stdin = bytes.NewReader(before)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	const repository, module, image, version = " is not like https://github.com/acme/cp", " is not like github.com/acme/cp", " is not like ghcr.io/acme/cp", " is not like v1.2.3"
+	for arg, want := range map[string]string{
+		"REPOSITORY=http://github.com/acme/cp":           "REPOSITORY=http://github.com/acme/cp" + repository,
+		"REPOSITORY=git@github.com:acme/cp":              "REPOSITORY=git@github.com:acme/cp" + repository,
+		"REPOSITORY=https://github.com/acme/cp.git":      "REPOSITORY=https://github.com/acme/cp.git" + repository,
+		"REPOSITORY=https://github.com/acme/cp/":         "REPOSITORY=https://github.com/acme/cp/" + repository,
+		"REPOSITORY=https://github.com":                  "REPOSITORY=https://github.com" + repository,
+		"REPOSITORY=https://github.com/ac me/cp":         "REPOSITORY=https://github.com/ac me/cp" + repository,
+		"REPOSITORY=https://github.com/acme/$cp":         "REPOSITORY=https://github.com/acme/$cp" + repository,
+		"REPOSITORY=https://github.com/acme/cp?x=1":      "REPOSITORY=https://github.com/acme/cp?x=1" + repository,
+		"REPOSITORY=https://a:b@github.com/acme/cp":      "REPOSITORY=https://a:b@github.com/acme/cp" + repository,
+		"REPOSITORY=https://git.example.com:8443/acme/x": "MODULE=git.example.com:8443/acme/x" + module,
+		"REPOSITORY=https://github.com/acme/v2":          "VERSION=" + Version() + " is none of MODULE=github.com/acme/v2: to Go, versions from v2 on are those of a module that ends like /v2",
+		"MODULE=cp":                                      "MODULE=cp" + module,
+		"IMAGE=ghcr.io/A/cp":                             "IMAGE=ghcr.io/A/cp" + image,
+		"IMAGE=acme/cp":                                  "IMAGE=acme/cp" + image,
+		"IMAGE=ghcr.io/cp:v1":                            "IMAGE=ghcr.io/cp:v1" + image,
+		"VERSION=0.2.0":                                  "VERSION=0.2.0" + version,
+		"VERSION=v0.2":                                   "VERSION=v0.2" + version,
+		"VERSION=v00.2.0":                                "VERSION=v00.2.0" + version,
+		"VERSION=v0.2.0+x":                               "VERSION=v0.2.0+x" + version,
+		"VERSION=v2.0.0":                                 "VERSION=v2.0.0 is none of MODULE=" + Module() + ": to Go, versions from v2 on are those of a module that ends like /v2",
+		"VERSION=":                                       `"VERSION=" is none of REPOSITORY=VALUE, MODULE=VALUE, IMAGE=VALUE, VERSION=VALUE`,
+		"NAME=x":                                         `"NAME=x" is none of REPOSITORY=VALUE, MODULE=VALUE, IMAGE=VALUE, VERSION=VALUE`,
+		"":                                               "what shall change? REPOSITORY=VALUE, MODULE=VALUE, IMAGE=VALUE, VERSION=VALUE",
+	} {
+		args := []string{"-C", dir, arg}
+		if arg == "" {
+			args = args[:2]
+		}
+		out, err := exec.Command(names, args...).CombinedOutput()
+		if err == nil || string(out) != "names: "+want+"\n" {
+			t.Errorf("%s: %v: %s", arg, err, out)
+		}
+		if after, err := os.ReadFile(filepath.Join(dir, "internal/project/names.env")); err != nil || !bytes.Equal(before, after) {
+			t.Fatalf("%s changes names: %v\n%s", arg, err, after)
 		}
 	}
 }

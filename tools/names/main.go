@@ -14,7 +14,6 @@ import (
 	"flag"
 	"fmt"
 	"go/format"
-	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -25,7 +24,7 @@ import (
 
 const (
 	file    = "internal/project/names.env"
-	version = `v\d+\.\d+\.\d+(?:-[0-9A-Za-z.-]+)?`
+	version = `v(?:0|[1-9]\d*)\.(?:0|[1-9]\d*)\.(?:0|[1-9]\d*)(?:-[0-9A-Za-z.-]+)?`
 )
 
 // keys are the names in the order in which they are replaced: the URL of the repository
@@ -71,6 +70,9 @@ func run(dir string, args []string) error {
 // set changes names as arguments say. From a new repository the module and the image
 // follow, unless they are given, too.
 func set(names map[string]string, args []string) error {
+	if len(args) == 0 {
+		return fmt.Errorf("what shall change? %s=VALUE", strings.Join(keys, "=VALUE, "))
+	}
 	given := make(map[string]string)
 	for _, arg := range args {
 		key, value, ok := strings.Cut(arg, "=")
@@ -80,24 +82,48 @@ func set(names map[string]string, args []string) error {
 		given[key] = value
 	}
 	if repository := given["REPOSITORY"]; repository != "" {
-		u, err := url.Parse(repository)
-		if err != nil || u.Scheme != "https" || u.Host == "" || len(u.Path) < 2 || strings.HasSuffix(u.Path, "/") {
-			return fmt.Errorf("REPOSITORY=%s is not like https://github.com/acme/cp", repository)
-		}
-		registry := map[string]string{"github.com": "ghcr.io", "gitlab.com": "registry.gitlab.com"}[u.Host]
+		names["REPOSITORY"], names["MODULE"] = repository, strings.TrimPrefix(repository, "https://")
+		host, path, _ := strings.Cut(names["MODULE"], "/")
+		registry := map[string]string{"github.com": "ghcr.io", "gitlab.com": "registry.gitlab.com"}[host]
 		if registry == "" {
-			registry = u.Host
+			registry = host
 		}
-		names["MODULE"], names["IMAGE"] = u.Host+u.Path, strings.ToLower(registry+u.Path)
+		names["IMAGE"] = strings.ToLower(registry + "/" + path)
 	}
 	for key, value := range given {
 		names[key] = value
 	}
-	if !regexp.MustCompile("^" + version + "$").MatchString(names["VERSION"]) {
-		return fmt.Errorf("VERSION=%s is not like v1.2.3", names["VERSION"])
+	return check(names)
+}
+
+// check refuses what Go, Git or a registry would not take.
+func check(names map[string]string) error {
+	for _, key := range keys {
+		if value := names[key]; !like[key].MatchString(value) || strings.HasSuffix(value, ".git") {
+			return fmt.Errorf("%s=%s is not like %s", key, value, example[key])
+		}
+	}
+	// https://go.dev/ref/mod#major-version-suffixes
+	suffix := majorSuffix.FindString(names["MODULE"])
+	major, _, _ := strings.Cut(names["VERSION"], ".")
+	if early := major == "v0" || major == "v1"; suffix != "/"+major && (suffix != "" || !early) {
+		return fmt.Errorf("VERSION=%s is none of MODULE=%s: to Go, versions from v2 on are those of a module that ends like /v2", names["VERSION"], names["MODULE"])
 	}
 	return nil
 }
+
+// like is what names look like, and example such a name.
+var (
+	like = map[string]*regexp.Regexp{
+		"REPOSITORY": regexp.MustCompile(`^https://[a-z0-9.-]+(?::\d+)?(?:/[A-Za-z0-9_][A-Za-z0-9._~-]*)+$`),
+		"MODULE":     regexp.MustCompile(`^[a-z0-9-]+(?:\.[a-z0-9-]+)+(?:/[A-Za-z0-9_][A-Za-z0-9._~-]*)*$`),
+		"IMAGE":      regexp.MustCompile(`^(?:[a-z0-9-]+(?:\.[a-z0-9-]+)+|localhost)(?::\d+)?(?:/[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*)+$`), // https://github.com/distribution/reference
+		"VERSION":    regexp.MustCompile("^" + version + "$"),
+	}
+	example = map[string]string{"REPOSITORY": "https://github.com/acme/cp", "MODULE": "github.com/acme/cp", "IMAGE": "ghcr.io/acme/cp", "VERSION": "v1.2.3"}
+
+	majorSuffix = regexp.MustCompile(`/v\d+$`)
+)
 
 var (
 	released = regexp.MustCompile(`(^|/)` + version + `/`)
