@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io/fs"
 	"maps"
@@ -44,14 +45,14 @@ type subject struct {
 // it, the image, the checksums of all, the provenance, a manifest for krew and a formula for
 // Homebrew.
 func archives(dir, out, version string, platforms []platform) error {
-	if err := os.MkdirAll(filepath.Dir(out), 0o755); err != nil {
+	if err := isOf(dir, version); err != nil {
 		return err
 	}
-	scratch, err := os.MkdirTemp(filepath.Dir(out), ".release-")
+	scratch, remove, err := scratchFor(out)
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(scratch)
+	defer remove()
 	dest := filepath.Join(scratch, "release")
 	if err := os.Mkdir(dest, 0o755); err != nil {
 		return err
@@ -112,6 +113,47 @@ func archives(dir, out, version string, platforms []platform) error {
 		return err
 	}
 	return os.Rename(dest, out)
+}
+
+// isOf refuses a work tree that is not the version, before minutes go into building it.
+func isOf(dir, version string) error {
+	if !regexp.MustCompile(`^v\d+\.\d+\.\d+(-[0-9A-Za-z.-]+)?$`).MatchString(version) {
+		return fmt.Errorf("VERSION=%s is not like v1.2.3", version)
+	}
+	var b built
+	if err := b.names(dir); err != nil {
+		return err
+	}
+	if b.released != version {
+		return fmt.Errorf("the pages and manifests name %s: make names VERSION=%s, commit, and give that commit the tag", b.released, version)
+	}
+	git := func(args ...string) (string, error) {
+		out, err := exec.Command("git", append([]string{"-C", dir}, args...)...).Output()
+		var exit *exec.ExitError
+		if errors.As(err, &exit) {
+			return "", fmt.Errorf("git %s: %s", args[0], bytes.TrimSpace(exit.Stderr))
+		}
+		return strings.TrimSpace(string(out)), err
+	}
+	changes, err := git("status", "--porcelain")
+	if err != nil {
+		return err
+	}
+	if changes != "" {
+		return fmt.Errorf("the work tree is not what is committed:\n%s\ncommit that or remove it, and give the commit its tag: git tag -f -a -m 'version %s' %[2]s", changes, version)
+	}
+	head, err := git("rev-parse", "HEAD")
+	if err != nil {
+		return err
+	}
+	tagged, err := git("rev-parse", "-q", "--verify", "refs/tags/"+version+"^{commit}")
+	if err != nil {
+		return fmt.Errorf("there is no tag %s: git tag -a -m 'version %[1]s' %[1]s", version)
+	}
+	if tagged != head {
+		return fmt.Errorf("the tag %s is at commit %s, and the work tree at %s: git checkout %[1]s", version, tagged, head)
+	}
+	return nil
 }
 
 // releaseImage writes the image as an archive of its OCI layout, and its bills of materials.
@@ -176,10 +218,7 @@ func (p platform) files(dir, scratch, version string) (*built, []file, error) {
 			return nil, nil, err
 		}
 		if b.info.Main.Version != version {
-			return nil, nil, fmt.Errorf("the tree is of version %s: commit all, and give the commit its tag: git tag %s", b.info.Main.Version, version)
-		}
-		if b.released != version {
-			return nil, nil, fmt.Errorf("the pages and manifests name %s: make names VERSION=%s, commit, and give that commit the tag", b.released, version)
+			return nil, nil, fmt.Errorf("to Go the last commit is version %s, and not %s: it has another tag, too", b.info.Main.Version, version)
 		}
 		data, err := os.ReadFile(binary)
 		if err != nil {

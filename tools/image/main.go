@@ -23,11 +23,13 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path"
 	"path/filepath"
 	"runtime/debug"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/google/go-containerregistry/pkg/name"
@@ -72,14 +74,11 @@ func main() {
 // run builds the image of a repository into the directory out, which it replaces,
 // and says what it is.
 func run(dir, out string, w io.Writer) error {
-	if err := os.MkdirAll(filepath.Dir(out), 0o755); err != nil {
-		return err
-	}
-	scratch, err := os.MkdirTemp(filepath.Dir(out), ".image-")
+	scratch, remove, err := scratchFor(out)
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(scratch)
+	defer remove()
 	dest := filepath.Join(scratch, "image")
 	if err := os.Mkdir(dest, 0o755); err != nil {
 		return err
@@ -117,6 +116,31 @@ func run(dir, out string, w io.Writer) error {
 	}
 	_, err = fmt.Fprintf(w, "%s\n%s\n", of.tag, digest)
 	return err
+}
+
+// scratchFor makes a directory beside out, and what removes it: also when the program is
+// interrupted, as it holds hundreds of megabytes.
+func scratchFor(out string) (scratch string, remove func(), err error) {
+	if err := os.MkdirAll(filepath.Dir(out), 0o755); err != nil {
+		return "", nil, err
+	}
+	scratch, err = os.MkdirTemp(filepath.Dir(out), ".new-")
+	if err != nil {
+		return "", nil, err
+	}
+	interrupted := make(chan os.Signal, 1)
+	signal.Notify(interrupted, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	go func() {
+		if _, ok := <-interrupted; ok {
+			os.RemoveAll(scratch)
+			os.Exit(1)
+		}
+	}()
+	return scratch, func() {
+		signal.Stop(interrupted)
+		close(interrupted)
+		os.RemoveAll(scratch)
+	}, nil
 }
 
 // images are the image of each architecture, by that, and the index over them.
