@@ -285,7 +285,8 @@ func thirdParty(dir string, programs ...*built) ([]byte, error) {
 	}
 	var out bytes.Buffer
 	add := func(what, name string, text []byte) {
-		fmt.Fprintf(&out, "\n%s\n%s: %s\n%[1]s\n\n%s\n", strings.Repeat("=", 80), what, name, bytes.TrimSpace(text))
+		rule := strings.Repeat("=", 80)
+		fmt.Fprintf(&out, "\n%s\n%s: %s\n%s\n\n%s\n", rule, what, name, rule, bytes.TrimSpace(text))
 	}
 	out.WriteString("clusterpair contains the library of Go and the modules below, under these licenses.\n")
 	add("Go, "+programs[0].info.GoVersion, "LICENSE", std)

@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"testing"
@@ -63,6 +64,7 @@ cd ` + name + `
 test -s THIRD_PARTY_LICENSES -a -s LICENSE -a -s man/man1/clusterpair-generate.1 -a -s completions/_clusterpair -a -s clusterpair-helper.cdx.json
 grep -q '^Go, go1' THIRD_PARTY_LICENSES
 grep -q '^github.com/getsops/sops/v3 v3' THIRD_PARTY_LICENSES
+test "$(grep -c 'Apache License' THIRD_PARTY_LICENSES)" -gt 20
 ! grep -q ca-certificates clusterpair.cdx.json
 ./clusterpair version --check ../clusterpair_` + version + `.intoto.json
 ./clusterpair validate ` + filepath.Join(dir, "a", "examples", "kustomize") + `
@@ -155,6 +157,34 @@ func TestIsOf(t *testing.T) {
 		}
 		if _, err := os.Stat(filepath.Dir(out)); err == nil {
 			t.Errorf("%s: something was left", c.name)
+		}
+	}
+}
+
+// TestThirdParty: of Go and of each module the texts are there, whole.
+func TestThirdParty(t *testing.T) {
+	b := &built{info: &debug.BuildInfo{GoVersion: "go1.26", Deps: []*debug.Module{{Path: "filippo.io/age", Version: "v1.3.1"}, {Path: "github.com/spf13/cobra", Version: "v1.10.2"}}}}
+	got, err := thirdParty("../..", b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	where, err := exec.Command("sh", "-c", "go env -C ../.. GOROOT && go list -C ../.. -m -f '{{.Dir}}' filippo.io/age github.com/spf13/cobra").Output()
+	dirs := strings.Fields(string(where))
+	if err != nil || len(dirs) != 3 {
+		t.Fatal(dirs, err)
+	}
+	for heading, file := range map[string]string{
+		"Go, go1.26: LICENSE":                         filepath.Join(dirs[0], "LICENSE"),
+		"filippo.io/age v1.3.1: LICENSE":              filepath.Join(dirs[1], "LICENSE"),
+		"github.com/spf13/cobra v1.10.2: LICENSE.txt": filepath.Join(dirs[2], "LICENSE.txt"),
+	} {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		rule := strings.Repeat("=", 80)
+		if want := rule + "\n" + heading + "\n" + rule + "\n\n" + strings.TrimSpace(string(text)) + "\n"; !strings.Contains(string(got), want) {
+			t.Errorf("%s is not there, or not whole", heading)
 		}
 	}
 }
