@@ -62,14 +62,15 @@ func archives(dir, out, version string, platforms []platform) error {
 		return err
 	}
 	var subjects []subject
-	var last *built
+	var all []*built
 	sums := make(map[string]string) // of archives, by platform
 	for _, p := range platforms {
-		b, files, err := p.files(dir, scratch, version)
+		both, files, err := p.files(dir, scratch, version)
 		if err != nil {
 			return err
 		}
-		last = b
+		b := both[0]
+		all = append(all, both...)
 		for _, f := range files {
 			if slices.Contains(programs, f.name) {
 				subjects = append(subjects, subjectOf(p.String()+"/"+f.name, f.data))
@@ -106,7 +107,7 @@ func archives(dir, out, version string, platforms []platform) error {
 	if err != nil {
 		return err
 	}
-	if err := describe(dest, version, last, append(subjects, image...), sums); err != nil {
+	if err := describe(dest, version, all, append(subjects, image...), sums); err != nil {
 		return err
 	}
 	if err := os.RemoveAll(out); err != nil {
@@ -208,9 +209,7 @@ func subjectOf(name string, data []byte) subject {
 
 // files are those of an archive that are of one platform: the programs, what each is made
 // of, and the licenses of all that is in them.
-func (p platform) files(dir, scratch, version string) (*built, []file, error) {
-	var files []file
-	var both []*built
+func (p platform) files(dir, scratch, version string) (both []*built, files []file, err error) {
 	for _, program := range programs {
 		binary := p.binary(scratch, program)
 		b, err := build(dir, binary, "./cmd/"+program, p)
@@ -232,7 +231,7 @@ func (p platform) files(dir, scratch, version string) (*built, []file, error) {
 		both = append(both, b)
 	}
 	notices, err := thirdParty(dir, both...)
-	return both[0], append(files, file{"THIRD_PARTY_LICENSES", 0o644, notices}), err
+	return both, append(files, file{"THIRD_PARTY_LICENSES", 0o644, notices}), err
 }
 
 // commonFiles are the same on all platforms.
@@ -257,17 +256,23 @@ func commonFiles(dir string) ([]file, error) {
 	return files, nil
 }
 
-var licenseName = regexp.MustCompile(`(?i)^(licen[sc]e|copying|notice|unlicense)([-._].*)?$`)
-
-// thirdParty are the licenses and notices of what is in programs: of Go itself, and of
-// modules, as they have them at their top.
-func thirdParty(dir string, programs ...*built) ([]byte, error) {
+// modulesOf are the modules in programs, by path.
+func modulesOf(programs []*built) map[string]*debug.Module {
 	modules := make(map[string]*debug.Module)
 	for _, b := range programs {
 		for _, m := range b.info.Deps {
 			modules[m.Path] = actual(m)
 		}
 	}
+	return modules
+}
+
+var licenseName = regexp.MustCompile(`(?i)^(licen[sc]e|copying|notice|unlicense)([-._].*)?$`)
+
+// thirdParty are the licenses and notices of what is in programs: of Go itself, and of
+// modules, as they have them at their top.
+func thirdParty(dir string, programs ...*built) ([]byte, error) {
+	modules := modulesOf(programs)
 	paths := slices.Sorted(maps.Keys(modules))
 	root, err := exec.Command("go", "env", "-C", dir, "GOROOT").Output()
 	if err != nil {
@@ -339,8 +344,8 @@ func (b *built) archive(name string, files []file) (string, []byte, error) {
 }
 
 // describe writes what speaks of the archives, SHA256SUMS last.
-func describe(dest, version string, b *built, subjects []subject, sums map[string]string) error {
-	provenance, err := provenanceOf(version, b, subjects)
+func describe(dest, version string, programs []*built, subjects []subject, sums map[string]string) error {
+	provenance, err := provenanceOf(version, programs, subjects)
 	if err != nil {
 		return err
 	}
@@ -353,7 +358,7 @@ func describe(dest, version string, b *built, subjects []subject, sums map[strin
 			return err
 		}
 		var out bytes.Buffer
-		values := map[string]any{"Version": version, "Number": strings.TrimPrefix(version, "v"), "Source": b.source, "Sums": sums}
+		values := map[string]any{"Version": version, "Number": strings.TrimPrefix(version, "v"), "Source": programs[0].source, "Sums": sums}
 		if err := t.Execute(&out, values); err != nil {
 			return err
 		}
@@ -383,14 +388,16 @@ func checksums(dest string) error {
 
 // provenanceOf is an in-toto statement with a predicate of SLSA 1.
 // https://slsa.dev/spec/v1.0/provenance
-func provenanceOf(version string, b *built, subjects []subject) ([]byte, error) {
+func provenanceOf(version string, programs []*built, subjects []subject) ([]byte, error) {
+	b := programs[0]
 	type resource struct {
 		URI    string            `json:"uri"`
 		Digest map[string]string `json:"digest,omitempty"`
 	}
 	dependencies := []resource{{"git+" + b.source + "@refs/tags/" + version, map[string]string{"gitCommit": b.setting("vcs.revision")}}}
-	for _, m := range b.info.Deps {
-		dependencies = append(dependencies, resource{URI: component(actual(m)).PackageURL})
+	modules := modulesOf(programs)
+	for _, path := range slices.Sorted(maps.Keys(modules)) {
+		dependencies = append(dependencies, resource{URI: component(modules[path]).PackageURL})
 	}
 	text, err := json.MarshalIndent(map[string]any{
 		"_type":         "https://in-toto.io/Statement/v1",

@@ -99,6 +99,11 @@ grep -q "sha256 \"$(sha256sum < ../` + name + `.tar.gz | cut -d ' ' -f 1)\"$" ..
 	if err != nil {
 		t.Fatal(err)
 	}
+	for _, of := range []string{"pkg:golang/github.com/spf13/cobra@v", "pkg:golang/cuelang.org/go@v"} { // of each program
+		if strings.Count(string(provenance), of) != 1 {
+			t.Errorf("the provenance has not one %s", of)
+		}
+	}
 	var statement struct{ Subject []subject }
 	if err := json.Unmarshal(provenance, &statement); err != nil {
 		t.Fatal(err)
