@@ -213,7 +213,10 @@ func exitOf(err error) *exitError {
 // printed as one, or says what could not be done: a file, a key, the network.
 func coded(run func(*cobra.Command, []string) error) func(*cobra.Command, []string) error {
 	return func(cmd *cobra.Command, args []string) error {
-		err := run(cmd, args)
+		err := emptyFlag(cmd)
+		if err == nil {
+			err = run(cmd, args)
+		}
 		var exit *exitError
 		var usage *report.UsageError
 		var found *report.FoundError

@@ -167,3 +167,14 @@ func flagError(cmd *cobra.Command, err error) error {
 	}
 	return err
 }
+
+// emptyFlag refuses an empty value, as a script gives whose variable is not set, of a flag
+// without which less is checked, or a credential goes to standard output.
+func emptyFlag(cmd *cobra.Command) error {
+	for _, name := range []string{"check", "kustomize", "max-age", "output", "policy", "within"} {
+		if f := cmd.Flags().Lookup(name); f != nil && f.Changed && f.Value.String() == "" && (name != "output" || f.DefValue == "") {
+			return usageError(withHint(fmt.Errorf("--%s is empty", name), "give it a value, or leave it out"))
+		}
+	}
+	return nil
+}

@@ -1,8 +1,6 @@
 package main
 
 import (
-	"errors"
-
 	"github.com/spf13/cobra"
 
 	"clusterpair.dev/internal/release"
@@ -23,26 +21,14 @@ of the files that this speaks of, and built from its commit.`,
   clusterpair version --check clusterpair_v0.1.0.intoto.json`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			build, ok := release.This()
-			if !ok {
-				return errors.New("the binary has no build information")
-			}
 			if err := o.checkFormat(); err != nil {
 				return err
 			}
-			if provenance != "" {
-				if err := build.CheckFile(provenance); err != nil {
-					return err
-				}
+			text, err := release.Describe(provenance, o.format)
+			if err != nil {
+				return err
 			}
-			text := build.Text()
-			if o.format == "json" {
-				var err error
-				if text, err = build.JSON(); err != nil {
-					return err
-				}
-			}
-			_, err := cmd.OutOrStdout().Write(text)
+			_, err = cmd.OutOrStdout().Write(text)
 			return err
 		},
 	}

@@ -1,7 +1,7 @@
 // Package release tells what a binary was built from.
 //
-// [This] is the program that runs. [Build.Check] holds it against the provenance that
-// came with a release.
+// [Describe] does so for the program that runs. [Build.Check] holds a binary against the
+// provenance that came with a release.
 package release
 
 import (
@@ -45,13 +45,24 @@ type Build struct {
 // decisive are the modules that decide about formats.
 var decisive = []string{"sigs.k8s.io/kustomize/api", "github.com/getsops/sops/v3", "k8s.io/client-go", "filippo.io/age"}
 
-// This is the build of the program that runs. ok is false if it does not tell.
-func This() (b Build, ok bool) {
+// Describe is what the program that runs was built from, as text or json. It has to be what
+// the file of a provenance says, if there is one. Errors have a hint.
+func Describe(provenance, format string) ([]byte, error) {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
-		return b, false
+		return nil, errors.New("the binary has no build information")
 	}
-	return of(info), true
+	b := of(info)
+	if provenance != "" {
+		if err := b.checkFile(provenance); err != nil {
+			return nil, err
+		}
+	}
+	if format == "json" {
+		text, err := json.MarshalIndent(b, "", "  ")
+		return append(text, '\n'), err
+	}
+	return b.text(), nil
 }
 
 // Version is that of the program that runs.
@@ -87,9 +98,9 @@ func of(info *debug.BuildInfo) Build {
 	return b
 }
 
-// Text is the build for people: a line, one for the commit if that is known, and one for
+// text is the build for people: a line, one for the commit if that is known, and one for
 // each library that decides about formats.
-func (b Build) Text() []byte {
+func (b Build) text() []byte {
 	text := fmt.Appendf(nil, "clusterpair %s %s %s\n", b.Version, b.Go, b.Platform)
 	if b.Commit != "" {
 		text = fmt.Appendf(text, "  commit %s of %s", b.Commit, b.Date)
@@ -105,12 +116,6 @@ func (b Build) Text() []byte {
 		text = fmt.Appendf(text, "  is %s of %s\n", b.Subject, b.Provenance)
 	}
 	return text
-}
-
-// JSON is the build for programs.
-func (b Build) JSON() ([]byte, error) {
-	text, err := json.MarshalIndent(b, "", "  ")
-	return append(text, '\n'), err
 }
 
 // statement is what is read of a provenance: an in-toto statement.
@@ -167,8 +172,8 @@ func (b Build) Check(provenance []byte, binary io.Reader) (subject string, err e
 	return s.Subject[i].Name, nil
 }
 
-// CheckFile is [Build.Check] of the program that runs, by a file, which it notes.
-func (b *Build) CheckFile(file string) error {
+// checkFile is [Build.Check] of the program that runs, by a file, which it notes.
+func (b *Build) checkFile(file string) error {
 	provenance, err := os.ReadFile(file)
 	if err != nil {
 		return report.WithHint(err, "take the *.intoto.json of the release")

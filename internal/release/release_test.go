@@ -1,6 +1,7 @@
 package release
 
 import (
+	"encoding/json"
 	"fmt"
 	"runtime/debug"
 	"strings"
@@ -18,10 +19,10 @@ func TestOf(t *testing.T) {
 	}})
 	b.Platform = "linux/amd64"
 	want := "clusterpair v0.2.0 go1.26.8 linux/amd64\n  commit 0123abcd of 2026-12-01T10:00:00Z, and changes that were not committed\n  filippo.io/age v1.3.1\n"
-	if got := string(b.Text()); got != want {
+	if got := string(b.text()); got != want {
 		t.Errorf("%s", got)
 	}
-	if text, err := b.JSON(); err != nil || !strings.Contains(string(text), `"example.com/other": "v1.0.1"`) || !strings.Contains(string(text), `"dirty": true`) {
+	if text, err := json.Marshal(b); err != nil || !strings.Contains(string(text), `"example.com/other":"v1.0.1"`) || !strings.Contains(string(text), `"dirty":true`) {
 		t.Errorf("%s, %v", text, err)
 	}
 }
