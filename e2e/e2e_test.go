@@ -348,6 +348,9 @@ func setupCommand(ts *testscript.TestScript, neg bool, args []string) {
 	archive, err := txtar.ParseFile(filepath.Join("setup", args[0]+".txtar"))
 	ts.Check(err)
 	for _, file := range archive.Files {
+		if _, err := os.Stat(ts.MkAbs(file.Name)); err == nil {
+			ts.Fatalf("setup %s has a %s, and so has the script", args[0], file.Name)
+		}
 		ts.Check(os.WriteFile(ts.MkAbs(file.Name), file.Data, 0o600))
 		if file.Name == "setup.sh" {
 			defer func() { ts.Check(ts.Exec("sh", "-eu", "setup.sh")) }()
