@@ -476,6 +476,9 @@ func Expand(template string, value func(variable string) (string, error)) (strin
 
 // within is the horizon of credential-expiring; zero leaves it to its default.
 func (c *Config) within() time.Duration {
+	if c.Spec.Within == "" {
+		return 0
+	}
 	d, _ := ParseDuration(c.Spec.Within) // the schema has judged it
 	return d
 }

@@ -146,7 +146,7 @@ type Result struct {
 // used. An error means that the run could not be done: a file, a key or the
 // network failed, emit did, or ctx ended.
 func Generate(ctx context.Context, c *Config, in Inputs, emit func(Result) error) ([]report.Finding, error) {
-	r := &run{config: c, in: in, emit: emit, jobs: make([]*job, len(c.Spec.Pairs)), rendered: make(map[string]report.Position), matched: make(map[string]bool)}
+	r := &run{config: c, in: in, emit: emit, jobs: make([]job, len(c.Spec.Pairs)), rendered: make(map[string]report.Position, len(c.Spec.Pairs)), matched: make(map[string]bool)}
 	for i := range c.Spec.Pairs {
 		r.addJob(i, &c.Spec.Pairs[i])
 	}
@@ -162,7 +162,7 @@ func Generate(ctx context.Context, c *Config, in Inputs, emit func(Result) error
 		err = r.read(ctx, files)
 	} else {
 		err = r.read(ctx, in.Only)
-		if err == nil && slices.ContainsFunc(r.jobs, (*job).lacksToken) {
+		if err == nil && r.lacksToken() {
 			r.tokensOnly = true
 			err = r.read(ctx, slices.DeleteFunc(slices.Clone(files), func(f string) bool { return slices.Contains(in.Only, f) }))
 		}
@@ -195,7 +195,7 @@ type run struct {
 	emit   func(Result) error
 
 	// jobs, byName and byFile are fixed before the first file is read.
-	jobs   []*job
+	jobs   []job
 	byName map[string][]*job
 	tokens map[string][]*job
 	byFile map[string][]*job
@@ -320,8 +320,8 @@ type job struct {
 }
 
 func (r *run) addJob(i int, p *Pair) {
-	j := &job{pair: p, index: i}
-	r.jobs[i] = j
+	j := &r.jobs[i]
+	j.pair, j.index = p, i
 	add := func(m *map[string][]*job, key string) {
 		if *m == nil {
 			*m = make(map[string][]*job)
@@ -728,7 +728,8 @@ func (r *run) missing() {
 	if r.unread {
 		return
 	}
-	for _, j := range r.jobs {
+	for i := range r.jobs {
+		j := &r.jobs[i]
 		p := j.pair
 		if r.in.Only != nil && !j.lacksToken() {
 			continue
@@ -824,6 +825,15 @@ func (r *run) finding(err error) error {
 // is found.
 func (j *job) lacksToken() bool {
 	return j.destination != nil && j.pair.Options.TokenFrom != nil && j.tokenAt == (report.Position{}) && !j.failed
+}
+
+func (r *run) lacksToken() bool {
+	for i := range r.jobs {
+		if r.jobs[i].lacksToken() {
+			return true
+		}
+	}
+	return false
 }
 
 // header is what tells a Secret from others.

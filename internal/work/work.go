@@ -32,7 +32,10 @@ type task struct {
 }
 
 // NewGroup returns a Group that runs at most limit jobs at once.
-func NewGroup(limit int) *Group { return &Group{tasks: make(chan task), limit: max(limit, 1)} }
+func NewGroup(limit int) *Group {
+	limit = max(limit, 1)
+	return &Group{tasks: make(chan task, 16*limit), limit: limit} // a short job does not wait for the next
+}
 
 // Go runs a job, as soon as there is room. It is false, and runs nothing, if a job
 // has failed. It is for one goroutine to call. what names the job in the error of
@@ -45,11 +48,6 @@ func (g *Group) Go(what string, job func() error) bool {
 	g.mu.Unlock()
 	if stop {
 		return false
-	}
-	select {
-	case g.tasks <- t: // to a worker that waits
-		return true
-	default:
 	}
 	if g.workers == g.limit {
 		g.tasks <- t
