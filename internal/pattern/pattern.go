@@ -1,13 +1,14 @@
 // Package pattern is for what package regexp does not do with regular expressions.
 //
-// [Covers] tells whether one matches whatever another does. It promises no proof: it tries
-// texts. [Prefix] tells quickly what cannot match. [Later] compiles one when it is asked
+// [Texts] tell whether one matches whatever another does. That is no proof: texts are
+// tried. [Prefix] tells quickly what cannot match. [Later] compiles one when it is asked
 // for, since every run would pay for it otherwise. [Glob] matches a pattern of Argo CD.
 package pattern
 
 import (
 	"regexp"
 	"regexp/syntax"
+	"slices"
 	"strings"
 	"sync"
 )
@@ -27,28 +28,31 @@ func Prefix(re string) string {
 	return string(tree.Sub[1].Rune)
 }
 
-// Covers tells whether one regular expression matches whatever the other does. It
-// tries texts of all forms that the other takes, so that it may say yes where only a
-// rare text tells them apart.
-func Covers(one, other *regexp.Regexp) bool {
-	tree, err := syntax.Parse(other.String(), syntax.Perl)
+// Texts are some of those that a regular expression matches, of all its forms. What
+// matches them all may still be told apart by a rare text.
+type Texts []string
+
+// TextsOf makes them once for many questions.
+func TextsOf(re *regexp.Regexp) (matched Texts) {
+	tree, err := syntax.Parse(re.String(), syntax.Perl)
 	if err != nil {
-		return false
+		return nil
 	}
-	texts := samples(tree.Simplify())
-	tried := 0
-	for _, text := range texts {
+	for _, text := range samples(tree.Simplify()) {
 		for _, before := range []string{"", "zz/9"} {
 			for _, after := range []string{"", "q", "/x-1/y_2.yaml"} {
-				if text := before + text + after; other.MatchString(text) {
-					if tried++; !one.MatchString(text) {
-						return false
-					}
+				if text := before + text + after; re.MatchString(text) {
+					matched = append(matched, text)
 				}
 			}
 		}
 	}
-	return tried > 0
+	return matched
+}
+
+// Match tells whether one matches all of them, and there are any.
+func (t Texts) Match(one *regexp.Regexp) bool {
+	return len(t) > 0 && !slices.ContainsFunc(t, func(text string) bool { return !one.MatchString(text) })
 }
 
 // samples are texts that a regular expression matches, of each of its forms some.

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-func TestCovers(t *testing.T) {
+func TestTexts(t *testing.T) {
 	for _, tt := range []struct {
 		one, other string
 		want       bool
@@ -33,7 +33,7 @@ func TestCovers(t *testing.T) {
 		{`^[^/]+\.yaml$`, `^west.*\.yaml$`, false},
 		{`a`, `[^\x00-\x{10FFFF}]`, false}, // which matches nothing
 	} {
-		if got := Covers(regexp.MustCompile(tt.one), regexp.MustCompile(tt.other)); got != tt.want {
+		if got := TextsOf(regexp.MustCompile(tt.other)).Match(regexp.MustCompile(tt.one)); got != tt.want {
 			t.Errorf("%s covers %s: got %t", tt.one, tt.other, got)
 		}
 	}

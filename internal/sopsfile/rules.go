@@ -351,9 +351,14 @@ func (r *Rules) Shadowed() []Shadow {
 
 // shadow holds a rule against those before it.
 func (r *Rules) shadow(j int) (Shadow, bool) {
+	rule := &r.rules[j]
+	if rule.regexErr != nil || rule.regex == nil || rule.policy == nil {
+		return Shadow{}, false
+	}
+	texts := pattern.TextsOf(rule.regex)
 	for i := range r.rules[:j] {
-		by, rule := &r.rules[i], &r.rules[j]
-		if by.regexErr != nil || rule.regexErr != nil || rule.regex == nil || by.policy == nil || rule.policy == nil || by.regex != nil && !pattern.Covers(by.regex, rule.regex) {
+		by := &r.rules[i]
+		if by.regexErr != nil || by.policy == nil || by.regex != nil && !texts.Match(by.regex) {
 			continue
 		}
 		var extra []string
