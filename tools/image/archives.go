@@ -269,11 +269,9 @@ func modulesOf(programs []*built) map[string]*debug.Module {
 
 var licenseName = regexp.MustCompile(`(?i)^(licen[sc]e|copying|notice|unlicense)([-._].*)?$`)
 
-// thirdParty are the licenses and notices of what is in programs: of Go itself, and of
-// modules, as they have them at their top.
+// thirdParty are the licenses and notices of what is in programs of one platform: of Go
+// itself, and of each module, at its top and in the folders above its packages.
 func thirdParty(dir string, programs ...*built) ([]byte, error) {
-	modules := modulesOf(programs)
-	paths := slices.Sorted(maps.Keys(modules))
 	root, err := exec.Command("go", "env", "-C", dir, "GOROOT").Output()
 	if err != nil {
 		return nil, fmt.Errorf("find Go: %w", err)
@@ -282,12 +280,6 @@ func thirdParty(dir string, programs ...*built) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	list := exec.Command("go", append([]string{"list", "-C", dir, "-m", "-f", "{{.Path}} {{with .Replace}}{{.Dir}}{{else}}{{.Dir}}{{end}}"}, paths...)...)
-	list.Env = append(os.Environ(), "GOFLAGS=-mod=readonly", "GOWORK=off")
-	listed, err := list.Output()
-	if err != nil {
-		return nil, fmt.Errorf("list the modules: %w", err)
-	}
 	var out bytes.Buffer
 	add := func(what, name string, text []byte) {
 		rule := strings.Repeat("=", 80)
@@ -295,29 +287,75 @@ func thirdParty(dir string, programs ...*built) ([]byte, error) {
 	}
 	out.WriteString("clusterpair contains the library of Go and the modules below, under these licenses.\n")
 	add("Go, "+programs[0].info.GoVersion, "LICENSE", std)
-	for line := range strings.Lines(string(listed)) {
-		module, where, _ := strings.Cut(strings.TrimSpace(line), " ")
-		entries, err := os.ReadDir(where)
-		if err != nil {
-			return nil, err
-		}
+	folders, err := foldersOf(dir, programs)
+	if err != nil {
+		return nil, err
+	}
+	modules := modulesOf(programs)
+	for _, module := range slices.Sorted(maps.Keys(modules)) {
 		found := false
-		for _, e := range entries {
-			if e.IsDir() || !licenseName.MatchString(e.Name()) || strings.HasSuffix(e.Name(), ".go") {
-				continue
-			}
-			text, err := os.ReadFile(filepath.Join(where, e.Name()))
+		for _, f := range slices.SortedFunc(maps.Keys(folders[module]), func(x, y folder) int { return strings.Compare(x.rel, y.rel) }) {
+			entries, err := os.ReadDir(f.path)
 			if err != nil {
 				return nil, err
 			}
-			found = true
-			add(module+" "+modules[module].Version, e.Name(), text)
+			for _, e := range entries {
+				if e.IsDir() || !licenseName.MatchString(e.Name()) || strings.HasSuffix(e.Name(), ".go") {
+					continue
+				}
+				text, err := os.ReadFile(filepath.Join(f.path, e.Name()))
+				if err != nil {
+					return nil, err
+				}
+				found = found || f.rel == "."
+				add(module+" "+modules[module].Version, path.Join(f.rel, e.Name()), text)
+			}
 		}
 		if !found {
 			return nil, fmt.Errorf("%s has no license at its top: whoever hands it on has to know which", module)
 		}
 	}
 	return out.Bytes(), nil
+}
+
+// folder is one of a module, and rel its name from the top of that.
+type folder struct{ path, rel string }
+
+// foldersOf are the folders of each module, by its path, in which packages of programs are,
+// and those above them.
+func foldersOf(dir string, programs []*built) (map[string]map[folder]bool, error) {
+	args := []string{"list", "-C", dir, "-deps", "-f", "{{with .Module}}{{.Path}}\t{{.Dir}}\t{{$.Dir}}{{end}}"}
+	for _, b := range programs {
+		args = append(args, b.info.Path)
+	}
+	list := exec.Command("go", args...)
+	list.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS="+programs[0].setting("GOOS"), "GOARCH="+programs[0].setting("GOARCH"), "GOFLAGS=-mod=readonly", "GOWORK=off")
+	listed, err := list.Output()
+	if err != nil {
+		return nil, fmt.Errorf("list the packages: %w", err)
+	}
+	folders := make(map[string]map[folder]bool)
+	for line := range strings.Lines(string(listed)) {
+		fields := strings.Split(strings.TrimSuffix(line, "\n"), "\t")
+		if len(fields) != 3 { // of Go's library
+			continue
+		}
+		module, top, where := fields[0], fields[1], fields[2]
+		if folders[module] == nil {
+			folders[module] = make(map[folder]bool)
+		}
+		for ; ; where = filepath.Dir(where) {
+			rel, err := filepath.Rel(top, where)
+			if err != nil || !filepath.IsLocal(rel) {
+				return nil, fmt.Errorf("%s is not in its module, %s", where, top)
+			}
+			folders[module][folder{where, filepath.ToSlash(rel)}] = true
+			if rel == "." {
+				break
+			}
+		}
+	}
+	return folders, nil
 }
 
 // archive packs files. The same files give the same bytes.

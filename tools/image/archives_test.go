@@ -166,22 +166,24 @@ func TestIsOf(t *testing.T) {
 	}
 }
 
-// TestThirdParty: of Go and of each module the texts are there, whole.
+// TestThirdParty: of Go and of each module the texts are there, whole, those of code that a
+// module has taken from others, too.
 func TestThirdParty(t *testing.T) {
-	b := &built{info: &debug.BuildInfo{GoVersion: "go1.26", Deps: []*debug.Module{{Path: "filippo.io/age", Version: "v1.3.1"}, {Path: "github.com/spf13/cobra", Version: "v1.10.2"}}}}
+	b := &built{info: &debug.BuildInfo{GoVersion: "go1.26", Path: "./cmd/clusterpair", Deps: []*debug.Module{{Path: "github.com/getsops/sops/v3", Version: "v3.13.3"}, {Path: "filippo.io/age", Version: "v1.3.1"}, {Path: "github.com/spf13/cobra", Version: "v1.10.2"}}}}
 	got, err := thirdParty("../..", b)
 	if err != nil {
 		t.Fatal(err)
 	}
-	where, err := exec.Command("sh", "-c", "go env -C ../.. GOROOT && go list -C ../.. -m -f '{{.Dir}}' filippo.io/age github.com/spf13/cobra").Output()
+	where, err := exec.Command("sh", "-c", "go env -C ../.. GOROOT && go list -C ../.. -m -f '{{.Dir}}' filippo.io/age github.com/spf13/cobra github.com/getsops/sops/v3").Output()
 	dirs := strings.Fields(string(where))
-	if err != nil || len(dirs) != 3 {
+	if err != nil || len(dirs) != 4 {
 		t.Fatal(dirs, err)
 	}
 	for heading, file := range map[string]string{
-		"Go, go1.26: LICENSE":                         filepath.Join(dirs[0], "LICENSE"),
-		"filippo.io/age v1.3.1: LICENSE":              filepath.Join(dirs[1], "LICENSE"),
-		"github.com/spf13/cobra v1.10.2: LICENSE.txt": filepath.Join(dirs[2], "LICENSE.txt"),
+		"Go, go1.26: LICENSE":                                filepath.Join(dirs[0], "LICENSE"),
+		"filippo.io/age v1.3.1: LICENSE":                     filepath.Join(dirs[1], "LICENSE"),
+		"github.com/spf13/cobra v1.10.2: LICENSE.txt":        filepath.Join(dirs[2], "LICENSE.txt"),
+		"github.com/getsops/sops/v3 v3.13.3: shamir/LICENSE": filepath.Join(dirs[3], "shamir", "LICENSE"),
 	} {
 		text, err := os.ReadFile(file)
 		if err != nil {
