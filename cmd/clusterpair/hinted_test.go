@@ -39,7 +39,7 @@ func noteTyped(script, hint string) {
 type named struct{ file, text string }
 
 // namesCommand tells that a text names a command of a program that hints name.
-var namesCommand = regexp.MustCompile("(?:^|[\\s`'\"(|&])(?:clusterpair [a-z]|sops (?:encrypt|decrypt|updatekeys|rotate|edit|set|unset|-)|kubectl [a-z-]|git (?:add|checkout|commit|config|diff|init|lfs|log|mv|pull|push|remote|reset|restore|rm|show|status)\\b|" +
+var namesCommand = regexp.MustCompile("(?:^|[\\s`'\"(|&])(?:clusterpair [a-z]|sops (?:encrypt|decrypt|updatekeys|rotate|edit|set|unset|-)|kubectl [a-z-]|git (?:add|checkout|commit|config|diff|init|lfs|log|mv|pull|push|remote|reset|restore|rm|show|status|update-index)\\b|" +
 	"kustomize (?:build|create|edit)|storkctl (?:create|generate|get)|pxctl [a-z]|kubeadm [a-z]|flux (?:get|resume|reconcile)|argocd [a-z]+ |age-keygen|rm (?:-|%|$)|mv |ls -|mkdir |chmod |export [A-Z]|apt-get |pre-commit [a-z]|gpg -|go install|base64 -)")
 
 // namedCommands are the texts of the program that name a command. What --help says

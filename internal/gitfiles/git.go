@@ -88,7 +88,7 @@ func (r Repository) InBranches(ctx context.Context, text string) bool {
 	if err != nil {
 		return true
 	}
-	args := []string{"-C", r.Root, "grep", "-q", "-F", "-e", text}
+	args := []string{"--no-replace-objects", "-C", r.Root, "grep", "-q", "-F", "-e", text}
 	args = append(args, slices.Compact(slices.Sorted(strings.FieldsSeq(string(refs))))...)
 	var exit *exec.ExitError
 	err = launch.Command(ctx, "git", args...).Run()

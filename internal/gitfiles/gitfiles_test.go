@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -209,6 +210,142 @@ func TestIndexObjects(t *testing.T) {
 	}
 	if got := read(); got != want {
 		t.Errorf("packed: %.80q", got)
+	}
+}
+
+// TestIndexReplaced: what a push publishes is read, and not what git replace shows for it,
+// whether it is a file of its own or packed. What is staged is told by the commit that it
+// goes on, and not by one that stands for that.
+func TestIndexReplaced(t *testing.T) {
+	r := inRepository(t, map[string]string{"a.yaml": "committed", "b.yaml": "committed, too"})
+	write(t, map[string]string{"a.yaml": "staged", "clean.txt": "clean"})
+	git(t, "add", "a.yaml")
+	script := `set -eu
+git replace $(git rev-parse :a.yaml) $(git hash-object -w clean.txt)
+test "$(git show :a.yaml)" = clean
+commit=$(git -c user.name=a -c user.email=a@example.com commit-tree -m other $(git write-tree))
+git replace $(git rev-parse HEAD) $commit
+git diff --cached --quiet`
+	if out, err := exec.Command("sh", "-c", script).CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	for range 2 {
+		index := &gitfiles.Index{Repository: r}
+		list, err := index.List(t.Context(), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := names(t, index, list.Each); got != "a.yaml=staged" {
+			t.Errorf("staged: %q", got)
+		}
+		if got := names(t, index, index.Other("HEAD")); got != "a.yaml=committed" {
+			t.Errorf("of the commit: %q", got)
+		}
+		index.Close()
+		git(t, "gc", "-q", "--prune=now")
+	}
+	if !r.InBranches(t.Context(), "committed") {
+		t.Error("what the commit has is in no branch")
+	}
+}
+
+// TestIndexPartial: in a sparse checkout of a partial clone, what Git lacks it fetches. Where
+// it cannot, that file is named, with the reason, and those that it has are read.
+func TestIndexPartial(t *testing.T) {
+	files := make(map[string]string)
+	for i := range 20 {
+		files[fmt.Sprintf("far/%d.yaml", i)] = fmt.Sprint("far ", i)
+	}
+	files["near/0.yaml"], files["near/1.yaml"], files["z/1.yaml"] = "near 0", "near 1", "far, too"
+	origin := inRepository(t, files).Root
+	git(t, "config", "uploadpack.allowFilter", "true")
+	dir := t.TempDir()
+	clone := filepath.Join(dir, "clone")
+	git(t, "clone", "-q", "--filter=blob:none", "--sparse", "file://"+origin, clone)
+	t.Chdir(clone)
+	git(t, "sparse-checkout", "set", "near")
+	write(t, map[string]string{"near/0.yaml": "staged"})
+	git(t, "add", "near/0.yaml")
+	r, err := gitfiles.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	gone := filepath.Join(dir, "gone")
+	if err := os.Rename(origin, gone); err != nil {
+		t.Fatal(err)
+	}
+	list := func(index *gitfiles.Index, args ...string) *gitfiles.List {
+		t.Helper()
+		list, err := index.List(t.Context(), args)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return list
+	}
+	index := &gitfiles.Index{Repository: r}
+	if got := names(t, index, list(index).Each); got != "near/0.yaml=staged" {
+		t.Errorf("what is staged, without the origin: %q", got)
+	}
+	if got := names(t, index, list(index, "near").Each); got != "near/0.yaml=staged near/1.yaml=near 1" {
+		t.Errorf("what is checked out, without the origin: %q", got)
+	}
+	var read []string
+	unread := make(map[string]int)
+	err = list(index, "far/0.yaml", "far/1.yaml", "near", "z").Each(t.Context(), func(f gitfiles.File) {
+		data, err := index.Read(t.Context(), f, nil)
+		if err != nil {
+			unread[regexp.MustCompile("[0-9a-f]{40}").ReplaceAllString(err.Error(), "BLOB")]++
+			return
+		}
+		read = append(read, string(data))
+	})
+	const reason = " from the index: git cat-file: could not fetch BLOB from promisor remote"
+	if want := map[string]int{"read far/0.yaml" + reason: 1, "read far/1.yaml" + reason: 1, "read z/1.yaml" + reason: 1}; err != nil || !maps.Equal(unread, want) || !slices.Equal(read, []string{"staged", "near 1"}) {
+		t.Errorf("without the origin: read %q, not %v, %v", read, unread, err)
+	}
+	// It does not ask for ever.
+	refused := 0
+	err = list(index, "far").Each(t.Context(), func(f gitfiles.File) {
+		if _, err := index.Read(t.Context(), f, nil); err != nil && strings.HasSuffix(err.Error(), " from the index: git cat-file ended 10 times") {
+			refused++
+		}
+	})
+	if err != nil || refused != 13 {
+		t.Errorf("of 20 files %d were not asked for, %v", refused, err)
+	}
+	index.Close()
+
+	if err := os.Rename(gone, origin); err != nil {
+		t.Fatal(err)
+	}
+	index = &gitfiles.Index{Repository: r}
+	defer index.Close()
+	if got := names(t, index, list(index, "far/3.yaml", "z").Each); got != "far/3.yaml=far 3 z/1.yaml=far, too" {
+		t.Errorf("with the origin: %q", got)
+	}
+}
+
+// TestIndexMissing: a file whose content Git does not have is named, and hides no other.
+func TestIndexMissing(t *testing.T) {
+	r := inRepository(t, map[string]string{"a.yaml": "committed"})
+	write(t, map[string]string{"b.yaml": "lost", "c.yaml": "staged"})
+	git(t, "add", ".")
+	if out, err := exec.Command("sh", "-euc", "blob=$(git rev-parse :b.yaml); rm -f .git/objects/${blob%${blob#??}}/${blob#??}").CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	index := &gitfiles.Index{Repository: r}
+	defer index.Close()
+	list, err := index.List(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var read []string
+	unread, err := gitfiles.Each(t.Context(), index, list.Each, func(_ context.Context, file gitfiles.File, data []byte) error {
+		read = append(read, string(data))
+		return nil
+	})
+	if err != nil || len(unread) != 1 || unread[0].Error() != "read b.yaml from the index: git cat-file does not have its content" || !slices.Equal(read, []string{"staged"}) {
+		t.Errorf("%q, %v, %v", read, unread, err)
 	}
 }
 

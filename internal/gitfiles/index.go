@@ -22,18 +22,22 @@ import (
 	"clusterpair.dev/internal/worktree"
 )
 
-// Index are files as the next commit will have them.
+// Index are files as the next commit will have them, and a push publishes them: git replace
+// does not count.
 type Index struct {
 	Repository
 
 	mu     sync.Mutex
-	stdin  io.WriteCloser // of git cat-file
-	stdout *bufio.Reader
+	cat    *exec.Cmd      // git cat-file
+	stdin  io.WriteCloser // of cat
+	stdout *bufio.Reader  // of cat
+	stderr bytes.Buffer   // of cat, once that has ended
+	ended  int            // how often it has
 }
 
 func (g *Index) git(ctx context.Context, args ...string) ([]byte, error) {
 	// Whatever the user has configured, all paths are from the root.
-	out, err := launch.Command(ctx, "git", slices.Concat([]string{"-c", "diff.relative=false"}, args)...).Output()
+	out, err := launch.Command(ctx, "git", slices.Concat([]string{"--no-replace-objects", "-c", "diff.relative=false"}, args)...).Output()
 	var exit *exec.ExitError
 	switch {
 	case errors.As(err, &exit):
@@ -137,20 +141,37 @@ func (g *Index) tracked(ctx context.Context, add func(mode, blob, path string), 
 
 // start starts the process that gives out the blobs that [Index.loose] does not find.
 func (g *Index) start(ctx context.Context) error {
-	cmd := launch.Command(ctx, "git", "-C", g.Root, "cat-file", "--batch")
-	var err error
-	if g.stdin, err = cmd.StdinPipe(); err != nil {
+	g.stderr.Reset()
+	cmd := launch.Command(ctx, "git", "--no-replace-objects", "-C", g.Root, "cat-file", "--batch")
+	cmd.Stderr = &g.stderr
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
 		return err
 	}
 	stdout, err := cmd.StdoutPipe()
 	if err != nil {
 		return err
 	}
-	g.stdout = bufio.NewReader(stdout)
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("git: %w", err)
 	}
+	g.cat, g.stdin, g.stdout = cmd, stdin, bufio.NewReader(stdout)
 	return nil
+}
+
+// reason is why the process has ended: in a partial clone it does when it cannot fetch a
+// blob. Other lines than the last one may have the URL of a remote, with a password. The
+// next file is asked of another process.
+func (g *Index) reason() error {
+	g.stdin.Close()
+	_ = g.cat.Wait() // the reason is what it has written
+	g.stdin = nil
+	g.ended++
+	text := strings.TrimSpace(g.stderr.String())
+	if reason, ok := strings.CutPrefix(text[strings.LastIndexByte(text, '\n')+1:], "fatal: could not fetch "); ok {
+		return errors.New("git cat-file: could not fetch " + reason)
+	}
+	return errors.New("git cat-file ended")
 }
 
 // Close ends the process of Git that gives out the files, if there is one.
@@ -165,24 +186,33 @@ func (g *Index) Read(ctx context.Context, file File, buffer []byte) ([]byte, err
 	if data, ok := g.loose(file.blob, buffer); ok {
 		return data, nil
 	}
+	unread := func(err error) ([]byte, error) { return nil, fmt.Errorf("read %s from the index: %w", file.Name, err) }
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.stdin == nil {
+	const patience = 10
+	switch {
+	case g.stdin != nil:
+	case g.ended == patience:
+		return unread(fmt.Errorf("git cat-file ended %d times", patience))
+	default:
 		if err := g.start(ctx); err != nil {
 			return nil, err
 		}
 	}
 	if _, err := fmt.Fprintln(g.stdin, file.blob); err != nil {
-		return nil, fmt.Errorf("read %s from the index: %w", file.Name, err)
+		return unread(g.reason())
 	}
-	head, err := g.stdout.ReadString('\n') // BLOB blob SIZE
+	head, err := g.stdout.ReadString('\n') // BLOB blob SIZE, or BLOB missing
+	if err != nil {
+		return unread(g.reason())
+	}
 	fields := strings.Fields(head)
-	if err != nil || len(fields) != 3 {
-		return nil, fmt.Errorf("read %s from the index: git cat-file ended", file.Name)
+	if len(fields) != 3 {
+		return unread(errors.New("git cat-file does not have its content"))
 	}
 	size, err := strconv.ParseInt(fields[2], 10, 64)
 	if err != nil {
-		return nil, fmt.Errorf("read %s from the index: git cat-file answers what it should not", file.Name)
+		return unread(errors.New("git cat-file answers what it should not"))
 	}
 	if size > worktree.MaxFile {
 		blob := io.LimitReader(g.stdout, size+1)
@@ -191,13 +221,13 @@ func (g *Index) Read(ctx context.Context, file File, buffer []byte) ([]byte, err
 			err = skipped
 		}
 		if err != nil {
-			err = fmt.Errorf("read %s from the index: %w", file.Name, err)
+			return unread(err)
 		}
-		return nil, err
+		return nil, nil
 	}
 	buffer = slices.Grow(buffer, int(size)+1)[:size+1] // a line feed follows
 	if _, err := io.ReadFull(g.stdout, buffer); err != nil {
-		return nil, fmt.Errorf("read %s from the index: %w", file.Name, err)
+		return unread(err)
 	}
 	return bytes.TrimSuffix(buffer, []byte("\n")), nil
 }

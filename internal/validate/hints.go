@@ -162,7 +162,7 @@ func (f *fileRun) staged() {
 		g := &f.findings[i]
 		switch {
 		case err != nil:
-			g.Hint = "the work tree has it no more: git rm --cached " + f.typed()
+			g.Hint = "the work tree does not have it: git update-index --force-remove " + f.typed()
 		case !left[breach{g.Rule, g.Path}]:
 			g.Hint = "the work tree has it right: git add " + f.typed()
 		case strings.Contains(report.Command(g.Hint), f.typed()) || strings.HasPrefix(report.Command(g.Hint), "clusterpair generate"):
