@@ -140,7 +140,7 @@ func (s *says) look(text string, at report.Position) {
 // metadataOf tells what the metadata of an object says to the engine after it has been
 // built: that it is to stay encrypted, and that it is to be left alone.
 func (m *Model) metadataOf(s *Sync, file string, chain []*Kustomization) (disabled, kept says) {
-	stub := m.stubs[file]
+	stub := m.stub(file)
 	touched := len(s.patches) + len(s.metadata) + len(s.components)
 	for _, k := range chain {
 		touched += len(k.patches) + len(k.metadata) + len(k.Components) + len(k.Transformers) + len(k.inlineTransformers)

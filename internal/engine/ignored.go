@@ -35,7 +35,7 @@ func (m *Model) ignored(s *Sync, file string) (setting Reference, perhaps string
 
 // named tells whether the pair in a file may get a name.
 func (m *Model) named(s *Sync, file, name string) bool {
-	stub := m.stubs[file]
+	stub := m.stub(file)
 	if stub == nil {
 		return true
 	}
@@ -45,7 +45,7 @@ func (m *Model) named(s *Sync, file, name string) bool {
 
 // namespaceOf is the namespace that the pair in a file gets, empty if that is not known.
 func (m *Model) namespaceOf(s *Sync, file string) string {
-	if stub := m.stubs[file]; stub != nil && !m.renames(s) {
+	if stub := m.stub(file); stub != nil && !m.renames(s) {
 		return manifest.Text(stub.document().Node, "metadata", "namespace")
 	}
 	return ""

@@ -112,14 +112,13 @@ type Model struct {
 	dirs        map[string]*Kustomization
 	folders     map[string]bool
 	holds       map[string]bool             // folders with a file to apply
-	asked       map[string]bool             // files of pairs and objects: what else is taken in does not matter
+	asked       []string                    // files of pairs and objects, sorted: what else is taken in does not matter
 	index       index                       // of Syncs
 	sorted      []string                    // the keys of dirs
 	forBuilds   []string                    // files that are for kustomize alone, and say their kind, sorted
 	takers      map[string][]*Kustomization // by the file or folder that they take in
 	charts      map[string]bool
 	configs     map[string][]*Config // by file
-	stubs       map[string]*pairStub // by file
 	ignore      []ignoreRule         // of .sourceignore files
 	patchesOnly map[string]bool      // nil as long as nobody has asked
 	usual       gitignore.Matcher    // what Flux leaves out by itself
@@ -128,7 +127,7 @@ type Model struct {
 // Model is that of all that has been noted, with the pairs of the files. remotes are the
 // URLs by which Git knows the repository, asked for where objects name several; it may be nil.
 func (n *Notes) Model(pairs []Pair, remotes func() []string) *Model {
-	m := &Model{notes: n, pairs: pairs, remotes: remotes, dirs: make(map[string]*Kustomization, len(n.Kustomizations)), folders: map[string]bool{".": true}, holds: make(map[string]bool), asked: make(map[string]bool),
+	m := &Model{notes: n, pairs: pairs, remotes: remotes, dirs: make(map[string]*Kustomization, len(n.Kustomizations)), folders: map[string]bool{".": true}, holds: make(map[string]bool), asked: make([]string, 0, len(pairs)+len(n.objects)),
 		takers: make(map[string][]*Kustomization), charts: make(map[string]bool), configs: make(map[string][]*Config)}
 	for i := range n.Kustomizations {
 		k := &n.Kustomizations[i]
@@ -163,22 +162,27 @@ func (n *Notes) Model(pairs []Pair, remotes func() []string) *Model {
 		dir := path.Dir(pairs[i].Path)
 		m.folder(dir)
 		m.holds[dir] = dir != "."
-		m.asked[pairs[i].Path] = true
+		m.asked = append(m.asked, pairs[i].Path)
 	}
 	for i := range n.objects {
 		m.folder(path.Dir(n.objects[i].path))
-		m.asked[n.objects[i].path] = true
+		m.asked = append(m.asked, n.objects[i].path)
 	}
-	m.stubs = make(map[string]*pairStub, len(n.pairs))
-	for i := range n.pairs {
-		if p := &n.pairs[i]; m.stubs[p.path] == nil {
-			m.stubs[p.path] = p
-		}
-	}
+	slices.Sort(m.asked)
+	slices.SortStableFunc(n.pairs, func(a, b pairStub) int { return strings.Compare(a.path, b.path) })
 	m.noteIgnores()
 	m.findOwn()
 	m.form()
 	return m
+}
+
+// stub is the first ClusterPair of a file, nil if it has none.
+func (m *Model) stub(file string) *pairStub {
+	i, found := slices.BinarySearchFunc(m.notes.pairs, file, func(p pairStub, file string) int { return strings.Compare(p.path, file) })
+	if !found {
+		return nil
+	}
+	return &m.notes.pairs[i]
 }
 
 // real is a path without the symbolic links on the way to it.
@@ -335,7 +339,7 @@ func (m *Model) taken(k *Kustomization) (files []string) {
 func (m *Model) cover(s *Sync) {
 	s.Dirs, s.ways = make(map[string]bool), make(map[string]*way)
 	visit := func(file string, chain []*Kustomization, by string) {
-		if m.asked[file] && s.ways[file] == nil {
+		if _, asked := slices.BinarySearch(m.asked, file); asked && s.ways[file] == nil {
 			s.ways[file] = &way{chain, by}
 		}
 	}

@@ -32,7 +32,7 @@ func (r *repository) modelled(o *Options) *engine.Model {
 	pairs := make([]engine.Pair, len(r.pairs))
 	for i := range r.pairs {
 		p := &r.pairs[i]
-		pairs[i] = engine.Pair{ID: p.id(), File: p.file, Path: p.path, Encrypted: p.encrypted}
+		pairs[i] = engine.Pair{ID: unique.Make(p.id()).Value(), File: p.file, Path: p.path, Encrypted: p.encrypted}
 	}
 	return r.engines.Model(pairs, o.Remotes)
 }
@@ -199,7 +199,7 @@ func (j *judgement) kept(s *engine.Sync, pairs []applied) {
 		} else if a.Once() {
 			message = fmt.Sprintf("%s: %s never changes the ClusterPair in %s again, so that a rotated credential does not reach the cluster", a.Keeps, s.Engine, a.file)
 		}
-		j.addUnsure(s, cmp.Or(a.KeepsAt, a.at), "pair-ignored", message, a.KeepsHint)
+		j.addUnsure(s, cmp.Or(a.KeepsAt, a.place(a.at)), "pair-ignored", message, a.KeepsHint)
 	}
 }
 
@@ -330,7 +330,7 @@ func (j *judgement) renamed(r *repository, admins []string, known bool) {
 // renamedPair finds that a kustomization gives the pair of a migration another name.
 func (j *judgement) renamedPair(r *repository, k *engine.Kustomization, m *migration, files map[string]bool) {
 	meant := func(p pair) bool {
-		return files[p.path] && p.name == m.pair.name && (p.namespace == m.namespace || p.namespace == "" || m.namespace == "")
+		return files[p.path] && p.name == m.pair.name && (p.namespace() == m.namespace || p.namespace() == "" || m.namespace == "")
 	}
 	if by := cmp.Or(k.Prefix, k.Suffix); by.Name != "" && slices.ContainsFunc(r.pairs, meant) {
 		j.add(by.At, m.object(), "migration-reference", fmt.Sprintf("kustomize renames ClusterPair %s to %s, and %s %s goes on naming the former", quote(m.pair.name), quote(k.Prefix.Name+m.pair.name+k.Suffix.Name), m.kind, quote(m.name)),

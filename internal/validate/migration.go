@@ -53,7 +53,7 @@ type pairIndex map[string][]*pair
 
 func (x pairIndex) add(p *pair) {
 	x[p.id()] = append(x[p.id()], p)
-	if p.namespace != "" {
+	if p.namespace() != "" {
 		x["/"+p.name] = append(x["/"+p.name], p) // for what a kustomization gives its namespace
 	}
 }
@@ -98,7 +98,7 @@ func (m *migrationRun) release() stork.Version {
 	release, _ := stork.Parse(m.options.StorkVersion)
 	for _, p := range m.administrators() {
 		if !release.Known() {
-			release, _ = stork.Parse(p.storkVersion)
+			release, _ = stork.Parse(p.settings.Value().storkVersion)
 		}
 	}
 	return release

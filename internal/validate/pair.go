@@ -87,13 +87,16 @@ func (f *fileRun) pair(n *yaml.Node) {
 	origin := f.origin(n, annotations)
 	f.renderedBy(annotations, origin)
 	f.ruled = origin.Policy != nil
-	p.rendered, p.ruled, p.storkVersion = origin.Rendered, f.ruled, origin.StorkVersion
+	p.rendered, p.ruled = origin.Rendered, f.ruled
+	set := p.settings.Value()
+	set.storkVersion = origin.StorkVersion
+	p.settings = unique.Make(set)
 	f.identified(annotations)
 	f.judgePair(&p, n, annotations, origin, first)
 	f.allowed(first, annotations)
-	if p.namespace != "" && p.name != "" {
+	if p.namespace() != "" && p.name != "" {
 		for i := first; i < len(f.findings); i++ {
-			f.findings[i].Object = p.namespace + "/" + p.name
+			f.findings[i].Object = p.id()
 		}
 	}
 	f.noted.pairs = append(f.noted.pairs, p)
@@ -141,26 +144,26 @@ func (f *fileRun) judgePair(p *pair, n, annotations *yaml.Node, origin Origin, f
 // facts are what other manifests must know of a pair.
 func (f *fileRun) facts(n, annotations *yaml.Node) pair {
 	p := pair{
-		file: f.file.Name, path: f.file.Path, at: f.position(n), built: f.object != nil, aside: f.aside, encrypted: sopsfile.IsEncrypted(n),
-		namespace: common(n, "metadata", "namespace"), name: noted(n, "metadata", "name"),
-		mode: common(n, "spec", "options", "mode"),
+		file: f.file.Name, path: f.file.Path, built: f.object != nil, aside: f.aside, encrypted: sopsfile.IsEncrypted(n),
+		name: noted(n, "metadata", "name"), at: spotOf(cmp.Or(manifest.Field(n, "metadata", "name"), n)), caAt: spotOf(manifest.Field(annotations, generator.AnnotationCA)),
+		settings: unique.Make(settings{namespace: noted(n, "metadata", "namespace"), mode: noted(n, "spec", "options", "mode")}),
 	}
-	if name := manifest.Field(n, "metadata", "name"); name != nil {
-		p.at = f.position(name)
-	}
-	p.ca, p.caAt = common(annotations, generator.AnnotationCA), spotOf(manifest.Field(annotations, generator.AnnotationCA))
+	to := destination{ca: noted(annotations, generator.AnnotationCA)}
 	if by := manifest.Field(annotations, generator.AnnotationGeneratedBy); by != nil {
 		p.by, p.byAt = unique.Make(strings.Clone(by.Value)), spotOf(by)
 	}
 	both := manifest.Field(annotations, generator.AnnotationBidirectional)
 	if p.bidirectional, p.bidirectionalAt = both != nil && both.Value == "true", spotOf(both); p.bidirectional {
-		p.destination, p.credentialID = common(annotations, generator.AnnotationDestination), common(annotations, generator.AnnotationCredentialID)
+		to.id, to.credentialID = noted(annotations, generator.AnnotationDestination), noted(annotations, generator.AnnotationCredentialID)
 	}
+	p.destination = unique.Make(to)
 	options := manifest.Field(n, "spec", "options")
 	p.twoFabrics = manifest.Field(options, "token") != nil
 	p.modeAt = spotOf(cmp.Or(manifest.Field(options, "mode"), options))
-	projects := manifest.Field(n, "spec", "platformOptions", "rancher", "projectMappings")
-	p.projects, p.projectsAt = projectMappings(projects), spotOf(projects)
+	if projects := manifest.Field(n, "spec", "platformOptions", "rancher", "projectMappings"); projects != nil {
+		p.projectsAt = spotOf(projects)
+		_ = projects.Decode(&p.projects) // the schema says what is wrong with it
+	}
 	return p
 }
 

@@ -376,7 +376,7 @@ func (v *Validator) judgePatches(m *engine.Model) {
 	for i := range r.pairs {
 		p := &r.pairs[i]
 		if p.encrypted && !p.aside && isPatch(p.path) && !slices.ContainsFunc(r.mayPatch, func(m mayPatch) bool { return m.path == p.path }) {
-			r.mayPatch = append(r.mayPatch, mayPatch{p.path, true, true, sealedBreach(p.at)})
+			r.mayPatch = append(r.mayPatch, mayPatch{p.path, true, true, sealedBreach(p.place(p.at))})
 		}
 	}
 	r.mayPatch = slices.DeleteFunc(r.mayPatch, func(p mayPatch) bool { return p.sealed && !r.overSealed(p.path, m) })

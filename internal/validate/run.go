@@ -57,10 +57,9 @@ type sealedSecret struct {
 // pair is what other manifests must know of a ClusterPair.
 type pair struct {
 	file, path      string
-	at              report.Position
-	namespace, name string
-	mode            string
-	storkVersion    string // of its cluster; empty if that is not known
+	name            string
+	settings        unique.Handle[settings]
+	destination     unique.Handle[destination]
 	encrypted       bool
 	aside           bool // it is not to be judged
 	built           bool // it stands in no file
@@ -68,12 +67,9 @@ type pair struct {
 	ruled           bool // a creation rule matches its file
 	twoFabrics      bool
 	bidirectional   bool
-	ca              string                // the digest of the destination's CA
-	destination     string                // the destination's ID; empty if that is not known
-	credentialID    string                // of a pair for both directions
-	credential      string                // a digest, where it is known
 	by              unique.Handle[string] // the config that says to have rendered it
 	readers         unique.Handle[string] // the recipients, each of which can decrypt it
+	at              spot
 	readersAt       spot
 	byAt            spot // of the annotation
 	projects        map[string]string
@@ -83,21 +79,40 @@ type pair struct {
 	projectsAt      spot
 }
 
+// settings are those that a pair may have in common with many others, of its config say.
+type settings struct {
+	namespace, mode string
+	storkVersion    string // of its cluster; empty if that is not known
+}
+
+// destination is what is known of the cluster that pairs lead to; what is not is empty.
+type destination struct {
+	ca           string // the digest of its CA
+	id           string
+	credentialID string // of a pair for both directions
+	credential   string // a digest
+}
+
+func (p *pair) namespace() string { return p.settings.Value().namespace }
+
 // leadsTo notes what is known of the destination itself.
 func (p *pair) leadsTo(d *kubeconfig.Destination) {
 	if d != nil {
-		p.ca, p.destination, p.credential = cmp.Or(d.CAKeyDigest(), p.ca), cmp.Or(d.ID(), p.destination), d.CredentialDigest()
+		to := p.destination.Value()
+		to.ca, to.id, to.credential = cmp.Or(d.CAKeyDigest(), to.ca), cmp.Or(d.ID(), to.id), d.CredentialDigest()
+		p.destination = unique.Make(to)
 	}
 }
 
 // sameDestination tells whether two pairs are known to lead to one cluster. That
 // they have the same CA does not tell: it may be a proxy's, or a company's.
 func (p *pair) sameDestination(o *pair) bool {
-	if p.destination != "" && o.destination != "" {
-		return p.destination == o.destination
+	a, b := p.destination.Value(), o.destination.Value()
+	if a.id != "" && b.id != "" {
+		return a.id == b.id
 	}
 	// An earlier release has rendered one of them.
-	return p.ca != "" && p.ca == o.ca && p.credentialID != "" && p.credentialID == o.credentialID
+	return a.ca != "" && a.ca == b.ca && a.credentialID != "" && a.credentialID == b.credentialID
 }
 
 // spot is a place in a pair's file.
@@ -113,12 +128,12 @@ func spotOf(n *yaml.Node) (s spot) {
 // place is where a spot of the pair is; its name stands in for what it lacks.
 func (p *pair) place(s spot) report.Position {
 	if s == (spot{}) {
-		return p.at
+		s = p.at
 	}
 	return report.Position{File: p.file, Line: int(s.line), Column: int(s.column)}
 }
 
-func (p *pair) id() string { return p.namespace + "/" + p.name }
+func (p *pair) id() string { return p.namespace() + "/" + p.name }
 
 // migration is a Migration or MigrationSchedule.
 type migration struct {
@@ -152,9 +167,6 @@ type reference struct {
 // noted is the text under a way of keys, to be kept beyond its document, whose
 // whole text a part of it would keep in memory.
 func noted(n *yaml.Node, keys ...string) string { return strings.Clone(manifest.Text(n, keys...)) }
-
-// common is noted for what many pairs have in common: it is kept once.
-func common(n *yaml.Node, keys ...string) string { return unique.Make(noted(n, keys...)).Value() }
 
 func (f *fileRun) reference(n *yaml.Node, keys ...string) reference {
 	v := manifest.Field(n, keys...)
@@ -264,7 +276,7 @@ func (r *repository) judge(o *Options, files []string, model *engine.Model) []re
 		j.files[file] = true
 	}
 	// The order in which files were read must not matter.
-	slices.SortFunc(r.pairs, func(a, b pair) int { return engine.Compare(a.at, b.at) })
+	slices.SortFunc(r.pairs, func(a, b pair) int { return engine.Compare(a.place(a.at), b.place(b.at)) })
 	slices.SortFunc(r.migrations, func(a, b migration) int { return engine.Compare(a.at, b.at) })
 	sources := r.sources(model)
 	j.duplicates(r, sources)
@@ -311,12 +323,12 @@ func (j *judgement) duplicates(r *repository, sources [][]string) {
 	}
 	compare := func(a, b entry) int {
 		p, q := &r.pairs[a.index], &r.pairs[b.index]
-		return cmp.Or(strings.Compare(p.name, q.name), strings.Compare(p.namespace, q.namespace), strings.Compare(a.source, b.source))
+		return cmp.Or(strings.Compare(p.name, q.name), strings.Compare(p.namespace(), q.namespace()), strings.Compare(a.source, b.source))
 	}
 	slices.SortStableFunc(order, compare)
 	say := func(e, other entry) {
-		p := &r.pairs[e.index]
-		j.pair(p, p.at, "duplicate-pair", fmt.Sprintf("ClusterPair %s stands in %s, too: the one that is applied last wins", p.id(), r.pairs[other.index].at), "rename or remove one of the two")
+		p, twin := &r.pairs[e.index], &r.pairs[other.index]
+		j.pair(p, p.place(p.at), "duplicate-pair", fmt.Sprintf("ClusterPair %s stands in %s, too: the one that is applied last wins", p.id(), twin.place(twin.at)), "rename or remove one of the two")
 	}
 	for len(order) > 0 {
 		n := 1
@@ -357,7 +369,7 @@ func (j *judgement) directions(r *repository, sources [][]string, o *Options) {
 			j.pair(p, p.place(p.bidirectionalAt), "reverse-missing", fmt.Sprintf("ClusterPair %s is for both directions, and no other cluster has one of this name: there is no failback", p.id()),
 				"render the pair of the same name and namespace for the destination, or remove the annotation "+generator.AnnotationBidirectional)
 		case back == nil || several:
-		case back.bidirectional && j.files[back.file] && engine.Compare(p.at, back.at) < 0: // it is said once, of the later one
+		case back.bidirectional && j.files[back.file] && engine.Compare(p.place(p.at), back.place(back.at)) < 0: // it is said once, of the later one
 		default:
 			j.direction(p, back)
 		}
@@ -381,25 +393,14 @@ func (r *repository) counterpart(i int, named []int, sources [][]string) (back *
 // direction compares a pair with that of the other direction.
 func (j *judgement) direction(p, back *pair) {
 	if p.sameDestination(back) {
-		j.pair(p, p.place(p.caAt), "self-pair", fmt.Sprintf("this pair and the one in %s lead to the same cluster: one of them leads to its own", back.at), "render one of them from the other cluster's kubeconfig")
+		j.pair(p, p.place(p.caAt), "self-pair", fmt.Sprintf("this pair and the one in %s lead to the same cluster: one of them leads to its own", back.place(back.at)), "render one of them from the other cluster's kubeconfig")
 	}
-	if p.mode != back.mode || p.twoFabrics != back.twoFabrics {
+	if p.settings.Value().mode != back.settings.Value().mode || p.twoFabrics != back.twoFabrics {
 		j.pair(p, p.place(p.modeAt), "mode-asymmetric", fmt.Sprintf("mode and storage options differ from those of the other direction in %s", back.place(back.modeAt)), "give both the same mode, and both storage options or none")
 	}
 	if !inverse(p.projects, back.projects) {
 		j.pair(p, p.place(p.projectsAt), "rancher-mapping", fmt.Sprintf("projectMappings are not the inverse of those in %s", back.place(back.projectsAt)), "map each project back to the one it came from")
 	}
-}
-
-func projectMappings(n *yaml.Node) map[string]string {
-	if n == nil || n.Kind != yaml.MappingNode || len(n.Content) == 0 {
-		return nil
-	}
-	m := make(map[string]string, len(n.Content)/2)
-	for i := 0; i+1 < len(n.Content); i += 2 {
-		m[strings.Clone(n.Content[i].Value)] = strings.Clone(n.Content[i+1].Value)
-	}
-	return m
 }
 
 func inverse(a, b map[string]string) bool {
@@ -419,13 +420,13 @@ func (j *judgement) credentials(r *repository, sources [][]string) {
 	first := make(map[string]int)
 	for i := range r.pairs {
 		p := &r.pairs[i]
-		if p.credential == "" {
-			continue
-		}
-		if k, ok := first[p.credential]; !ok {
-			first[p.credential] = i
-		} else if !sameSource(sources[k], sources[i]) {
-			j.pair(p, p.at, "shared-credential", fmt.Sprintf("the credential is that of the pair in %s, on another source cluster", r.pairs[k].at), "make a service account for each source cluster, so that one can be revoked without the others")
+		credential := p.destination.Value().credential
+		switch k, ok := first[credential]; {
+		case credential == "":
+		case !ok:
+			first[credential] = i
+		case !sameSource(sources[k], sources[i]):
+			j.pair(p, p.place(p.at), "shared-credential", fmt.Sprintf("the credential is that of the pair in %s, on another source cluster", r.pairs[k].place(r.pairs[k].at)), "make a service account for each source cluster, so that one can be revoked without the others")
 		}
 	}
 }
