@@ -24,12 +24,15 @@ var goldenCommands = [][]string{
 func TestReleases(t *testing.T) {
 	root := filepath.Join(fixtures(t), "releases")
 	changelog := read(t, filepath.Join(root, "../../CHANGELOG.md"))
-	if version := os.Getenv("GOLDEN"); version != "" {
-		keepRelease(t, root, version)
-	}
 	var released []string
 	for _, m := range regexp.MustCompile(`(?m)^## \[(\d[^]]*)\]`).FindAllStringSubmatch(changelog, -1) {
 		released = append(released, "v"+m[1])
+	}
+	if version := os.Getenv("GOLDEN"); version != "" {
+		if len(released) == 0 || released[0] != version {
+			t.Fatalf("VERSION=%s is not what CHANGELOG.md has on top, of %q: its part has to have a heading like ## [1.2.3] - YEAR-MONTH-DAY, and the version a v", version, released)
+		}
+		keepRelease(t, root, version)
 	}
 	var kept []string
 	for _, entry := range must(os.ReadDir(root)) {

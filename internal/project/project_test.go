@@ -47,7 +47,7 @@ func TestFork(t *testing.T) {
 			t.Fatalf("%v\n%s", err, out)
 		}
 	}
-	const fork, next = "git.example.net/" + "acme/cp", "v0.98.9"
+	const fork, next = "git.example.net/" + "acme/cp", "v0.98.9-rc.1"
 	names("REPOSITORY=https://"+fork, "VERSION="+next)
 	after := files(t, dir)
 	for _, stray := range strays(after, "https://"+fork, fork, fork, next) {
@@ -133,7 +133,8 @@ var hosted = regexp.MustCompile(`(?:https://)?(?:[a-z0-9-]+\.)+[a-z]{2,}(?:/[\w.
 
 // strays are places that name another project, or another version of this one.
 func strays(files map[string]string, repository, module, image, version string) []string {
-	versions := regexp.MustCompile(`(?:` + regexp.QuoteMeta(image) + `:|/cmd/\.\.\.@|\brev: |\bclusterpair_|VERSION[=:] ?|VERSION:-|\bdefault: |/download/)(v\d+\.\d+\.\d+)`)
+	versions := regexp.MustCompile(`(?:` + regexp.QuoteMeta(image) + `:|/cmd/\.\.\.@|\brev: |\bclusterpair_|VERSION[=:] ?|VERSION:-|\bdefault: |/download/)v\d+\.\d+\.\d+`)
+	more := regexp.MustCompile(`^(?:\d|-[0-9A-Za-z])`)
 	var found []string
 	for _, name := range slices.Sorted(maps.Keys(files)) {
 		if strings.HasSuffix(name, ".sum") || name == "CHANGELOG.md" || regexp.MustCompile(`(^|/)v\d+\.\d+\.\d+/`).MatchString(name) {
@@ -145,9 +146,11 @@ func strays(files map[string]string, repository, module, image, version string) 
 				found = append(found, name+" names "+strings.TrimSpace(place))
 			}
 		}
-		for _, m := range versions.FindAllStringSubmatch(files[name], -1) {
-			if m[1] != version && !strings.HasSuffix(name, "_test.go") && !strings.Contains(m[0], "example.com") {
-				found = append(found, name+" has "+m[0]+", and not "+version)
+		for _, at := range versions.FindAllStringIndex(files[name], -1) {
+			place := files[name][at[0]:at[1]]
+			rest, ours := strings.CutPrefix(files[name][at[0]+strings.LastIndexByte(place, 'v'):], version)
+			if (!ours || more.MatchString(rest)) && !strings.HasSuffix(name, "_test.go") && !strings.Contains(place, "example.com") {
+				found = append(found, name+" has "+place+", and not "+version)
 			}
 		}
 	}
