@@ -156,6 +156,14 @@ func released(t *testing.T, r aRelease) {
 	if out, err := r.run(cache, nobody, "validate", "--pin="+good, "--", "--pin=x"); err == nil || !strings.Contains(out, "--pin=x") || strings.Contains(out, "hint: verify") {
 		t.Errorf("a file --pin=x: %v\n%s", err, out)
 	}
+	for _, version := range []string{"0.1.0", "latest", "v0.1.0/../x"} {
+		if out, err := r.run(cache, []string{"CLUSTERPAIR_VERSION=" + version}, "version", "--pin="+good); err == nil || out != "clusterpair: "+version+" is no version\n  hint: name one as v0.1.0\n" {
+			t.Errorf("version %s: %v\n%s", version, err, out)
+		}
+	}
+	if out, err := r.run(filepath.Join(t.TempDir(), "cache"), []string{"CLUSTERPAIR_URL=" + r.url + "/"}, "version", "--pin="+good); err != nil {
+		t.Errorf("a mirror with a slash: %v\n%s", err, out)
+	}
 	// From a mirror that is a directory, where curl is.
 	if _, err := exec.LookPath("curl"); err == nil {
 		if out, err := r.run(filepath.Join(t.TempDir(), "cache"), []string{"CLUSTERPAIR_URL=file://" + r.dir}, "version", "--pin="+good); err != nil {
