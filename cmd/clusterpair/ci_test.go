@@ -156,7 +156,10 @@ func moduleProxy(t *testing.T) (version string, env []string) {
 		t.Fatal(err)
 	}
 	proxy := t.TempDir()
-	versions := filepath.Join(proxy, filepath.FromSlash(project.Module()), "@v")
+	// In the names of files ! and a small letter stand for a capital one.
+	// https://go.dev/ref/mod#module-cache
+	escaped := filepath.FromSlash(regexp.MustCompile("[A-Z]").ReplaceAllStringFunc(project.Module(), func(c string) string { return "!" + strings.ToLower(c) }))
+	versions := filepath.Join(proxy, escaped, "@v")
 	if err := os.MkdirAll(versions, 0o700); err != nil {
 		t.Fatal(err)
 	}
@@ -181,8 +184,8 @@ func moduleProxy(t *testing.T) (version string, env []string) {
 		switch name {
 		case "GOMODCACHE":
 			t.Cleanup(func() {
-				os.RemoveAll(filepath.Join(value, project.Module()+"@"+version))
-				versions := filepath.Join(value, "cache", "download", filepath.FromSlash(project.Module()), "@v")
+				os.RemoveAll(filepath.Join(value, escaped+"@"+version))
+				versions := filepath.Join(value, "cache", "download", escaped, "@v")
 				cached, _ := filepath.Glob(filepath.Join(versions, version+".*"))
 				for _, path := range append(cached, filepath.Join(versions, "list")) {
 					os.Remove(path)

@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	"github.com/spf13/cobra"
+
+	"clusterpair.dev/internal/project"
 )
 
 // TestStart: every command pays for what packages do before main. Ours make no more there
@@ -23,7 +25,7 @@ func TestStart(t *testing.T) {
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	found := regexp.MustCompile(`(?m)^init (clusterpair\.dev/\S+) @.* (\d+) bytes, \d+ allocs$`).FindAllStringSubmatch(string(out), -1)
+	found := regexp.MustCompile(`(?m)^init (`+regexp.QuoteMeta(project.Module())+`/\S+) @.* (\d+) bytes, \d+ allocs$`).FindAllStringSubmatch(string(out), -1)
 	for _, m := range found {
 		if bytes, err := strconv.Atoi(m[2]); err != nil || bytes > most && !strings.HasSuffix(m[1], "/cmd/clusterpair") {
 			t.Errorf("%s makes %s bytes before main: make them when they are needed, as pattern.Later does", m[1], m[2])

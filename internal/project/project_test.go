@@ -47,10 +47,10 @@ func TestFork(t *testing.T) {
 			t.Fatalf("%v\n%s", err, out)
 		}
 	}
-	const fork, next = "git.example.net/" + "acme/cp", "v0.98.9-rc.1"
+	const fork, next = "git.example.net/" + "Acme/cp", "v0.98.9-rc.1"
 	names("REPOSITORY=https://"+fork, "VERSION="+next)
 	after := files(t, dir)
-	for _, stray := range strays(after, "https://"+fork, fork, fork, next) {
+	for _, stray := range strays(after, "https://"+fork, fork, strings.ToLower(fork), next) {
 		t.Error(stray)
 	}
 	old := regexp.MustCompile(regexp.QuoteMeta(Repository()) + `|"` + regexp.QuoteMeta(Module()) + `/(internal|generator|schema)`)
@@ -58,6 +58,9 @@ func TestFork(t *testing.T) {
 		if found := old.FindString(text); found != "" {
 			t.Errorf("%s: %s is left", name, found)
 		}
+	}
+	if !strings.Contains(after["schema/cue.mod/module.cue"], `"`+strings.ToLower(fork)+`/schema@v0"`) {
+		t.Error("a module of CUE has a name with capitals, or another one")
 	}
 	if !strings.Contains(after["internal/expiring/expiring.go"], `"@clusterpair.dev"`) {
 		t.Error("what users have in their files has changed")

@@ -14,6 +14,7 @@ import (
 	"flag"
 	"fmt"
 	"go/format"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -142,6 +143,9 @@ func rewrite(dir, name string, old, names map[string]string) error {
 	if err != nil || bytes.IndexByte(text, 0) >= 0 {
 		return err
 	}
+	if strings.HasSuffix(name, ".cue") { // whose modules have no capitals
+		old, names = small(old), small(names)
+	}
 	changed := text
 	replace := func(before, key, after string) {
 		if old[key] != names[key] {
@@ -175,4 +179,11 @@ func rewrite(dir, name string, old, names map[string]string) error {
 		return nil
 	}
 	return os.WriteFile(path, changed, info.Mode().Perm())
+}
+
+// small are names with a module in small letters.
+func small(names map[string]string) map[string]string {
+	names = maps.Clone(names)
+	names["MODULE"] = strings.ToLower(names["MODULE"])
+	return names
 }
