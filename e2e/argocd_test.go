@@ -79,7 +79,7 @@ func (c *cluster) startArgoCD(host, dir string, plugins []string, env ...string)
 	if err := listening(repo, server); err != nil {
 		return "", err
 	}
-	if _, err := run("argocd-applicationset-controller", "--namespace=argocd", "--argocd-repo-server="+server, "--repo-server-plaintext",
+	if _, err := run("argocd-applicationset-controller", "--namespace=argocd", "--enable-progressive-syncs", "--argocd-repo-server="+server, "--repo-server-plaintext",
 		"--metrics-addr="+address+":9080", "--probe-addr="+address+":9081", "--webhook-addr="+address+":9082"); err != nil {
 		return "", err
 	}

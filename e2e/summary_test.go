@@ -29,7 +29,7 @@ var components = []struct {
 	{"sops", sopsModule, "itself", []string{ageModule}, regexp.MustCompile(`(?m)^!? ?exec .*\bsops (-|decrypt|encrypt|updatekeys|rotate|set)|^transformers `)},
 	{"kustomize", "sigs.k8s.io/kustomize/kustomize/v5", "itself", []string{kustomizeModule}, regexp.MustCompile(`\bkustomize build\b`)},
 	{"kustomize-controller", "github.com/fluxcd/kustomize-controller", "Flux", []string{sopsModule, ageModule, kustomizeModule}, regexp.MustCompile(`(?m)^flux `)},
-	{"argocd", "github.com/argoproj/argo-cd/v3", "repo-server, cmp-server, application-controller", []string{kustomizeModule}, regexp.MustCompile(`(?m)^argocd `)},
+	{"argocd", "github.com/argoproj/argo-cd/v3", "repo-server, cmp-server, application-controller, applicationset-controller", []string{kustomizeModule}, regexp.MustCompile(`(?m)^argocd `)},
 	{"stork-24.3", "k8s.io/client-go", "a double of Stork on its client-go", nil, regexp.MustCompile(`\bstork-24\.3\b`)},
 }
 
