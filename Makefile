@@ -99,8 +99,9 @@ release: ## Make the archives of VERSION, the tag of the last commit, into bin/r
 # minisign asks for the password by itself, at the terminal or on its input.
 sign: sign-needs ## Sign the checksums and the provenance in bin/release with KEY, the file of a secret key of minisign
 	@test -f '$(KEY)' || { echo 'make sign KEY=minisign.key; minisign -G makes one' >&2; exit 2; }
+	@test -f bin/release/SHA256SUMS || { echo 'there is no release to sign: make release VERSION=v0.1.0' >&2; exit 2; }
 	@key=$$(realpath '$(KEY)'); cd bin/release; sha256sum --check --quiet --strict SHA256SUMS; \
-	provenance=$$(echo *.intoto.json); minisign -S -s "$$key" -t "$${provenance%.intoto.json}" -m SHA256SUMS "$$provenance"
+	provenance=$$(sed -n 's/^[0-9a-f]*  \(.*\.intoto\.json\)$$/\1/p' SHA256SUMS); minisign -S -s "$$key" -t "$${provenance%.intoto.json}" -m SHA256SUMS "$$provenance"
 
 golden: ## Keep what VERSION renders and finds in fixtures/releases, before it is tagged
 	@test -n '$(VERSION)' || { echo 'make golden VERSION=v0.1.0' >&2; exit 2; }

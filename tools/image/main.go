@@ -216,6 +216,7 @@ type built struct {
 	// source is the URL of the repository, repository the name of the image, released the
 	// version that the files of the repository name.
 	source, repository, released string
+	author                       string // of the commit: NAME <ADDRESS>
 }
 
 // helperSuffix tells the binary of clusterpair-helper from that of clusterpair.
@@ -243,6 +244,11 @@ func build(dir, binary, command string, p platform) (*built, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s is no Git work tree with a commit: the image bears the time of one", dir)
 	}
+	author, err := exec.Command("git", "-C", dir, "log", "-1", "--format=%an <%ae>", b.setting("vcs.revision")).Output()
+	if err != nil {
+		return nil, fmt.Errorf("git log: %w", err)
+	}
+	b.author = strings.TrimSpace(string(author))
 	return b, nil
 }
 

@@ -86,7 +86,7 @@ func (b *built) describePackage(version string) *nfpm.Info {
 		Version:     version,
 		Release:     "1",
 		Section:     "admin",
-		Maintainer:  "clusterpair maintainers <maintainers@" + host + ">",
+		Maintainer:  b.author, // who has made the release
 		Homepage:    b.source,
 		License:     "Apache-2.0",
 		Description: "Stork ClusterPairs for Git: rendered, validated, encrypted\nFor a failover, one Kubernetes cluster must hold the credentials of another.\nclusterpair renders the ClusterPairs of Stork from the kubeconfig Secrets of\ndestination clusters, finds the mistakes in them without a key, and encrypts\nthem with SOPS.",

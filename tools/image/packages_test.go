@@ -95,7 +95,7 @@ func TestPackages(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "CHANGELOG.md"), []byte("# Changelog\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	b := &built{arch: "arm64", time: time.Unix(1767225600, 0), source: "https://git.example.com/acme/cp"}
+	b := &built{arch: "arm64", time: time.Unix(1767225600, 0), source: "https://git.example.com/acme/cp", author: "Ada Lovelace <ada@example.com>"}
 	archived := []file{{"clusterpair", 0o755, []byte("program")}, {"LICENSE", 0o644, []byte("license")}}
 	subjects, err := b.packages(dir, out, t.TempDir(), "v0.3.0-rc.1", archived)
 	if err != nil || len(subjects) != 2 {
@@ -103,9 +103,9 @@ func TestPackages(t *testing.T) {
 	}
 	for name, c := range map[string]struct{ script, want string }{
 		"deb": {`dpkg-deb -f "$0" Version Architecture Homepage Maintainer; dpkg-deb -c "$0" | grep -c usr/bin/clusterpair`,
-			"Version: 0.3.0~rc.1-1\nArchitecture: arm64\nHomepage: https://git.example.com/acme/cp\nMaintainer: clusterpair maintainers <maintainers@git.example.com>\n1\n"},
+			"Version: 0.3.0~rc.1-1\nArchitecture: arm64\nHomepage: https://git.example.com/acme/cp\nMaintainer: Ada Lovelace <ada@example.com>\n1\n"},
 		"rpm": {`rpm -qp --queryformat '%{version}-%{release} %{arch} %{url} %{packager} %{buildhost} %{buildtime}\n' "$0"; rpm -qp --licensefiles "$0"`,
-			"0.3.0~rc.1-1 aarch64 https://git.example.com/acme/cp clusterpair maintainers <maintainers@git.example.com> git.example.com 1767225600\n/usr/share/licenses/clusterpair/LICENSE\n"},
+			"0.3.0~rc.1-1 aarch64 https://git.example.com/acme/cp Ada Lovelace <ada@example.com> git.example.com 1767225600\n/usr/share/licenses/clusterpair/LICENSE\n"},
 	} {
 		got, err := exec.Command("sh", "-euc", c.script, filepath.Join(out, "clusterpair_v0.3.0-rc.1_linux_arm64."+name)).Output()
 		if err != nil || string(got) != c.want {

@@ -36,7 +36,15 @@ func verify(t *testing.T, clone, version string) {
 	if out, err := shell("wrong\n", "make -s -C "+clone+" sign KEY=$PWD/minisign.key"); err == nil || !strings.Contains(out, "Wrong password") {
 		t.Errorf("a wrong password: %v\n%s", err, out)
 	}
+	// What somebody has put beside the release is not signed with it.
+	if err := os.WriteFile(filepath.Join(release, "clusterpair_v9.9.9.intoto.json"), nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
 	out, err := shell("secret\n", "make -s -C "+clone+" sign KEY=$PWD/minisign.key")
+	if _, err := os.Stat(filepath.Join(release, "clusterpair_v9.9.9.intoto.json.minisig")); err == nil {
+		t.Error("another provenance was signed")
+	}
+	os.Remove(filepath.Join(release, "clusterpair_v9.9.9.intoto.json"))
 	if err != nil || strings.Contains(out, "secret\n") {
 		t.Fatalf("%v\n%s", err, out)
 	}
@@ -95,6 +103,12 @@ func verify(t *testing.T, clone, version string) {
 	}
 	pinned(t, clone, release, version, pin)
 
+	if out, err := shell("", "mv "+release+" "+release+"d; make -s -C "+clone+" sign KEY=$PWD/minisign.key"); err == nil || !strings.Contains(out, "there is no release to sign: make release VERSION=") {
+		t.Errorf("no release: %v\n%s", err, out)
+	}
+	if out, err := shell("", "mv "+release+"d "+release); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
 	// A release that was changed before it is signed is not signed.
 	if err := os.WriteFile(filepath.Join(release, "clusterpair.rb"), []byte("x"), 0o644); err != nil {
 		t.Fatal(err)
