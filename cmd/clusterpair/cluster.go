@@ -14,13 +14,18 @@ import (
 // a process.
 type clusterFlags struct{ cluster.Choice }
 
-func (c *clusterFlags) addFlags(flags *pflag.FlagSet) {
+const ofContext = "namespace (default: that of the context)"
+
+// addFlags adds them. namespace describes the flag for a namespace; none if it is empty.
+func (c *clusterFlags) addFlags(flags *pflag.FlagSet, namespace string) {
 	o := &c.Overrides
 	flags.StringVar(&c.Kubeconfig, "kubeconfig", "", "kubeconfig file (default: KUBECONFIG, then ~/.kube/config, then the cluster around the pod)")
 	flags.StringVar(&o.CurrentContext, "context", "", "context of the kubeconfig (default: its current context)")
 	flags.StringVar(&o.Context.Cluster, "cluster", "", "cluster of the kubeconfig")
 	flags.StringVar(&o.Context.AuthInfo, "user", "", "user of the kubeconfig")
-	flags.StringVarP(&o.Context.Namespace, "namespace", "n", "", "namespace (default: that of the context)")
+	if namespace != "" {
+		flags.StringVarP(&o.Context.Namespace, "namespace", "n", "", namespace)
+	}
 	flags.StringVar(&o.AuthInfo.Impersonate, "as", "", "user to impersonate")
 	flags.StringArrayVar(&o.AuthInfo.ImpersonateGroups, "as-group", nil, "group to impersonate; repeatable")
 	flags.StringVar(&o.AuthInfo.ImpersonateUID, "as-uid", "", "UID to impersonate")
@@ -35,9 +40,6 @@ func (c *clusterFlags) addServerFlags(flags *pflag.FlagSet) {
 	flags.StringVarP(&c.Overrides.ClusterInfo.Server, "server", "s", "", "URL of the API server")
 	flags.StringVar(&c.Overrides.ClusterInfo.TLSServerName, "tls-server-name", "", "name in the certificate of the API server")
 }
-
-// namespaceFlag is what -n names.
-func (c *clusterFlags) namespaceFlag() string { return c.Overrides.Context.Namespace }
 
 // client is the cluster that the flags mean, and the namespace to work in.
 func (c *clusterFlags) client(cmd *cobra.Command) (client *cluster.Client, namespace string, err error) {

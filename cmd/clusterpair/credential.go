@@ -97,9 +97,8 @@ where only administrators can.`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return o.run(cmd) },
 	}
 	flags := cmd.Flags()
-	o.addFlags(flags)
+	o.addFlags(flags, "namespace of the ServiceAccount (default: kube-system)")
 	flags.BoolVarP(&o.yes, "yes", "y", false, "do not ask")
-	flags.Lookup("namespace").Usage = "namespace of the ServiceAccount (default: kube-system)"
 	o.addMintFlags(cmd, "8760h")
 	flags.StringVar(&o.name, "name", "stork-dr", "name of the ServiceAccount")
 	flags.BoolVar(&o.createNamespace, "create-namespace", false, "make the namespace, too")
@@ -114,7 +113,7 @@ where only administrators can.`,
 
 // check tells whether the flags go together.
 func (o *createOptions) check() error {
-	o.account = cluster.Account{Namespace: cmp.Or(o.namespaceFlag(), "kube-system"), Name: o.name}
+	o.account = cluster.Account{Namespace: cmp.Or(o.Overrides.Context.Namespace, "kube-system"), Name: o.name}
 	switch {
 	case len(validation.IsDNS1123Subdomain(o.name)) > 0:
 		return usageError(withHint(errors.New("--name takes a name of lower-case letters, digits, '-' and '.'"), "--name stork-dr"))

@@ -34,7 +34,7 @@ Secrets than Git.`,
 		ValidArgsFunction: cobra.NoFileCompletions,
 	}
 	flags := cmd.Flags()
-	o.addFlags(flags)
+	o.addFlags(flags, ofContext)
 	o.addServerFlags(flags)
 	flags.StringVar(&o.Overrides.CurrentContext, "from-context", "", "the same as --context")
 	flags.StringVarP(&o.selector, "selector", "l", "", "labels of the Secrets, as in role=dr")
@@ -61,7 +61,7 @@ func (o *importOptions) check(names []string) error {
 		return usageError(withHint(fmt.Errorf("-l: %w", err), "-l KEY=VALUE, or -l KEY"))
 	case len(names) > 0 && (o.selector != "" || o.everywhere):
 		return usageError(errors.New("a NAME goes with neither --selector nor --all-namespaces"))
-	case o.everywhere && o.namespaceFlag() != "":
+	case o.everywhere && o.Overrides.Context.Namespace != "":
 		return usageError(errors.New("--all-namespaces and --namespace exclude each other"))
 	}
 	for _, name := range names {
@@ -108,7 +108,7 @@ func (o *importOptions) run(cmd *cobra.Command, names []string) error {
 	case o.selector != "":
 		err = r.Select(cmd.Context(), namespace, o.selector)
 	default:
-		err = r.Again(cmd.Context(), o.namespaceFlag())
+		err = r.Again(cmd.Context(), o.Overrides.Context.Namespace)
 	}
 	if err != nil {
 		return err

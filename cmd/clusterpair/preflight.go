@@ -47,7 +47,7 @@ A command that a kubeconfig wants to run for its credential only runs with
 		RunE: func(cmd *cobra.Command, args []string) error { return o.run(cmd, args) },
 	}
 	flags := cmd.Flags()
-	o.addFlags(flags)
+	o.addFlags(flags, ofContext)
 	o.addServerFlags(flags)
 	flags.BoolVarP(&o.allNamespaces, "all-namespaces", "A", false, "the pairs of all namespaces of the source cluster")
 	flags.BoolVar(&o.allowExec, "allow-exec", false, "run the commands that kubeconfigs name for their credentials")
@@ -58,14 +58,14 @@ A command that a kubeconfig wants to run for its credential only runs with
 }
 
 // live tells whether the pairs are those of the source cluster.
-func (o *preflightOptions) live() bool { return o.allNamespaces || o.namespaceFlag() != "" }
+func (o *preflightOptions) live() bool { return o.allNamespaces || o.Overrides.Context.Namespace != "" }
 
 // check tells whether the flags go together, and with the arguments.
 func (o *preflightOptions) check(args []string) error {
 	switch {
 	case o.timeout <= 0:
 		return usageError(withHint(errors.New("--timeout is to be more than nothing"), "as in 10s"))
-	case o.allNamespaces && (len(args) > 0 || o.namespaceFlag() != ""):
+	case o.allNamespaces && (len(args) > 0 || o.Overrides.Context.Namespace != ""):
 		return usageError(errors.New("--all-namespaces goes without names and --namespace"))
 	case o.Overrides.ClusterInfo.InsecureSkipTLSVerify:
 		return usageError(withHint(errors.New("--insecure-skip-tls-verify: the pairs of the source cluster are credentials"), "name its CA with --certificate-authority FILE"))

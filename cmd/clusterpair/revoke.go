@@ -35,7 +35,7 @@ that it has just seen.`,
 		Args:    cobra.ExactArgs(1),
 		RunE:    func(cmd *cobra.Command, args []string) error { return o.run(cmd, args[0]) },
 	}
-	o.addFlags(cmd.Flags())
+	o.addFlags(cmd.Flags(), "")
 	o.addServerFlags(cmd.Flags())
 	cmd.Flags().BoolVarP(&o.yes, "yes", "y", false, "do not ask")
 	cmd.Flags().BoolVar(&o.all, "all", false, "end all tokens of the ServiceAccount, whatever holds them")

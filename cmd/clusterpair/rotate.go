@@ -54,7 +54,7 @@ last source has the new one. It exits 1 until all rotations have come to their e
 		RunE: func(cmd *cobra.Command, args []string) error { return o.rotate(cmd, args[0]) },
 	}
 	flags := cmd.Flags()
-	o.addFlags(flags)
+	o.addFlags(flags, "")
 	o.addMintFlags(cmd, "")
 	flags.Lookup("lifetime").Usage = "how long the token is to last (default: as was asked for the one before)"
 	flags.Lookup("server").Usage = "URL of the destination as the source cluster reaches it (default: that of before)"

@@ -55,7 +55,7 @@ It exits 1 unless every pair that was asked for works.`,
 		ValidArgsFunction: o.completeNames,
 	}
 	flags := cmd.Flags()
-	o.addFlags(flags)
+	o.addFlags(flags, ofContext)
 	o.addServerFlags(flags)
 	flags.BoolVarP(&o.allNamespaces, "all-namespaces", "A", false, "the pairs of all namespaces")
 	flags.StringSliceVarP(&o.files, "filename", "f", nil, "file or directory with the committed pairs to compare to; repeatable")
@@ -73,7 +73,7 @@ It exits 1 unless every pair that was asked for works.`,
 // check tells whether the flags go together, and with the names.
 func (o *statusOptions) check(names []string) error {
 	switch {
-	case o.allNamespaces && (len(names) > 0 || o.namespaceFlag() != ""):
+	case o.allNamespaces && (len(names) > 0 || o.Overrides.Context.Namespace != ""):
 		return usageError(errors.New("--all-namespaces goes without NAME and --namespace"))
 	case o.yes && !o.recheck:
 		return usageError(errors.New("--yes goes with --recheck"))
@@ -96,7 +96,7 @@ func (o *statusOptions) run(cmd *cobra.Command, names []string) error {
 	if err != nil {
 		return err
 	}
-	options := live.Options{Names: names, All: o.allNamespaces, Named: o.namespaceFlag() != "", Within: within, Probe: o.probe, Flags: o.Flags()}
+	options := live.Options{Names: names, All: o.allNamespaces, Named: o.Overrides.Context.Namespace != "", Within: within, Probe: o.probe, Flags: o.Flags()}
 	if len(o.files) > 0 {
 		source, err := workTree(cmd)
 		if err != nil {

@@ -16,7 +16,7 @@ func newWatchCommand() *cobra.Command {
   clusterpair watch --once --context east
   clusterpair watch -n apps --interval 1m --listen 127.0.0.1:8080`}
 	flags := cmd.Flags()
-	c.addFlags(flags)
+	c.addFlags(flags, ofContext)
 	flags.DurationVar(&o.Interval, "interval", watch.Interval, "how often each destination is asked")
 	flags.DurationVar(&o.Timeout, "timeout", watch.Timeout, "how long all checks of one destination may take")
 	flags.IntVar(&o.AtOnce, "at-once", watch.AtOnce, "how many destinations are asked at a time")
@@ -36,7 +36,7 @@ func newWatchCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		o.Namespace, o.Log = c.namespaceFlag(), watch.Logger(cmd.ErrOrStderr())
+		o.Namespace, o.Log = c.Overrides.Context.Namespace, watch.Logger(cmd.ErrOrStderr())
 		w := watch.New(client, o)
 		if !once {
 			return w.Listen(cmd.Context(), listen)
