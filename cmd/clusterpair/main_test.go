@@ -153,7 +153,7 @@ func typehintCommand(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(ts.Exec("bash", "-c", hints[len(hints)-1][1]))
 }
 
-var hintedCommand = regexp.MustCompile(`(?m)^  hint: (?:.*: )?((?:clusterpair|kubectl|mv|sops) .*)$`)
+var hintedCommand = regexp.MustCompile(`(?m)^  hint: (?:.*: )?((?:clusterpair|git|kubectl|mv|sops) .*)$`)
 
 // linesCommand is lines FILE1 FILE2 WORD…: exactly the lines that differ
 // between the files hold one of the words, each word on one line at least; one

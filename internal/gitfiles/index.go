@@ -42,7 +42,11 @@ func (g *Index) git(ctx context.Context, args ...string) ([]byte, error) {
 	switch {
 	case errors.As(err, &exit):
 		reason, _, _ := strings.Cut(strings.TrimSpace(string(exit.Stderr)), "\n")
-		return nil, report.WithHint(fmt.Errorf("git %s: %s", args[0], strings.TrimPrefix(reason, "fatal: ")), "--staged reads the index of the Git repository around the working directory")
+		hint := "--staged reads the index of the Git repository around the working directory"
+		if strings.Contains(reason, "dubious ownership") { // as in a container of CI
+			hint = "if you trust who owns it: git config --global --add safe.directory " + report.Typed(g.Root)
+		}
+		return nil, report.WithHint(fmt.Errorf("git %s: %s", args[0], strings.TrimPrefix(reason, "fatal: ")), "%s", hint)
 	case err != nil:
 		return nil, fmt.Errorf("git: %w", err)
 	}
