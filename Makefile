@@ -20,7 +20,7 @@ FUZZTIME ?= 20s
 TEST_NEEDS := gpg=gnupg xmllint=libxml2-utils npm=npm pre-commit=pre-commit flock=util-linux unshare=util-linux
 CHECK_NEEDS := gcc=gcc,libc6-dev
 SIGN_NEEDS := minisign=minisign
-E2E_NEEDS := chromium-headless-shell=chromium-headless-shell,fonts-dejavu-core dot=graphviz ip=iproute2 $(SIGN_NEEDS) podman=podman runc=runc npm=npm prometheus=prometheus rpm=rpm ruby=ruby mmdebstrap=mmdebstrap,debian-archive-keyring unshare=util-linux
+E2E_NEEDS := chromium-headless-shell=chromium-headless-shell,fonts-dejavu-core dot=graphviz ip=iproute2 $(SIGN_NEEDS) podman=podman runc=runc npm=npm prometheus=prometheus rpm=rpm ruby=ruby skopeo=skopeo mmdebstrap=mmdebstrap,debian-archive-keyring unshare=util-linux
 
 .PHONY: help build man image names release sign golden demo test e2e lint update fuzz kills bench leaks check tools test-needs check-needs e2e-needs sign-needs
 

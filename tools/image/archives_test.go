@@ -3,16 +3,23 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"io"
+	"log"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"runtime/debug"
 	"slices"
 	"strings"
 	"testing"
 
+	"github.com/google/go-containerregistry/pkg/registry"
 	"github.com/google/go-containerregistry/pkg/v1/layout"
+	"github.com/google/go-containerregistry/pkg/v1/types"
 	"github.com/google/go-containerregistry/pkg/v1/validate"
 )
 
@@ -114,11 +121,48 @@ grep -q "sha256 \"$(sha256sum < ../` + name + `.tar.gz | cut -d ' ' -f 1)\"$" ..
 	}) {
 		t.Errorf("the provenance does not speak of %s@%s", repository, manifest.Manifests[0].Digest)
 	}
+	published(t, filepath.Join(dir, "a"), manifest.Manifests[0].Digest.String())
 	for _, name := range []string{"image", name} { // what the script has unpacked
 		os.RemoveAll(filepath.Join(first, name))
 	}
 	t.Run("Verify", func(t *testing.T) { verify(t, filepath.Join(dir, "a"), version) })
 	typeInstall(t, first, filepath.Join(dir, "a"), version)
+}
+
+// published types the line of docs/release.md that brings the image into a registry, where it
+// has to have the digest of the provenance.
+func published(t *testing.T, clone, digest string) {
+	t.Helper()
+	page, err := os.ReadFile(filepath.Join(clone, "docs", "release.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	line := regexp.MustCompile(`(?m)^\$ (skopeo copy .*docker://)(\S+)$`).FindStringSubmatch(string(page))
+	if line == nil {
+		t.Fatal("docs/release.md has no line for skopeo")
+	}
+	server := httptest.NewServer(registry.New(registry.Logger(log.New(io.Discard, "", 0))))
+	defer server.Close()
+	_, path, _ := strings.Cut(line[2], "/")
+	repository, version, _ := strings.Cut(path, ":")
+	cmd := exec.Command("sh", "-euc", strings.Replace(line[1], "copy", "--insecure-policy copy --dest-tls-verify=false", 1)+strings.TrimPrefix(server.URL, "http://")+"/"+path)
+	cmd.Dir = clone
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v: apt-get install skopeo\n%s", err, out)
+	}
+	request, err := http.NewRequest(http.MethodHead, server.URL+"/v2/"+repository+"/manifests/"+version, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	request.Header.Set("Accept", string(types.OCIImageIndex))
+	answer, err := server.Client().Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer.Body.Close()
+	if got := answer.Header.Get("Docker-Content-Digest"); got != digest {
+		t.Errorf("in the registry the image is %s, and the provenance speaks of %s", got, digest)
+	}
 }
 
 // TestIsOf: a tree that is not the version is refused before anything is built, and nothing

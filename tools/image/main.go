@@ -189,7 +189,7 @@ func imagesOf(dir, scratch string) (*images, error) {
 		}
 		all.images[arch] = img
 		all.index = mutate.AppendManifests(all.index, mutate.IndexAddendum{
-			Add:        img,
+			Add:        plain{img},
 			Descriptor: v1.Descriptor{Platform: &v1.Platform{OS: "linux", Architecture: arch}},
 		})
 	}
@@ -197,6 +197,13 @@ func imagesOf(dir, scratch string) (*images, error) {
 	all.tag, err = name.NewTag(all.last.repository+":"+all.last.tag(), name.StrictValidation)
 	return all, err
 }
+
+// plain is an image of which the index says no artifact type, as that of other tools. skopeo
+// leaves it out, and so would push another digest than that of the provenance.
+type plain struct{ v1.Image }
+
+// ArtifactType is that of an image: none.
+func (plain) ArtifactType() (string, error) { return "", nil }
 
 // layout writes an OCI layout of all architectures into a directory.
 func (all *images) layout(dir string) error {
