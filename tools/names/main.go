@@ -168,7 +168,7 @@ func rewrite(dir, name string, old, names map[string]string) error {
 		if strings.HasSuffix(name, ".mod") {
 			replace(`(?m:^module )`, "MODULE", "(?m:$)")
 		}
-		replace(`(?:^|[^\w./-])`, "IMAGE", `(?:[:@"\s]|$)`)
+		replace(`(?:^|[^\w./-]|docker://)`, "IMAGE", `(?:[:@"\s]|$)`)
 	}
 	if strings.HasSuffix(name, ".go") && !bytes.Equal(text, changed) {
 		if changed, err = format.Source(changed); err != nil {
