@@ -156,8 +156,12 @@ func TestSBOM(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, arch := range architectures {
-		text, err := os.ReadFile(filepath.Join(first, "clusterpair-"+arch+".cdx.json"))
+	if err := schema.Validate(map[string]any{"bomFormat": "CycloneDX", "specVersion": "1.6", "components": []any{map[string]any{}}}); err == nil {
+		t.Fatal("the schema takes a component that has no name")
+	}
+	for i := range 2 * len(architectures) {
+		arch, program := architectures[i/2], programs[i%2]
+		text, err := os.ReadFile(filepath.Join(first, program+"-"+arch+".cdx.json"))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -166,10 +170,7 @@ func TestSBOM(t *testing.T) {
 			t.Fatal(err)
 		}
 		if err := schema.Validate(doc); err != nil {
-			t.Errorf("%s: %v", arch, err)
-		}
-		if err := schema.Validate(map[string]any{"bomFormat": "CycloneDX", "specVersion": "1.6", "components": []any{map[string]any{}}}); err == nil {
-			t.Fatal("the schema takes a component that has no name")
+			t.Errorf("%s, %s: %v", program, arch, err)
 		}
 		var bom struct {
 			Components []struct{ Name, Version, Purl string }
@@ -181,9 +182,9 @@ func TestSBOM(t *testing.T) {
 		for _, c := range bom.Components {
 			listed[c.Name+" "+c.Version] = true
 		}
-		program := filepath.Join(t.TempDir(), "clusterpair")
-		extract(t, filepath.Join(first, "clusterpair-"+arch+".tar"), "usr/local/bin/clusterpair", program)
-		out, err := exec.Command("go", "version", "-m", program).Output()
+		binary := filepath.Join(t.TempDir(), program)
+		extract(t, filepath.Join(first, "clusterpair-"+arch+".tar"), "usr/local/bin/"+program, binary)
+		out, err := exec.Command("go", "version", "-m", binary).Output()
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -192,12 +193,12 @@ func TestSBOM(t *testing.T) {
 			if f := strings.Fields(line); len(f) > 2 && f[0] == "dep" {
 				deps++
 				if !listed[f[1]+" "+f[2]] {
-					t.Errorf("%s: %s %s is not listed", arch, f[1], f[2])
+					t.Errorf("%s, %s: %s %s is not listed", program, arch, f[1], f[2])
 				}
 			}
 		}
 		if deps < 50 || len(bom.Components) != deps+2 {
-			t.Errorf("%s: %d components of %d dependencies, Go and the CAs", arch, len(bom.Components), deps)
+			t.Errorf("%s, %s: %d components of %d dependencies, Go and the CAs", program, arch, len(bom.Components), deps)
 		}
 	}
 }
