@@ -2,6 +2,10 @@ package manifest
 
 import (
 	"encoding/binary"
+	"math/bits"
+	"slices"
+	"strings"
+	"sync"
 
 	"go.yaml.in/yaml/v3"
 )
@@ -27,44 +31,115 @@ var common = []string{
 	"client-certificate-data", "client-key-data", "preferences", "Config", "v1",
 }
 
-// places are those of the common texts.
-var places = func() map[string]int {
-	all := make(map[string]int, len(common))
+// texts are those for which a number stands, the common ones first: what the first
+// documents say, others say again, such as the keys of annotations. A text that has a
+// number keeps it.
+var texts = struct {
+	sync.RWMutex
+	all     []string
+	numbers map[string]int
+}{all: slices.Clip(common), numbers: func() map[string]int {
+	numbers := make(map[string]int, len(common))
 	for i, text := range common {
-		all[text] = i
+		numbers[text] = i
 	}
-	return all
-}()
+	return numbers
+}()}
+
+// No more texts get a number, and no longer ones.
+const mostTexts, longestText = 4096, 64
+
+// numberOf is the number that stands for a text, if there is one.
+func numberOf(text string) (n int, ok bool) {
+	texts.RLock()
+	n, ok = texts.numbers[text]
+	full := len(texts.all) >= mostTexts
+	texts.RUnlock()
+	if ok || full || len(text) > longestText {
+		return n, ok
+	}
+	texts.Lock()
+	defer texts.Unlock()
+	if n, ok = texts.numbers[text]; ok || len(texts.all) >= mostTexts {
+		return n, ok
+	}
+	text = strings.Clone(text) // and not the file around it
+	n = len(texts.all)
+	texts.all = append(texts.all, text)
+	texts.numbers[text] = n
+	return n, true
+}
+
+// The first byte of a node: its kind in the lower bits, and what follows.
+const (
+	kindBits  = 1<<3 - 1
+	styled    = 1 << 3 // a style other than 0
+	tagged    = 1 << 4 // a tag other than !!str
+	hasValue  = 1 << 5
+	hasOthers = 1 << 6 // nodes below it
+)
 
 func appendNode(b []byte, n *yaml.Node) []byte {
-	b = append(b, byte(n.Kind), byte(n.Style))
+	head := byte(bits.Len32(uint32(n.Kind)))
+	if n.Style != 0 {
+		head |= styled
+	}
+	if n.Tag != "!!str" {
+		head |= tagged
+	}
+	if n.Value != "" {
+		head |= hasValue
+	}
+	if len(n.Content) > 0 {
+		head |= hasOthers
+	}
+	b = append(b, head)
 	b = binary.AppendUvarint(b, uint64(n.Line))
 	b = binary.AppendUvarint(b, uint64(n.Column))
-	for _, text := range []string{n.Tag, n.Value} {
-		if i, common := places[text]; common {
-			b = binary.AppendUvarint(b, uint64(2*i+1))
-			continue
-		}
-		b = binary.AppendUvarint(b, uint64(2*len(text)))
-		b = append(b, text...)
+	if head&styled != 0 {
+		b = append(b, byte(n.Style))
 	}
-	b = binary.AppendUvarint(b, uint64(len(n.Content)))
+	if head&tagged != 0 {
+		b = appendText(b, n.Tag)
+	}
+	if head&hasValue != 0 {
+		b = appendText(b, n.Value)
+	}
+	if head&hasOthers != 0 {
+		b = binary.AppendUvarint(b, uint64(len(n.Content)))
+	}
 	for _, child := range n.Content {
 		b = appendNode(b, child)
 	}
 	return b
 }
 
+func appendText(b []byte, text string) []byte {
+	if i, ok := numberOf(text); ok {
+		return binary.AppendUvarint(b, uint64(2*i+1))
+	}
+	return append(binary.AppendUvarint(b, uint64(2*len(text))), text...)
+}
+
 // nodeReader is what is still to be read of what appendNode has written.
 type nodeReader string
 
 func (r *nodeReader) node() *yaml.Node {
-	n := &yaml.Node{Kind: yaml.Kind((*r)[0]), Style: yaml.Style((*r)[1])}
-	*r = (*r)[2:]
-	n.Line, n.Column = r.number(), r.number()
-	n.Tag, n.Value = r.text(), r.text()
-	if count := r.number(); count > 0 {
-		n.Content = make([]*yaml.Node, count)
+	head := (*r)[0]
+	*r = (*r)[1:]
+	n := &yaml.Node{Kind: yaml.Kind(1 << (head & kindBits) >> 1), Line: r.number(), Column: r.number(), Tag: "!!str"}
+	if head&styled != 0 {
+		n.Style = yaml.Style((*r)[0])
+		*r = (*r)[1:]
+	}
+	if head&tagged != 0 {
+		n.Tag = r.text()
+	}
+	if head&hasValue != 0 {
+		n.Value = r.text()
+	}
+	if head&hasOthers != 0 {
+		n.Content = make([]*yaml.Node, r.number())
 		for i := range n.Content {
 			n.Content[i] = r.node()
 		}
@@ -86,7 +161,9 @@ func (r *nodeReader) number() (n int) {
 func (r *nodeReader) text() string {
 	length := r.number()
 	if length%2 == 1 {
-		return common[length/2]
+		texts.RLock()
+		defer texts.RUnlock()
+		return texts.all[length/2]
 	}
 	length /= 2
 	text := string((*r)[:length])
