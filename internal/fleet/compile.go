@@ -173,6 +173,7 @@ func (c *compilation) rule(r *rule) {
 			continue
 		}
 		kept++
+		w.single = !r.BothWays || c.except(w.to, w.from)
 		c.make(r, w)
 	}
 	switch {
@@ -201,10 +202,11 @@ func (c *compilation) checkSame(r *rule, from, to []*Cluster) bool {
 }
 
 // way is one direction between two clusters. The names of pairs are those of the way
-// that the rule has made, which is back if this is the way back.
+// that the rule has made, which is back if this is the way back. A single one has no
+// counterpart.
 type way struct {
-	from, to *Cluster
-	back     bool
+	from, to     *Cluster
+	back, single bool
 }
 
 // ways are the directions that a rule means, sorted.
@@ -298,7 +300,7 @@ func (m *made) pair() generator.Pair {
 	r, w := m.rule, m.way
 	p := generator.Pair{Name: m.name, Destination: w.to.Destination, PairSettings: r.PairSettings, Position: r.at}
 	p.Namespace, p.Cluster = m.namespace, w.to.Name
-	if r.BothWays {
+	if !w.single {
 		p.Annotations = maps.Clone(p.Annotations)
 		if p.Annotations == nil {
 			p.Annotations = make(map[string]string)

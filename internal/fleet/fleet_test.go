@@ -335,6 +335,9 @@ func TestRandomFleets(t *testing.T) {
 			by := func() string { return pick("{role: prod}", "{role: dr}", "{fleet: dr}", fmt.Sprintf("c%d", r.IntN(n))) }
 			text += fmt.Sprintf("  - {from: %s, to: %s, same: %s, bothWays: %s, name: \"%s\"}\n", by(), by(), pick("[]", "[region]"), pick("true", "false"), pick("${pair}", "to-${to}", "${from}-${to}"))
 		}
+		if r.IntN(2) == 0 {
+			text += fmt.Sprintf("  except:\n  - {from: c%d, to: c%d, reason: no route}\n", r.IntN(n), r.IntN(n))
+		}
 		sources, findings := compile(t, text, secrets, now)
 		shuffled := slices.Clone(secrets)
 		r.Shuffle(n, func(i, k int) { shuffled[i], shuffled[k] = shuffled[k], shuffled[i] })
