@@ -67,7 +67,7 @@ func (e *examination) readConfigs(file string) {
 			return // the run has ended
 		}
 		e.fresh = append(e.fresh, fresh)
-		for _, f := range fresh.Same {
+		for _, f := range fresh.Wrong {
 			e.configs = append(e.configs, &config{file: file, err: f})
 		}
 	}

@@ -9,6 +9,7 @@ package orphan
 import (
 	"fmt"
 	"path"
+	"slices"
 	"strings"
 
 	"clusterpair.dev/internal/report"
@@ -113,15 +114,20 @@ func Twins(configs []Config) []report.Finding {
 			continue
 		}
 		if other.Position != c.Position {
-			findings = append(findings, Twin(c.Name, path.Clean(c.Output), c.Position, other.Position))
+			findings = AddTwin(findings, c.Name, path.Clean(c.Output), c.Position, other.Position)
 		}
 	}
 	return findings
 }
 
-// Twin is the finding about a config that has the name and the output of another.
-func Twin(name, output string, at, other report.Position) report.Finding {
-	return report.Finding{Rule: "config", Severity: report.Error, Position: at, Path: "metadata.name",
-		Message: fmt.Sprintf("a config of the name %s renders into %s already, at %s: each removes what the other renders", name, strings.TrimSuffix(output, "/"), other),
-		Hint:    "give one of them another name, or another spec.output"}
+// AddTwin adds the finding about a config that has the name and the output of another. Of
+// two fleets it is said once, with the first of their sources.
+func AddTwin(findings []report.Finding, name, output string, at, other report.Position) []report.Finding {
+	where := fmt.Sprintf(" already, at %s: each removes what the other renders", other)
+	if slices.ContainsFunc(findings, func(f report.Finding) bool { return f.Position == at && strings.HasSuffix(f.Message, where) }) {
+		return findings
+	}
+	return append(findings, report.Finding{Rule: "config", Severity: report.Error, Position: at, Path: "metadata.name",
+		Message: fmt.Sprintf("a config of the name %s renders into %s%s", name, strings.TrimSuffix(output, "/"), where),
+		Hint:    "give one of them another name, or another directory to render into"})
 }

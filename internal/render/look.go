@@ -8,6 +8,7 @@ import (
 
 	"clusterpair.dev/generator"
 	"clusterpair.dev/internal/kustomize"
+	"clusterpair.dev/internal/orphan"
 	"clusterpair.dev/internal/report"
 	"clusterpair.dev/internal/worktree"
 )
@@ -17,6 +18,13 @@ import (
 type Looker struct {
 	secrets openedFiles
 	rules   RuleFiles
+	seen    map[string]renderer // by the name of the config and its output
+}
+
+// renderer is where a config stands that was looked at.
+type renderer struct {
+	at    report.Position
+	fleet bool
 }
 
 // Freshness is what can be told without a key of the pairs of a config, or of all the
@@ -32,8 +40,9 @@ type Freshness struct {
 	// Unknown are the pairs that do not tell. With Unclear there may be more.
 	Unknown int
 	Unclear bool
-	// Same are the findings about clusters of a fleet that are one.
-	Same []report.Finding
+	// Wrong are the findings about clusters of a fleet that are one, and about a fleet that
+	// renders what another config does.
+	Wrong []report.Finding
 }
 
 // File looks at the pairs of the configs in a file.
@@ -49,12 +58,12 @@ func (l *Looker) File(ctx context.Context, file string) (Freshness, error) {
 // Look looks at the pairs of configs. The error is that of ctx.
 func (l *Looker) Look(ctx context.Context, configs []kustomize.Config) (Freshness, error) {
 	var f Freshness
-	r, sound := l.look(ctx, configs)
+	r, _, sound := l.look(ctx, configs)
 	defer r.Close()
 	if ctx.Err() != nil {
 		return f, ctx.Err()
 	}
-	f.Unclear, f.Same = !sound, r.same.Findings()
+	f.Unclear, f.Wrong = !sound, append(r.same.Findings(), l.twins(r)...)
 	for _, o := range r.outputs {
 		f.Fresh += o.stage.Fresh() - int(o.unknown.Load())
 		f.Unknown += int(o.unknown.Load())
@@ -72,11 +81,28 @@ func (l *Looker) Look(ctx context.Context, configs []kustomize.Config) (Freshnes
 
 // look is a run over configs that opens nothing, for the caller to close. If it is not
 // sound there is more that it cannot tell.
-func (l *Looker) look(ctx context.Context, configs []kustomize.Config) (r *Run, sound bool) {
+func (l *Looker) look(ctx context.Context, configs []kustomize.Config) (r *Run, findings []report.Finding, sound bool) {
 	r = Begin(configs, Options{Dry: true, Values: generator.Look})
 	r.secrets, r.rules = &l.secrets, &l.rules
 	findings, err := r.Render(ctx)
-	return r, err == nil && !report.HasErrors(findings)
+	return r, findings, err == nil && !report.HasErrors(findings)
+}
+
+// twins finds outputs of fleets that were looked at before, of a config of the same name
+// in another place.
+func (l *Looker) twins(r *Run) []report.Finding {
+	if l.seen == nil {
+		l.seen = make(map[string]renderer)
+	}
+	var findings []report.Finding
+	for _, o := range r.outputs {
+		c, key := renderer{o.config.Position, o.source != nil}, o.config.Metadata.Name+"\x00"+o.stage.Tree.Abs(o.stage.Output)
+		other, twice := l.seen[key]
+		if l.seen[key] = c; twice && (c.fleet || other.fleet) && !samePlace(c.at, other.at) {
+			findings = orphan.AddTwin(findings, o.config.Metadata.Name, o.stage.Show(""), c.at, other.at)
+		}
+	}
+	return findings
 }
 
 // Judge finds the configs in a file whose pairs are to be rendered anew, and what is
@@ -88,14 +114,19 @@ func (l *Looker) Judge(ctx context.Context, file string) ([]report.Finding, erro
 	if err != nil || len(configs) == 0 {
 		return nil, ctx.Err() // what is wrong with it is said elsewhere
 	}
-	r, _ := l.look(ctx, configs)
+	r, rendered, _ := l.look(ctx, configs)
 	defer r.Close()
 	if ctx.Err() != nil {
 		return nil, ctx.Err()
 	}
-	var findings []report.Finding
+	findings := l.twins(r)
 	if slices.ContainsFunc(configs, func(c kustomize.Config) bool { return c.Fleet }) {
-		findings = append(r.findings, r.same.Findings()...)
+		findings = append(findings, r.findings...)
+		for _, f := range rendered { // the rest is said elsewhere
+			if f.Rule == "fleet" || f.Rule == "reader-of-another-cluster" {
+				findings = append(findings, f)
+			}
+		}
 	}
 	for len(r.outputs) > 0 {
 		at := r.outputs[0].config.Position // several of a fleet have it

@@ -71,7 +71,7 @@ func (r *Run) Judge(ctx context.Context, paths []string, remove int) ([]report.F
 		findings = append(findings, hollow(w.Tree, o.secrets.Files())...)
 		for _, other := range all.configs {
 			if other.Name == c.Metadata.Name && !samePlace(other.Position, c.Position) && other.Output == all.repo.Path(w.Show("")) {
-				findings = append(findings, orphan.Twin(other.Name, w.Show(""), c.Position, other.Position))
+				findings = orphan.AddTwin(findings, other.Name, w.Show(""), c.Position, other.Position)
 			}
 		}
 	}

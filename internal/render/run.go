@@ -97,7 +97,7 @@ func Begin(configs []kustomize.Config, options Options) *Run {
 		w := r.tx.Stage(found.Tree, c.Spec.Output)
 		name := c.Metadata.Name + " " + w.Show("")
 		if first, twice := named[name]; twice {
-			r.findings = append(r.findings, orphan.Twin(c.Metadata.Name, w.Show(""), c.Position, first))
+			r.findings = orphan.AddTwin(r.findings, c.Metadata.Name, w.Show(""), c.Position, first)
 		}
 		named[name] = c.Position
 		o := &output{config: c, source: found.Source, generated: found.Generated, stage: w, lost: make(map[string]string)}
@@ -183,7 +183,9 @@ func (r *Run) twice(i int) []report.Finding {
 		return nil
 	}
 	for _, path := range o.stage.Paths() {
-		at := slices.IndexFunc(others, func(other *output) bool { return other.stage.Has(path) })
+		at := slices.IndexFunc(others, func(other *output) bool {
+			return other.stage.Has(path) && other.config.Metadata.Name != o.config.Metadata.Name // else that is said of the configs
+		})
 		if at >= 0 {
 			findings = append(findings, report.Finding{Rule: "duplicate-pair", Severity: report.Error, Position: o.config.Position,
 				Message: fmt.Sprintf("%s is rendered by this config and by the one at %s", o.stage.Show(path), others[at].config.Position),
