@@ -90,8 +90,8 @@ func (o *inventoryFlags) run(cmd *cobra.Command, args []string, write func(*inve
 	if o.validate {
 		inv.Judge(findings)
 	}
-	if len(inv.Pairs) == 0 {
-		say(cmd.ErrOrStderr(), "No ClusterPairs found.\n")
+	if note := inv.Note(); note != "" {
+		say(cmd.ErrOrStderr(), "%s\n", note)
 	}
 	return write(inv, within)
 }

@@ -11,6 +11,7 @@ import (
 	"clusterpair.dev/internal/fleet"
 	"clusterpair.dev/internal/kustomize"
 	"clusterpair.dev/internal/manifest"
+	"clusterpair.dev/internal/report"
 )
 
 // end is a cluster to which a pair leads. Two of one name are told apart by the qualifier:
@@ -90,18 +91,33 @@ func (c *collection) inventory(label string) *Inventory {
 	return n.inv
 }
 
-// configs takes in the configs and fleets of a file. One that is broken is for the
-// validator to tell.
+// broken notes what is wrong with the config or fleet in a file.
+func (n *naming) broken(file string, err error) {
+	if why := report.ErrorLine(err, file); !slices.Contains(n.inv.Broken, why) { // two files may have one place
+		n.inv.Broken = append(n.inv.Broken, why)
+	}
+}
+
+// configs takes in the configs and fleets of a file.
 func (n *naming) configs(file string) {
 	found, err := kustomize.Find(kustomize.PlaceOf(file))
 	defer kustomize.Close(found)
 	if err != nil {
+		n.broken(file, err)
 		return
 	}
 	for i := range found {
 		c := &found[i]
-		if c.Kind != generator.GeneratorKind || c.Fleet && c.Source == nil {
+		if c.Kind != generator.GeneratorKind {
 			continue
+		}
+		var parsed *generator.Config
+		if !c.Fleet || c.Source == nil { // the pairs of a source of a fleet take much memory
+			var bad []report.Finding
+			if parsed, bad = c.Parse(); parsed == nil {
+				n.broken(c.File, bad[slices.IndexFunc(bad, func(f report.Finding) bool { return f.Severity == report.Error })])
+				continue
+			}
 		}
 		output := cmp.Or(manifest.Text(c.Doc, "spec", "output"), "rendered")
 		if c.Fleet {
@@ -115,8 +131,8 @@ func (n *naming) configs(file string) {
 		}
 		if c.Fleet {
 			n.fleet(r, c.Source)
-		} else if !n.config(r, c) {
-			continue
+		} else {
+			n.config(r, c, parsed)
 		}
 		n.byPlace[key] = r
 		n.byName[c.Name] = append(n.byName[c.Name], r)
@@ -166,12 +182,8 @@ func (n *naming) fleet(r *renderer, s *fleet.Source) {
 	}
 }
 
-// config takes in a config. It tells whether the config can be read.
-func (n *naming) config(r *renderer, c *kustomize.Config) bool {
-	parsed, _ := c.Parse()
-	if parsed == nil {
-		return false
-	}
+// config takes in a config.
+func (n *naming) config(r *renderer, c *kustomize.Config, parsed *generator.Config) {
 	r.labels = labelsOf(c)
 	for i := range parsed.Spec.Pairs {
 		p := &parsed.Spec.Pairs[i]
@@ -187,7 +199,6 @@ func (n *naming) config(r *renderer, c *kustomize.Config) bool {
 	if s := parsed.Spec.Selector; s != nil {
 		n.selector(r, s, cmp.Or(s.Namespace, parsed.Spec.Namespace))
 	}
-	return true
 }
 
 // selector takes in the pairs that a selector renders. A name that Secrets of several

@@ -10,6 +10,7 @@ package inventory
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -94,6 +95,20 @@ type Inventory struct {
 	Accounts map[string]string
 	// Exceptions are the pairs that fleets leave out.
 	Exceptions []Exception
+	// Broken are the configs and fleets that cannot be read, each with the reason: pairs are
+	// listed as if they were not there.
+	Broken []string
+}
+
+// Note is what is to be told of an inventory besides, in one line; empty for nothing.
+func (inv *Inventory) Note() string {
+	switch n := len(inv.Broken); {
+	case len(inv.Pairs) == 0:
+		return "No ClusterPairs found."
+	case n > 0:
+		return fmt.Sprintf("warning: %s cannot be read, so that clusters may have other names: %s", report.Count(n, "config", "configs"), inv.Broken[0])
+	}
+	return ""
 }
 
 // Exception is what a fleet leaves out. From and To mean clusters, by name or labels; empty
