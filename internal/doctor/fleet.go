@@ -44,6 +44,7 @@ func (e *examination) fleet(p *Part) {
 			say("correct its path", "%s: %s stands in a folder of %s, and applies the pairs of %s", s.At, s.Object, other, clusters[0])
 		}
 	}
+	e.targets(say)
 	applied := 0
 	for _, s := range e.sources {
 		switch all := by[s.cluster]; len(all) {
@@ -71,6 +72,37 @@ func (e *examination) given(s *engine.Applied) (clusters []string) {
 	}
 	slices.Sort(clusters)
 	return slices.Compact(clusters)
+}
+
+// targets tells of Applications of Argo CD that take the pairs of a cluster to another one.
+func (e *examination) targets(say func(hint, format string, args ...any)) {
+	const hint = "let the name of the destination, or the label that selects it, be that of the folder"
+	first, said := make(map[string]string), make(map[string]bool)
+	for i := range e.graph.Syncs {
+		s := &e.graph.Syncs[i]
+		clusters := e.given(s)
+		if s.Unsure != "" || len(clusters) != 1 {
+			continue
+		}
+		if len(s.Targets) > 1 {
+			say(hint, "%s: %s applies the pairs of %s to several clusters", s.At, s.Object, clusters[0])
+		}
+		for _, to := range s.Targets {
+			key := to
+			if strings.Contains(to, "\n") || to == "in-cluster" || to == "https://kubernetes.default.svc" { // is another cluster for another object
+				key += s.At.String()
+			}
+			switch other := first[key]; {
+			case to != clusters[0] && slices.ContainsFunc(e.sources, func(s source) bool { return s.cluster == to }):
+				say(hint, "%s: %s applies the pairs of %s to %s", s.At, s.Object, clusters[0], to)
+			case other == "":
+				first[key] = clusters[0]
+			case other != clusters[0] && !said[key]:
+				said[key] = true
+				say(hint, "%s: %s applies the pairs of %s where those of %s go, too", s.At, s.Object, clusters[0], other)
+			}
+		}
+	}
 }
 
 // otherCluster is the cluster after which a folder is named in which a sync stands, if

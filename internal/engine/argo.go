@@ -7,6 +7,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"clusterpair.dev/internal/argoset"
 	"clusterpair.dev/internal/manifest"
 )
 
@@ -18,39 +19,35 @@ func argoSpec(kind string, n *yaml.Node) *yaml.Node {
 	return manifest.Field(n, "spec")
 }
 
-// sourcesIn are the sources that a spec names.
-func sourcesIn(spec *yaml.Node) []*yaml.Node {
-	if several := manifest.Items(spec, "sources"); len(several) > 0 {
-		return several
-	}
-	if dry := manifest.Field(spec, "sourceHydrator", "drySource"); dry != nil {
-		return []*yaml.Node{dry}
-	}
-	if source := manifest.Field(spec, "source"); source != nil {
-		return []*yaml.Node{source}
-	}
-	return nil
-}
-
 // argo reads the sources of an Application or ApplicationSet.
 // https://argo-cd.readthedocs.io/en/stable/user-guide/application-specification/
 func (m *Model) argo(d *Document, kind string) (syncs []*Sync) {
 	if kind != "ApplicationSet" {
-		return m.application(d, kind, d.Node, "")
+		syncs = m.application(d, kind, d.Node, "")
+		if to := argoset.Target(d.Node, nil); to != "" {
+			for _, s := range syncs {
+				s.Targets = []string{to}
+			}
+		}
+		return syncs
 	}
-	sets, unsure := m.setsOf(d.Node)
+	sets, unsure := argoset.Folders(m.folders).Sets(d.Node)
 	if len(sets) == 0 {
 		s := d.sync(ArgoCD, kind, manifest.Field(d.Node, "spec", "generators"))
 		s.Path = noPath
 		return []*Sync{s}
 	}
-	known := make(map[string]bool) // by what they say: there may be one for each of many clusters
+	known := make(map[string]*Sync) // by what they say: there may be one for each of many clusters
 	for _, values := range sets {
-		template, doubt := m.filled(d.Node, values)
+		template, doubt := argoset.Filled(d.Node, values)
 		for _, s := range m.application(d, kind, template, firstOf(unsure, doubt)) {
-			if key := s.key(); !known[key] {
-				known[key] = true
-				syncs = append(syncs, s)
+			first := known[s.key()]
+			if first == nil {
+				first = s
+				known[s.key()], syncs = s, append(syncs, s)
+			}
+			if to := argoset.Target(template, values); to != "" && !slices.Contains(first.Targets, to) {
+				first.Targets = append(first.Targets, to)
 			}
 		}
 	}
@@ -66,7 +63,7 @@ func (s *Sync) key() string {
 // ApplicationSet makes it. doubt is why nobody can tell whether there is one.
 func (m *Model) application(d *Document, kind string, app *yaml.Node, doubt string) (syncs []*Sync) {
 	spec := manifest.Field(app, "spec")
-	for _, source := range sourcesIn(spec) {
+	for _, source := range argoset.Sources(spec) {
 		at := manifest.Field(source, "path")
 		if at == nil || at.Value == "" {
 			continue // a chart, or values for one
@@ -78,8 +75,8 @@ func (m *Model) application(d *Document, kind string, app *yaml.Node, doubt stri
 			continue
 		}
 		paths, unsure := []string{at.Value}, doubt
-		if isTemplate(at.Value) {
-			paths, unsure = m.fitting(at.Value), firstOf(doubt, "its path is a template, which only the ApplicationSet controller fills in")
+		if argoset.IsTemplate(at.Value) {
+			paths, unsure = argoset.Folders(m.folders).Fitting(at.Value), firstOf(doubt, "its path is a template, which only the ApplicationSet controller fills in")
 		}
 		for _, p := range paths {
 			own, why := m.overridden(app, source, cleaned(p))
@@ -117,7 +114,7 @@ func (m *Model) argoSource(d *Document, kind string, app, source *yaml.Node) *Sy
 	if manifest.Text(annotations, argoGroup+"skip-reconcile") == "true" {
 		s.Idle = argoGroup + "skip-reconcile: true, by which Argo CD leaves it alone"
 	}
-	s.Decrypts = isSet(manifest.Field(source, "plugin"))
+	s.Decrypts = manifest.IsSet(manifest.Field(source, "plugin"))
 	s.Plugin = strings.Clone(manifest.Text(source, "plugin", "name"))
 	s.recursive = manifest.Text(source, "directory", "recurse") == "true"
 	s.include, s.exclude = manifest.Text(source, "directory", "include"), manifest.Text(source, "directory", "exclude")
@@ -134,6 +131,3 @@ func (m *Model) argoSource(d *Document, kind string, app, source *yaml.Node) *Sy
 	s.argoIgnores(d, spec)
 	return s
 }
-
-// isSet tells whether there is a value other than null.
-func isSet(n *yaml.Node) bool { return n != nil && n.ShortTag() != "!!null" }

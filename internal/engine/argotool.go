@@ -9,6 +9,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"clusterpair.dev/generator"
+	"clusterpair.dev/internal/argoset"
 	"clusterpair.dev/internal/manifest"
 	"clusterpair.dev/internal/overlay"
 	"clusterpair.dev/internal/pattern"
@@ -24,7 +25,7 @@ func (m *Model) overridden(app, source *yaml.Node, dir string) (own *yaml.Node, 
 	name := manifest.Text(app, "metadata", "name")
 	dir = m.real(dir)
 	files := []string{path.Join(dir, ".argocd-source.yaml")}
-	if isTemplate(name) {
+	if argoset.IsTemplate(name) {
 		for file := range m.notes.overrides {
 			if path.Dir(file) == dir && file != files[0] {
 				unsure = file + " changes one of its Applications, whose names are templates"
@@ -49,7 +50,7 @@ func override(n, values *yaml.Node) {
 		key, value := values.Content[i], values.Content[i+1]
 		was := manifest.Field(n, key.Value)
 		switch {
-		case !isSet(value), slices.Contains([]string{"path", "chart", "repoURL", "targetRevision"}, key.Value) && n.Kind == yaml.MappingNode && manifest.Field(n, "repoURL") != nil:
+		case !manifest.IsSet(value), slices.Contains([]string{"path", "chart", "repoURL", "targetRevision"}, key.Value) && n.Kind == yaml.MappingNode && manifest.Field(n, "repoURL") != nil:
 		case was == nil:
 			value = overlay.Copy(value)
 			overlay.Place(value, n)
@@ -70,7 +71,7 @@ func (m *Model) chooseTool(s *Sync, source *yaml.Node, several bool) {
 	var tools []string
 	for _, tool := range []string{"directory", "helm", "kustomize", "plugin"} {
 		settings := manifest.Field(source, tool)
-		if isSet(settings) && (several || tool == "plugin" || hasSettings(settings)) {
+		if manifest.IsSet(settings) && (several || tool == "plugin" || hasSettings(settings)) {
 			tools = append(tools, tool)
 		}
 	}
@@ -153,7 +154,7 @@ func (m *Model) choosePlugin(s *Sync, refuse func(text, hint string)) {
 func hasSettings(settings *yaml.Node) bool {
 	for i := 1; i < len(settings.Content); i += 2 {
 		switch value := settings.Content[i]; {
-		case !isSet(value), value.Kind == yaml.ScalarNode && (value.Value == "" || value.Value == "false"):
+		case !manifest.IsSet(value), value.Kind == yaml.ScalarNode && (value.Value == "" || value.Value == "false"):
 		case value.Kind != yaml.ScalarNode && len(value.Content) == 0:
 		default:
 			return true
@@ -166,7 +167,7 @@ func hasSettings(settings *yaml.Node) bool {
 // https://argo-cd.readthedocs.io/en/stable/user-guide/source-hydrator/
 func (s *Sync) hydrates(spec *yaml.Node) {
 	hydrator := manifest.Field(spec, "sourceHydrator")
-	if s.Hydrates = isSet(hydrator); !s.Hydrates {
+	if s.Hydrates = manifest.IsSet(hydrator); !s.Hydrates {
 		return
 	}
 	if to := manifest.Field(hydrator, "syncSource", "path"); to == nil || to.Value == "" || to.Value == "." || to.Value == "/" {

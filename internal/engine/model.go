@@ -54,6 +54,8 @@ type Sync struct {
 	Hydrates bool
 	// Unsure is why nobody can tell whether it applies the folder; empty if it does.
 	Unsure string
+	// Targets tell by which clusters an Application goes to, as [argoset.Target] does.
+	Targets []string
 	// Dirs are the folders of the kustomizations that it builds.
 	Dirs map[string]bool
 

@@ -10,6 +10,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"clusterpair.dev/internal/argoset"
 	"clusterpair.dev/internal/manifest"
 	"clusterpair.dev/internal/overlay"
 	"clusterpair.dev/internal/pattern"
@@ -271,12 +272,12 @@ func (m *Model) flux(d *Document, kind string) *Sync {
 	s.recursive = true
 	provider := manifest.Text(spec, "decryption", "provider")
 	s.Decrypts = provider == "sops"
-	if manifest.Field(spec, "decryption") != nil && !s.Decrypts && !isTemplate(provider) {
+	if manifest.Field(spec, "decryption") != nil && !s.Decrypts && !argoset.IsTemplate(provider) {
 		s.refused = says{fmt.Sprintf("spec.decryption.provider: %q, which no API server takes", provider), d.at(cmp.Or(manifest.Field(spec, "decryption", "provider"), manifest.Field(spec, "decryption"))), "remove it"}
 	}
 	s.Prunes = manifest.Text(spec, "prune") == "true"
 	s.Suspended = manifest.Text(spec, "suspend") == "true"
-	s.Alone = s.Suspended || isSet(manifest.Field(spec, "kubeConfig"))
+	s.Alone = s.Suspended || manifest.IsSet(manifest.Field(spec, "kubeConfig"))
 	for _, key := range []string{"targetNamespace", "namePrefix", "nameSuffix"} {
 		s.Alone = s.Alone || manifest.Text(spec, key) != ""
 	}
@@ -300,7 +301,7 @@ func (m *Model) flux(d *Document, kind string) *Sync {
 	}
 	s.substitute = variables(manifest.Field(spec, "postBuild"))
 	m.fluxPath(s, n, manifest.Text(spec, "path"))
-	if s.Unsure == "" && isTemplate(provider) {
+	if s.Unsure == "" && argoset.IsTemplate(provider) {
 		s.Unsure = "whether it decrypts is made of variables"
 	}
 	return s
@@ -313,7 +314,7 @@ func (m *Model) fluxPath(s *Sync, n *yaml.Node, dir string) {
 	source := m.sourceOf(&Document{Path: s.File, Node: n})
 	s.source = source
 	switch {
-	case isTemplate(dir):
+	case argoset.IsTemplate(dir):
 		s.Unsure = "its path is made of variables"
 		return
 	case source != nil && m.foreign(source.url):
@@ -397,11 +398,6 @@ func substituteIn(object *yaml.Node, vars map[string]string) {
 		}
 	}
 	walk(object)
-}
-
-// isTemplate tells whether a text is one of which only another program knows the value.
-func isTemplate(text string) bool {
-	return strings.Contains(text, "{{") || strings.Contains(text, "${") || strings.Contains(text, "<<")
 }
 
 // Compare compares two places.

@@ -1,12 +1,12 @@
 package engine
 
 import (
-	"path"
 	"slices"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
 
+	"clusterpair.dev/internal/argoset"
 	"clusterpair.dev/internal/manifest"
 )
 
@@ -32,7 +32,7 @@ func (m *Model) other(d *Document, o *object) []*Sync {
 func (m *Model) helm(d *Document) []*Sync {
 	chart := manifest.Field(d.Node, "spec", "chart", "spec")
 	at := manifest.Field(chart, "chart")
-	if at == nil || manifest.Text(chart, "sourceRef", "kind") != "GitRepository" || isTemplate(at.Value) || !m.charts[cleaned(at.Value)] {
+	if at == nil || manifest.Text(chart, "sourceRef", "kind") != "GitRepository" || argoset.IsTemplate(at.Value) || !m.charts[cleaned(at.Value)] {
 		return nil
 	}
 	if source := m.sourceNamed(d, manifest.Field(chart, "sourceRef")); source != nil && m.foreign(source.url) {
@@ -72,10 +72,10 @@ func (m *Model) fleet(d *Document) []*Sync {
 func (m *Model) each(d *Document, e Engine, kind string, at *yaml.Node, more func(*Sync)) []*Sync {
 	dirs, unsure := []string{cleaned(at.Value)}, ""
 	switch {
-	case isTemplate(at.Value):
-		dirs, unsure = m.fitting(at.Value), "its path is a template"
+	case argoset.IsTemplate(at.Value):
+		dirs, unsure = argoset.Folders(m.folders).Fitting(at.Value), "its path is a template"
 	case strings.ContainsAny(at.Value, "*?["):
-		dirs = m.globbed(strings.TrimLeft(at.Value, "/"))
+		dirs = argoset.Folders(m.folders).Globbed(strings.TrimLeft(at.Value, "/"))
 		if len(dirs) == 0 {
 			unsure = "no folder here fits its path"
 		}
@@ -93,17 +93,6 @@ func (m *Model) each(d *Document, e Engine, kind string, at *yaml.Node, more fun
 		syncs = append(syncs, s)
 	}
 	return syncs
-}
-
-// globbed are the folders here that a pattern takes in.
-func (m *Model) globbed(pattern string) (dirs []string) {
-	for dir := range m.folders {
-		if ok, err := path.Match(path.Clean(pattern), dir); ok && err == nil {
-			dirs = append(dirs, dir)
-		}
-	}
-	slices.Sort(dirs)
-	return dirs
 }
 
 // elsewhere is the sync of an object that applies another repository.

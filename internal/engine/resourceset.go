@@ -3,6 +3,7 @@ package engine
 import (
 	"go.yaml.in/yaml/v3"
 
+	"clusterpair.dev/internal/argoset"
 	"clusterpair.dev/internal/manifest"
 	"clusterpair.dev/internal/overlay"
 	"clusterpair.dev/internal/pattern"
@@ -26,7 +27,7 @@ func (n *Notes) resourceSet(d Document) {
 	}
 	inputs := manifest.Items(spec, "inputs")
 	for _, resource := range resources {
-		if len(inputs) == 0 || !templated(resource) {
+		if len(inputs) == 0 || !argoset.Templated(resource) {
 			n.Add(Document{d.Path, d.Name, resource})
 			continue
 		}
@@ -36,19 +37,6 @@ func (n *Notes) resourceSet(d Document) {
 			n.Add(Document{d.Path, d.Name, made})
 		}
 	}
-}
-
-// templated tells whether there is a template in a value.
-func templated(n *yaml.Node) bool {
-	if n.Kind == yaml.ScalarNode {
-		return isTemplate(n.Value)
-	}
-	for _, child := range n.Content {
-		if templated(child) {
-			return true
-		}
-	}
-	return false
 }
 
 var inputReference = pattern.Later(`<<-?\s*inputs\.(\w+)\s*(?:\|\s*quote\s*)?-?>>`)

@@ -9,6 +9,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"clusterpair.dev/internal/argoset"
 	"clusterpair.dev/internal/manifest"
 )
 
@@ -183,7 +184,7 @@ func (m *Model) findOwn() {
 				named[u] += 0
 			}
 		case ArgoCD:
-			for _, source := range sourcesIn(argoSpec(o.kind, object)) {
+			for _, source := range argoset.Sources(argoSpec(o.kind, object)) {
 				if u := repositoryURL(manifest.Text(source, "repoURL")); u != "" {
 					count(u, cleaned(manifest.Text(source, "path")))
 				}

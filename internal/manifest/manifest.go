@@ -462,6 +462,9 @@ func Position(n *yaml.Node, file string) report.Position {
 	return report.Position{File: file, Line: n.Line, Column: n.Column}
 }
 
+// IsSet tells whether there is a value other than null.
+func IsSet(n *yaml.Node) bool { return n != nil && n.ShortTag() != "!!null" }
+
 // Text is the scalar under a way of keys, empty if there is none or null.
 func Text(n *yaml.Node, keys ...string) string {
 	if v := Field(n, keys...); v != nil && v.Kind == yaml.ScalarNode && v.ShortTag() != "!!null" {

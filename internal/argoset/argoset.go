@@ -1,6 +1,12 @@
-package engine
+// Package argoset tells which Applications an ApplicationSet makes.
+//
+// [Folders.Sets] gives the values that its generators have, as far as the files of a
+// repository tell, [Filled] the Application of one set, and [Target] where that goes. What
+// Argo CD alone knows, such as its clusters, stays a template.
+package argoset
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"path"
@@ -15,12 +21,19 @@ import (
 	"clusterpair.dev/internal/pattern"
 )
 
-// setsOf are the sets of values for each of which an ApplicationSet makes an Application.
+// Folders are those of a repository, by their paths from its root.
+type Folders map[string]bool
+
+// clusters is the value that stands for the clusters of which nobody can tell more than by
+// which labels Argo CD selects them.
+const clusters = "\x00clusters"
+
+// Sets are the sets of values for each of which an ApplicationSet makes an Application.
 // unsure is why that is not certain: the last set has then no values.
 // https://argo-cd.readthedocs.io/en/stable/operator-manual/applicationset/Generators/
-func (m *Model) setsOf(n *yaml.Node) (sets []map[string]string, unsure string) {
+func (f Folders) Sets(n *yaml.Node) (sets []map[string]string, unsure string) {
 	for _, generator := range manifest.Items(n, "spec", "generators") {
-		more, known := m.parameters(generator)
+		more, known := f.parameters(generator)
 		sets = append(sets, more...)
 		if !known || !isPlain(generator) {
 			unsure = "its path is a template, which only the ApplicationSet controller fills in"
@@ -28,16 +41,16 @@ func (m *Model) setsOf(n *yaml.Node) (sets []map[string]string, unsure string) {
 	}
 	if unsure != "" {
 		sets = append(sets, map[string]string{})
-		if spec := manifest.Field(n, "spec", "template", "spec"); !slices.ContainsFunc(sourcesIn(spec), func(source *yaml.Node) bool { return templated(manifest.Field(source, "path")) }) {
+		if spec := manifest.Field(n, "spec", "template", "spec"); !slices.ContainsFunc(Sources(spec), func(source *yaml.Node) bool { return Templated(manifest.Field(source, "path")) }) {
 			unsure = ""
 		}
 	}
 	return sets, unsure
 }
 
-// filled is the Application that an ApplicationSet makes with a set of values. doubt is why
+// Filled is the Application that an ApplicationSet makes with a set of values. doubt is why
 // that is not certain.
-func (m *Model) filled(n *yaml.Node, values map[string]string) (app *yaml.Node, doubt string) {
+func Filled(n *yaml.Node, values map[string]string) (app *yaml.Node, doubt string) {
 	app = overlay.Copy(manifest.Field(n, "spec", "template"))
 	fillIn(app, values)
 	text := fill(manifest.Text(n, "spec", "templatePatch"), values)
@@ -55,6 +68,21 @@ func (m *Model) filled(n *yaml.Node, values map[string]string) (app *yaml.Node, 
 	return app, ""
 }
 
+// Target tells two Applications apart by the clusters that they go to: it is the name or
+// server of one, or what stands for those of a selector; empty if nobody can tell.
+func Target(app *yaml.Node, values map[string]string) string {
+	destination := manifest.Field(app, "spec", "destination")
+	to := cmp.Or(manifest.Text(destination, "name"), manifest.Text(destination, "server"))
+	selector, selected := values[clusters]
+	switch {
+	case !IsTemplate(to):
+		return strings.Clone(to)
+	case selected:
+		return to + "\n" + selector
+	}
+	return ""
+}
+
 // fillIn fills in all templates in a value.
 func fillIn(n *yaml.Node, values map[string]string) {
 	if n.Kind == yaml.ScalarNode {
@@ -68,18 +96,18 @@ func fillIn(n *yaml.Node, values map[string]string) {
 // parameters are the sets of values that a generator gives, as far as they are known;
 // known is false if there may be others. A set stands for any number of sets whose further
 // values nobody can tell.
-func (m *Model) parameters(generator *yaml.Node) (sets []map[string]string, known bool) {
+func (f Folders) parameters(generator *yaml.Node) (sets []map[string]string, known bool) {
 	git, list := manifest.Field(generator, "git"), manifest.Field(generator, "list")
 	elements := manifest.Field(list, "elements")
 	switch {
 	case len(manifest.Items(git, "directories")) > 0:
-		for _, dir := range m.matching(manifest.Items(git, "directories")) {
+		for _, dir := range f.matching(manifest.Items(git, "directories")) {
 			sets = append(sets, withOwn(prefixed(pathValues(dir), manifest.Text(git, "pathParamPrefix")), git))
 		}
 		known = true
 	case len(manifest.Items(git, "files")) > 0: // of which the folders alone are known
 		for _, file := range manifest.Items(git, "files") {
-			for _, dir := range m.globbed(path.Dir(manifest.Text(file, "path"))) {
+			for _, dir := range f.Globbed(path.Dir(manifest.Text(file, "path"))) {
 				sets = append(sets, withOwn(prefixed(pathValues(dir), manifest.Text(git, "pathParamPrefix")), git))
 			}
 		}
@@ -90,10 +118,11 @@ func (m *Model) parameters(generator *yaml.Node) (sets []map[string]string, know
 			sets = append(sets, values)
 		}
 		known = manifest.Field(list, "elementsYaml") == nil
-	case isSet(manifest.Field(generator, "matrix")):
-		sets, known = m.product(manifest.Items(generator, "matrix", "generators"))
+	case manifest.IsSet(manifest.Field(generator, "matrix")):
+		sets, known = f.product(manifest.Items(generator, "matrix", "generators"))
 	case manifest.Field(generator, "clusters") != nil:
-		sets, known = []map[string]string{withOwn(map[string]string{}, manifest.Field(generator, "clusters"))}, true
+		selector, _ := yaml.Marshal(manifest.Field(generator, "clusters", "selector"))
+		sets, known = []map[string]string{withOwn(map[string]string{clusters: string(selector)}, manifest.Field(generator, "clusters"))}, true
 	}
 	labels := manifest.Field(generator, "selector", "matchLabels")
 	for i := 0; labels != nil && i+1 < len(labels.Content); i += 2 {
@@ -131,7 +160,7 @@ func prefixed(values map[string]string, prefix string) map[string]string {
 func withOwn(set map[string]string, generator *yaml.Node) map[string]string {
 	own := manifest.Field(generator, "values")
 	for i := 0; own != nil && i+1 < len(own.Content); i += 2 {
-		if value := fill(own.Content[i+1].Value, set); !isTemplate(value) {
+		if value := fill(own.Content[i+1].Value, set); !IsTemplate(value) {
 			set["values."+own.Content[i].Value] = value
 		}
 	}
@@ -143,19 +172,19 @@ func withOwn(set map[string]string, generator *yaml.Node) map[string]string {
 // other.
 func isPlain(generator *yaml.Node) bool {
 	own := slices.ContainsFunc([]string{"list", "git", "clusters", "matrix"}, func(kind string) bool { return manifest.Field(generator, kind, "template") != nil })
-	return !own && !isSet(manifest.Field(generator, "selector", "matchExpressions")) && !slices.ContainsFunc(manifest.Items(generator, "git", "directories"), templated)
+	return !own && !manifest.IsSet(manifest.Field(generator, "selector", "matchExpressions")) && !slices.ContainsFunc(manifest.Items(generator, "git", "directories"), Templated)
 }
 
 // product are the sets of values of a matrix: each of the first generator with each of the
 // second, which the first may fill in.
-func (m *Model) product(generators []*yaml.Node) (sets []map[string]string, known bool) {
+func (f Folders) product(generators []*yaml.Node) (sets []map[string]string, known bool) {
 	sets, known = []map[string]string{{}}, true
 	for _, generator := range generators {
 		var both []map[string]string
 		for _, a := range sets {
 			generator := overlay.Copy(generator)
 			fillIn(generator, a)
-			more, all := m.parameters(generator)
+			more, all := f.parameters(generator)
 			known = known && all && isPlain(generator)
 			for _, b := range more {
 				values := maps.Clone(a)
@@ -179,8 +208,8 @@ func pathValues(dir string) map[string]string {
 }
 
 // matching are the folders here that the directories of a git generator take in.
-func (m *Model) matching(directories []*yaml.Node) (dirs []string) {
-	for dir := range m.folders {
+func (f Folders) matching(directories []*yaml.Node) (dirs []string) {
+	for dir := range f {
 		if strings.HasPrefix(dir, ".") || strings.Contains(dir, "/.") { // nor the root itself
 			continue
 		}
@@ -221,8 +250,8 @@ func fill(template string, values map[string]string) string {
 
 var anyPlaceholder = pattern.Later(`\{\{.*?\}\}`)
 
-// fitting are the folders here that a templated path may be.
-func (m *Model) fitting(template string) (dirs []string) {
+// Fitting are the folders here that a templated path may be.
+func (f Folders) Fitting(template string) (dirs []string) {
 	var text strings.Builder
 	last := 0
 	for _, at := range anyPlaceholder().FindAllStringIndex(template, -1) {
@@ -233,10 +262,53 @@ func (m *Model) fitting(template string) (dirs []string) {
 	if err != nil || strings.Trim(anyPlaceholder().ReplaceAllString(template, ""), "/.") == "" {
 		return nil // every folder would fit
 	}
-	for dir := range m.folders {
+	for dir := range f {
 		if re.MatchString(dir) {
 			dirs = append(dirs, dir)
 		}
 	}
 	return dirs
+}
+
+// Globbed are the folders here that a pattern takes in.
+func (f Folders) Globbed(pattern string) (dirs []string) {
+	for dir := range f {
+		if ok, err := path.Match(path.Clean(pattern), dir); ok && err == nil {
+			dirs = append(dirs, dir)
+		}
+	}
+	slices.Sort(dirs)
+	return dirs
+}
+
+// Sources are the sources that a spec names.
+func Sources(spec *yaml.Node) []*yaml.Node {
+	if several := manifest.Items(spec, "sources"); len(several) > 0 {
+		return several
+	}
+	if dry := manifest.Field(spec, "sourceHydrator", "drySource"); dry != nil {
+		return []*yaml.Node{dry}
+	}
+	if source := manifest.Field(spec, "source"); source != nil {
+		return []*yaml.Node{source}
+	}
+	return nil
+}
+
+// IsTemplate tells whether a text is one of which only another program knows the value.
+func IsTemplate(text string) bool {
+	return strings.Contains(text, "{{") || strings.Contains(text, "${") || strings.Contains(text, "<<")
+}
+
+// Templated tells whether there is a template in a value.
+func Templated(n *yaml.Node) bool {
+	if n.Kind == yaml.ScalarNode {
+		return IsTemplate(n.Value)
+	}
+	for _, child := range n.Content {
+		if Templated(child) {
+			return true
+		}
+	}
+	return false
 }
