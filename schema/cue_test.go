@@ -294,7 +294,8 @@ func FuzzHandmade(f *testing.F) {
 		"ENC[AES256_GCM,data:a,iv:b=,tag:c==,type:str]", "ENC[AES256_GCM,data:a===,iv:b,tag:c,type:int]", "ENC[AES256_GCM,data:,iv:b,tag:c,type:bool]", "ENC[AES256_GCM,data:a,iv:b,tag:c,type:]",
 		"ENC[AES256_GCM,data:a,iv:b,tag:c,type:comment]\n", "ENC[AES256_GCM,data:a\n,iv:b,tag:c,type:time]", "ENC[AES256_GCM,data:a,tag:c,type:bytes]", ",type:float]", "type:int]", "\xff,type:int]", ",type:str]", "x_unencrypted", "a:b",
 		"a", "-a", "a-", "a-b.c", "a..b", ".a", "a.", "A.b/c", "a/b/c", "/a", "a/", "a.b/C_d.e-f", "\u212a/a", "a/" + strings.Repeat("b", 63), strings.Repeat("b", 64), strings.Repeat("é", 254), strings.Repeat("\xff", 254) + "/", strings.Repeat("a", 253) + "/a",
-		"pair-2456789bcd", "-2456789bck", "2456789bcdf", "2026-12-01T10:00:00Z", "2026-12-01T10:00:00.5+01:00", "2026-12-01T10:00:00.Z", "2026-12-01T10:00:00", "2026-12-01T10:00:00+0100", "2026-12-01t10:00:00z", "x026-12-01T10:00:00Z"} {
+		"pair-2456789bcd", "-2456789bck", "2456789bcdf", "2026-12-01T10:00:00Z", "2026-12-01T10:00:00.5+01:00", "2026-12-01T10:00:00.Z", "2026-12-01T10:00:00", "2026-12-01T10:00:00+0100", "2026-12-01t10:00:00z", "x026-12-01T10:00:00Z",
+		"2026-02-29", "2028-02-29", "2000-02-29", "2100-02-29", "0000-02-29", "2026-04-31", "2026-13-01", "2026-00-10", "2026-1-01", "2026-12-01T24:00:00Z", "2026-12-01T10:00:60Z", "2026-12-01T10:00:00+24:60", "2026-12-01T10:00:00+25:00", "2026-12-01T10:00:00-00:61", "2026-12-01T1:00:00Z", "2026-12-01T10:00:00,5Z", "2026-02-30T10:00:00Z"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {

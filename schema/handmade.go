@@ -2,6 +2,7 @@ package schema
 
 import (
 	"strings"
+	"time"
 	"unicode/utf8"
 )
 
@@ -23,8 +24,12 @@ var handmade = map[string]func(string) bool{
 
 	`^[a-z0-9]([-a-z0-9]*[a-z0-9])?$`:                                   isLabel,
 	`^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$`: isSubdomain,
-	keyExpr:           isKey,
-	timeExpr:          isTime,
+	keyExpr:  isKey,
+	timeExpr: isTime,
+	`^` + dayExpr + `$`: func(s string) bool {
+		_, err := time.Parse(time.DateOnly, s)
+		return err == nil
+	},
 	`:|_unencrypted$`: func(s string) bool { return strings.Contains(s, ":") || strings.HasSuffix(s, "_unencrypted") },
 	`^[^/]{254}`: func(s string) bool {
 		before, _, _ := strings.Cut(s, "/")
@@ -84,8 +89,11 @@ func asciiLower(s string) string {
 	}, s)
 }
 
-// timeExpr is the expression of a time.
-const timeExpr = `^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?(Z|[+-][0-9]{2}:[0-9]{2})$`
+// dayExpr is the expression of #Day, between its anchors.
+const dayExpr = `([0-9]{4}-((0[13578]|1[02])-(0[1-9]|[12][0-9]|3[01])|(0[469]|11)-(0[1-9]|[12][0-9]|30)|02-(0[1-9]|1[0-9]|2[0-8]))|([0-9]{2}(0[48]|[2468][048]|[13579][26])|([02468][048]|[13579][26])00)-02-29)`
+
+// timeExpr is the expression of #Time.
+const timeExpr = `^` + dayExpr + `T([01][0-9]|2[0-3])(:[0-5][0-9]){2}(\.[0-9]+)?(Z|[+-]([01][0-9]|2[0-4]):([0-5][0-9]|60))$`
 
 // isTime tells whether timeExpr matches s.
 func isTime(s string) bool {
@@ -108,7 +116,11 @@ func isTime(s string) bool {
 			return false
 		}
 	}
-	return rest == "Z" || len(rest) == 1+len(zone) && (rest[0] == '+' || rest[0] == '-') && like(rest[1:], zone)
+	if rest != "Z" && (len(rest) != 1+len(zone) || rest[0] != '+' && rest[0] != '-' || !like(rest[1:], zone)) {
+		return false
+	}
+	_, err := time.Parse(time.RFC3339, s) // takes other forms too
+	return err == nil
 }
 
 // base64Expr is the expression of #Data.
