@@ -74,14 +74,11 @@ func (o *doctorOptions) run(cmd *cobra.Command, dir string) error {
 			}{p.Name, dir, checks}
 		}})
 	})
-	if err != nil {
-		return err
+	if err == nil {
+		err = write.End()
 	}
-	if err := write.End(); err != nil {
-		return err
+	if err == nil && sick {
+		err = &exitError{code: exitFindings}
 	}
-	if sick {
-		return &exitError{code: exitFindings}
-	}
-	return nil
+	return err
 }

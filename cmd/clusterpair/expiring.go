@@ -13,7 +13,7 @@ import (
 // expiringOptions are the flags of clusterpair expiring.
 type expiringOptions struct {
 	formatFlag
-	within  string
+	within  days
 	unknown bool
 }
 
@@ -44,7 +44,7 @@ exporter.`,
 		RunE: func(cmd *cobra.Command, args []string) error { return o.run(cmd, args) },
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&o.within, "within", "", "show what ends within this time, such as 30d, and exit 1 if there is any")
+	flags.Var(&o.within, "within", "show what ends within this time, such as 30d, and exit 1 if there is any")
 	flags.BoolVar(&o.unknown, "unknown", false, "show what may end at any time, as nothing tells when, and exit 1 if there is any")
 	o.addFormat(cmd, "table", expiring.Formats())
 	return cmd
@@ -57,13 +57,8 @@ func (o *expiringOptions) run(cmd *cobra.Command, args []string) error {
 	}
 	now := time.Now()
 	horizon, until := now.Add(30*24*time.Hour), time.Time{}
-	if o.within != "" {
-		within, err := duration("within", o.within)
-		if err != nil {
-			return err
-		}
-		until = now.Add(within)
-		horizon = until
+	if o.within.typed != "" {
+		horizon, until = now.Add(o.within.Duration), now.Add(o.within.Duration)
 	}
 	source, err := workTree(cmd)
 	if err != nil {
@@ -74,7 +69,7 @@ func (o *expiringOptions) run(cmd *cobra.Command, args []string) error {
 		return err
 	}
 	ends, hidden := all, 0
-	asked := o.within != "" || o.unknown
+	asked := o.within.typed != "" || o.unknown
 	if asked {
 		ends, hidden = expiring.Select(all, until, o.unknown)
 	}
@@ -82,7 +77,7 @@ func (o *expiringOptions) run(cmd *cobra.Command, args []string) error {
 		return err
 	}
 	if o.format == "table" && len(ends) == 0 {
-		say(cmd.ErrOrStderr(), "%s\n", expiring.Nothing(len(all), hidden, o.within))
+		say(cmd.ErrOrStderr(), "%s\n", expiring.Nothing(len(all), hidden, o.within.typed))
 	}
 	if hidden > 0 {
 		say(cmd.ErrOrStderr(), "unknown: %d more may end by then, as nothing tells when; --unknown shows them\n", hidden)

@@ -57,13 +57,25 @@ func complete(cmd *cobra.Command, flag string, values []cobra.Completion) {
 	_ = cmd.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp))
 }
 
-// duration is the value of a flag such as --within.
-func duration(flag, value string) (time.Duration, error) {
-	d, err := generator.ParseDuration(value)
-	if err != nil {
-		return 0, usageError(withHint(fmt.Errorf("--%s: %w", flag, err), "days or hours, as in 30d or 720h"))
-	}
-	return d, nil
+// days is a flag for a time such as 30d.
+type days struct {
+	time.Duration
+	typed string
+}
+
+func (d *days) Set(s string) (err error) {
+	d.Duration, err = generator.ParseDuration(s)
+	d.typed = s
+	return err
+}
+
+func (d *days) String() string { return d.typed }
+func (*days) Type() string     { return "days" }
+
+// addWithin adds --within, which is 30d unless said.
+func (d *days) addWithin(cmd *cobra.Command, usage string) {
+	_ = d.Set("30d")
+	cmd.Flags().Var(d, "within", usage)
 }
 
 // firstChanged is the first of the flags that the user has set.

@@ -58,9 +58,6 @@ generate clusterpair does, but encrypted, checked and without the placeholder.`,
 				"stork-version", "server", "tls-server-name", "allow", "age", "plaintext"); name != "" {
 				return usageError(fmt.Errorf("--%s goes with the name of a pair: clusterpair generate NAME --%s …", name, name))
 			}
-			if cmd.Flags().Changed("remove") && o.remove < 0 {
-				return usageError(withHint(errors.New("--remove takes a number of pairs"), "--remove 3"))
-			}
 			if o.format, o.known = cmp.Or(one.Output, "text"), plan.Formats(); o.diff && o.format != "text" {
 				return usageError(withHint(errors.New("--diff goes with no other format than text"), "leave out -o, or --diff"))
 			}

@@ -14,14 +14,15 @@ import (
 // inventoryFlags say which pairs to list, and what to say of them.
 type inventoryFlags struct {
 	formatFlag
-	label, within string
-	validate      bool
+	label    string
+	within   days
+	validate bool
 }
 
 func (o *inventoryFlags) add(cmd *cobra.Command, formats []string) {
 	flags := cmd.Flags()
 	flags.StringVar(&o.label, "group-by", "", "label of the clusters to group by; region or topology.kubernetes.io/region if it is not given")
-	flags.StringVar(&o.within, "within", "30d", "show as ending soon what ends within this time")
+	o.within.addWithin(cmd, "show as ending soon what ends within this time")
 	flags.BoolVar(&o.validate, "validate", false, "add what validate finds")
 	o.addFormat(cmd, formats[0], formats)
 }
@@ -50,26 +51,23 @@ dot is for Graphviz.`,
 	}
 	o.add(cmd, graph.Formats())
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		return o.run(cmd, args, func(inv *inventory.Inventory, within time.Duration) error {
-			return graph.Write(cmd.OutOrStdout(), o.format, inv, graph.Options{Now: time.Now(), Within: within})
+		return o.run(cmd, args, func(inv *inventory.Inventory) error {
+			return graph.Write(cmd.OutOrStdout(), o.format, inv, graph.Options{Now: time.Now(), Within: o.within.Duration})
 		})
 	}
 	return cmd
 }
 
 // run lists the pairs and has them written.
-func (o *inventoryFlags) run(cmd *cobra.Command, args []string, write func(*inventory.Inventory, time.Duration) error) error {
+func (o *inventoryFlags) run(cmd *cobra.Command, args []string, write func(*inventory.Inventory) error) error {
 	if err := o.checkFormat(); err != nil {
-		return err
-	}
-	within, err := duration("within", o.within)
-	if err != nil {
 		return err
 	}
 	if len(args) == 0 {
 		args = []string{"."}
 	}
 	var findings []report.Finding
+	var err error
 	if o.validate {
 		if findings, err = findingsIn(cmd, args, o.within); err != nil {
 			return err
@@ -93,5 +91,5 @@ func (o *inventoryFlags) run(cmd *cobra.Command, args []string, write func(*inve
 	if note := inv.Note(); note != "" {
 		say(cmd.ErrOrStderr(), "%s\n", note)
 	}
-	return write(inv, within)
+	return write(inv)
 }

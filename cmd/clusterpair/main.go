@@ -86,14 +86,13 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		exit = &exitError{code: exitFailed, err: errors.New("interrupted; nothing was written")}
 	}
 	if exit.err != nil {
-		hint := ""
+		hint := report.HintOf(exit.err)
 		var failure *defect.Error
 		var refused *cluster.Error
 		switch {
 		case errors.As(exit.err, &failure):
 			hint = failure.Hint()
-		case report.HintOf(exit.err) != "":
-			hint = report.HintOf(exit.err)
+		case hint != "":
 		case errors.As(exit.err, &refused) && refused.Hint != "":
 			hint = refused.Hint
 		case exit.code == exitUsage:
@@ -213,7 +212,7 @@ func exitOf(err error) *exitError {
 // printed as one, or says what could not be done: a file, a key, the network.
 func coded(run func(*cobra.Command, []string) error) func(*cobra.Command, []string) error {
 	return func(cmd *cobra.Command, args []string) error {
-		err := emptyFlag(cmd)
+		err := unlikely(cmd)
 		if err == nil {
 			err = run(cmd, args)
 		}

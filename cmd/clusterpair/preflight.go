@@ -18,7 +18,7 @@ type preflightOptions struct {
 	clusterFlags
 	allNamespaces, allowExec bool
 	timeout                  time.Duration
-	within                   string
+	within                   days
 	checkFlags
 }
 
@@ -52,7 +52,7 @@ A command that a kubeconfig wants to run for its credential only runs with
 	flags.BoolVarP(&o.allNamespaces, "all-namespaces", "A", false, "the pairs of all namespaces of the source cluster")
 	flags.BoolVar(&o.allowExec, "allow-exec", false, "run the commands that kubeconfigs name for their credentials")
 	flags.DurationVar(&o.timeout, "timeout", 10*time.Second, "how long all checks of one destination may take")
-	flags.StringVar(&o.within, "within", "30d", "warn of credentials that end within this time")
+	o.within.addWithin(cmd, "warn of credentials that end within this time")
 	o.checkFlags.add(cmd)
 	return cmd
 }
@@ -76,14 +76,11 @@ func (o *preflightOptions) check(args []string) error {
 }
 
 func (o *preflightOptions) run(cmd *cobra.Command, args []string) error {
-	within, err := duration("within", o.within)
-	if err == nil {
-		err = o.check(args)
-	}
+	err := o.check(args)
 	if err != nil {
 		return err
 	}
-	options := preflight.Options{Timeout: o.timeout, AllowExec: o.allowExec, Within: within}
+	options := preflight.Options{Timeout: o.timeout, AllowExec: o.allowExec, Within: o.within.Duration}
 	var client *cluster.Client
 	namespace := ""
 	if o.live() || firstChanged(cmd, "kubeconfig", "context", "cluster", "user", "server") != "" {

@@ -26,8 +26,8 @@ Recipients are named as fleets and the comments and anchors of .sops.yaml name t
 	}
 	o.add(cmd, audit.Formats())
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		return o.run(cmd, args, func(inv *inventory.Inventory, within time.Duration) error {
-			return audit.Write(cmd.OutOrStdout(), o.format, inv, audit.Options{Now: time.Now(), Within: within})
+		return o.run(cmd, args, func(inv *inventory.Inventory) error {
+			return audit.Write(cmd.OutOrStdout(), o.format, inv, audit.Options{Now: time.Now(), Within: o.within.Duration})
 		})
 	}
 	return cmd

@@ -20,7 +20,7 @@ type statusOptions struct {
 	wait, watch, recheck, yes bool
 	probe                     bool
 	timeout                   time.Duration
-	within                    string
+	within                    days
 	formatFlag
 }
 
@@ -65,7 +65,7 @@ It exits 1 unless every pair that was asked for works.`,
 	flags.BoolVar(&o.recheck, "recheck", false, "make Stork look again at what it calls Ready, after asking, and wait")
 	flags.BoolVarP(&o.yes, "yes", "y", false, "do not ask")
 	flags.BoolVar(&o.probe, "probe", false, "ask each destination whether it takes the credential of the pair")
-	flags.StringVar(&o.within, "within", "30d", "warn of credentials that end within this time")
+	o.within.addWithin(cmd, "warn of credentials that end within this time")
 	o.addFormat(cmd, "table", live.Formats)
 	return cmd
 }
@@ -89,14 +89,10 @@ func (o *statusOptions) check(names []string) error {
 
 func (o *statusOptions) run(cmd *cobra.Command, names []string) error {
 	defer pace.Steady(2<<20, 100, 0).End()
-	within, err := duration("within", o.within)
-	if err == nil {
-		err = o.check(names)
-	}
-	if err != nil {
+	if err := o.check(names); err != nil {
 		return err
 	}
-	options := live.Options{Names: names, All: o.allNamespaces, Named: o.Overrides.Context.Namespace != "", Within: within, Probe: o.probe, Flags: o.Flags()}
+	options := live.Options{Names: names, All: o.allNamespaces, Named: o.Overrides.Context.Namespace != "", Within: o.within.Duration, Probe: o.probe, Flags: o.Flags()}
 	if len(o.files) > 0 {
 		source, err := workTree(cmd)
 		if err != nil {
@@ -114,10 +110,11 @@ func (o *statusOptions) run(cmd *cobra.Command, names []string) error {
 	s := live.NewStatus(client, options)
 	printer := live.NewPrinter(cmd.OutOrStdout(), o.format)
 	o.wait = o.wait || o.recheck
-	if err := s.Await(cmd.Context(), live.Waiting{Wait: o.wait, Watch: o.watch, Recheck: o.recheck, Yes: o.yes, Timeout: o.timeout}, talk(cmd, o.yes), printer); err != nil {
-		return err
+	err = s.Await(cmd.Context(), live.Waiting{Wait: o.wait, Watch: o.watch, Recheck: o.recheck, Yes: o.yes, Timeout: o.timeout}, talk(cmd, o.yes), printer)
+	if err == nil {
+		err = s.Finish(cmd.Context())
 	}
-	if err := s.Finish(cmd.Context()); err != nil {
+	if err != nil {
 		return err
 	}
 	return o.result(cmd, s, printer)

@@ -43,10 +43,9 @@ func forgive(root *cobra.Command) {
 	help := root.HelpFunc()
 	root.SetHelpFunc(func(cmd *cobra.Command, args []string) {
 		help(cmd, args)
-		if cmd.IsAdditionalHelpTopicCommand() {
-			return
+		if !cmd.IsAdditionalHelpTopicCommand() {
+			say(cmd.OutOrStdout(), "\n%s\n", exitCodes)
 		}
-		say(cmd.OutOrStdout(), "\n%s\n", exitCodes)
 	})
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usageError(flagError(cmd, err)) })
 	var visit func(*cobra.Command)
@@ -150,8 +149,15 @@ func argumentError(cmd *cobra.Command, args []string, err error) error {
 	return withHint(err, "usage: %s; see %s --help", cmd.UseLine(), cmd.CommandPath())
 }
 
-// flagError adds the flag that was meant.
+// takes says of a type of flags which values it takes.
+var takes = map[string]string{"int": "a number, as in 3", "duration": "a time, as in 90s, 5m or 1h", "days": "days or hours, as in 30d or 720h", "bool": "true or false, or no value"}
+
+// flagError adds the flag that was meant, or the values that it takes.
 func flagError(cmd *cobra.Command, err error) error {
+	var invalid *pflag.InvalidValueError
+	if errors.As(err, &invalid) && takes[invalid.GetFlag().Value.Type()] != "" {
+		return wrongValue(invalid.GetFlag(), invalid.GetValue())
+	}
 	var unknown *pflag.NotExistError
 	if !errors.As(err, &unknown) || len(unknown.GetSpecifiedName()) < 2 {
 		return err
@@ -168,13 +174,22 @@ func flagError(cmd *cobra.Command, err error) error {
 	return err
 }
 
-// emptyFlag refuses an empty value, as a script gives whose variable is not set, of a flag
-// without which less is checked, or a credential goes to standard output.
-func emptyFlag(cmd *cobra.Command) error {
-	for _, name := range []string{"check", "kustomize", "max-age", "output", "policy", "within"} {
-		if f := cmd.Flags().Lookup(name); f != nil && f.Changed && f.Value.String() == "" && (name != "output" || f.DefValue == "") {
-			return usageError(withHint(fmt.Errorf("--%s is empty", name), "give it a value, or leave it out"))
+// wrongValue is the error for a value that a flag of its type does not take.
+func wrongValue(f *pflag.Flag, value string) error {
+	return usageError(fmt.Errorf("--%s takes %s, not %q", f.Name, takes[f.Value.Type()], value))
+}
+
+// unlikely refuses a negative number or time, and an empty value, as a script gives whose
+// variable is not set, of a flag without which less is checked, or a credential goes to
+// standard output.
+func unlikely(cmd *cobra.Command) (err error) {
+	cmd.Flags().Visit(func(f *pflag.Flag) {
+		switch value := f.Value.String(); {
+		case takes[f.Value.Type()] != "" && strings.HasPrefix(value, "-"):
+			err = wrongValue(f, value)
+		case value == "" && slices.Contains([]string{"check", "kustomize", "output", "policy"}, f.Name) && (f.Name != "output" || f.DefValue == ""):
+			err = usageError(withHint(fmt.Errorf("--%s is empty", f.Name), "give it a value, or leave it out"))
 		}
-	}
-	return nil
+	})
+	return err
 }

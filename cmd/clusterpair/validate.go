@@ -26,8 +26,8 @@ type validateOptions struct {
 	kustomization                             string
 	restrictor                                loadRestrictor
 	skip, only, exclude                       []string
-	storkVersion, within, maxAge              string
-	policyFile                                string
+	storkVersion, policyFile                  string
+	within, maxAge                            days
 	formatFlag
 
 	policy *judge.Policy // nil if there is none
@@ -68,8 +68,8 @@ pairs spec.pairs[].allow does. "clusterpair rules" lists the rules.`,
 	flags.StringSliceVar(&o.only, "only", nil, "rule to check, and no other; repeatable")
 	flags.StringSliceVar(&o.exclude, "exclude", nil, "pattern of files to leave out, as in .clusterpairignore; repeatable")
 	flags.StringVar(&o.storkVersion, "stork-version", "", "Stork release of the source clusters, such as 24.3")
-	flags.StringVar(&o.within, "within", "30d", "warn of credentials that end within this time")
-	flags.StringVar(&o.maxAge, "max-age", "", "warn of ClusterPairs last encrypted longer ago than this")
+	o.within.addWithin(cmd, "warn of credentials that end within this time")
+	flags.Var(&o.maxAge, "max-age", "warn of ClusterPairs last encrypted longer ago than this")
 	flags.BoolVar(&o.decrypt, "decrypt", false, "also check the plaintext, in memory, where a key is at hand")
 	flags.BoolVar(&o.plaintext, "plaintext", false, "the input is meant to be in clear: no rule about SOPS holds")
 	flags.StringVar(&o.policyFile, "policy", "", "CUE file with constraints of your own")
@@ -117,7 +117,7 @@ func (o *validateOptions) judge(cmd *cobra.Command, args []string, steady *pace.
 }
 
 // findingsIn are the findings of clusterpair validate in files, for other commands.
-func findingsIn(cmd *cobra.Command, args []string, within string) ([]report.Finding, error) {
+func findingsIn(cmd *cobra.Command, args []string, within days) ([]report.Finding, error) {
 	steady := pace.Steady(6<<20, 35, 44<<20)
 	defer steady.End()
 	o := &validateOptions{within: within, restrictor: "LoadRestrictionsRootOnly", formatFlag: formatFlag{format: "text", known: report.Formats()}}
@@ -133,19 +133,13 @@ func findingsIn(cmd *cobra.Command, args []string, within string) ([]report.Find
 
 // options turns the flags into what the validator is to go by.
 func (o *validateOptions) options(ctx context.Context, repo gitfiles.Repository) (validate.Options, error) {
-	options := validate.Options{StorkVersion: o.storkVersion, Plaintext: o.plaintext, Skip: o.skip, Only: o.only, Now: time.Now()}
+	options := validate.Options{StorkVersion: o.storkVersion, Plaintext: o.plaintext, Skip: o.skip, Only: o.only, Within: o.within.Duration, MaxAge: o.maxAge.Duration, Now: time.Now()}
 	for _, rule := range slices.Concat(o.skip, o.only) {
 		if err := report.CheckRule(rule); err != nil {
 			return options, err
 		}
 	}
 	err := o.checkFormat()
-	if err == nil && o.within != "" {
-		options.Within, err = duration("within", o.within)
-	}
-	if err == nil && o.maxAge != "" {
-		options.MaxAge, err = duration("max-age", o.maxAge)
-	}
 	if err != nil {
 		return options, err
 	}

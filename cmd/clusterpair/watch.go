@@ -8,7 +8,8 @@ import (
 
 func newWatchCommand() *cobra.Command {
 	c, o := clusterFlags{}, watch.Options{}
-	var listen, within string
+	var listen string
+	var within days
 	var once bool
 	cmd := &cobra.Command{
 		Use: "watch", Short: "Tell all day, as metrics and Events, whether pairs work", Long: watch.Help, Args: cobra.ExactArgs(0),
@@ -20,16 +21,14 @@ func newWatchCommand() *cobra.Command {
 	flags.DurationVar(&o.Interval, "interval", watch.Interval, "how often each destination is asked")
 	flags.DurationVar(&o.Timeout, "timeout", watch.Timeout, "how long all checks of one destination may take")
 	flags.IntVar(&o.AtOnce, "at-once", watch.AtOnce, "how many destinations are asked at a time")
-	flags.StringVar(&within, "within", "30d", "warn of credentials that end within this time")
+	within.addWithin(cmd, "warn of credentials that end within this time")
 	flags.StringVar(&listen, "listen", ":8080", "address of /metrics, /healthz and /readyz")
 	flags.BoolVar(&o.Servers, "servers", false, "tell the addresses of destinations in metrics, Events and the log, too")
 	flags.BoolVar(&o.Events, "events", true, "write Events on the pairs")
 	flags.BoolVar(&once, "once", false, "ask once, print the metrics, and exit 1 if a pair does not work")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) (err error) {
-		if o.Within, err = duration("within", within); err == nil {
-			err = o.Check(c.Overrides.ClusterInfo.InsecureSkipTLSVerify)
-		}
-		if err != nil {
+		o.Within = within.Duration
+		if err := o.Check(c.Overrides.ClusterInfo.InsecureSkipTLSVerify); err != nil {
 			return err
 		}
 		client, _, err := c.client(cmd)

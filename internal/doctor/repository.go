@@ -207,13 +207,13 @@ func (e *examination) configsGood(p *Part) {
 		p.ok("config", "%s of kind %s", report.Count(good, "config", "configs"), generator.GeneratorKind)
 	case len(e.configs) > 0:
 	case len(e.graph.Pairs) > 0:
-		p.ok("config", "no config of kind %s is here; %s", generator.GeneratorKind, report.Count(len(e.graph.Pairs), "ClusterPair is", "ClusterPairs are"))
+		p.ok("config", "no config of kind %s or %s is here; %s", generator.GeneratorKind, generator.FleetKind, report.Count(len(e.graph.Pairs), "ClusterPair is", "ClusterPairs are"))
 	default:
 		status := report.Skipped // the repository may be of anything
 		if len(e.looked) == 0 {
 			status = report.Failed
 		}
-		p.add(status, "config", "lay out a repository, for Flux or with argocd in its place: clusterpair init flux fleet --cluster east=EAST --cluster west=WEST --ci CI --recovery RECOVERY", "there is no config of kind %s, and no ClusterPair", generator.GeneratorKind)
+		p.add(status, "config", "lay out a repository, for Flux or with argocd in its place: clusterpair init flux fleet --cluster east=EAST --cluster west=WEST --ci CI --recovery RECOVERY", "there is no config of kind %s or %s, and no ClusterPair", generator.GeneratorKind, generator.FleetKind)
 	}
 }
 

@@ -88,10 +88,10 @@ func TestRepository(t *testing.T) {
 			commit(r)
 		}, not: "committed"},
 		"a pair without its config": {func(r repository) { r.remove("clusterpair.yaml", "kustomization.yaml") },
-			[]string{"ok config no config of kind ClusterPairGenerator is here; 1 ClusterPair is", "warning orphan 1 ClusterPair is of a config that no longer renders it [orphan-pair]\n  " + pairOfExample + ": "}, ""},
+			[]string{"ok config no config of kind ClusterPairGenerator or ClusterPairFleet is here; 1 ClusterPair is", "warning orphan 1 ClusterPair is of a config that no longer renders it [orphan-pair]\n  " + pairOfExample + ": "}, ""},
 		"nothing": {func(r repository) {
 			r.remove("clusterpair.yaml", "kustomization.yaml", "rendered", "secrets")
-		}, []string{"skipped config there is no config of kind ClusterPairGenerator, and no ClusterPair\n  hint: lay out a repository"}, ""},
+		}, []string{"skipped config there is no config of kind ClusterPairGenerator or ClusterPairFleet, and no ClusterPair\n  hint: lay out a repository"}, ""},
 		// Configs.
 		"a config that is none": {func(r repository) { r.replace("clusterpair.yaml", "storkVersion: .*", "storkVersion: 24.3") },
 			[]string{"error config clusterpair.yaml:10:17: \"storkVersion\" is a number where a string belongs [value-type]\n  hint: quote it"}, "ok config"},

@@ -7,8 +7,11 @@ import (
 	"slices"
 	"strings"
 
+	"go.yaml.in/yaml/v3"
+
 	"clusterpair.dev/generator"
 	"clusterpair.dev/internal/kubeconfig"
+	"clusterpair.dev/internal/manifest"
 	"clusterpair.dev/internal/report"
 )
 
@@ -157,6 +160,31 @@ func (m *maker) nearest(e *entry, secrets []Secret) string {
 	}
 	return fmt.Sprintf("there are Secrets, such as %s; their labels: grep -A5 labels: %s", &secrets[0], report.Typed(secrets[0].Position.File))
 }
+
+// Hidden tells of a document in which SOPS has encrypted by what a fleet selects Secrets,
+// which it does without a key.
+func (f *Fleet) Hidden(doc *yaml.Node, at string) []report.Finding {
+	selects := slices.ContainsFunc(f.spec.Clusters, func(e entry) bool { return e.Secrets != nil })
+	n := manifest.Field(doc, "kind")
+	if manifest.Text(doc, "kind") == "Secret" {
+		metadata := manifest.Field(doc, "metadata")
+		known := []*yaml.Node{manifest.Field(metadata, "name"), manifest.Field(metadata, "namespace")}
+		if labels := manifest.Field(metadata, "labels"); labels != nil {
+			known = append(known, labels.Content...)
+		}
+		n = nil
+		if i := slices.IndexFunc(known, encrypted); i >= 0 {
+			n = known[i]
+		}
+	}
+	if !selects || !encrypted(n) {
+		return nil
+	}
+	return []report.Finding{errorAt(manifest.Position(n, at), "kind", "kind or metadata is encrypted, so that without a key nobody can tell whether this is the Secret of a cluster",
+		"give its rule in .sops.yaml encrypted_regex: ^(data|stringData)$, then: sops decrypt -i "+report.Typed(at)+"; sops encrypt -i "+report.Typed(at))}
+}
+
+func encrypted(n *yaml.Node) bool { return n != nil && strings.HasPrefix(n.Value, "ENC[") }
 
 // nearMiss tells of a Secret with the label of an entry, mistyped: its pairs would go
 // without a word.

@@ -13,6 +13,7 @@ import (
 	"clusterpair.dev/internal/fleet"
 	"clusterpair.dev/internal/holders"
 	"clusterpair.dev/internal/kubeconfig"
+	"clusterpair.dev/internal/kustomize"
 	"clusterpair.dev/internal/manifest"
 	"clusterpair.dev/internal/report"
 	"clusterpair.dev/internal/sopsfile"
@@ -57,7 +58,7 @@ func (c *collection) file(name string, data []byte) {
 			case generator.GeneratorKind, generator.FleetKind:
 				c.config(name)
 			default:
-				if bytes.Contains(d.Text, []byte(generator.GeneratorKind)) { // a kustomization that holds one
+				if kustomize.Mentions(d.Text) { // a kustomization that holds one
 					c.config(name)
 				}
 			}

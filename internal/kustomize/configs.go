@@ -463,7 +463,7 @@ func errNoConfig(dir string) error {
 			hint += " -f " + report.Typed(dir)
 		}
 	}
-	return report.WithHint(fmt.Errorf("%s holds no function config of kind %s", dir, generator.GeneratorKind), "%s", hint)
+	return report.WithHint(fmt.Errorf("%s holds no function config of kind %s or %s", dir, generator.GeneratorKind, generator.FleetKind), "%s", hint)
 }
 
 // Mentions tells whether a file may hold a config that renders pairs.

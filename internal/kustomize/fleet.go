@@ -82,6 +82,7 @@ func clusterSecrets(t *worktree.Tree, f *fleet.Fleet) (secrets []fleet.Secret, f
 					findings = append(findings, *unread)
 					return
 				}
+				findings = append(findings, f.Hidden(d.Node, t.Show(name))...)
 				secrets = append(secrets, fleet.Secrets(d.Node, name, t.Show(name))...)
 			})
 		}

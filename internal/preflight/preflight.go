@@ -146,7 +146,7 @@ func (r *Run) Path(ctx context.Context, path string, read func(path string) ([]b
 		return err
 	}
 	if len(r.targets) == before {
-		return report.WithHint(fmt.Errorf("%s holds no ClusterPair, no config of kind %s and no kubeconfig", path, generator.GeneratorKind), "name a config, a kubeconfig, or a ClusterPair as it is rendered")
+		return report.WithHint(fmt.Errorf("%s holds no ClusterPair, no config of kind %s or %s and no kubeconfig", path, generator.GeneratorKind, generator.FleetKind), "name a config, a kubeconfig, or a ClusterPair as it is rendered")
 	}
 	return nil
 }

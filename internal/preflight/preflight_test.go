@@ -167,7 +167,7 @@ func TestPath(t *testing.T) {
 		{"east/clusterpair.yaml", "ClusterPair dr/one; ClusterPair dr/two", ""},
 		{"-", "ClusterPair dr/west", ""},
 		{"none", "", ""}, // its findings tell
-		{"other.yaml", "", "other.yaml holds no ClusterPair, no config of kind ClusterPairGenerator and no kubeconfig; name a config, a kubeconfig, or a ClusterPair as it is rendered"},
+		{"other.yaml", "", "other.yaml holds no ClusterPair, no config of kind ClusterPairGenerator or ClusterPairFleet and no kubeconfig; name a config, a kubeconfig, or a ClusterPair as it is rendered"},
 		{"missing.yaml", "", "missing.yaml: no such file or directory; -n NAMESPACE NAME names a pair of the source cluster"},
 	} {
 		t.Run(c.path, func(t *testing.T) {
