@@ -3,6 +3,7 @@ package render
 import (
 	"context"
 	"fmt"
+	"hash/maphash"
 	"slices"
 	"strings"
 
@@ -18,14 +19,19 @@ import (
 type Looker struct {
 	secrets openedFiles
 	rules   RuleFiles
-	seen    map[string]renderer // by the name of the config and its output
+	seen    map[string][]renderer // by the output
 }
 
-// renderer is where a config stands that was looked at.
+// renderer is a config that was looked at, with its pairs as hashes of their paths: they
+// are many, and seldom asked for.
 type renderer struct {
+	name  string
 	at    report.Position
 	fleet bool
+	pairs map[uint64]struct{}
 }
+
+var paths = maphash.MakeSeed()
 
 // Freshness is what can be told without a key of the pairs of a config, or of all the
 // configs of a file.
@@ -40,8 +46,8 @@ type Freshness struct {
 	// Unknown are the pairs that do not tell. With Unclear there may be more.
 	Unknown int
 	Unclear bool
-	// Wrong are the findings about clusters of a fleet that are one, and about a fleet that
-	// renders what another config does.
+	// Wrong are the findings about clusters of a fleet that are one, and about configs that
+	// render what others do.
 	Wrong []report.Finding
 }
 
@@ -88,20 +94,45 @@ func (l *Looker) look(ctx context.Context, configs []kustomize.Config) (r *Run, 
 	return r, findings, err == nil && !report.HasErrors(findings)
 }
 
-// twins finds outputs of fleets that were looked at before, of a config of the same name
-// in another place.
+// twins finds the outputs of configs that render what others do that were looked at before,
+// and takes them out of the run: how stale they are depends on who came last.
 func (l *Looker) twins(r *Run) []report.Finding {
 	if l.seen == nil {
-		l.seen = make(map[string]renderer)
+		l.seen = make(map[string][]renderer)
 	}
 	var findings []report.Finding
-	for _, o := range r.outputs {
-		c, key := renderer{o.config.Position, o.source != nil}, o.config.Metadata.Name+"\x00"+o.stage.Tree.Abs(o.stage.Output)
-		other, twice := l.seen[key]
-		if l.seen[key] = c; twice && (c.fleet || other.fleet) && !samePlace(c.at, other.at) {
-			findings = orphan.AddTwin(findings, o.config.Metadata.Name, o.stage.Show(""), c.at, other.at)
+	both := make(map[[2]report.Position][]string) // paths that two configs render
+	r.outputs = slices.DeleteFunc(r.outputs, func(o *output) bool {
+		c := renderer{o.config.Metadata.Name, o.config.Position, o.source != nil, make(map[uint64]struct{})}
+		for _, path := range o.stage.Paths() {
+			c.pairs[maphash.String(paths, o.stage.Tree.Abs(path))] = struct{}{}
 		}
+		dir, twin := o.stage.Tree.Abs(o.stage.Output), false
+		for _, other := range l.seen[dir] {
+			if other.name == c.name {
+				if (c.fleet || other.fleet) && !samePlace(c.at, other.at) {
+					findings = orphan.AddTwin(findings, c.name, o.stage.Show(""), c.at, other.at)
+				}
+				continue
+			}
+			for _, path := range o.stage.Paths() {
+				if _, rendered := other.pairs[maphash.String(paths, o.stage.Tree.Abs(path))]; rendered {
+					at := [2]report.Position{c.at, other.at}
+					both[at], twin = append(both[at], o.stage.Show(path)), true
+				}
+			}
+		}
+		l.seen[dir] = append(l.seen[dir], c)
+		return twin
+	})
+	for at, paths := range both {
+		what := slices.Min(paths) + " is"
+		if n := len(paths) - 1; n > 0 {
+			what = fmt.Sprintf("%s and %s are", slices.Min(paths), report.Count(n, "other pair", "other pairs"))
+		}
+		findings = append(findings, renderedTwice(what, at[0], at[1]))
 	}
+	report.Sort(findings)
 	return findings
 }
 

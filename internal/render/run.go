@@ -187,12 +187,17 @@ func (r *Run) twice(i int) []report.Finding {
 			return other.stage.Has(path) && other.config.Metadata.Name != o.config.Metadata.Name // else that is said of the configs
 		})
 		if at >= 0 {
-			findings = append(findings, report.Finding{Rule: "duplicate-pair", Severity: report.Error, Position: o.config.Position,
-				Message: fmt.Sprintf("%s is rendered by this config and by the one at %s", o.stage.Show(path), others[at].config.Position),
-				Hint:    "give one of the two pairs another name or namespace, or one of the configs another output"})
+			findings = append(findings, renderedTwice(o.stage.Show(path)+" is", o.config.Position, others[at].config.Position))
 		}
 	}
 	return findings
+}
+
+// renderedTwice is the finding about files that two configs render.
+func renderedTwice(what string, at, other report.Position) report.Finding {
+	return report.Finding{Rule: "duplicate-pair", Severity: report.Error, Position: at,
+		Message: fmt.Sprintf("%s rendered by this config and by the one at %s", what, other),
+		Hint:    "give one of the two pairs another name or namespace, or one of the configs another output"}
 }
 
 // inPlaceOf are those of the outputs, the last first, that share a directory with one.
