@@ -86,43 +86,45 @@ func (c *config) read(f kustomize.Config, safe *sopsfile.Safe, rules *render.Rul
 	}
 	output := config.Spec.Output
 	c.output = f.Tree.Abs(output)
-	var files []string
+	var pairs [][2]string // by namespace and name
 	for _, p := range config.Spec.Pairs {
-		file := render.PairFile(output, cmp.Or(p.Namespace, config.Spec.Namespace), p.Name)
-		files = append(files, file)
+		namespace := cmp.Or(p.Namespace, config.Spec.Namespace)
+		file := render.PairFile(output, namespace, p.Name)
+		pairs = append(pairs, [2]string{namespace, p.Name})
 		if data, err := f.Tree.ReadFile(file); (err != nil || len(bytes.TrimSpace(data)) == 0) && noSecret == nil {
 			c.missing = append(c.missing, f.Tree.Show(file))
 		}
 	}
 	if s := config.Spec.Selector; s != nil {
 		// The files are named after Secrets: one stands for all.
-		files = append(files, render.PairFile(output, cmp.Or(s.Namespace, config.Spec.Namespace, "NAMESPACE"), "NAME"))
+		pairs = append(pairs, [2]string{cmp.Or(s.Namespace, config.Spec.Namespace, "NAMESPACE"), "NAME"})
 		if rendered, err := fs.Glob(os.DirFS(f.Tree.Abs(output)), "*/*.yaml"); noSecret == nil && (err != nil || len(rendered) == 0) {
 			c.missing = append(c.missing, f.Tree.Show(output))
 		}
 	}
-	c.outputs = len(files)
+	c.outputs = len(pairs)
 	s, err := rules.NewSealer(f.Tree, safe, config)
 	if err != nil {
 		c.unruled = []unruled{{f.File, err}}
 		return noSecret
 	}
 	good := make(map[*sopsfile.Policy]bool)
-	for _, file := range files {
-		policy, err := s.Policy(file)
+	for _, p := range pairs {
+		policy, err := s.Policy(p[0], p[1])
 		if good[policy] {
 			continue
 		}
+		file := f.Tree.Show(render.PairFile(output, p[0], p[1]))
 		if err == nil {
-			err = seal.CheckPolicy(policy, f.Tree.Show(file))
+			err = seal.CheckPolicy(policy, file)
 		}
 		if err == nil && f.Source != nil {
-			if bad := f.Source.CheckReaders(slices.Concat(policy.Recipients()...), report.Position{File: f.Tree.Show(file)}); len(bad) > 0 {
+			if bad := f.Source.CheckReaders(slices.Concat(policy.Recipients()...), report.Position{File: file}); len(bad) > 0 {
 				err = bad[0]
 			}
 		}
 		if err != nil {
-			c.unruled = append(c.unruled, unruled{f.Tree.Show(file), err})
+			c.unruled = append(c.unruled, unruled{file, err})
 		}
 		good[policy] = err == nil
 	}

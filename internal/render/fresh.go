@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"hash"
 	"io/fs"
-	"path/filepath"
 	"strings"
 	"sync"
 	"time"
@@ -125,46 +124,6 @@ func (s *Sealer) fingerprint(p *sopsfile.Policy) []byte {
 // buffers are for files that are read to be hashed.
 var buffers = sync.Pool{New: func() any { return new([]byte) }}
 
-// place is the directory of the pairs of a namespace, with a separator at its end.
-type place struct{ rel, abs string }
-
-// place makes the place of a namespace once: there may be many pairs in it.
-func (s *Sealer) place(namespace string) (place, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	at, known := s.places[namespace]
-	if !known {
-		dir := filepath.Join(s.output, namespace)
-		rel, err := s.tree.Inside(dir)
-		if err != nil {
-			return place{}, err
-		}
-		const separator = string(filepath.Separator)
-		at = place{rel + separator, s.tree.Abs(dir) + separator}
-		if s.places == nil {
-			s.places = make(map[string]place)
-		}
-		s.places[strings.Clone(namespace)] = at
-	}
-	return at, nil
-}
-
-// policyOf is [Sealer.Policy] of a pair.
-func (s *Sealer) policyOf(namespace, name string) (*sopsfile.Policy, error) {
-	if s.inline != nil {
-		return s.inline, nil
-	}
-	at, err := s.place(namespace)
-	if err != nil {
-		return nil, err
-	}
-	policy, err := seal.RulePolicy(s.rules, at.abs+name+".yaml", "")
-	if err != nil {
-		return s.Policy(PairFile(s.output, namespace, name)) // the same error, and it names the file
-	}
-	return policy, nil
-}
-
 // State implements [generator.Encrypter].
 func (s *Sealer) State(namespace, name string, source []byte, soon time.Time) (state generator.State, due bool, err error) {
 	at, err := s.place(namespace)
@@ -181,7 +140,7 @@ func (s *Sealer) State(namespace, name string, source []byte, soon time.Time) (s
 	case err != nil:
 		return generator.Unmarked, false, nil // whoever renders it says why
 	}
-	policy, err := s.policyOf(namespace, name)
+	policy, err := s.Policy(namespace, name)
 	if err != nil {
 		return 0, false, err
 	}

@@ -319,7 +319,7 @@ func (o *output) noteReaders(s *Sealer, result *generator.Result) {
 		return
 	}
 	doc := encrypted(before)
-	policy, err := s.Policy(PairFile(s.output, result.Namespace, result.Name))
+	policy, err := s.Policy(result.Namespace, result.Name)
 	if doc == nil || err != nil {
 		return // whoever renders it says why
 	}
@@ -349,7 +349,7 @@ func (o *output) checkReaders(s *Sealer) ([]report.Finding, error) {
 	said := make(map[string]bool)
 	for i := range o.config.Spec.Pairs {
 		p := &o.config.Spec.Pairs[i]
-		policy, err := s.policyOf(p.Namespace, p.Name)
+		policy, err := s.Policy(p.Namespace, p.Name)
 		if err != nil {
 			return nil, err
 		}

@@ -513,7 +513,7 @@ func sourceOf(t *testing.T) (source []byte) {
 func fingerprintOf(t *testing.T) (print []byte) {
 	t.Helper()
 	withSealer(t, func(_ *generator.Config, _ *Secrets, s *Sealer) {
-		policy, err := s.Policy(pairFile)
+		policy, err := s.Policy("migrationnamespace", "remotecluster")
 		if err != nil {
 			t.Fatal(err)
 		}

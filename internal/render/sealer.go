@@ -105,12 +105,45 @@ func inlinePolicy(c *generator.Config) (*sopsfile.Policy, error) {
 	return p, nil
 }
 
-// Policy is how the pair's file is to be encrypted.
-func (s *Sealer) Policy(path string) (*sopsfile.Policy, error) {
+// Policy is how the file of a pair is to be encrypted.
+func (s *Sealer) Policy(namespace, name string) (*sopsfile.Policy, error) {
 	if s.inline != nil {
 		return s.inline, nil
 	}
-	return seal.RulePolicy(s.rules, s.tree.Abs(path), s.tree.Show(path))
+	at, err := s.place(namespace)
+	if err != nil {
+		return nil, err
+	}
+	policy, err := seal.RulePolicy(s.rules, at.abs+name+".yaml", "")
+	if err != nil { // the same error, and it names the file
+		path := PairFile(s.output, namespace, name)
+		return seal.RulePolicy(s.rules, s.tree.Abs(path), s.tree.Show(path))
+	}
+	return policy, nil
+}
+
+// place is the directory of the pairs of a namespace, with a separator at its end.
+type place struct{ rel, abs string }
+
+// place makes the place of a namespace once: there may be many pairs in it.
+func (s *Sealer) place(namespace string) (place, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	at, known := s.places[namespace]
+	if !known {
+		dir := filepath.Join(s.output, namespace)
+		rel, err := s.tree.Inside(dir)
+		if err != nil {
+			return place{}, err
+		}
+		const separator = string(filepath.Separator)
+		at = place{rel + separator, s.tree.Abs(dir) + separator}
+		if s.places == nil {
+			s.places = make(map[string]place)
+		}
+		s.places[strings.Clone(namespace)] = at
+	}
+	return at, nil
 }
 
 // Previous implements [generator.Encrypter].
@@ -199,11 +232,11 @@ func hasLine(data []byte, line string) bool {
 
 // Encrypt implements [generator.Encrypter].
 func (s *Sealer) Encrypt(ctx context.Context, namespace, name string, plain *yaml.Node, previous []byte, sealed bool, source []byte) ([]byte, []report.Finding, error) {
-	path := PairFile(s.output, namespace, name)
-	policy, err := s.Policy(path)
+	policy, err := s.Policy(namespace, name)
 	if err != nil {
 		return nil, nil, err
 	}
+	path := PairFile(s.output, namespace, name)
 	if !hasLine(previous, "sops:") && encrypted(previous) == nil {
 		previous = nil
 	}

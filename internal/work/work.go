@@ -34,7 +34,9 @@ type task struct {
 // NewGroup returns a Group that runs at most limit jobs at once.
 func NewGroup(limit int) *Group {
 	limit = max(limit, 1)
-	return &Group{tasks: make(chan task, 16*limit), limit: limit} // a short job does not wait for the next
+	// Some jobs wait in the channel, so that workers do not wait for the caller between short jobs.
+	const waiting = 16
+	return &Group{tasks: make(chan task, waiting*limit), limit: limit}
 }
 
 // Go runs a job, as soon as there is room. It is false, and runs nothing, if a job
