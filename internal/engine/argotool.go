@@ -13,6 +13,7 @@ import (
 	"clusterpair.dev/internal/manifest"
 	"clusterpair.dev/internal/overlay"
 	"clusterpair.dev/internal/pattern"
+	"clusterpair.dev/internal/report"
 )
 
 // overridden is a source of Argo CD with what the files .argocd-source.yaml and
@@ -110,7 +111,7 @@ func (m *Model) chooseTool(s *Sync, source *yaml.Node, several bool) {
 	}
 	if links := m.notes.leaving; len(links) > 0 {
 		first := slices.MinFunc(links, func(a, b Reference) int { return strings.Compare(a.Name, b.Name) })
-		s.refused = says{text: first.Name + " is a symbolic link out of the repository, of which Argo CD then reads nothing", at: first.At, hint: "remove it"}
+		refuse(first.Name+" is a symbolic link out of the repository, of which Argo CD then reads nothing", "keep it out of Git: rm "+report.Typed(first.At.File))
 	}
 }
 
