@@ -2,13 +2,17 @@ package render
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"hash/maphash"
+	"io/fs"
+	"os"
 	"slices"
 	"strings"
 
 	"clusterpair.dev/generator"
 	"clusterpair.dev/internal/kustomize"
+	"clusterpair.dev/internal/manifest"
 	"clusterpair.dev/internal/orphan"
 	"clusterpair.dev/internal/report"
 	"clusterpair.dev/internal/worktree"
@@ -154,9 +158,14 @@ func (l *Looker) Judge(ctx context.Context, file string) ([]report.Finding, erro
 	if slices.ContainsFunc(configs, func(c kustomize.Config) bool { return c.Fleet }) {
 		findings = append(findings, r.findings...)
 		for _, f := range rendered { // the rest is said elsewhere
-			if f.Rule == "fleet" || f.Rule == "reader-of-another-cluster" {
-				findings = append(findings, f)
+			if f.Rule != "fleet" && f.Rule != "reader-of-another-cluster" {
+				continue
 			}
+			if _, err := os.Lstat(f.Position.File); errors.Is(err, fs.ErrNotExist) { // a pair that is not rendered yet
+				at := slices.IndexFunc(configs, func(c kustomize.Config) bool { return c.Name == f.Object })
+				f.Message, f.Position = f.Position.File+": "+f.Message, manifest.Position(configs[max(at, 0)].Doc, file)
+			}
+			findings = append(findings, f)
 		}
 	}
 	for len(r.outputs) > 0 {
