@@ -18,6 +18,7 @@ import (
 	"clusterpair.dev/internal/manifest"
 	"clusterpair.dev/internal/report"
 	"clusterpair.dev/internal/sopsfile"
+	"clusterpair.dev/internal/waiver"
 	"clusterpair.dev/schema"
 )
 
@@ -454,7 +455,8 @@ func (f *fileRun) allowed(first int, annotations *yaml.Node) {
 		case strings.TrimSpace(value.Value) == "":
 			f.add(key, "metadata.annotations", "waiver", report.Error, fmt.Sprintf("%s gives no reason", quote(key.Value)), "say why, for those who audit the pair")
 		case !report.Waivable(rule):
-			f.refuseWaiver(key, rule)
+			message, hint := waiver.Refused(rule)
+			f.add(key, "metadata.annotations", "waiver", report.Error, message, hint)
 		default:
 			firm := ""
 			for j := first; j < len(f.findings); j++ {
@@ -467,7 +469,7 @@ func (f *fileRun) allowed(first int, annotations *yaml.Node) {
 				}
 			}
 			if firm != "" {
-				message, hint := notWaived(rule, firm)
+				message, hint := waiver.Idle(rule, firm)
 				f.add(key, "metadata.annotations", "waiver", report.Warning, message, hint)
 			}
 		}

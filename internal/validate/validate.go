@@ -30,6 +30,7 @@ import (
 	"clusterpair.dev/internal/manifest"
 	"clusterpair.dev/internal/report"
 	"clusterpair.dev/internal/sopsfile"
+	"clusterpair.dev/internal/waiver"
 	"clusterpair.dev/internal/words"
 )
 
@@ -121,7 +122,7 @@ type Validator struct {
 
 	mu       sync.Mutex
 	findings []report.Finding
-	waivers  map[string][]waiver // by file
+	waivers  map[string][]waiver.Waiver // by file
 	repo     repository
 	files    []string
 	paths    []string       // of files
@@ -131,7 +132,7 @@ type Validator struct {
 
 // New returns a Validator for one run.
 func New(o Options) *Validator {
-	return &Validator{options: o, waivers: make(map[string][]waiver), byPolicy: make(map[string]int)}
+	return &Validator{options: o, waivers: make(map[string][]waiver.Waiver), byPolicy: make(map[string]int)}
 }
 
 // Checked are the names of the files that there was something to judge in, and
@@ -340,7 +341,7 @@ func (f *fileRun) finish() error {
 	}
 	f.inSample()
 	f.staged()
-	waivers := findWaivers(f.file)
+	waivers := waiver.Find(f.file.Data)
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.files, v.paths = append(v.files, f.file.Name), append(v.paths, f.file.Path)
@@ -482,12 +483,19 @@ func (v *Validator) Findings() []report.Finding {
 		}
 	}
 	v.findings = slices.DeleteFunc(v.findings, func(f report.Finding) bool { return !v.counts(f.Rule) })
-	v.applyWaivers()
+	if wrong := waiver.Apply(v.findings, v.waivers, v.judged); v.counts("waiver") {
+		v.findings = append(v.findings, wrong...)
+	}
 	report.Sort(v.findings)
 	v.findings = slices.CompactFunc(v.findings, func(a, b report.Finding) bool {
 		return a.Rule == b.Rule && a.Position == b.Position && a.Message == b.Message
 	})
 	return v.findings
+}
+
+// judged tells whether the run has looked for breaches of a rule.
+func (v *Validator) judged(r report.Rule) bool {
+	return v.counts(r.ID) && (r.Needs != report.Plaintext || v.options.Decrypt != nil || v.options.Plaintext) && (r.Needs != report.Run || !v.options.Partial)
 }
 
 // counts tells whether a rule is asked for.
