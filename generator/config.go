@@ -20,8 +20,11 @@ import (
 	"clusterpair.dev/schema"
 )
 
-// APIVersion is the group and version of every function config.
-const APIVersion = "clusterpair.dev/v1alpha1"
+// Group is the API group of every function config, APIVersion the group and its version.
+const (
+	Group      = "clusterpair.dev"
+	APIVersion = Group + "/v1alpha1"
+)
 
 // The kinds of function config.
 const (

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -85,12 +86,18 @@ func process(ctx context.Context, rl *ResourceList, env Environment, now time.Ti
 			Message: "a fleet is no function config: one build of kustomize cannot hold the pairs of several clusters",
 			Hint:    "take it out of the kustomization; clusterpair generate -f FILE renders it"}}, nil
 	}
-	hint := fmt.Sprintf("the kinds are %s, %s and %s", GeneratorKind, DecryptorKind, ValidatorKind)
-	if near := report.Nearest(h.kind, []string{GeneratorKind, DecryptorKind, ValidatorKind}); near != "" {
+	return []report.Finding{unknownKind(h.kind, report.Position{File: h.kind + "/" + h.name}, GeneratorKind, DecryptorKind, ValidatorKind)}, nil
+}
+
+// unknownKind says that a kind is none of those that there are.
+func unknownKind(kind string, at report.Position, kinds ...string) report.Finding {
+	last := len(kinds) - 1
+	hint := fmt.Sprintf("the kinds are %s and %s", strings.Join(kinds[:last], ", "), kinds[last])
+	if near := report.Nearest(kind, kinds); near != "" {
 		hint = fmt.Sprintf("did you mean %s?", near)
 	}
-	return []report.Finding{{Rule: "config", Severity: report.Error, Position: report.Position{File: h.kind + "/" + h.name}, Path: "kind",
-		Message: fmt.Sprintf("kind %q is no function config of clusterpair", h.kind), Hint: hint}}, nil
+	return report.Finding{Rule: "config", Severity: report.Error, Position: at, Path: "kind",
+		Message: fmt.Sprintf("kind %q is no function config of clusterpair", kind), Hint: hint}
 }
 
 func generate(ctx context.Context, rl *ResourceList, doc *yaml.Node, h header, env Environment, now time.Time) ([]report.Finding, error) {
@@ -237,12 +244,20 @@ func checkConfig(doc *yaml.Node, h header, env Environment) []report.Finding {
 	return findings
 }
 
-// CheckConfig judges the function config of a kind on its own. file is for
+// CheckConfig judges the function config of a kind, or a fleet, on its own. file is for
 // findings.
 func CheckConfig(kind string, doc *yaml.Node, file string) []report.Finding {
-	if kind == GeneratorKind {
+	switch kind {
+	case GeneratorKind:
 		_, findings := ParseConfig(doc, file)
 		return findings
+	case DecryptorKind, ValidatorKind, FleetKind:
+	default:
+		at := doc
+		if n := manifest.Field(doc, "kind"); n != nil {
+			at = n
+		}
+		return []report.Finding{unknownKind(kind, manifest.Position(at, file), GeneratorKind, FleetKind, DecryptorKind, ValidatorKind)}
 	}
 	findings := schema.Validate("#"+kind, doc, file, schema.Options{})
 	if skip := manifest.Field(doc, "spec", "skip"); kind == ValidatorKind && skip != nil && !report.HasErrors(findings) {

@@ -39,7 +39,7 @@ func TestArrows(t *testing.T) {
 		"internal/gitfiles":    {"internal/defect", "internal/launch", "internal/report", "internal/worktree"},
 		"internal/leak":        {"internal/plainyaml"},
 		"internal/leak/corpus": {},
-		"internal/holders":     {"generator", "internal/gitfiles", "internal/kubeconfig", "internal/manifest", "internal/report", "internal/sopsfile"},
+		"internal/holders":     {"generator", "internal/gitfiles", "internal/kubeconfig", "internal/manifest", "internal/pattern", "internal/report", "internal/sopsfile"},
 		"internal/live":        {"generator", "internal/cluster", "internal/defect", "internal/gitfiles", "internal/holders", "internal/kubeconfig", "internal/manifest", "internal/report", "internal/seal", "internal/sopsfile", "internal/validate"},
 		"internal/watch":       {"internal/cluster", "internal/defect", "internal/kubeconfig", "internal/live", "internal/pattern", "internal/project", "internal/report"},
 		"internal/preflight":   {"generator", "internal/cluster", "internal/defect", "internal/gitfiles", "internal/kubeconfig", "internal/kustomize", "internal/manifest", "internal/render", "internal/report", "internal/seal", "internal/sopsfile", "internal/worktree"},

@@ -33,9 +33,9 @@ a token that says that it has no end.
 
 With --within it shows only the credentials that have ended or end within that
 time, and exits 1 if there is any. It also says for how many the end is unknown;
-with --unknown it shows these, too, and exits 1 if there is any. -o ics is a
-calendar to subscribe to, -o prometheus is for the textfile collector of the node
-exporter.`,
+with --unknown it shows these, too, and exits 1 if there is any or a pair cannot be
+read. -o ics is a calendar to subscribe to, -o prometheus is for the textfile
+collector of the node exporter.`,
 		Example: `  clusterpair expiring
   clusterpair expiring --within 30d clusters/
   clusterpair expiring --within 30d --unknown
@@ -82,7 +82,7 @@ func (o *expiringOptions) run(cmd *cobra.Command, args []string) error {
 	if hidden > 0 {
 		say(cmd.ErrOrStderr(), "unknown: %d more may end by then, as nothing tells when; --unknown shows them\n", hidden)
 	}
-	if asked && len(ends) > 0 {
+	if asked && len(ends) > 0 || o.unknown && len(findings) > 0 { // what cannot be read is unknown
 		return &exitError{code: exitFindings}
 	}
 	return nil

@@ -88,7 +88,7 @@ func (o *inventoryFlags) run(cmd *cobra.Command, args []string, write func(*inve
 	if o.validate {
 		inv.Judge(findings)
 	}
-	if note := inv.Note(); note != "" {
+	for _, note := range inv.Notes() {
 		say(cmd.ErrOrStderr(), "%s\n", note)
 	}
 	return write(inv)

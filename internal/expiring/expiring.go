@@ -65,8 +65,13 @@ func Read(ctx context.Context, source gitfiles.Source, paths []string) ([]End, [
 		paths = []string{"."}
 	}
 	var found Set
-	if err := holders.Each(ctx, source, paths, found.Add); err != nil {
+	broken, err := holders.Each(ctx, source, paths, found.Add)
+	if err != nil {
 		return nil, nil, err
+	}
+	for _, f := range broken {
+		f.Severity, f.Message = report.Warning, f.Message+": when its credentials end is not known"
+		found.bad = append(found.bad, f)
 	}
 	return found.Ends(), found.Findings(), nil
 }

@@ -14,6 +14,7 @@ import (
 	"clusterpair.dev/generator"
 	"clusterpair.dev/internal/gitfiles"
 	"clusterpair.dev/internal/manifest"
+	"clusterpair.dev/internal/pattern"
 	"clusterpair.dev/internal/report"
 	"clusterpair.dev/internal/sopsfile"
 )
@@ -92,7 +93,7 @@ func (s *search) visit(commit string) func(context.Context, gitfiles.File, []byt
 func within(data []byte, file string) (found []Holder, broken *report.Finding) {
 	manifest.Scan(data, file, func(d manifest.Document, unread *report.Finding) {
 		if unread != nil {
-			if bytes.Contains(d.Text, []byte("kind: "+generator.ClusterPairKind)) {
+			if MayBePair(d.Text) {
 				broken = unread
 			}
 			return
@@ -113,24 +114,30 @@ func within(data []byte, file string) (found []Holder, broken *report.Finding) {
 
 // Each visits the documents of files that are ClusterPairs or say when a credential
 // ends, on all cores. paths are what a user has named of the source. What a document
-// holds is the visitor's only while it runs. A document that cannot be read is left
-// out: it is for validate to judge.
-func Each(ctx context.Context, source gitfiles.Source, paths []string, visit func(file string, doc *yaml.Node)) error {
+// holds is the visitor's only while it runs. broken are the documents that may be
+// ClusterPairs and cannot be read; templates are not among them.
+func Each(ctx context.Context, source gitfiles.Source, paths []string, visit func(file string, doc *yaml.Node)) (broken []report.Finding, err error) {
 	files, err := source.List(ctx, paths)
 	if err != nil {
-		return err
+		return nil, err
 	}
+	var mu sync.Mutex // guards broken
 	unread, err := gitfiles.Each(ctx, source, files.Each, func(_ context.Context, file gitfiles.File, data []byte) error {
 		if !bytes.Contains(data, []byte(generator.ClusterPairKind)) && !bytes.Contains(data, []byte(generator.AnnotationExpires)) {
 			return nil
 		}
-		manifest.Scan(data, file.Name, func(d manifest.Document, broken *report.Finding) {
-			if broken == nil {
+		manifest.Scan(data, file.Name, func(d manifest.Document, unread *report.Finding) {
+			switch {
+			case unread == nil:
 				manifest.EachItem(d.Node, func(doc *yaml.Node) {
 					if manifest.Text(doc, "kind") == generator.ClusterPairKind || manifest.Text(doc, "metadata", "annotations", generator.AnnotationExpires) != "" {
 						visit(file.Name, doc)
 					}
 				})
+			case MayBePair(d.Text) && !manifest.IsTemplate(d.Text):
+				mu.Lock()
+				defer mu.Unlock()
+				broken = append(broken, *unread)
 			}
 		})
 		return nil
@@ -138,5 +145,11 @@ func Each(ctx context.Context, source gitfiles.Source, paths []string, visit fun
 	if err == nil && len(unread) > 0 {
 		err = report.Errors(unread)
 	}
-	return err
+	report.Sort(broken)
+	return broken, err
 }
+
+// MayBePair tells whether a document that cannot be read may be a ClusterPair.
+func MayBePair(text []byte) bool { return pairKind().Match(text) }
+
+var pairKind = pattern.Later(`(?m)\bkind["']?[ \t]*:[ \t]*["']?` + generator.ClusterPairKind + `["']?[ \t\r]*(?:$|[,}#])`)

@@ -84,7 +84,12 @@ func (c *collection) inventory(label string) *Inventory {
 		m.From, m.To = n.from(nil, m.by), n.to(m.to)
 		c.pairs = append(c.pairs, m.Pair)
 	}
-	n.inv.Pairs, c.pairs = c.pairs, nil
+	report.Sort(c.unread)
+	for _, f := range c.unread {
+		f.Message += ": what pairs it holds is left out"
+		n.inv.Elsewhere = append(n.inv.Elsewhere, f)
+	}
+	n.inv.Pairs, n.inv.Unread, c.pairs = c.pairs, c.unread, nil
 	n.inv.Clusters = slices.Collect(maps.Values(n.clusters))
 	n.inv.group(label)
 	n.inv.sort()

@@ -85,7 +85,7 @@ type Inventory struct {
 	// Label is that by which the clusters are grouped; empty if none has any.
 	Label string
 	// Judged says that a validator has looked. Elsewhere are its findings in files that
-	// hold no pair.
+	// hold no pair; without it, those in [Inventory.Unread].
 	Elsewhere []report.Finding
 	Judged    bool
 	// Recipients are the names of recipients, as far as fleets and creation rules have them.
@@ -98,17 +98,22 @@ type Inventory struct {
 	// Broken are the configs and fleets that cannot be read, each with the reason: pairs are
 	// listed as if they were not there.
 	Broken []string
+	// Unread are the documents that cannot be read and may hold pairs, which are left out.
+	Unread []report.Finding
 }
 
-// Note is what is to be told of an inventory besides, in one line; empty for nothing.
-func (inv *Inventory) Note() string {
+// Notes are what is to be told of an inventory besides, each in one line.
+func (inv *Inventory) Notes() (notes []string) {
+	if n := len(inv.Unread); n > 0 {
+		notes = append(notes, fmt.Sprintf("warning: %s cannot be read, and what pairs they hold is left out: %s", report.Count(n, "document", "documents"), report.ErrorLine(inv.Unread[0], "")))
+	}
 	switch n := len(inv.Broken); {
 	case len(inv.Pairs) == 0:
-		return "No ClusterPairs found."
+		notes = append(notes, "No ClusterPairs found.")
 	case n > 0:
-		return fmt.Sprintf("warning: %s cannot be read, so that clusters may have other names: %s", report.Count(n, "config", "configs"), inv.Broken[0])
+		notes = append(notes, fmt.Sprintf("warning: %s cannot be read, so that clusters may have other names: %s", report.Count(n, "config", "configs"), inv.Broken[0]))
 	}
-	return ""
+	return notes
 }
 
 // Exception is what a fleet leaves out. From and To mean clusters, by name or labels; empty
@@ -138,7 +143,7 @@ func Read(ctx context.Context, source *gitfiles.WorkTree, args []string, label s
 
 // Judge puts the findings of a validator with the pairs that they are about.
 func (inv *Inventory) Judge(findings []report.Finding) {
-	inv.Judged = true
+	inv.Judged, inv.Elsewhere = true, nil // it finds anew what cannot be read
 	about := make(map[string][]*Pair)
 	for _, f := range findings {
 		about[f.Position.File] = nil
@@ -205,6 +210,7 @@ type collection struct {
 	configs map[string]bool     // files with function configs or fleets
 	secrets map[string][]secret // by name
 	pairs   []Pair
+	unread  []report.Finding
 	names   map[string]string // of recipients
 	intern  map[kubeconfig.End]*kubeconfig.End
 }

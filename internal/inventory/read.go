@@ -36,7 +36,7 @@ func concerns(data []byte) bool {
 	return bytes.Contains(data, kindPair) || bytes.Contains(data, kindSecret) || bytes.Contains(data, ruled)
 }
 
-// file takes in the documents of a file. What cannot be read is for the validator to tell.
+// file takes in the documents of a file.
 func (c *collection) file(name string, data []byte) {
 	if path.Base(name) == ".sops.yaml" {
 		var rules yaml.Node // with its anchors, which manifests lose
@@ -46,7 +46,17 @@ func (c *collection) file(name string, data []byte) {
 		return
 	}
 	manifest.Scan(data, name, func(d manifest.Document, broken *report.Finding) {
-		if broken != nil {
+		switch {
+		case broken == nil:
+		case kustomize.Mentions(d.Text):
+			c.config(name)
+			return
+		default:
+			if holders.MayBePair(d.Text) && !manifest.IsTemplate(d.Text) {
+				c.mu.Lock()
+				defer c.mu.Unlock()
+				c.unread = append(c.unread, *broken)
+			}
 			return
 		}
 		manifest.EachItem(d.Node, func(doc *yaml.Node) {

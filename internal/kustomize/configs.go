@@ -54,8 +54,12 @@ func (c *Config) Parse() (*generator.Config, []report.Finding) {
 }
 
 func (c *Config) parse() (*generator.Config, []report.Finding) {
-	if !c.Fleet {
+	switch {
+	case c.Fleet:
+	case c.Kind == generator.GeneratorKind:
 		return generator.ParseConfig(c.Doc, c.File)
+	default:
+		return nil, generator.CheckConfig(c.Kind, c.Doc, c.File)
 	}
 	parsed, findings := c.Source.Parse()
 	return parsed, append(slices.Clone(c.unsound), findings...)
@@ -217,7 +221,7 @@ func (c Config) Stray() bool {
 func Listed(t *worktree.Tree) ([]Config, error) {
 	name, ok := kustomization(t)
 	if !ok {
-		return alone(t, generator.APIVersion)
+		return alone(t, anyVersion)
 	}
 	k, err := readKustomization(t, name)
 	if err != nil {
@@ -231,13 +235,42 @@ func Listed(t *worktree.Tree) ([]Config, error) {
 	return append(found, slices.DeleteFunc(fleets, func(c Config) bool { return !c.Fleet })...), err
 }
 
+// anyVersion stands in each config, also in one of a version that does not exist.
+const anyVersion = generator.Group + "/v"
+
 // alone are the configs in the YAML files of a directory that hold a text.
-func alone(t *worktree.Tree, text string) ([]Config, error) {
+func alone(t *worktree.Tree, text string) (found []Config, err error) {
+	err = holding(t, text, func(file string, _ []byte) error {
+		more, err := In(t, file)
+		found = append(found, more...)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return found, nil
+}
+
+// Readable finds the configs in the YAML files of a directory, whoever lists them. unread
+// are the texts of those that mention configs and cannot be read.
+func Readable(t *worktree.Tree) (found []Config, unread [][]byte) {
+	_ = holding(t, anyVersion, func(file string, data []byte) error {
+		more, err := In(t, file)
+		if found = append(found, more...); err != nil {
+			unread = append(unread, data)
+		}
+		return nil
+	})
+	return found, unread
+}
+
+// holding visits the YAML files of a directory that hold a text. What else lies about is
+// no business of ours.
+func holding(t *worktree.Tree, text string, visit func(file string, data []byte) error) error {
 	entries, err := fs.ReadDir(t.Root.FS(), filepath.ToSlash(t.Base))
 	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", t.Shown, worktree.Cause(err))
+		return fmt.Errorf("read %s: %w", t.Shown, worktree.Cause(err))
 	}
-	var found []Config
 	for _, entry := range entries {
 		file := entry.Name()
 		if ext := filepath.Ext(file); ext != ".yaml" && ext != ".yml" {
@@ -245,15 +278,13 @@ func alone(t *worktree.Tree, text string) ([]Config, error) {
 		}
 		data, err := t.ReadFile(file)
 		if err != nil || !bytes.Contains(data, []byte(text)) {
-			continue // what else lies about is no business of ours
+			continue
 		}
-		more, err := In(t, file)
-		if err != nil {
-			return nil, err
+		if err := visit(file, data); err != nil {
+			return err
 		}
-		found = append(found, more...)
 	}
-	return found, nil
+	return nil
 }
 
 // kustomization is the name of the kustomization file in the tree's directory.
@@ -437,7 +468,7 @@ func configsAmong(t *worktree.Tree, docs []*yaml.Node, file string) []Config {
 			} `yaml:"metadata"`
 		}
 		switch {
-		case doc.Decode(&meta) != nil || meta.APIVersion != generator.APIVersion:
+		case doc.Decode(&meta) != nil || !strings.HasPrefix(meta.APIVersion, generator.Group+"/"):
 		case meta.Kind == generator.FleetKind:
 			found = append(found, sources(t, doc, file)...)
 		default:
@@ -468,7 +499,7 @@ func errNoConfig(dir string) error {
 
 // Mentions tells whether a file may hold a config that renders pairs.
 func Mentions(data []byte) bool {
-	return bytes.Contains(data, []byte(generator.APIVersion)) &&
+	return bytes.Contains(data, []byte(anyVersion)) &&
 		(bytes.Contains(data, []byte(generator.GeneratorKind)) || bytes.Contains(data, []byte(generator.FleetKind)))
 }
 

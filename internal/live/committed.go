@@ -47,7 +47,7 @@ func ReadCommitted(ctx context.Context, source gitfiles.Source, paths []string) 
 	g := &Committed{safe: sopsfile.New(nil), pairs: make(map[string]*committedPair)}
 	var mu sync.Mutex
 	var twice []string
-	err := holders.Each(ctx, source, paths, func(file string, doc *yaml.Node) {
+	broken, err := holders.Each(ctx, source, paths, func(file string, doc *yaml.Node) {
 		namespace, name := manifest.Text(doc, "metadata", "namespace"), manifest.Text(doc, "metadata", "name")
 		if manifest.Text(doc, "kind") != generator.ClusterPairKind || namespace == "" || name == "" {
 			return
@@ -67,6 +67,8 @@ func ReadCommitted(ctx context.Context, source gitfiles.Source, paths []string) 
 	})
 	switch {
 	case err != nil:
+	case len(broken) > 0:
+		err = broken[0]
 	case len(twice) > 0:
 		err = report.Usage(report.WithHint(errors.New(slices.Min(twice)), "name the files, or the directory, of this cluster alone"))
 	case len(g.pairs) == 0:

@@ -1,10 +1,12 @@
 package render
 
 import (
+	"bytes"
 	"cmp"
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 
@@ -26,8 +28,28 @@ type Origins struct {
 	gitfiles.Repository
 
 	mu      sync.Mutex
-	rules   map[string]*foundRules            // by directory
-	configs map[string]map[string]configFacts // by directory and name
+	rules   map[string]*foundRules      // by directory
+	configs map[string]directoryConfigs // by directory
+}
+
+// directoryConfigs are the configs of a directory.
+type directoryConfigs struct {
+	facts  map[string]configFacts // by name
+	broken brokenConfigs
+}
+
+// brokenConfigs are configs of which nobody can tell what they render.
+type brokenConfigs struct {
+	fleets []string // their names
+	texts  [][]byte // files that cannot be read
+}
+
+// mayRender tells whether a pair may be rendered by one of them, by the name of its config:
+// a text that cannot be read has to mention it.
+func (b *brokenConfigs) mayRender(config string) bool {
+	fleet := config[:max(0, strings.LastIndexByte(config, '.'))]
+	return slices.Contains(b.fleets, fleet) ||
+		slices.ContainsFunc(b.texts, func(text []byte) bool { return bytes.Contains(text, []byte(cmp.Or(fleet, config))) })
 }
 
 type foundRules struct {
@@ -42,11 +64,11 @@ type configFacts struct {
 	dir          string // of the kustomization that lists it
 	inline       *sopsfile.Policy
 	renders      orphan.Config // with an absolute output
-	broken       bool          // a fleet, of which nobody can tell what it renders
+	broken       bool          // nobody can tell what it renders
 }
 
 func NewOrigins(r gitfiles.Repository) *Origins {
-	return &Origins{Repository: r, rules: make(map[string]*foundRules), configs: make(map[string]map[string]configFacts)}
+	return &Origins{Repository: r, rules: make(map[string]*foundRules), configs: make(map[string]directoryConfigs)}
 }
 
 // Of is the origin of the pair in a file. path leads to the file from the root of the
@@ -150,27 +172,27 @@ func (o *Origins) config(dir, name string) configFacts {
 			configs = readConfigs(dir)
 			o.configs[dir] = configs
 		}
-		if facts, ok := configs[name]; ok {
+		if facts, ok := configs.facts[name]; ok {
 			return facts
 		}
-		if facts, ok := configs[name[:strings.LastIndexByte(name, '.')+1]]; ok {
-			return facts
+		if configs.broken.mayRender(name) {
+			return configFacts{broken: true}
 		}
 	}
 }
 
 // readConfigs are the facts of the generator configs in a directory. What is
 // wrong with one of them is said where its own file is judged.
-func readConfigs(dir string) map[string]configFacts {
-	facts := make(map[string]configFacts)
+func readConfigs(dir string) directoryConfigs {
+	d := directoryConfigs{facts: make(map[string]configFacts)}
 	t, err := worktree.Open(dir)
 	if err != nil {
-		return facts
+		return d
 	}
 	defer t.Close()
 	found, err := kustomize.Listed(t)
 	if err != nil {
-		return facts
+		found, d.broken.texts = kustomize.Readable(t)
 	}
 	for _, f := range found {
 		if f.Kind != generator.GeneratorKind {
@@ -179,7 +201,7 @@ func readConfigs(dir string) map[string]configFacts {
 		c, _ := f.Parse()
 		switch {
 		case c == nil && f.Fleet:
-			facts[f.Name+"."] = configFacts{broken: true} // the beginning of the names of its configs
+			d.broken.fleets = append(d.broken.fleets, f.Name)
 			continue
 		case c == nil:
 			continue
@@ -190,9 +212,9 @@ func readConfigs(dir string) map[string]configFacts {
 		}
 		known.renders, _ = orphanConfig(f, gitfiles.Repository{Cwd: "/", Root: "/"})
 		known.renders.Output = filepath.ToSlash(t.Abs(c.Spec.Output))
-		facts[f.Name] = known
+		d.facts[f.Name] = known
 	}
-	return facts
+	return d
 }
 
 // orphanConfig is what a config says of the files that it renders.

@@ -137,6 +137,7 @@ type rendering struct {
 	repo    gitfiles.Repository
 	outputs []*worktree.Stage
 	configs []orphan.Config
+	broken  brokenConfigs
 	pairs   []orphan.Pair
 	uses    uses
 }
@@ -150,7 +151,7 @@ func renderers(ctx context.Context, paths []string, outputs []*worktree.Stage) (
 	}
 	r := &rendering{repo: repo, outputs: outputs}
 	ours, removing := r.ours(), slices.ContainsFunc(outputs, removes)
-	var places []string // of configs
+	var places []string // files with configs
 	work := &gitfiles.WorkTree{Repository: repo}
 	var buffer []byte
 	err = work.Walk(ctx, repo.Shown("."), gitfiles.IsManifest, func(file gitfiles.File) {
@@ -162,7 +163,7 @@ func renderers(ctx context.Context, paths []string, outputs []*worktree.Stage) (
 			return
 		}
 		if kustomize.Mentions(buffer) && !file.Link {
-			places = append(places, kustomize.PlaceOf(file.Name))
+			places = append(places, file.Name)
 		}
 		if isRendered(buffer) {
 			r.pair(file, buffer)
@@ -174,12 +175,18 @@ func renderers(ctx context.Context, paths []string, outputs []*worktree.Stage) (
 	if len(r.pairs) == 0 && !removing {
 		return r, err // the configs are of no use, and a large fleet takes its time
 	}
-	for _, place := range places {
-		place = repo.Shown(repo.Path(place)) // not by way of the top
-		found, _ := kustomize.Find(place)    // validate says what is wrong with it
+	for _, file := range places {
+		found, unread := kustomize.Find(repo.Shown(repo.Path(kustomize.PlaceOf(file)))) // not by way of the top
+		if unread != nil {                                                              // validate says what is wrong
+			if text, err := os.ReadFile(file); err == nil {
+				r.broken.texts = append(r.broken.texts, text)
+			}
+		}
 		for _, f := range found {
 			if c, ok := orphanConfig(f, repo); ok {
 				r.configs = append(r.configs, c)
+			} else if f.Fleet {
+				r.broken.fleets = append(r.broken.fleets, f.Name)
 			}
 		}
 		kustomize.Close(found)
@@ -238,7 +245,7 @@ func (r *rendering) orphans() []report.Finding {
 	slices.Sort(dirs)
 	dirs = slices.Compact(dirs)
 	return orphan.Find(r.configs, slices.DeleteFunc(r.pairs, func(p orphan.Pair) bool {
-		return !slices.ContainsFunc(dirs, func(dir string) bool { return dir == "." || strings.HasPrefix(p.Path, dir+"/") })
+		return r.broken.mayRender(p.Config) || !slices.ContainsFunc(dirs, func(dir string) bool { return dir == "." || strings.HasPrefix(p.Path, dir+"/") })
 	}))
 }
 

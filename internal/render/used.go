@@ -13,6 +13,7 @@ import (
 	"clusterpair.dev/internal/manifest"
 	"clusterpair.dev/internal/migration"
 	"clusterpair.dev/internal/overlay"
+	"clusterpair.dev/internal/pattern"
 	"clusterpair.dev/internal/plan"
 	"clusterpair.dev/internal/report"
 	"clusterpair.dev/internal/worktree"
@@ -43,7 +44,8 @@ func (u *uses) read(file gitfiles.File, data []byte) {
 	}
 	manifest.Scan(bytes.Clone(data), file.Name, func(d manifest.Document, unread *report.Finding) {
 		if unread != nil {
-			return // validate says so
+			u.unread(d, file)
+			return
 		}
 		if kustomization {
 			n, _ := overlay.Folded(d.Node)
@@ -54,6 +56,22 @@ func (u *uses) read(file gitfiles.File, data []byte) {
 		}
 		u.document(d.Node, file)
 	})
+}
+
+// pairKey is where an object names a pair, as far as a text tells.
+var pairKey = pattern.Later(`(?m)(?:^|[ \t{,"'])(?:(adminC)|c)lusterPair["']?[ \t]*:[ \t]*["']?([-.a-z0-9]+)`)
+
+// unread notes the pairs that a document names which cannot be read. What is wrong with
+// it is for validate to say.
+func (u *uses) unread(d manifest.Document, file gitfiles.File) {
+	for _, m := range pairKey().FindAllSubmatchIndex(d.Text, -1) {
+		to := &u.named
+		if m[2] >= 0 {
+			to = &u.admin
+		}
+		line := d.Line + bytes.Count(d.Text[:m[4]], []byte("\n"))
+		*to = append(*to, plan.Use{Object: "a document that cannot be read", Name: string(d.Text[m[4]:m[5]]), Path: file.Path, Position: report.Position{File: file.Name, Line: line}})
+	}
 }
 
 // telling are texts of which one stands in each file that matters here, for admin-ns and

@@ -10,6 +10,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"clusterpair.dev/generator"
 	"clusterpair.dev/internal/engine"
 	"clusterpair.dev/internal/manifest"
 	"clusterpair.dev/internal/overlay"
@@ -41,7 +42,7 @@ func (r *repository) modelled(o *Options) *engine.Model {
 func (f *fileRun) engineObject(n *yaml.Node, group, kind string) {
 	spec := manifest.Field(n, "spec")
 	switch {
-	case group == "clusterpair.dev":
+	case group == generator.Group:
 		f.config(n, kind)
 	case group == "kustomize.toolkit.fluxcd.io":
 		f.patches(manifest.Items(spec, "patches"))

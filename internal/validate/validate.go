@@ -384,7 +384,9 @@ func (f *fileRun) document(n *yaml.Node) {
 		f.stork(n, kind)
 	case f.noted.engines.Add(f.engineDocument(n)):
 		f.engineObject(n, group, kind)
-	case group == "clusterpair.dev" || group == "argoproj.io" || group == "kustomize.toolkit.fluxcd.io":
+	case group == generator.Group: // a fleet, or what does not exist
+		f.config(n, kind)
+	case group == "argoproj.io" || group == "kustomize.toolkit.fluxcd.io":
 	case apiVersion == "builtin":
 		f.builtin(n)
 	case f.adminNamespace(n, kind):
