@@ -184,8 +184,9 @@ func (e *examination) readable(p *Part) {
 			lines = append(lines, f.Position.String()+": "+f.Message)
 		}
 	}
-	if len(lines) > 0 {
-		p.add(report.Warned, "files", "", "nothing is known of %s that cannot be read", report.Count(len(lines), "file", "files")).Details = report.Few(lines)
+	if n := len(lines); n > 0 {
+		slices.Sort(lines) // files may have one reason
+		p.add(report.Warned, "files", "", "nothing is known of %s that cannot be read", report.Count(n, "file", "files")).Details = report.Few(slices.Compact(lines))
 	}
 }
 
@@ -224,13 +225,19 @@ func (e *examination) rules(p *Part) {
 	// Creation rules are found from the top of the file system.
 	short := strings.NewReplacer(filepath.Join(e.repo.Root, ".sops.yaml"), e.repo.Shown(".sops.yaml"))
 	outputs, bad := 0, 0
+	said := make(map[string]bool) // the sources of a fleet have one file
 	for _, c := range e.configs {
 		outputs += c.outputs
 		if bad += len(c.unruled); len(c.unruled) == 0 {
 			continue
 		}
 		first := c.unruled[0]
-		check := p.add(report.Failed, "creation-rule", "correct the rule; the recipient of a key is what this prints: age-keygen -y KEYFILE", "%s", short.Replace(report.ErrorLine(first.err, first.file)))
+		line := short.Replace(report.ErrorLine(first.err, first.file))
+		if said[line] {
+			continue
+		}
+		said[line] = true
+		check := p.add(report.Failed, "creation-rule", report.HintOf(first.err), "%s", line)
 		if f := (report.Finding{}); errors.As(first.err, &f) {
 			check.Rule, check.Hint = f.Rule, short.Replace(f.Hint)
 		}

@@ -38,7 +38,7 @@ func concerns(data []byte) bool {
 
 // file takes in the documents of a file.
 func (c *collection) file(name string, data []byte) {
-	if path.Base(name) == ".sops.yaml" {
+	if path.Base(name) == sopsfile.RulesName {
 		var rules yaml.Node // with its anchors, which manifests lose
 		if yaml.Unmarshal(data, &rules) == nil {
 			c.rules(&rules)

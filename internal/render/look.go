@@ -105,7 +105,7 @@ func (l *Looker) twins(r *Run) []report.Finding {
 		l.seen = make(map[string][]renderer)
 	}
 	var findings []report.Finding
-	both := make(map[[2]report.Position][]string) // paths that two configs render
+	both := make(renderedByBoth)
 	r.outputs = slices.DeleteFunc(r.outputs, func(o *output) bool {
 		c := renderer{o.config.Metadata.Name, o.config.Position, o.source != nil, make(map[uint64]struct{})}
 		for _, path := range o.stage.Paths() {
@@ -121,21 +121,15 @@ func (l *Looker) twins(r *Run) []report.Finding {
 			}
 			for _, path := range o.stage.Paths() {
 				if _, rendered := other.pairs[maphash.String(paths, o.stage.Tree.Abs(path))]; rendered {
-					at := [2]report.Position{c.at, other.at}
-					both[at], twin = append(both[at], o.stage.Show(path)), true
+					both.add(c.at, other.at, o.stage.Show(path))
+					twin = true
 				}
 			}
 		}
 		l.seen[dir] = append(l.seen[dir], c)
 		return twin
 	})
-	for at, paths := range both {
-		what := slices.Min(paths) + " is"
-		if n := len(paths) - 1; n > 0 {
-			what = fmt.Sprintf("%s and %s are", slices.Min(paths), report.Count(n, "other pair", "other pairs"))
-		}
-		findings = append(findings, renderedTwice(what, at[0], at[1]))
-	}
+	findings = append(findings, both.findings()...)
 	report.Sort(findings)
 	return findings
 }

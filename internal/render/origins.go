@@ -94,7 +94,7 @@ func (o *Origins) Of(path, config string) (validate.Origin, error) {
 	}
 	rules := o.rulesFor(filepath.Dir(file))
 	if rules.Rules == nil {
-		return origin, rules.broken(rules.err)
+		return origin, rules.err
 	}
 	p, err := rules.Policy(file)
 	var none *sopsfile.NoRuleError
@@ -103,7 +103,7 @@ func (o *Origins) Of(path, config string) (validate.Origin, error) {
 		return origin, report.Finding{Rule: "no-creation-rule", Severity: report.Error, Message: none.Error(), Hint: none.Hint()}
 	}
 	if err != nil {
-		return origin, rules.broken(err)
+		return origin, seal.BrokenRules(rules.path, err)
 	}
 	origin.Policy = seal.ForPair(p)
 	origin.Policy.Source = strings.Replace(origin.Policy.Source, rules.path, rules.shown, 1)
@@ -119,14 +119,6 @@ func (o *Origins) render(dir string) string {
 		dir = rel
 	}
 	return "clusterpair generate -f " + report.Typed(dir)
-}
-
-// broken is an error about creation rules that cannot be used.
-func (r *foundRules) broken(err error) error {
-	if err == nil {
-		return nil
-	}
-	return report.WithHint(errors.New(strings.Replace(err.Error(), r.path, r.shown, 1)), "correct the creation rule, as sops reads it, too; the recipient of a key is what this prints: age-keygen -y KEYFILE")
 }
 
 // rulesFor are the creation rules that sops would use for a file in dir.

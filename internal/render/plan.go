@@ -53,7 +53,7 @@ func (r *Run) Plans() []plan.Config {
 // limit of each config.
 func (r *Run) Judge(ctx context.Context, paths []string, remove int) ([]report.Finding, error) {
 	plans := r.Plans()
-	all, err := renderers(ctx, paths, r.Outputs())
+	all, err := renderers(ctx, paths, r.Outputs(), slices.ContainsFunc(r.outputs, func(o *output) bool { return len(o.taken) > 0 }))
 	if err != nil {
 		return nil, err
 	}
@@ -75,7 +75,25 @@ func (r *Run) Judge(ctx context.Context, paths []string, remove int) ([]report.F
 			}
 		}
 	}
-	return append(findings, all.orphans()...), nil
+	return append(append(findings, r.takes(all)...), all.orphans()...), nil
+}
+
+// takes refuses to change what a config renders that is no part of the run: each would
+// change it back.
+func (r *Run) takes(all *rendering) []report.Finding {
+	both := make(renderedByBoth)
+	for _, o := range r.outputs {
+		for file, by := range o.taken {
+			shown := o.stage.Show(file)
+			at := slices.IndexFunc(all.configs, func(c orphan.Config) bool {
+				return c.Name == by && c.Renders(all.repo.Path(shown), strings.TrimSuffix(filepath.ToSlash(file), filepath.Ext(file)))
+			})
+			if at >= 0 && !slices.ContainsFunc(r.outputs, func(o *output) bool { return samePlace(o.config.Position, all.configs[at].Position) }) {
+				both.add(o.config.Position, all.configs[at].Position, shown)
+			}
+		}
+	}
+	return both.findings()
 }
 
 // samePlace tells whether two positions, of files by names that may differ, are one.
@@ -132,7 +150,7 @@ func shadowedRules(s *Sealer, w *worktree.Stage) []report.Finding {
 
 // rendering are the pairs of a repository that tell which config has rendered them, but
 // for those of the outputs of a run, and the configs, if there are such pairs or if the
-// run removes any.
+// run removes any or changes what another config has rendered.
 type rendering struct {
 	repo    gitfiles.Repository
 	outputs []*worktree.Stage
@@ -144,7 +162,7 @@ type rendering struct {
 
 // renderers reads them. It parses no pair: what it needs stands on lines of its own
 // in every style of writing.
-func renderers(ctx context.Context, paths []string, outputs []*worktree.Stage) (*rendering, error) {
+func renderers(ctx context.Context, paths []string, outputs []*worktree.Stage, taking bool) (*rendering, error) {
 	repo, err := gitfiles.Open(paths...)
 	if err != nil {
 		return nil, err
@@ -172,7 +190,7 @@ func renderers(ctx context.Context, paths []string, outputs []*worktree.Stage) (
 			r.uses.read(file, buffer)
 		}
 	})
-	if len(r.pairs) == 0 && !removing {
+	if len(r.pairs) == 0 && !removing && !taking {
 		return r, err // the configs are of no use, and a large fleet takes its time
 	}
 	for _, file := range places {

@@ -79,8 +79,10 @@ type output struct {
 	secrets   *Secrets          // the files that it takes Secrets from
 	err       error             // why they cannot be listed
 	lost      map[string]string // where the pairs lead that are to be removed, by path
-	readersMu sync.Mutex
-	readers   plan.Readers
+
+	mu      sync.Mutex // guards what follows
+	readers plan.Readers
+	taken   map[string]string // the configs that have rendered what the run changes, if others, by path
 }
 
 // Begin starts a run. If something is wrong with the configs, Render says so. The trees
@@ -100,7 +102,7 @@ func Begin(configs []kustomize.Config, options Options) *Run {
 			r.findings = orphan.AddTwin(r.findings, c.Metadata.Name, w.Show(""), c.Position, first)
 		}
 		named[name] = c.Position
-		o := &output{config: c, source: found.Source, generated: found.Generated, stage: w, lost: make(map[string]string)}
+		o := &output{config: c, source: found.Source, generated: found.Generated, stage: w, lost: make(map[string]string), taken: make(map[string]string)}
 		if o.source != nil {
 			c.Spec.Pairs = nil // those of all sources together take much memory
 		}
@@ -154,10 +156,11 @@ func (r *Run) Render(ctx context.Context) ([]report.Finding, error) {
 			said[f] = true
 		}
 	}
+	both := make(renderedByBoth)
 	for i, o := range r.outputs {
 		more, err := r.config(ctx, safe, o)
 		add(more...)
-		add(r.twice(i)...)
+		r.twice(i, both)
 		var f report.Finding
 		if errors.As(err, &f) {
 			add(f)
@@ -165,7 +168,7 @@ func (r *Run) Render(ctx context.Context) ([]report.Finding, error) {
 			return findings, err
 		}
 	}
-	findings = append(findings, r.same.Findings()...)
+	findings = append(append(findings, r.same.Findings()...), both.findings()...)
 	report.Sort(findings)
 	findings = slices.Compact(findings)
 	if r.options.Instead != nil || report.HasErrors(findings) {
@@ -175,29 +178,40 @@ func (r *Run) Render(ctx context.Context) ([]report.Finding, error) {
 }
 
 // twice finds the files of an output that an earlier one has rendered, too.
-func (r *Run) twice(i int) []report.Finding {
-	var findings []report.Finding
+func (r *Run) twice(i int, both renderedByBoth) {
 	o := r.outputs[i]
 	others := r.inPlaceOf(o, r.outputs[:i])
 	if len(others) == 0 {
-		return nil
+		return
 	}
 	for _, path := range o.stage.Paths() {
 		at := slices.IndexFunc(others, func(other *output) bool {
 			return other.stage.Has(path) && other.config.Metadata.Name != o.config.Metadata.Name // else that is said of the configs
 		})
 		if at >= 0 {
-			findings = append(findings, renderedTwice(o.stage.Show(path)+" is", o.config.Position, others[at].config.Position))
+			both.add(o.config.Position, others[at].config.Position, o.stage.Show(path))
 		}
 	}
-	return findings
 }
 
-// renderedTwice is the finding about files that two configs render.
-func renderedTwice(what string, at, other report.Position) report.Finding {
-	return report.Finding{Rule: "duplicate-pair", Severity: report.Error, Position: at,
-		Message: fmt.Sprintf("%s rendered by this config and by the one at %s", what, other),
-		Hint:    "give one of the two pairs another name or namespace, or one of the configs another output"}
+// renderedByBoth are the files that two configs render, by the places of these.
+type renderedByBoth map[[2]report.Position][]string
+
+func (b renderedByBoth) add(at, other report.Position, file string) {
+	b[[2]report.Position{at, other}] = append(b[[2]report.Position{at, other}], file)
+}
+
+func (b renderedByBoth) findings() (findings []report.Finding) {
+	for at, files := range b {
+		what := slices.Min(files) + " is"
+		if n := len(files) - 1; n > 0 {
+			what = fmt.Sprintf("%s and %s are", slices.Min(files), report.Count(n, "other pair", "other pairs"))
+		}
+		findings = append(findings, report.Finding{Rule: "duplicate-pair", Severity: report.Error, Position: at[0],
+			Message: fmt.Sprintf("%s rendered by this config and by the one at %s", what, at[1]),
+			Hint:    "give one of the two pairs another name or namespace, or one of the configs another output"})
+	}
+	return findings
 }
 
 // inPlaceOf are those of the outputs, the last first, that share a directory with one.
@@ -271,8 +285,8 @@ func (r *Run) config(ctx context.Context, safe *sopsfile.Safe, o *output) ([]rep
 		Secrets: o.secrets, Encrypter: sealer, Values: r.options.Values, NoKey: isNoKey, Now: r.now, Generated: o.generated, Only: only, Known: o.secrets.known,
 	}, func(result generator.Result) error {
 		pair()
-		o.noteReaders(sealer, &result)
 		path := PairFile("", result.Namespace, result.Name)
+		o.note(sealer, path, &result)
 		switch {
 		case result.Fresh:
 			o.stage.Keep(path)
@@ -308,15 +322,20 @@ func annotation(data []byte, key string) string {
 	return strings.Trim(string(bytes.TrimSpace(value)), `"'`)
 }
 
-// noteReaders notes who can decrypt a pair after the run that could not before, and the
-// other way around.
-func (o *output) noteReaders(s *Sealer, result *generator.Result) {
+// note notes who can decrypt a pair after the run that could not before, and the other way
+// around, and which other config has rendered it.
+func (o *output) note(s *Sealer, path string, result *generator.Result) {
 	before := result.Previous
 	if result.Stale && !result.Missing {
 		before, _ = s.Previous(result.Namespace, result.Name)
 	}
 	if before == nil || bytes.Equal(before, result.Document) {
 		return
+	}
+	if by := annotation(before, generator.AnnotationGeneratedBy); by != "" && by != o.config.Metadata.Name {
+		o.mu.Lock()
+		o.taken[path] = by
+		o.mu.Unlock()
 	}
 	doc := encrypted(before)
 	policy, err := s.Policy(result.Namespace, result.Name)
@@ -329,8 +348,8 @@ func (o *output) noteReaders(s *Sealer, result *generator.Result) {
 	}
 	id := annotation(before, generator.AnnotationCredentialID)
 	renewed := result.Document != nil && id != "" && annotation(result.Document, generator.AnnotationCredentialID) != id
-	o.readersMu.Lock()
-	defer o.readersMu.Unlock()
+	o.mu.Lock()
+	defer o.mu.Unlock()
 	o.readers.Change(m.Recipients[0], policy.Recipients()[0], result.File, renewed)
 }
 

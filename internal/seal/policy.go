@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"go.yaml.in/yaml/v3"
 
@@ -55,7 +56,27 @@ func FindRules(dir string) (*sopsfile.Rules, error) {
 	if err != nil {
 		return nil, worktree.Unread(path, err)
 	}
-	return sopsfile.ParseRules(data, path)
+	rules, err := sopsfile.ParseRules(data, path)
+	if err != nil {
+		return nil, BrokenRules(path, err)
+	}
+	return rules, nil
+}
+
+// BrokenRules is an error about the creation rules at a path, which it names as the user
+// types it, with what to do.
+func BrokenRules(path string, err error) error {
+	hint := "correct the creation rule, as sops reads it, too; the recipient of a key is what this prints: age-keygen -y KEYFILE"
+	if malformed, ok := errors.AsType[*sopsfile.MalformedError](err); ok && malformed.Hint != "" {
+		hint = malformed.Hint
+	}
+	text := err.Error()
+	if cwd, bad := os.Getwd(); bad == nil {
+		if shown, bad := filepath.Rel(cwd, path); bad == nil {
+			text = strings.Replace(text, path, shown, 1)
+		}
+	}
+	return report.WithHint(errors.New(text), "%s", hint)
 }
 
 // RulePolicy is what the creation rules say about a file.
@@ -72,7 +93,10 @@ func RulePolicy(rules *sopsfile.Rules, path, shown string) (*sopsfile.Policy, er
 		f.Message, f.Hint = none.Error(), none.Hint()
 		return nil, f
 	}
-	return p, err
+	if err != nil {
+		return nil, BrokenRules(rules.Path(), err)
+	}
+	return p, nil
 }
 
 // samplePair has a value in each place that is to be encrypted, and in those that

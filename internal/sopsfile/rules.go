@@ -1,6 +1,7 @@
 package sopsfile
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"os"
@@ -198,6 +199,9 @@ func (g *group) vault(uri string) {
 	g.add("hc_vault", address, engine, name)
 }
 
+// RulesName is the name of the file that holds creation rules.
+const RulesName = ".sops.yaml"
+
 // FindRules returns the path of the .sops.yaml that counts for a run in dir, as sops finds
 // it: config if it is not empty (sops takes it from --config or SOPS_CONFIG), else the
 // first one in dir and the directories above it. The path is "" when there is none;
@@ -207,7 +211,7 @@ func FindRules(dir, config string) (path, ignored string) {
 		return config, ""
 	}
 	for range 100 {
-		path := filepath.Join(dir, ".sops.yaml")
+		path := filepath.Join(dir, RulesName)
 		if _, err := os.Stat(path); err == nil {
 			return path, ignored
 		}
@@ -253,7 +257,7 @@ type rule struct {
 func ParseRules(data []byte, path string) (*Rules, error) {
 	var config rulesFile
 	if err := yaml.Unmarshal(data, &config); err != nil {
-		return nil, malformedRules(path, err)
+		return nil, malformedRules(path, data, err)
 	}
 	dir, err := filepath.Abs(filepath.Dir(path))
 	if err != nil {
@@ -267,7 +271,7 @@ func ParseRules(data []byte, path string) (*Rules, error) {
 		n := &config.CreationRules[i]
 		var c creationRule
 		if err := n.Decode(&c); err != nil {
-			return nil, malformedRules(path, err)
+			return nil, malformedRules(path, nil, err)
 		}
 		rule := c.rule(fmt.Sprintf("%s:%d", path, n.Line), &r.stores)
 		rule.line = n.Line
@@ -276,7 +280,14 @@ func ParseRules(data []byte, path string) (*Rules, error) {
 	return r, nil
 }
 
-func malformedRules(path string, err error) error {
+// malformedRules is an error of the YAML library. data is what it could not read.
+func malformedRules(path string, data []byte, err error) error {
+	line := 0
+	for text := range bytes.Lines(data) {
+		if line++; bytes.HasPrefix(text, []byte("<<<<<<< ")) || bytes.HasPrefix(text, []byte(">>>>>>> ")) {
+			return &MalformedError{File: path, Line: line, Problem: "a Git conflict marker is left in the file", Hint: "resolve the conflict"}
+		}
+	}
 	line, problem := yamlProblem(err)
 	return &MalformedError{File: path, Line: line, Problem: problem}
 }

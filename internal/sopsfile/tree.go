@@ -390,8 +390,10 @@ func scalarNode(v any) *yaml.Node {
 }
 
 var (
-	yamlLine  = pattern.Later(`line (\d+): *`)
-	yamlTwice = pattern.Later(`^mapping key .* already defined at line (\d+)`)
+	yamlLine = pattern.Later(`line (\d+): *`)
+	// yamlExpected quotes nothing but a sign of YAML.
+	yamlExpected = pattern.Later(`^(?:could|did) not find expected (?:'[^'[:alnum:]]'|[a-z ])+$`)
+	yamlTwice    = pattern.Later(`^mapping key .* already defined at line (\d+)`)
 )
 
 // yamlProblem takes line and cause out of an error of the YAML library, and
@@ -405,7 +407,7 @@ func yamlProblem(err error) (line int, problem string) {
 	if m := yamlTwice().FindStringSubmatch(problem); m != nil {
 		return line, "a key that stands twice in one mapping, first on line " + m[1]
 	}
-	if i := strings.IndexAny(problem, "\"'`\n"); i >= 0 {
+	if i := strings.IndexAny(problem, "\"'`\n"); i >= 0 && !yamlExpected().MatchString(problem) {
 		problem = problem[:i]
 	}
 	if problem = strings.TrimSpace(problem); problem == "" {

@@ -23,18 +23,21 @@ type rulesFile struct {
 	shadows    []sopsfile.Shadow
 }
 
-// sopsRules notes the creation rules of a .sops.yaml.
-func (f *fileRun) sopsRules() {
-	if path.Base(f.file.Path) != ".sops.yaml" || f.aside {
-		return
+// sopsRules notes the creation rules of a .sops.yaml. It tells whether there is anything
+// to say of it.
+func (f *fileRun) sopsRules() (says bool) {
+	if path.Base(f.file.Path) != sopsfile.RulesName || f.aside {
+		return false
 	}
 	rules, err := sopsfile.ParseRules(f.file.Data, path.Join("/repository", f.file.Path))
 	if err != nil {
-		return // a file of sops has other forms, too
+		_, unread := manifest.Values(f.file.Data, f.file.Name)
+		return unread != nil // else a file of sops has other forms, too
 	}
 	if shadows := rules.Shadowed(); len(shadows) > 0 {
 		f.noted.rules = append(f.noted.rules, rulesFile{f.file.Name, f.file.Path, rules, shadows})
 	}
+	return len(f.noted.rules) > 0
 }
 
 // shadowed judges creation rules that never apply: an earlier one takes all their

@@ -214,7 +214,7 @@ func (f *fileRun) read() error {
 	file := &f.file
 	says := f.noted.engines.Saw(file.Path, file.Name, file.Data)
 	file.Any = file.Any || path.Base(file.Path) == engine.IgnoreFile // no manifest, whatever it looks like
-	if f.sopsRules(); len(f.noted.rules) == 0 && !says && !concerns(file) {
+	if rules := f.sopsRules(); !rules && !says && !concerns(file) {
 		return nil
 	}
 	if f.options.LeftOut != nil && f.options.LeftOut(file.Path) {
@@ -437,7 +437,7 @@ func withoutItems(list *yaml.Node) *yaml.Node {
 // broken is a document that cannot be read. That of somebody else, such as a
 // template of Helm, is none of our business.
 func (f *fileRun) broken(d manifest.Document, finding report.Finding) {
-	ours := engine.IsKustomization(f.file.Path) && !bytes.Contains(d.Text, []byte("{{"))
+	ours := path.Base(f.file.Path) == sopsfile.RulesName || engine.IsKustomization(f.file.Path) && !bytes.Contains(d.Text, []byte("{{"))
 	for _, word := range []string{"stork.libopenstorage.org", "ClusterPair", "clusterpair.dev/"} {
 		ours = ours || bytes.Contains(d.Text, []byte(word)) && (!f.file.Any || manifest.Begins(d.Text))
 	}
