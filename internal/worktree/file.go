@@ -96,13 +96,20 @@ func (f *newFile) write() error {
 		return report.WithHint(fmt.Errorf("write %s: there is no directory %s", f.path, dir), "mkdir -p %s", report.Typed(dir))
 	}
 	if err != nil {
-		look := "ls -ld %s"
-		if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
-			look = "df -h %s"
-		}
-		return report.WithHint(fmt.Errorf("write %s: %w", f.path, Cause(err)), look, report.Typed(filepath.Dir(f.path)))
+		return unwritten("write "+f.path, err, filepath.Dir(f.path))
 	}
 	return nil
+}
+
+// unwritten is why something cannot be done in a directory, or in what there is above it,
+// and what to look at.
+func unwritten(what string, err error, dir string) error {
+	dir = report.Typed(existing(dir))
+	told := fmt.Errorf("%s: %w", what, Cause(err))
+	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+		return report.WithHint(told, "df -h %s", dir)
+	}
+	return report.WithHint(told, "ls -ld %s", dir)
 }
 
 // into writes the file name in dir, which is absolute. A file that is not there yet

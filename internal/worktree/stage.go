@@ -58,7 +58,7 @@ func (tx *Transaction) Commit(ctx context.Context) error {
 			err = j.write(s)
 		}
 		if err != nil {
-			return fmt.Errorf("write %s: %w; all files are as they were", filepath.Join(s.at, s.name), Cause(err))
+			return fmt.Errorf("%w; all files are as they were", unwritten("write "+filepath.Join(s.at, s.name), err, s.at))
 		}
 	}
 	for _, w := range tx.stages {
@@ -68,7 +68,7 @@ func (tx *Transaction) Commit(ctx context.Context) error {
 	}
 	for s := range journals {
 		if err := s.dir.Remove(journalName); err != nil {
-			return tx.rollback(journals, fmt.Errorf("write %s: %w", filepath.Join(s.at, s.name), Cause(err)))
+			return tx.rollback(journals, unwritten("write "+filepath.Join(s.at, s.name), err, s.at))
 		}
 	}
 	return nil
@@ -181,7 +181,7 @@ func (w *Stage) Add(path string, previous, document []byte) error {
 		err = w.scratch.write(number, bytes.NewReader(document), mode)
 	}
 	if err != nil {
-		return fmt.Errorf("write %s: %w", w.Show(path), Cause(err))
+		return unwritten("write "+w.Show(path), err, filepath.Dir(w.Show(path)))
 	}
 	return nil
 }
@@ -316,7 +316,7 @@ func (w *Stage) begin() error {
 	}
 	if err != nil {
 		shown := w.Tree.Show(w.Output)
-		return report.WithHint(fmt.Errorf("write to %s: %w", shown, Cause(err)), "ls -ld %s", report.Typed(existing(shown)))
+		return unwritten("write to "+shown, err, shown)
 	}
 	w.scratch = s
 	return nil
@@ -344,7 +344,7 @@ func (w *Stage) Make() error {
 // cannotMake is why the output directory is not there.
 func (w *Stage) cannotMake(err error) error {
 	shown := w.Tree.Show(w.Output)
-	return report.WithHint(fmt.Errorf("make %s: %w", shown, Cause(err)), "ls -ld %s", report.Typed(existing(shown)))
+	return unwritten("make "+shown, err, shown)
 }
 
 // missing are the directories to be made for dir to be there, those above first.
@@ -443,7 +443,7 @@ func (w *Stage) plan(journals map[*scratch]*journal) error {
 			lastDir = dir
 		}
 		if err != nil {
-			return fmt.Errorf("write %s: %w; all files are as they were", w.Show(c.Path), Cause(err))
+			return fmt.Errorf("%w; all files are as they were", unwritten("write "+w.Show(c.Path), err, filepath.Dir(w.Show(c.Path))))
 		}
 		j.Moves = append(j.Moves, m)
 	}
@@ -462,7 +462,8 @@ func (w *Stage) move(j *journal) error {
 	}
 	for i, m := range j.Moves[w.first : w.first+len(w.changes)] {
 		if err := w.scratch.move(m); err != nil {
-			return fmt.Errorf("write %s: %w", w.Show(w.changes[i].Path), Cause(err))
+			file := w.Show(w.changes[i].Path)
+			return unwritten("write "+file, err, filepath.Dir(file))
 		}
 		j.done++
 	}
