@@ -107,11 +107,12 @@ func (inv *Inventory) Notes() (notes []string) {
 	if n := len(inv.Unread); n > 0 {
 		notes = append(notes, fmt.Sprintf("warning: %s cannot be read, and what pairs they hold is left out: %s", report.Count(n, "document", "documents"), report.ErrorLine(inv.Unread[0], "")))
 	}
-	switch n := len(inv.Broken); {
-	case len(inv.Pairs) == 0:
-		notes = append(notes, "No ClusterPairs found.")
-	case n > 0:
-		notes = append(notes, fmt.Sprintf("warning: %s cannot be read, so that clusters may have other names: %s", report.Count(n, "config", "configs"), inv.Broken[0]))
+	names := ", so that clusters may have other names"
+	if len(inv.Pairs) == 0 {
+		notes, names = append(notes, "No ClusterPairs found."), ""
+	}
+	if n := len(inv.Broken); n > 0 {
+		notes = append(notes, fmt.Sprintf("warning: %s cannot be read%s: %s", report.Count(n, "config", "configs"), names, inv.Broken[0]))
 	}
 	return notes
 }
