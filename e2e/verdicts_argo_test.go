@@ -55,6 +55,9 @@ var argoLayouts = []layout{
 	{"up", "pairs/../pairs", "-- pairs/west.yaml --\nPAIR\n-- pairs/other.yaml --\n" + otherMap},
 	{"list", "pairs", "-- pairs/west.yaml --\nLIST\n-- pairs/other.yaml --\n" + otherMap},
 	{"hidden", "pairs", "-- pairs/.west.yaml --\nPAIR\n-- pairs/other.yaml --\n" + otherMap},
+	{"fleet", "pairs", "-- pairs/west.yaml --\nPAIR\n-- pairs/fleet.yaml --\napiVersion: clusterpair.dev/v1alpha1\nkind: ClusterPairFleet\nmetadata: {name: dr}\nspec: {}\n-- pairs/other.yaml --\n" + otherMap},
+	{"fleet-listed", "pairs", "-- pairs/kustomization.yaml --\nresources: [west.yaml, fleet.yaml, other.yaml]\nEXTRA\n-- pairs/west.yaml --\nPAIR\n-- pairs/fleet.yaml --\napiVersion: clusterpair.dev/v1alpha1\nkind: ClusterPairFleet\nmetadata: {name: dr}\nspec: {}\n-- pairs/other.yaml --\n" + otherMap},
+	{"fleet-built", "pairs", "-- pairs/kustomization.yaml --\nresources: [west.yaml, other.yaml]\ngenerators: [fleet.yaml]\nEXTRA\n-- pairs/west.yaml --\nPAIR\n-- pairs/fleet.yaml --\napiVersion: clusterpair.dev/v1alpha1\nkind: ClusterPairFleet\nmetadata: {name: dr}\nspec: {}\n-- pairs/other.yaml --\n" + otherMap},
 	{"chart", "pairs", "-- pairs/Chart.yaml --\napiVersion: v2\nname: pairs\nversion: 0.1.0\n-- pairs/kustomization.yaml --\nresources: [west.yaml, other.yaml]\n-- pairs/west.yaml --\nPAIR\n-- pairs/other.yaml --\n" + otherMap},
 }
 

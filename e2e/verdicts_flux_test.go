@@ -152,6 +152,82 @@ metadata: {name: other, namespace: NS}
 -- pairs/west.yaml --
 PAIR
 `},
+	{"config", "./pairs", `
+-- pairs/west.yaml --
+PAIR
+-- pairs/east/config.yaml --
+apiVersion: clusterpair.dev/v1alpha1
+kind: ClusterPairGenerator
+metadata:
+  name: east
+  annotations:
+    config.kubernetes.io/function: "exec: {path: clusterpair}"
+spec: {namespace: pairs, files: [secrets], pairs: [{name: west, destination: {secret: {name: west}}}]}
+`},
+	{"config-listed", "./pairs", `
+-- pairs/kustomization.yaml --
+resources: [west.yaml, config.yaml]
+EXTRA
+-- pairs/west.yaml --
+PAIR
+-- pairs/config.yaml --
+apiVersion: clusterpair.dev/v1alpha1
+kind: ClusterPairGenerator
+metadata:
+  name: east
+  annotations:
+    config.kubernetes.io/function: "exec: {path: clusterpair}"
+spec: {namespace: pairs, files: [secrets], pairs: [{name: west, destination: {secret: {name: west}}}]}
+`},
+	{"config-local", "./pairs", `
+-- pairs/west.yaml --
+PAIR
+-- pairs/config.yaml --
+apiVersion: clusterpair.dev/v1alpha1
+kind: ClusterPairGenerator
+metadata:
+  name: east
+  annotations:
+    config.kubernetes.io/local-config: "true"
+spec: {namespace: pairs, files: [secrets], pairs: [{name: west, destination: {secret: {name: west}}}]}
+`},
+	{"config-unlisted", "./pairs", `
+-- pairs/kustomization.yaml --
+resources: [west.yaml]
+EXTRA
+-- pairs/west.yaml --
+PAIR
+-- pairs/config.yaml --
+apiVersion: clusterpair.dev/v1alpha1
+kind: ClusterPairGenerator
+metadata:
+  name: east
+  annotations:
+    config.kubernetes.io/function: "exec: {path: clusterpair}"
+spec: {namespace: pairs, files: [secrets], pairs: [{name: west, destination: {secret: {name: west}}}]}
+`},
+	{"fleet", ".", `
+-- pairs/west.yaml --
+PAIR
+-- fleet.yaml --
+apiVersion: clusterpair.dev/v1alpha1
+kind: ClusterPairFleet
+metadata: {name: dr}
+spec: {}
+`},
+	{"fleet-built", "./pairs", `
+-- pairs/kustomization.yaml --
+resources: [west.yaml]
+generators: [fleet.yaml]
+EXTRA
+-- pairs/west.yaml --
+PAIR
+-- pairs/fleet.yaml --
+apiVersion: clusterpair.dev/v1alpha1
+kind: ClusterPairFleet
+metadata: {name: dr}
+spec: {}
+`},
 	{"elsewhere", "./pairs", `
 -- pairs/other.yaml --
 apiVersion: v1

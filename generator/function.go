@@ -82,11 +82,17 @@ func process(ctx context.Context, rl *ResourceList, env Environment, now time.Ti
 	case ValidatorKind:
 		return validate(ctx, rl, doc, h, env)
 	case FleetKind:
-		return []report.Finding{{Rule: "fleet", Severity: report.Error, Position: report.Position{File: h.kind + "/" + h.name}, Path: "kind",
-			Message: "a fleet is no function config: one build of kustomize cannot hold the pairs of several clusters",
-			Hint:    "take it out of the kustomization; clusterpair generate -f FILE renders it"}}, nil
+		return []report.Finding{NoFunction("FILE", report.Position{File: h.kind + "/" + h.name})}, nil
 	}
 	return []report.Finding{unknownKind(h.kind, report.Position{File: h.kind + "/" + h.name}, GeneratorKind, DecryptorKind, ValidatorKind)}, nil
+}
+
+// NoFunction is the finding about a fleet that a kustomization lists. file is where the
+// fleet stands, as the user types it.
+func NoFunction(file string, at report.Position) report.Finding {
+	return report.Finding{Rule: "fleet", Severity: report.Error, Position: at, Path: "kind",
+		Message: "a fleet is no function config: one build of kustomize cannot hold the pairs of several clusters",
+		Hint:    "take it out of the kustomization; this renders it: clusterpair generate -f " + file}
 }
 
 // unknownKind says that a kind is none of those that there are.

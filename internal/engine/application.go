@@ -65,7 +65,7 @@ func (m *Model) Application(s *Sync, file string) (a Application, ok bool) {
 	disabled, kept := m.metadataOf(s, file, chain)
 	a.Keeps, a.KeepsAt, a.KeepsHint = kept.text, kept.at, kept.hint
 	untold := slices.ContainsFunc(slices.Collect(maps.Keys(s.Dirs)), func(dir string) bool { return m.dirs[dir].replaces })
-	for _, by := range []says{s.refused, m.notPacked(s, file)} {
+	for _, by := range []says{m.stranger(s), s.refused, m.notPacked(s, file)} {
 		if by.text != "" {
 			a.Keeps, a.KeepsAt, a.KeepsHint = by.text, by.at, by.hint
 		}

@@ -23,7 +23,8 @@ type Kustomization struct {
 	Prefix, Suffix, Namespace         Reference   // what it gives to the names of what it takes in
 	// Edits says that it may change any field of what it takes in.
 	Edits     bool
-	Functions []string // files of its generators and transformers
+	Functions []string          // files of its generators and transformers
+	fleets    []report.Position // that stand in it
 	// Transformers are the files of transformers alone.
 	Transformers []string
 	Inline       []Config // those that stand in it
@@ -94,6 +95,8 @@ func kustomizationOf(d Document) Kustomization {
 		manifest.Scan([]byte(entry.Value), d.Name, func(inner manifest.Document, _ *report.Finding) {
 			if IsConfig(inner.Node) {
 				k.Inline = append(k.Inline, ConfigOf(d, inner.Node, d.at(entry)))
+			} else if isFleet(inner.Node) {
+				k.fleets = append(k.fleets, d.at(entry))
 			} else if manifest.Text(inner.Node, "apiVersion") == builtin {
 				k.inlineTransformers = append(k.inlineTransformers, d.transformer(inner.Node, d.at(entry)))
 			}

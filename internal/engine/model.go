@@ -71,6 +71,7 @@ type Sync struct {
 	replaces         bool              // Argo CD replaces each object
 	generatePaths    Reference         // where Argo CD looks for changes; no name is everywhere
 	refused          says              // why the engine applies nothing of it
+	stranger         *says             // the same, if a config or fleet is why; nil is not known yet
 	substitute       map[string]string // nil if nothing is substituted
 	ways             map[string]*way   // of the files that kustomizations take in
 }
@@ -113,10 +114,11 @@ type Model struct {
 	ours        map[string]bool
 	dirs        map[string]*Kustomization
 	folders     map[string]bool
-	holds       map[string]bool             // folders with a file to apply
-	asked       []string                    // files of pairs and objects, sorted: what else is taken in does not matter
-	index       index                       // of Syncs
-	sorted      []string                    // the keys of dirs
+	holds       map[string]bool // folders with a file to apply
+	asked       []string        // files of pairs and objects, sorted: what else is taken in does not matter
+	index       index           // of Syncs
+	sorted      []string        // the keys of dirs
+	strangers   []stranger
 	forBuilds   []string                    // files that are for kustomize alone, and say their kind, sorted
 	takers      map[string][]*Kustomization // by the file or folder that they take in
 	charts      map[string]bool
@@ -155,7 +157,11 @@ func (n *Notes) Model(pairs []Pair, remotes func() []string) *Model {
 		m.forBuilds = append(m.forBuilds, c.Path)
 		m.folder(path.Dir(c.Path))
 	}
+	for i := range n.fleets {
+		m.forBuilds = append(m.forBuilds, n.fleets[i].Name)
+	}
 	slices.Sort(m.forBuilds)
+	m.strangers = n.strangers()
 	for _, dir := range n.charts {
 		m.charts[dir] = true
 		m.folder(dir)
@@ -297,6 +303,19 @@ func (m *Model) Functions() map[string][]Function {
 		}
 	}
 	return own
+}
+
+// ListedFleets are the fleets that a kustomization lists, as if it could build them.
+func (m *Model) ListedFleets() (listed []report.Position) {
+	for _, k := range m.dirs {
+		listed = append(listed, k.fleets...)
+		for _, f := range m.notes.fleets {
+			if slices.Contains(k.Functions, f.Name) || !f.local && slices.Contains(k.Resources, f.Name) {
+				listed = append(listed, f.At)
+			}
+		}
+	}
+	return listed
 }
 
 // functionsOf are the configs that a kustomization lists.

@@ -54,6 +54,8 @@ type Notes struct {
 	// clusterpair that stand in files of their own.
 	Kustomizations []Kustomization
 	Configs        []Config
+	// fleets are those of clusterpair.
+	fleets []stranger
 	// PatchFiles are those of transformers that stand in files of their own.
 	PatchFiles   []PatchFile
 	objects      []object
@@ -91,6 +93,7 @@ type object struct {
 func (n *Notes) Merge(o Notes) {
 	n.Kustomizations = append(n.Kustomizations, o.Kustomizations...)
 	n.Configs = append(n.Configs, o.Configs...)
+	n.fleets = append(n.fleets, o.fleets...)
 	n.PatchFiles = append(n.PatchFiles, o.PatchFiles...)
 	n.objects = append(n.objects, o.objects...)
 	n.sources = append(n.sources, o.sources...)
@@ -223,6 +226,9 @@ func (n *Notes) Add(d Document) bool {
 		n.Configs = append(n.Configs, ConfigOf(d, d.Node, d.head()))
 	case group == "kustomize.config.k8s.io" || IsKustomization(d.Path):
 		n.Kustomizations = append(n.Kustomizations, kustomizationOf(d))
+	case isFleet(d.Node):
+		n.fleets = append(n.fleets, stranger{Reference{d.Path, d.head()}, kind + " " + strings.Clone(manifest.Text(d.Node, "metadata", "name")), true, mayBeLocal(d.Node)})
+		return false // clusterpair acts on it alone
 	default:
 		if group == builtin {
 			n.noteTransformers(d.Path, d.transformer(d.Node, d.head()))

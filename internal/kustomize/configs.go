@@ -216,7 +216,7 @@ func (c Config) Stray() bool {
 
 // Listed finds the function configs of clusterpair that kustomize would run for the
 // tree's directory, in order, not those of directories that it builds on, then those of
-// the directory's fleets; without a kustomization all in the directory's own YAML files.
+// the directory's fleets; without a kustomization all in the directory's own manifests.
 // They share the tree.
 func Listed(t *worktree.Tree) ([]Config, error) {
 	name, ok := kustomization(t)
@@ -232,13 +232,17 @@ func Listed(t *worktree.Tree) ([]Config, error) {
 		return found, err
 	}
 	fleets, err := alone(t, generator.FleetKind)
-	return append(found, slices.DeleteFunc(fleets, func(c Config) bool { return !c.Fleet })...), err
+	return append(found, slices.DeleteFunc(fleets, func(c Config) bool {
+		return !c.Fleet || slices.ContainsFunc(found, func(other Config) bool {
+			return other.File == c.File && other.Name == c.Name && other.Doc.Line == c.Doc.Line
+		})
+	})...), err
 }
 
 // anyVersion stands in each config, also in one of a version that does not exist.
 const anyVersion = generator.Group + "/v"
 
-// alone are the configs in the YAML files of a directory that hold a text.
+// alone are the configs in the manifests of a directory that hold a text.
 func alone(t *worktree.Tree, text string) (found []Config, err error) {
 	err = holding(t, text, func(file string, _ []byte) error {
 		more, err := In(t, file)
@@ -251,7 +255,7 @@ func alone(t *worktree.Tree, text string) (found []Config, err error) {
 	return found, nil
 }
 
-// Readable finds the configs in the YAML files of a directory, whoever lists them. unread
+// Readable finds the configs in the manifests of a directory, whoever lists them. unread
 // are the texts of those that mention configs and cannot be read.
 func Readable(t *worktree.Tree) (found []Config, unread [][]byte) {
 	_ = holding(t, anyVersion, func(file string, data []byte) error {
@@ -264,7 +268,7 @@ func Readable(t *worktree.Tree) (found []Config, unread [][]byte) {
 	return found, unread
 }
 
-// holding visits the YAML files of a directory that hold a text. What else lies about is
+// holding visits the manifests of a directory that hold a text. What else lies about is
 // no business of ours.
 func holding(t *worktree.Tree, text string, visit func(file string, data []byte) error) error {
 	entries, err := fs.ReadDir(t.Root.FS(), filepath.ToSlash(t.Base))
@@ -273,7 +277,7 @@ func holding(t *worktree.Tree, text string, visit func(file string, data []byte)
 	}
 	for _, entry := range entries {
 		file := entry.Name()
-		if ext := filepath.Ext(file); ext != ".yaml" && ext != ".yml" {
+		if !gitfiles.IsManifest(file) {
 			continue
 		}
 		data, err := t.ReadFile(file)
@@ -459,7 +463,7 @@ func documents(t *worktree.Tree, file string) ([]*yaml.Node, error) {
 
 func configsAmong(t *worktree.Tree, docs []*yaml.Node, file string) []Config {
 	var found []Config
-	for _, doc := range docs {
+	add := func(doc *yaml.Node) {
 		var meta struct {
 			APIVersion string `yaml:"apiVersion"`
 			Kind       string `yaml:"kind"`
@@ -474,6 +478,9 @@ func configsAmong(t *worktree.Tree, docs []*yaml.Node, file string) []Config {
 		default:
 			found = append(found, Config{Tree: t, Kind: meta.Kind, Name: meta.Metadata.Name, File: file, Doc: doc})
 		}
+	}
+	for _, doc := range docs {
+		manifest.EachItem(doc, add)
 	}
 	return found
 }

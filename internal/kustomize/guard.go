@@ -203,6 +203,9 @@ func (g *guard) document(doc *yaml.Node, path string) (bool, error) {
 	var own *yaml.Node
 	kind, name := scalar(doc, "kind"), scalar(child(doc, "metadata"), "name")
 	if scalar(doc, "apiVersion") == generator.APIVersion {
+		if kind == generator.FleetKind {
+			return false, generator.NoFunction(report.Typed(path), report.Position{File: path, Line: doc.Line})
+		}
 		if err := g.renders(kind, path); err != nil {
 			return false, err
 		}

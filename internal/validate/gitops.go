@@ -182,6 +182,14 @@ func ofForm(pairs []applied, form engine.Form) (some []*pair) {
 
 // kept finds the pairs that an engine leaves alone.
 func (j *judgement) kept(s *engine.Sync, pairs []applied) {
+	type reason struct {
+		text string
+		at   report.Position
+	}
+	kept, said := make(map[reason]int), make(map[reason]bool)
+	for _, a := range pairs {
+		kept[reason{a.Keeps, a.KeepsAt}]++
+	}
 	for i, a := range pairs {
 		switch told := i > 0 && pairs[i-1].Ignores == a.Ignores; {
 		case a.Ignores.Name == "" || told:
@@ -191,14 +199,20 @@ func (j *judgement) kept(s *engine.Sync, pairs []applied) {
 			message := fmt.Sprintf("%s ignores %s, and nobody can tell whether a rotated credential reaches the cluster: %s", s.Engine, a.Ignores.Name, a.Perhaps)
 			j.addFinding(report.Finding{Rule: "pair-ignored", Severity: report.Warning, Position: a.Ignores.At, Object: s.Object, Message: message, Hint: "remove it"})
 		}
-		if a.Keeps == "" {
+		by := reason{a.Keeps, a.KeepsAt}
+		if a.Keeps == "" || said[by] {
 			continue
 		}
-		message := fmt.Sprintf("%s: %s does not apply the ClusterPair in %s", a.Keeps, s.Engine, a.file)
+		said[by] = a.KeepsAt != (report.Position{})
+		what := "the ClusterPair in " + a.file
+		if n := kept[by]; said[by] && n > 1 {
+			what = fmt.Sprintf("%d ClusterPairs, such as the one in %s,", n, a.file)
+		}
+		message := fmt.Sprintf("%s: %s does not apply %s", a.Keeps, s.Engine, strings.TrimSuffix(what, ","))
 		if a.Anew() {
-			message = fmt.Sprintf("%s: %s deletes the ClusterPair in %s each time, and with it what Stork knows of it", a.Keeps, s.Engine, a.file)
+			message = fmt.Sprintf("%s: %s deletes %s each time, and with it what Stork knows of it", a.Keeps, s.Engine, what)
 		} else if a.Once() {
-			message = fmt.Sprintf("%s: %s never changes the ClusterPair in %s again, so that a rotated credential does not reach the cluster", a.Keeps, s.Engine, a.file)
+			message = fmt.Sprintf("%s: %s never changes %s again, so that a rotated credential does not reach the cluster", a.Keeps, s.Engine, what)
 		}
 		j.addUnsure(s, cmp.Or(a.KeepsAt, a.place(a.at)), "pair-ignored", message, a.KeepsHint)
 	}

@@ -19,6 +19,9 @@ func (j *judgement) orphans(r *repository, o *Options) {
 	for _, f := range orphan.Twins(r.renderers(j.model)) {
 		j.addFinding(f)
 	}
+	for _, at := range j.model.ListedFleets() {
+		j.addFinding(generator.NoFunction(report.Typed(at.File), at))
+	}
 	if o.Orphans && !o.Plaintext {
 		for _, f := range r.orphans(j.model) {
 			j.addFinding(f)
