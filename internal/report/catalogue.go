@@ -547,7 +547,7 @@ var catalogue = []Rule{
 	{ID: "pair-ignored", Severity: Error, Needs: Run, Group: groupGitOps,
 		Title:       "an engine does not apply the pair, or never changes it again",
 		Consequence: "A setting of Flux or Argo CD, or a `.sourceignore`, keeps the ClusterPair, or a credential that was renewed, away from the cluster, and both report success. The pair works until its old credential ends. At a function config or a fleet among what they apply they fail: no API server knows its kind.",
-		Fix:         "Remove the annotation, label or setting that the message names. Move a config out of the folder that is applied, or give it the annotation `config.kubernetes.io/local-config: \"true\"`, by which kustomize leaves it out. Commit a file in place of a symbolic link. A line `!/FILE` in `.sourceignore` takes a file in again.",
+		Fix:         "Remove the annotation, label or setting that the message names. Move a config out of the folder that is applied, or give it the annotation `config.kubernetes.io/local-config: \"true\"`, by which kustomize leaves it out. Commit a file in place of a symbolic link, and take a file in again by a line `!/FILE` in `.sourceignore`.",
 		Waivable:    "works while something else applies the pair"},
 	{ID: "config", Severity: Error, Needs: Clear, Group: groupInput,
 		Title:       "a function config is wrong",
