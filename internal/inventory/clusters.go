@@ -56,6 +56,8 @@ type naming struct {
 func (c *collection) inventory(label string) *Inventory {
 	n := &naming{collection: c, byPlace: make(map[string]*renderer), byName: make(map[string][]*renderer), ends: make(map[end]*end), labels: make(map[end]map[string]string),
 		clusters: make(map[string]*Cluster), known: make(map[string]map[string]bool), inv: &Inventory{Recipients: c.names, Accounts: make(map[string]string)}}
+	slices.Sort(c.broken)
+	n.inv.Broken = c.broken
 	for _, file := range slices.Sorted(maps.Keys(c.configs)) {
 		n.configs(file)
 	}

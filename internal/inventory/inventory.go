@@ -95,8 +95,8 @@ type Inventory struct {
 	Accounts map[string]string
 	// Exceptions are the pairs that fleets leave out.
 	Exceptions []Exception
-	// Broken are the configs and fleets that cannot be read, each with the reason: pairs are
-	// listed as if they were not there.
+	// Broken are the configs, fleets and creation rules that cannot be read, each with the
+	// reason: pairs are listed as if they were not there.
 	Broken []string
 	// Unread are the documents that cannot be read and may hold pairs, which are left out.
 	Unread []report.Finding
@@ -107,12 +107,12 @@ func (inv *Inventory) Notes() (notes []string) {
 	if n := len(inv.Unread); n > 0 {
 		notes = append(notes, fmt.Sprintf("warning: %s cannot be read, and what pairs they hold is left out: %s", report.Count(n, "document", "documents"), report.ErrorLine(inv.Unread[0], "")))
 	}
-	names := ", so that clusters may have other names"
+	names := ", so that clusters or recipients may have other names"
 	if len(inv.Pairs) == 0 {
 		notes, names = append(notes, "No ClusterPairs found."), ""
 	}
 	if n := len(inv.Broken); n > 0 {
-		notes = append(notes, fmt.Sprintf("warning: %s cannot be read%s: %s", report.Count(n, "config", "configs"), names, inv.Broken[0]))
+		notes = append(notes, fmt.Sprintf("warning: %s with configs or creation rules cannot be read%s: %s", report.Count(n, "file", "files"), names, inv.Broken[0]))
 	}
 	return notes
 }
@@ -212,6 +212,7 @@ type collection struct {
 	secrets map[string][]secret // by name
 	pairs   []Pair
 	unread  []report.Finding
+	broken  []string // what is wrong with creation rules
 	names   map[string]string // of recipients
 	intern  map[kubeconfig.End]*kubeconfig.End
 }

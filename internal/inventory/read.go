@@ -42,6 +42,10 @@ func (c *collection) file(name string, data []byte) {
 		var rules yaml.Node // with its anchors, which manifests lose
 		if yaml.Unmarshal(data, &rules) == nil {
 			c.rules(&rules)
+		} else if _, err := sopsfile.ParseRules(data, name); err != nil {
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			c.broken = append(c.broken, err.Error())
 		}
 		return
 	}
