@@ -212,7 +212,7 @@ type collection struct {
 	secrets map[string][]secret // by name
 	pairs   []Pair
 	unread  []report.Finding
-	broken  []string // what is wrong with creation rules
+	broken  []string          // what is wrong with creation rules
 	names   map[string]string // of recipients
 	intern  map[kubeconfig.End]*kubeconfig.End
 }
